@@ -1,0 +1,1 @@
+"""The language models: loading, drafting, judging, and the small starter models."""

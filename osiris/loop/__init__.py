@@ -1,0 +1,1 @@
+"""The quality loop, one step a file, in the order of the day."""

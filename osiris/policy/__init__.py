@@ -1,0 +1,1 @@
+"""The code that patches may improve: small, pure, tested."""

@@ -1,0 +1,236 @@
+"""The records of Osiris: what an idea, a reply, a decision and an outcome are made of.
+
+All times are aware UTC; prices are in the instrument's currency and in the price basis of `as_of` (raw prices, later
+splits applied by recorded factors); R is profit divided by the initial risk |entry - stop|.
+"""
+
+import hashlib
+import json
+import math
+import re
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from osiris.errors import BadInput
+
+SCHEMA_VERSION = "1.0"
+TICKER = re.compile(r"^[A-Z0-9][A-Z0-9.\-=^]{0,14}$")
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Price = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Side(StrEnum):
+    """Direction of a trade."""
+
+    LONG = "long"
+    SHORT = "short"
+
+    @property
+    def sign(self) -> int:
+        """+1 for long, -1 for short."""
+        return 1 if self is Side.LONG else -1
+
+
+class Status(StrEnum):
+    """Where an idea stands with the reviewers."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    EDITED = "edited"
+    EXPIRED = "expired"
+
+
+ACCEPTED = (Status.APPROVED, Status.EDITED)
+
+
+class Outcome(StrEnum):
+    """What the market made of an idea; only `open` may still change."""
+
+    OPEN = "open"
+    WIN = "win"
+    LOSS = "loss"
+    BREAKEVEN = "breakeven"
+
+
+FINAL = (Outcome.WIN, Outcome.LOSS, Outcome.BREAKEVEN)
+
+
+class ExitReason(StrEnum):
+    """Why a trade was closed."""
+
+    TARGET = "target"
+    STOP = "stop"
+    EXPIRY = "expiry"
+    MANUAL = "manual"
+
+
+class FeedbackType(StrEnum):
+    """Kinds of `POST /feedback/phi3/`. `human_edit` is the source's name for all three."""
+
+    APPROVAL = "approval"
+    REJECTION = "rejection"
+    HUMAN_EDIT = "human_edit"
+
+
+class Reply(BaseModel):
+    """The JSON that the model writes: the reason before the side, distances in multiples of ATR."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ticker: str
+    rationale: Annotated[str, Field(min_length=1, max_length=400)]
+    side: Side
+    target_atr: Annotated[float, Field(gt=0, le=20, allow_inf_nan=False)]
+    stop_atr: Annotated[float, Field(gt=0, le=20, allow_inf_nan=False)]
+    confidence: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+    @field_validator("target_atr", "stop_atr", "confidence", mode="before")
+    @classmethod
+    def _numbers_only(cls, value: Any) -> Any:
+        if isinstance(value, bool | str):
+            raise ValueError("must be a JSON number")
+        return value
+
+    def to_json(self) -> str:
+        """Return the reply as the one-line JSON the model is trained to write."""
+        return json.dumps(self.model_dump(mode="json"), separators=(",", ":"))
+
+
+REPLY_KEYS = tuple(Reply.model_fields)
+
+
+def parse_reply(text: str, ticker: str) -> Reply | None:
+    """Read a generated reply; `None` unless it is one JSON object with exactly the reply's keys, in order."""
+    try:
+        pairs = json.loads(text, object_pairs_hook=list)
+        if not isinstance(pairs, list) or tuple(key for key, _ in pairs) != REPLY_KEYS:
+            return None
+        reply = Reply(**dict(pairs))
+    except (ValueError, TypeError, ValidationError):
+        return None
+    return reply if reply.ticker == ticker else None
+
+
+class Levels(BaseModel):
+    """Entry, target and stop of a trade; target and stop on the right sides of the entry."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    side: Side
+    entry: Price
+    target: Price
+    stop: Price
+
+    @model_validator(mode="after")
+    def _right_sides(self) -> "Levels":
+        sign = self.side.sign
+        if not (sign * self.stop < sign * self.entry < sign * self.target):
+            order = "stop < entry < target" if sign > 0 else "target < entry < stop"
+            raise ValueError(f"a {self.side} idea needs {order}, got {self.stop} / {self.entry} / {self.target}")
+        return self
+
+    @property
+    def risk(self) -> float:
+        """Initial risk a share, |entry - stop|, in currency."""
+        return abs(self.entry - self.stop)
+
+    @property
+    def reward_to_risk(self) -> float:
+        """|target - entry| / |entry - stop|."""
+        return abs(self.target - self.entry) / self.risk
+
+
+class Feedback(BaseModel):
+    """Body of `POST /feedback/phi3/`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    transaction_id: Annotated[str, Field(min_length=1, max_length=64)]
+    feedback_type: FeedbackType
+    feedback_content: "FeedbackContent"
+    timestamp: AwareDatetime
+    schema_version: Literal["1.0"] = SCHEMA_VERSION
+
+    @property
+    def action(self) -> Status:
+        """The status that this feedback asks for."""
+        if self.feedback_type is not FeedbackType.HUMAN_EDIT:
+            return Status.APPROVED if self.feedback_type is FeedbackType.APPROVAL else Status.REJECTED
+        named = {"approve": Status.APPROVED, "reject": Status.REJECTED, "edit": Status.EDITED}
+        return named[self.feedback_content.action or "edit"]
+
+    @model_validator(mode="after")
+    def _action_fits(self) -> "Feedback":
+        content = self.feedback_content
+        expected = {FeedbackType.APPROVAL: "approve", FeedbackType.REJECTION: "reject"}.get(self.feedback_type)
+        if expected and content.action not in (None, expected):
+            raise ValueError(f"feedback_type {self.feedback_type} does not fit action {content.action}")
+        if self.action is not Status.EDITED and content.has_adjustments:
+            raise ValueError("entry, target and stop can only be adjusted by an edit")
+        if self.action is Status.EDITED and not (content.has_adjustments or content.confidence is not None):
+            raise ValueError("an edit must change entry, target, stop or confidence")
+        return self
+
+
+class FeedbackContent(BaseModel):
+    """What the reviewer said: action, adjustments, confidence, comment."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    action: Literal["approve", "reject", "edit"] | None = None
+    entry: Price | None = None
+    target: Price | None = None
+    stop: Price | None = None
+    confidence: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    comment: Annotated[str, Field(max_length=2000)] = ""
+    reviewer: Annotated[str, Field(min_length=1, max_length=80)] = "anonymous"
+
+    @property
+    def has_adjustments(self) -> bool:
+        """Whether a level is adjusted."""
+        return any(level is not None for level in (self.entry, self.target, self.stop))
+
+
+def ticker_symbol(text: str) -> str:
+    """Return `text` as a ticker (upper case); raises `BadInput` for anything that is no symbol."""
+    symbol = text.strip().upper()
+    if not TICKER.match(symbol):
+        raise BadInput("a ticker such as AAPL or BRK-B", repr(text), "use 1-15 of A-Z 0-9 . - = ^")
+    return symbol
+
+
+def stable_hash(*parts: object) -> str:
+    """Return 32 hex digits that depend on the parts alone (sha256 of their JSON)."""
+    return hashlib.sha256(json.dumps([str(part) for part in parts]).encode()).hexdigest()[:32]
+
+
+def prompt_id(prompt: str, as_of: datetime) -> str:
+    """Id shared by all candidates drawn from one prompt."""
+    return stable_hash("prompt", prompt, as_of.isoformat())
+
+
+def advice_id(prompt: str, adapter: str, sample: int, as_of: datetime) -> str:
+    """Id of an idea: hash of prompt, adapter, sample number and as_of."""
+    return stable_hash("advice", prompt, adapter, sample, as_of.isoformat())
+
+
+def event_id(advice: str, outcome: str) -> str:
+    """Id of an outcome event: full sha256 of `advice | outcome | 1`, so that consumers can drop repeats."""
+    return hashlib.sha256(f"{advice}|{outcome}|1".encode()).hexdigest()
+
+
+def levels_from_reply(reply: Reply, price: float, atr: float) -> Levels:
+    """Turn ATR distances into prices round `price` (last close); raises `ValueError` for non-positive levels."""
+    if not (math.isfinite(price) and math.isfinite(atr) and price > 0 and atr > 0):
+        raise ValueError(f"price and ATR must be positive and finite, got {price} and {atr}")
+    sign = reply.side.sign
+    return Levels(
+        side=reply.side,
+        entry=round(price, 6),
+        target=round(price + sign * reply.target_atr * atr, 6),
+        stop=round(price - sign * reply.stop_atr * atr, 6),
+    )

@@ -1,0 +1,219 @@
+"""The one settings object: defaults, overridden by `osiris.toml` in the workspace, overridden by `OSIRIS_*`.
+
+Nothing else in Osiris reads the environment. `OSIRIS_GATE__LEVEL=0.1` sets `gate.level`; `OSIRIS_WORKSPACE` names the
+workspace folder. Unknown keys are errors in both places.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from osiris.errors import SettingsError, WorkspaceError
+
+PREFIX = "OSIRIS_"
+WORKSPACE_VARIABLE = PREFIX + "WORKSPACE"
+HOUSE = Path(__file__).resolve().parents[1]
+"""The repository root: where `notebooks/`, `flows/` and `recipes/` lie."""
+
+
+class Section(BaseModel):
+    """A table of `osiris.toml`; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Model(Section):
+    """Language models. `starter` is built locally; any other value goes to `from_pretrained`."""
+
+    base: str = "starter"
+    judge: str = "starter"
+    quantize: Literal["auto", "4bit", "none"] = "auto"
+    temperature: float = Field(0.8, ge=0, le=2)
+    top_p: float = Field(0.95, gt=0, le=1)
+    max_new_tokens: int = Field(96, ge=16, le=1024)
+    batch_size: int = Field(128, ge=1)
+    retries: int = Field(2, ge=0, description="further attempts for a reply that is not valid")
+    seed: int = 0
+    cache: Path = Path("~/.cache/osiris")
+
+
+class Advise(Section):
+    """Drafting."""
+
+    tickers: list[str] = ["AAPL", "GOOG", "IBM", "MSFT"]
+    candidates: int = Field(6, ge=1, le=64, description="replies drawn per prompt")
+
+
+class Review(Section):
+    """The review desk and its API."""
+
+    deadline_hours: float = Field(24, gt=0, description="an idea nobody decided on by then expires")
+    host: str = "127.0.0.1"
+    port: int = Field(8710, ge=0, le=65535, description="0 picks a free port")
+    max_body_bytes: int = Field(65536, ge=1024)
+
+
+class Outcomes(Section):
+    """Settling ideas against prices."""
+
+    min_age_hours: float = Field(24, ge=0, description="elapsed hours after acceptance before an idea is looked at")
+    breakeven_r: float = Field(0.05, ge=0, description="closed within this many R of the entry counts as breakeven")
+    max_holding_days: int = Field(0, ge=0, description="calendar days until an idea expires; 0 is off")
+    tolerance: float = Field(0.02, gt=0, description="largest relative difference of two sources' closes")
+
+
+class Prices(Section):
+    """Price sources and exchange calendars."""
+
+    source: Literal["yahoo", "local"] = Field("yahoo", description="yahoo falls back to the local store")
+    calendars: dict[str, str] = {}
+    calendar: str = "XNYS"
+    yahoo_url: str = ""
+
+
+class Redis(Section):
+    """Events; an empty url starts an embedded real server in the workspace."""
+
+    url: str = ""
+
+
+class Training(Section):
+    """Nightly training; recipes are YAML files in TRL's argument names."""
+
+    sft_recipe: str = "qlora"
+    dpo_recipe: str = "dpo"
+    min_examples: int = Field(8, ge=1)
+    min_pairs: int = Field(8, ge=1)
+    max_partner_share: float = Field(0.5, ge=0, le=1, description="largest share of nearest-prompt pairs")
+
+
+class Gate(Section):
+    """When a new adapter may be served."""
+
+    policy: Literal["better", "newest"] = "better"
+    level: float = Field(0.05, gt=0, lt=1, description="one-sided")
+    min_trades: int = Field(30, ge=2)
+    holdout_days: int = Field(30, ge=1, description="calendar days before the night kept out of training")
+    embargo_days: int = Field(15, ge=0, description="calendar days between training and held-out prompts")
+    candidates: int = Field(2, ge=1)
+
+
+class Rewards(Section):
+    """Weights of the reward of design section 6."""
+
+    w_profit: float = 1.0
+    w_risk: float = 0.5
+    w_novelty: float = 0.1
+    w_latency: float = 0.1
+
+
+class Prefect(Section):
+    """Prefect; an empty api_url starts a temporary server."""
+
+    api_url: str = ""
+    startup_timeout_seconds: int = Field(180, ge=20)
+
+
+class Mlflow(Section):
+    """MLflow; an empty uri is SQLite in `mlruns/`."""
+
+    tracking_uri: str = ""
+
+
+class Settings(BaseSettings):
+    """Everything that can be configured."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, protected_namespaces=()
+    )
+
+    workspace: Path = Path(".")
+    model: Model = Model()
+    advise: Advise = Advise()
+    review: Review = Review()
+    outcomes: Outcomes = Outcomes()
+    prices: Prices = Prices()
+    redis: Redis = Redis()
+    training: Training = Training()
+    gate: Gate = Gate()
+    rewards: Rewards = Rewards()
+    prefect: Prefect = Prefect()
+    mlflow: Mlflow = Mlflow()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: the environment wins over the file, which is handed in as init arguments."""
+        return env_settings, init_settings
+
+    @property
+    def data(self) -> Path:
+        """Folder of the stores."""
+        return self.workspace / "data"
+
+    @property
+    def adapters(self) -> Path:
+        """Folder of the adapters."""
+        return self.workspace / "adapters"
+
+    @property
+    def mlruns(self) -> Path:
+        """Folder of MLflow and of executed pages."""
+        return self.workspace / "mlruns"
+
+
+def load_settings(workspace: Path | str | None = None) -> Settings:
+    """Read the settings of a workspace folder (default: `$OSIRIS_WORKSPACE`, else the current folder).
+
+    Raises `SettingsError` for a malformed file, an unknown key or a bad value, `WorkspaceError` for a missing folder.
+    """
+    folder = Path(workspace or os.environ.get(WORKSPACE_VARIABLE) or ".").expanduser().resolve()
+    if not folder.is_dir():
+        raise WorkspaceError("a workspace folder", f"{folder}, which is not a folder", "make it, or name another one")
+    _reject_unknown_variables()
+    try:
+        return Settings(**(_read_toml(folder / "osiris.toml") | {"workspace": folder})).model_copy(
+            update={"workspace": folder}
+        )
+    except ValidationError as error:
+        raise _first_problem(error, folder / "osiris.toml") from error
+
+
+def _read_toml(path: Path) -> dict:
+    if not path.exists():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError("valid TOML", f"{error} in {path}", "correct the file") from error
+
+
+def _reject_unknown_variables() -> None:
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    for name in sorted(os.environ):
+        if name.startswith(PREFIX) and name.split("__")[0] not in known:
+            raise SettingsError(
+                f"one of the sections {', '.join(sorted(known))} (key after two underscores)",
+                f"the variable {name}",
+                "unset or rename it",
+            )
+
+
+def _first_problem(error: ValidationError, path: Path) -> SettingsError:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        section = Settings.model_fields.get(str(first["loc"][0]))
+        names = getattr(section.annotation, "model_fields", Settings.model_fields) if section else Settings.model_fields
+        return SettingsError(f"one of {', '.join(sorted(names))}", f"the unknown key {key}", f"correct {path} or OSIRIS_*")
+    return SettingsError(f"{key}: {first['msg']}", repr(first.get("input")), f"correct {path} or OSIRIS_*")

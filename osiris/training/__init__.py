@@ -1,0 +1,1 @@
+"""From reviewed and settled ideas to LoRA adapters."""
