@@ -1,0 +1,230 @@
+"""The shelf of adapters: names, preference, atomic publishing, and which one is served.
+
+A published folder never changes and its name is never used again. What was decided about it later (the gate's verdict,
+a person's word, the probe) lies beside it under `.verdicts/`, and a pin in `.pin.json`.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock
+from pydantic import ValidationError
+
+from osiris.clock import as_utc
+from osiris.errors import AdapterRejected, BadInput, Conflict, NotFound
+from osiris.training.manifest import CONFIG, MANIFEST, WEIGHTS, Card, check, rejected, seal, sync
+
+NAME = re.compile(r"^\d{8}(-dpo)?\Z", re.ASCII)
+Policy = Literal["better", "newest"]
+
+
+@dataclass(frozen=True)
+class Served:
+    """The adapter in use (`None` for the plain base), and the (name, reason) of those passed over, newest first."""
+
+    name: str | None
+    path: Path | None
+    skipped: tuple[tuple[str, str], ...]
+
+
+class AdapterShelf:
+    """The adapters of one folder, for one base model.
+
+    `base_hash` returns the hash of the base weights; it is asked only when an adapter is published or validated.
+    """
+
+    def __init__(self, folder: Path, base_hash: Callable[[], str]) -> None:
+        """Open the shelf at `folder`, which need not exist yet."""
+        self.folder = folder
+        self._base_hash = base_hash
+
+    def names(self, as_of: datetime | None = None) -> list[str]:
+        """Names of published adapters (dated no later than `as_of`), newest first, `-dpo` before plain."""
+        if not self.folder.is_dir():
+            return []
+        found = [entry.name for entry in self.folder.iterdir() if NAME.match(entry.name) and _date(entry.name)]
+        seen = [name for name in found if as_of is None or _date(name) <= as_utc(as_of).date()]
+        return sorted(seen, reverse=True)
+
+    def newest(self, as_of: datetime | None = None) -> str | None:
+        """The first of `names`, sound or not."""
+        return next(iter(self.names(as_of)), None)
+
+    def path(self, name: str) -> Path:
+        """Folder of a published adapter; raises `BadInput` for a name that is none, `NotFound` for an unknown one."""
+        if not NAME.match(name) or not _date(name):
+            raise BadInput("an adapter name YYYYMMDD or YYYYMMDD-dpo", repr(name), "use the night's date")
+        if not (self.folder / name).is_dir():
+            raise NotFound(f"an adapter in {self.folder}", name, "see: osiris adapters")
+        return self.folder / name
+
+    def publish(self, name: str, trained: Path, card: dict[str, Any]) -> Path:
+        """Copy the weights and config of `trained` onto the shelf as `name`, whole or not at all; returns its folder.
+
+        `card` needs parent, data_hash, recipe, recipe_hash, as_of (aware); base_hash is added. Raises `Conflict` if the
+        name was used before, `AdapterRejected` if the adapter is not sound, `BadInput` for a bad name or card.
+        """
+        if not NAME.match(name) or not _date(name):
+            raise BadInput("an adapter name YYYYMMDD or YYYYMMDD-dpo", repr(name), "use the night's date")
+        filled = _card({"base_hash": self._base_hash()} | card)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / ".lock"):
+            self._sweep()
+            if os.path.lexists(self.folder / name) or self._note(name).exists():
+                raise Conflict(
+                    f"an unused adapter name in {self.folder}", f"{name}, published before", "use a later date"
+                )
+            try:
+                self._shelve(trained, name, filled)
+            finally:
+                self._sweep()
+        return self.folder / name
+
+    def validate(self, name: str) -> Card:
+        """Return the card of a sound adapter; raises `AdapterRejected` with the reason, `BadInput`, `NotFound`."""
+        return check(self.path(name), name, self._base_hash())
+
+    def serving(self, policy: Policy, as_of: datetime, probe: Callable[[Path], None] | None = None) -> Served:
+        """Walk from newest to oldest and serve the first adapter that is eligible, sound and known at `as_of`.
+
+        A pinned adapter goes first, whatever the gate said. `probe(path)` raises `AdapterRejected` for an adapter that
+        computes nonsense; it is asked once for every adapter and its answer is kept.
+        """
+        skipped: list[tuple[str, str]] = []
+        pinned, known = self.pinned(), self.names(as_of)
+        for name in ([pinned] if pinned in known else []) + [name for name in known if name != pinned]:
+            try:
+                if name != pinned and (reason := self._ineligible(name, policy)):
+                    skipped.append((name, reason))
+                    continue
+                if self.validate(name).as_of > as_utc(as_of):
+                    continue
+                if probe:
+                    self._probe_once(name, probe)
+            except AdapterRejected as error:
+                skipped.append((name, str(error)))
+                continue
+            return Served(name, self.folder / name, tuple(skipped))
+        return Served(None, None, tuple(skipped))
+
+    def eligible(self, policy: Policy, as_of: datetime | None = None) -> list[str]:
+        """Names that the policy allows to be served, newest first, sound or not."""
+        return [name for name in self.names(as_of) if not self._ineligible(name, policy)]
+
+    def verdict(self, name: str) -> dict[str, Any] | None:
+        """What was last decided about `name`, or `None`."""
+        return _read_json(self._note(name))
+
+    def record_verdict(self, name: str, verdict: dict[str, Any]) -> None:
+        """Keep the gate's verdict: a boolean `promoted` and what it rests on (`by` is for a person's word)."""
+        if not isinstance(verdict.get("promoted"), bool):
+            raise BadInput("a verdict with a boolean `promoted`", repr(verdict.get("promoted")), "let the gate decide")
+        self.path(name)
+        _write_json(self._note(name), verdict)
+
+    def promote(self, name: str, who: str, why: str, as_of: datetime) -> None:
+        """Let `name` be served by a person's word; raises `AdapterRejected` if it is not sound."""
+        self.validate(name)
+        self._decide(name, who, why, as_of, promoted=True)
+
+    def demote(self, name: str, who: str, why: str, as_of: datetime) -> None:
+        """Take `name` out of service by a person's word, under both policies."""
+        self._decide(name, who, why, as_of, promoted=False)
+
+    def pinned(self) -> str | None:
+        """The pinned name, or `None`."""
+        return (_read_json(self.folder / ".pin.json") or {}).get("name")
+
+    def pin(self, name: str) -> None:
+        """Serve `name` before all others until `unpin`; raises `AdapterRejected` if it is not sound."""
+        self.validate(name)
+        _write_json(self.folder / ".pin.json", {"name": name})
+
+    def unpin(self) -> None:
+        """Serve by policy again."""
+        (self.folder / ".pin.json").unlink(missing_ok=True)
+
+    def _note(self, name: str, kind: str = "") -> Path:
+        return self.folder / ".verdicts" / f"{name}{kind}.json"
+
+    def _decide(self, name: str, who: str, why: str, as_of: datetime, *, promoted: bool) -> None:
+        word = {"promoted": promoted, "by": who, "why": why, "at": as_utc(as_of).isoformat()}
+        self.record_verdict(name, (self.verdict(name) or {}) | word)
+
+    def _ineligible(self, name: str, policy: Policy) -> str | None:
+        verdict = self.verdict(name)
+        if verdict and "by" in verdict and not verdict["promoted"]:
+            return f"demoted by {verdict['by']}: {verdict['why']}"
+        if policy == "newest" or (verdict and verdict["promoted"]):
+            return None
+        return "the gate did not promote it" if verdict else "the gate has not decided yet"
+
+    def _probe_once(self, name: str, probe: Callable[[Path], None]) -> None:
+        seen = (self.folder / name / MANIFEST).read_text(encoding="utf-8")
+        note = _read_json(self._note(name, ".probe"))
+        if note is None or note["manifest"] != seen:
+            note = {"manifest": seen, "reason": None}
+            try:
+                probe(self.folder / name)
+            except AdapterRejected as error:
+                note["reason"] = error.came
+            _write_json(self._note(name, ".probe"), note)
+        if note["reason"]:
+            raise rejected(self.folder / name, "a forward pass that is finite and changes the base", note["reason"])
+
+    def _shelve(self, trained: Path, name: str, card: Card) -> None:
+        draft = self.folder / f".tmp-{name}"
+        draft.mkdir()
+        for file in (WEIGHTS, CONFIG):
+            if not (trained / file).is_file():
+                raise rejected(trained, file, "no such file")
+            shutil.copyfile(trained / file, draft / file)
+        seal(draft, name, card)
+        check(draft, name, self._base_hash())
+        sync(draft)
+        draft.rename(self.folder / name)
+        sync(self.folder)
+
+    def _sweep(self) -> None:
+        for orphan in self.folder.glob(".tmp-*"):
+            shutil.rmtree(orphan)
+
+
+def _date(name: str) -> date | None:
+    with contextlib.suppress(ValueError):
+        return datetime.strptime(name[:8], "%Y%m%d").date()  # noqa: DTZ007 - a calendar date has no zone
+    return None
+
+
+def _card(values: dict[str, Any]) -> Card:
+    try:
+        return Card.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadInput(f"a card with {'.'.join(map(str, first['loc']))}", first["msg"], "correct the card") from error
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise BadInput("a JSON file", f"{error} in {path}", "delete it and decide anew") from error
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(json.dumps(value, indent=1, default=str), encoding="utf-8")
+    sync(draft)
+    draft.replace(path)
+    sync(path.parent)

@@ -1,0 +1,173 @@
+"""What a published adapter folder holds, and the check that it still holds exactly that.
+
+Covers: flipped bytes, missing, extra or renamed tensors and files, NaN, absurd scaling, another base, symlinks,
+pickles, a folder copied under another name. Does not cover: an adapter trained to misbehave, or a changed file
+whose manifest was changed with it and whose shape is still sound; `probe` and the gate look at behaviour.
+"""
+
+import hashlib
+import json
+import math
+import os
+import stat
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from osiris.errors import AdapterRejected
+
+WEIGHTS, CONFIG, CARD, MANIFEST = "adapter_model.safetensors", "adapter_config.json", "card.json", "manifest.json"
+FILES = frozenset({WEIGHTS, CONFIG, CARD})
+MAX_SCALE = 16.0
+"""Largest scaling of an adapter: alpha/r, or alpha/sqrt(r) with rsLoRA."""
+LARGEST_JSON = 1 << 22
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Card(BaseModel):
+    """Where an adapter came from; further keys (kind, seed, counts, metrics) are kept as they are."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    parent: str | None
+    data_hash: str
+    recipe: str
+    recipe_hash: str
+    base_hash: str
+    as_of: AwareDatetime
+
+
+class Manifest(BaseModel):
+    """Contents of `manifest.json`: sha256 of every file, shape of every tensor, hash of the base weights."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    base_hash: str
+    files: dict[str, Sha256]
+    tensors: dict[str, list[int]]
+
+
+def seal(folder: Path, name: str, card: Card) -> None:
+    """Write `card.json` and `manifest.json` into a folder that holds weights and config, and fsync all four files."""
+    (folder / CARD).write_text(card.model_dump_json(indent=1), encoding="utf-8")
+    manifest = Manifest(
+        name=name,
+        base_hash=card.base_hash,
+        files={file: _sha256(folder / file) for file in sorted(FILES)},
+        tensors={key: list(value.shape) for key, value in sorted(_tensors(folder / WEIGHTS).items())},
+    )
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+    for file in (*FILES, MANIFEST):
+        sync(folder / file)
+
+
+def check(folder: Path, name: str, base_hash: str) -> Card:
+    """Return the card of a sound adapter folder; raises `AdapterRejected` with the first thing that is wrong."""
+    _only_regular_files(folder)
+    manifest = _read(Manifest, folder / MANIFEST)
+    if manifest.name != name:
+        raise rejected(folder, f"a manifest for {name}", f"one for {manifest.name}")
+    if set(manifest.files) != FILES:
+        raise rejected(
+            folder, f"hashes of {', '.join(sorted(FILES))}", f"hashes of {', '.join(sorted(manifest.files))}"
+        )
+    for file, digest in sorted(manifest.files.items()):
+        if _sha256(folder / file) != digest:
+            raise rejected(folder, f"{file} with sha256 {digest[:12]}", "other bytes")
+    card = _read(Card, folder / CARD)
+    if {manifest.base_hash, card.base_hash} != {base_hash}:
+        raise rejected(folder, f"base weights {base_hash[:12]}", f"an adapter of {manifest.base_hash[:12]}")
+    rank = _checked_rank(folder)
+    _check_tensors(folder, manifest.tensors, rank)
+    return card
+
+
+def rejected(folder: Path, expected: str, came: str) -> AdapterRejected:
+    """The error for an adapter that is not to be served."""
+    return AdapterRejected(
+        f"{expected} in adapter {folder.name}",
+        came,
+        "the newest sound adapter before it is served; train this one anew",
+    )
+
+
+def sync(path: Path) -> None:
+    """Flush a file or a folder to disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _only_regular_files(folder: Path) -> None:
+    try:
+        if not stat.S_ISDIR(folder.lstat().st_mode):
+            raise rejected(folder, "a folder", "something else (a link or a file)")
+        kinds = {entry.name: entry.stat(follow_symlinks=False).st_mode for entry in os.scandir(folder)}
+    except FileNotFoundError as error:
+        raise rejected(folder, "a folder", "nothing") from error
+    if extra := sorted(set(kinds) - FILES - {MANIFEST}):
+        raise rejected(folder, "no other files", f"also {', '.join(extra)}")
+    if missing := sorted((FILES | {MANIFEST}) - set(kinds)):
+        raise rejected(folder, "all files", f"none called {', '.join(missing)}")
+    if odd := sorted(name for name, mode in kinds.items() if not stat.S_ISREG(mode)):
+        raise rejected(folder, "regular files only", f"{', '.join(odd)}, which is a link or a device")
+
+
+def _read(kind: type[Any], path: Path) -> Any:
+    if path.stat().st_size > LARGEST_JSON:
+        raise rejected(path.parent, f"a {path.name} of at most {LARGEST_JSON} bytes", f"{path.stat().st_size}")
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise rejected(path.parent, f"a readable {path.name}", error.errors()[0]["msg"]) from error
+
+
+def _checked_rank(folder: Path) -> int:
+    try:
+        config = json.loads((folder / CONFIG).read_bytes())
+        kind, rank, alpha = config["peft_type"], config["r"], config["lora_alpha"]
+        scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+    except (ValueError, KeyError, TypeError, ZeroDivisionError, AttributeError) as error:
+        raise rejected(folder, f"a LoRA config with r and lora_alpha in {CONFIG}", repr(error)) from error
+    if kind != "LORA" or config.get("use_dora") or config.get("modules_to_save") or config.get("rank_pattern"):
+        raise rejected(folder, "plain LoRA of one rank", f"{kind} with further parts")
+    if config.get("alpha_pattern") or not (isinstance(rank, int) and rank > 0 and 0 < scale <= MAX_SCALE):
+        raise rejected(folder, f"a scaling alpha/r in (0, {MAX_SCALE:g}]", f"alpha {alpha} and r {rank}")
+    return rank
+
+
+def _check_tensors(folder: Path, listed: dict[str, list[int]], rank: int) -> None:
+    import numpy as np
+
+    tensors = _tensors(folder / WEIGHTS)
+    shapes = {key: list(value.shape) for key, value in tensors.items()}
+    if not shapes or shapes != listed:
+        differing = sorted(key for key in shapes.keys() | listed.keys() if shapes.get(key) != listed.get(key))
+        raise rejected(folder, "the tensors of the manifest", f"others, first {differing[:1]}")
+    for key, shape in shapes.items():
+        stem, _, half = key.removesuffix(".weight").rpartition(".")
+        ranked = {"lora_A": shape[:1], "lora_B": shape[-1:]}.get(half)
+        if len(shape) != 2 or ranked != [rank] or not {f"{stem}.lora_A.weight", f"{stem}.lora_B.weight"} <= set(shapes):
+            raise rejected(folder, f"pairs lora_A (r, in), lora_B (out, r) with r {rank}", f"{key} of shape {shape}")
+    for key, value in tensors.items():
+        if value.dtype.kind != "f" or not np.isfinite(value).all():
+            raise rejected(folder, "finite floating point weights", f"{key} with NaN, infinity or {value.dtype}")
+
+
+def _tensors(path: Path) -> dict[str, Any]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, KeyError) as error:
+        raise rejected(path.parent, "weights in safetensors format", str(error)) from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

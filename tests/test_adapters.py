@@ -1,0 +1,313 @@
+"""The shelf of adapters: published whole or not at all, served only when sound, eligible and known at the time."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from osiris.adapters import AdapterShelf
+from osiris.errors import AdapterRejected, BadInput, Conflict, NotFound
+from osiris.training.manifest import CARD, CONFIG, MANIFEST, WEIGHTS, _sha256
+
+BASE = "b" * 64
+NIGHT = datetime(2005, 3, 1, 22, tzinfo=UTC)
+LATER = datetime(2005, 4, 1, tzinfo=UTC)
+STEM = "base_model.model.model.layers.0.self_attn.o_proj"
+
+
+def card(**changes) -> dict:
+    facts = {"parent": None, "data_hash": "d", "recipe": "dpo", "recipe_hash": "r", "as_of": NIGHT}
+    return facts | changes
+
+
+def trained(folder: Path, value: float = 0.5, alpha: float = 32) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    half = {f"{STEM}.lora_A.weight": (16, 32), f"{STEM}.lora_B.weight": (32, 16)}
+    save_file({key: np.full(shape, value, np.float32) for key, shape in half.items()}, folder / WEIGHTS)
+    (folder / CONFIG).write_text(json.dumps({"peft_type": "LORA", "r": 16, "lora_alpha": alpha}))
+    return folder
+
+
+@pytest.fixture
+def shelf(tmp_path):
+    """Two sound adapters, the later one to be damaged."""
+    shelf = AdapterShelf(tmp_path / "adapters", lambda: BASE)
+    shelf.publish("20050301", trained(tmp_path / "a"), card())
+    shelf.publish("20050301-dpo", trained(tmp_path / "b", 0.25), card(parent="20050301"))
+    return shelf
+
+
+def resign(folder: Path) -> None:
+    """Make the manifest fit the changed files, as a forger would, so that the hash alone does not catch them."""
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["files"] = {file: _sha256(folder / file) for file in manifest["files"]}
+    manifest["tensors"] = {key: list(value.shape) for key, value in load_file(folder / WEIGHTS).items()}
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+
+
+def rewrite_weights(folder: Path, change) -> None:
+    save_file(change(load_file(folder / WEIGHTS)), folder / WEIGHTS)
+
+
+def rewrite_json(path: Path, **changes) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def flip_byte(folder):
+    data = bytearray((folder / WEIGHTS).read_bytes())
+    data[-5] ^= 1
+    (folder / WEIGHTS).write_bytes(data)
+
+
+def drop_half_unsigned(folder):
+    rewrite_weights(folder, lambda tensors: dict(list(tensors.items())[:1]))
+
+
+def drop_half(folder):
+    drop_half_unsigned(folder)
+    resign(folder)
+
+
+def rename_keys(folder):
+    rewrite_weights(folder, lambda tensors: {key.replace("lora_", "other_"): value for key, value in tensors.items()})
+    resign(folder)
+
+
+def wrong_rank(folder):
+    rewrite_weights(folder, lambda tensors: {key: value[:8, :8].copy() for key, value in tensors.items()})
+    resign(folder)
+
+
+def unlisted_tensors(folder):
+    manifest = json.loads((folder / MANIFEST).read_text())
+    rewrite_json(folder / MANIFEST, tensors=dict(list(manifest["tensors"].items())[:1]))
+
+
+def nan(folder):
+    rewrite_weights(folder, lambda tensors: {key: value * np.nan for key, value in tensors.items()})
+    resign(folder)
+
+
+def absurd_alpha(folder):
+    rewrite_json(folder / CONFIG, lora_alpha=16000)
+    resign(folder)
+
+
+def absurd_alpha_by_pattern(folder):
+    rewrite_json(folder / CONFIG, alpha_pattern={"o_proj": 16000})
+    resign(folder)
+
+
+def other_base(folder):
+    rewrite_json(folder / CARD, base_hash="c" * 64)
+    resign(folder)
+    rewrite_json(folder / MANIFEST, base_hash="c" * 64)
+
+
+def linked_weights(folder):
+    (folder / WEIGHTS).rename(folder.parent / "elsewhere")
+    (folder / WEIGHTS).symlink_to(folder.parent / "elsewhere")
+
+
+def linked_folder(folder):
+    folder.rename(folder.parent / "elsewhere")
+    folder.symlink_to(folder.parent / "elsewhere")
+
+
+def pickle_beside(folder):
+    (folder / "adapter_model.bin").write_bytes(b"\x80\x04N.")
+
+
+def pickle_instead(folder):
+    (folder / WEIGHTS).write_bytes(b"\x80\x04N.")
+    manifest = json.loads((folder / MANIFEST).read_text())
+    rewrite_json(folder / MANIFEST, files=manifest["files"] | {WEIGHTS: _sha256(folder / WEIGHTS)})
+
+
+def truncated(folder):
+    (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-64])
+
+
+def no_card(folder):
+    (folder / CARD).unlink()
+
+
+def no_manifest(folder):
+    (folder / MANIFEST).unlink()
+
+
+def garbage_manifest(folder):
+    (folder / MANIFEST).write_text("[1")
+
+
+def another_name(folder):
+    rewrite_json(folder / MANIFEST, name="20050228")
+
+
+DAMAGES = {
+    flip_byte: "sha256",
+    drop_half_unsigned: "sha256",
+    drop_half: "pairs lora_A",
+    rename_keys: "pairs lora_A",
+    wrong_rank: "pairs lora_A",
+    unlisted_tensors: "tensors of the manifest",
+    nan: "finite",
+    absurd_alpha: "alpha/r",
+    absurd_alpha_by_pattern: "alpha/r",
+    other_base: "base weights",
+    linked_weights: "regular files",
+    linked_folder: "a folder",
+    pickle_beside: "no other files",
+    pickle_instead: "safetensors",
+    truncated: "sha256",
+    no_card: "all files",
+    no_manifest: "all files",
+    garbage_manifest: "readable manifest.json",
+    another_name: "a manifest for",
+}
+
+
+@pytest.mark.parametrize(("damage", "reason"), DAMAGES.items(), ids=lambda value: getattr(value, "__name__", ""))
+def test_a_damaged_adapter_is_rejected_and_the_last_good_one_served(shelf, damage, reason):
+    damage(shelf.folder / "20050301-dpo")
+    with pytest.raises(AdapterRejected, match=reason):
+        shelf.validate("20050301-dpo")
+    served = shelf.serving("newest", LATER)
+    assert served.name == "20050301"
+    assert [name for name, _ in served.skipped] == ["20050301-dpo"]
+    assert reason in served.skipped[0][1]
+
+
+def test_a_sound_adapter_is_served_with_its_card_and_dpo_comes_first(shelf):
+    assert shelf.names() == ["20050301-dpo", "20050301"]
+    assert shelf.newest() == "20050301-dpo"
+    served = shelf.serving("newest", LATER)
+    assert (served.name, served.path, served.skipped) == ("20050301-dpo", shelf.folder / "20050301-dpo", ())
+    assert shelf.validate("20050301-dpo").parent == "20050301"
+    assert sorted(path.name for path in served.path.iterdir()) == sorted([CARD, CONFIG, MANIFEST, WEIGHTS])
+
+
+def test_an_empty_shelf_serves_the_base(tmp_path):
+    shelf = AdapterShelf(tmp_path / "none", lambda: BASE)
+    assert (shelf.names(), shelf.newest(), shelf.serving("better", LATER).name) == ([], None, None)
+
+
+def test_a_historical_clock_does_not_see_later_adapters(shelf):
+    assert shelf.serving("newest", datetime(2005, 2, 28, 23, tzinfo=UTC)).name is None
+    assert shelf.serving("newest", datetime(2005, 3, 1, 21, tzinfo=UTC)).name is None, "made an hour later that day"
+    assert shelf.serving("newest", NIGHT).name == "20050301-dpo"
+    assert shelf.newest(datetime(2005, 2, 28, tzinfo=UTC)) is None
+
+
+def test_only_promoted_adapters_are_served_unless_the_policy_is_newest(shelf):
+    assert shelf.serving("better", LATER).name is None
+    shelf.record_verdict("20050301", {"promoted": True, "p": 0.01})
+    shelf.record_verdict("20050301-dpo", {"promoted": False, "p": 0.6})
+    served = shelf.serving("better", LATER)
+    assert served.name == "20050301"
+    assert served.skipped == (("20050301-dpo", "the gate did not promote it"),)
+    assert shelf.eligible("better") == ["20050301"]
+    assert shelf.serving("newest", LATER).name == "20050301-dpo"
+    assert shelf.verdict("20050301") == {"promoted": True, "p": 0.01}
+
+
+def test_a_person_overrules_the_gate_and_leaves_a_name_and_a_reason(shelf):
+    shelf.record_verdict("20050301-dpo", {"promoted": False, "p": 0.6})
+    shelf.promote("20050301-dpo", "ada", "small sample", LATER)
+    assert shelf.serving("better", LATER).name == "20050301-dpo"
+    shelf.demote("20050301-dpo", "ada", "shorts only", LATER)
+    assert shelf.serving("newest", LATER).skipped == (("20050301-dpo", "demoted by ada: shorts only"),)
+    assert shelf.verdict("20050301-dpo")["p"] == 0.6
+
+
+def test_a_pin_goes_first_and_a_damaged_pin_falls_back(shelf):
+    shelf.pin("20050301")
+    assert shelf.serving("better", LATER).name == "20050301"
+    flip_byte(shelf.folder / "20050301")
+    assert shelf.serving("newest", LATER).name == "20050301-dpo"
+    shelf.unpin()
+    assert shelf.pinned() is None
+    with pytest.raises(AdapterRejected):
+        shelf.pin("20050301")
+
+
+def test_a_name_is_never_used_again(shelf, tmp_path):
+    before = shelf.validate("20050301")
+    with pytest.raises(Conflict, match="20050301"):
+        shelf.publish("20050301", trained(tmp_path / "c", 0.75), card())
+    assert shelf.validate("20050301") == before
+
+
+@pytest.mark.parametrize("name", ["latest", "2005030", "20051301", "20050301-sft", "../20050301", "20050301-dpo\n"])
+def test_other_names_are_refused(shelf, tmp_path, name):
+    with pytest.raises(BadInput):
+        shelf.publish(name, trained(tmp_path / "c"), card())
+    with pytest.raises(BadInput):
+        shelf.validate(name)
+
+
+def test_an_unsound_adapter_is_not_published_and_leaves_nothing(shelf, tmp_path):
+    with pytest.raises(AdapterRejected, match="finite"):
+        shelf.publish("20050302", trained(tmp_path / "c", np.nan), card())
+    with pytest.raises(BadInput, match="data_hash"):
+        shelf.publish("20050302", trained(tmp_path / "d"), {"parent": None})
+    assert shelf.names() == ["20050301-dpo", "20050301"]
+    assert not list(shelf.folder.glob(".tmp-*"))
+    with pytest.raises(NotFound):
+        shelf.path("20050302")
+
+
+def test_the_probe_is_asked_once_and_its_no_is_remembered(shelf):
+    asked = []
+
+    def probe(path):
+        asked.append(path.name)
+        if path.name == "20050301-dpo":
+            raise AdapterRejected("a finite forward pass", "NaN", "train anew")
+
+    for _ in range(2):
+        served = shelf.serving("newest", LATER, probe)
+        assert (served.name, asked) == ("20050301", ["20050301-dpo", "20050301"])
+        assert "NaN" in served.skipped[0][1]
+
+
+PUBLISHER = """
+import itertools, sys
+from pathlib import Path
+from datetime import UTC, datetime
+from osiris.adapters import AdapterShelf
+shelf = AdapterShelf(Path(sys.argv[1]), lambda: "b" * 64)
+card = {"parent": None, "data_hash": "d", "recipe": "x", "recipe_hash": "r", "as_of": datetime(2005, 3, 1, tzinfo=UTC)}
+for day in itertools.count(int(sys.argv[3])):
+    shelf.publish(f"2{day:03d}0101", Path(sys.argv[2]), card)
+    print("one is out", flush=True)
+"""
+
+
+def test_a_kill_during_publishing_never_leaves_a_visible_half_adapter(tmp_path):
+    source = trained(tmp_path / "source")
+    shelf = AdapterShelf(tmp_path / "adapters", lambda: BASE)
+    drafts = 0
+    for attempt in range(24):
+        first = 1 + len(shelf.names())
+        arguments = [sys.executable, "-c", PUBLISHER, str(shelf.folder), str(source), str(first)]
+        with subprocess.Popen(arguments, stdout=subprocess.PIPE) as process:
+            process.stdout.readline()
+            time.sleep(0.002 + 0.0017 * attempt)
+            os.kill(process.pid, signal.SIGKILL)
+        drafts += len(list(shelf.folder.glob(".tmp-*")))
+        assert process.wait() == -signal.SIGKILL
+    assert drafts, "no kill fell inside a publication: the test shows nothing"
+    assert shelf.names()
+    for name in shelf.names():
+        shelf.validate(name)
+    shelf.publish("29990101", source, card())
+    assert not list(shelf.folder.glob(".tmp-*"))
