@@ -1,0 +1,100 @@
+"""Exchange calendars: when a daily bar began and when it was complete, half days and clock changes included.
+
+Daily bars everywhere are a DataFrame with the columns `COLUMNS`, one ticker, sorted by `start`: `start`, `end` aware
+UTC datetime64 (session open and close), prices raw in the instrument's currency, `volume` in shares, `split` the ratio
+that takes effect at this bar's open (2.0 for 2:1 on the ex-date, else 1.0), `source` a name.
+"""
+
+import re
+from datetime import datetime
+from functools import cache
+
+import numpy as np
+import pandas as pd
+
+from osiris.errors import BadInput, SettingsError
+from osiris.settings import Prices
+
+COLUMNS = ("start", "end", "open", "high", "low", "close", "volume", "split", "source")
+PRICE_COLUMNS = ("open", "high", "low", "close")
+FIRST_YEAR = 1990
+ROUND_THE_CLOCK = re.compile(r"-(USD|EUR|GBP|USDT|USDC|BTC)$")
+CURRENCY_PAIR = re.compile(r"=X$")
+
+
+def calendar_of(ticker: str, prices: Prices) -> str:
+    """Name of the calendar of `ticker`: from settings, else 24/7 for coins, 24/5 for currencies, else the default."""
+    if ticker in prices.calendars:
+        return prices.calendars[ticker]
+    if ROUND_THE_CLOCK.search(ticker):
+        return "24/7"
+    return "24/5" if CURRENCY_PAIR.search(ticker) else prices.calendar
+
+
+def session_bounds(calendar: str, dates: pd.DatetimeIndex) -> tuple[pd.DatetimeIndex, pd.DatetimeIndex]:
+    """Open and close of the sessions on `dates` (naive, midnight), both shape (n,), aware UTC, microseconds.
+
+    Raises `BadInput` that names the first date which is no session, `SettingsError` for an unknown calendar.
+    """
+    dates = pd.DatetimeIndex(dates).as_unit("ns")
+    closed = non_sessions(calendar, dates)
+    if len(closed):
+        raise BadInput(
+            f"sessions of {calendar} since {FIRST_YEAR}",
+            f"{closed[0].date()}, which is none" + (f" ({len(closed)} such dates)" if len(closed) > 1 else ""),
+            "correct the dates, or name the ticker's calendar under [prices.calendars]",
+        )
+    loaded = _load(calendar)
+    return tuple(pd.DatetimeIndex(bound.reindex(dates)).as_unit("us") for bound in (loaded.opens, loaded.closes))
+
+
+def non_sessions(calendar: str, dates: pd.DatetimeIndex) -> pd.DatetimeIndex:
+    """Those of `dates` (naive, midnight) on which `calendar` has no session, in their order."""
+    dates = pd.DatetimeIndex(dates)
+    return dates[~dates.isin(_load(calendar).sessions)]
+
+
+def sessions_between(calendar: str, start: datetime, end: datetime) -> pd.DatetimeIndex:
+    """Closes (aware UTC) of all sessions that opened at or after `start` and closed at or before `end`."""
+    loaded = _load(calendar)
+    opens, closes = pd.DatetimeIndex(loaded.opens), pd.DatetimeIndex(loaded.closes)
+    return closes[(opens >= pd.Timestamp(start)) & (closes <= pd.Timestamp(end))].as_unit("us")
+
+
+def session_dates(calendar: str, closes: pd.DatetimeIndex) -> pd.DatetimeIndex:
+    """Dates (naive, midnight) of the sessions with these `closes`."""
+    loaded = _load(calendar)
+    return loaded.sessions[pd.DatetimeIndex(loaded.closes).get_indexer(closes)]
+
+
+def timezone_of(calendar: str) -> str:
+    """Name of the time zone in which the calendar's dates are counted, e.g. `America/New_York`."""
+    return str(_load(calendar).tz)
+
+
+def daily_frame(dates: pd.DatetimeIndex, values: pd.DataFrame, calendar: str, source: str) -> pd.DataFrame:
+    """Daily bars in the common format from `values` (open, high, low, close[, volume][, split]), shape (n,) each.
+
+    Missing volume is 0, a missing split 1. Raises as `session_bounds`; checks nothing else.
+    """
+    start, end = session_bounds(calendar, dates)
+    columns = {name: values[name].to_numpy(np.float64) for name in PRICE_COLUMNS}
+    for name, default in (("volume", 0.0), ("split", 1.0)):
+        given = values[name].to_numpy(np.float64) if name in values else np.full(len(values), default)
+        columns[name] = np.where(np.isnan(given), default, given)
+    frame = pd.DataFrame({"start": start, "end": end, **columns, "source": source}, columns=list(COLUMNS))
+    return frame.sort_values("start", ignore_index=True)
+
+
+@cache
+def _load(name: str):
+    import exchange_calendars
+
+    try:
+        return exchange_calendars.get_calendar(name, start=f"{FIRST_YEAR}-01-01")
+    except exchange_calendars.errors.InvalidCalendarName as error:
+        raise SettingsError(
+            "the name of an exchange calendar such as XNYS, XLON, XTKS or 24/7",
+            repr(name),
+            "correct prices.calendar or prices.calendars",
+        ) from error
