@@ -1,0 +1,177 @@
+"""Draft ideas: snapshot, k replies a prompt, Hermes, novelty, stored as pending, announced."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from osiris.errors import NoPrices, SourceUnavailable
+from osiris.llm import hermes
+from osiris.llm.generate import Draft, DraftRequest, draft
+from osiris.llm.loader import Drafter, Judge
+from osiris.loop.context import Snapshot, snapshot
+from osiris.loop.prices import PriceDesk
+from osiris.records import Reply, Status, advice_id, levels_from_reply, prompt_id
+from osiris.schemas import VECTOR_SIZE
+from osiris.settings import Settings
+from osiris.store.advice import AdviceStore, Row, sql_time
+from osiris.store.events import Events
+
+HISTORY_DAYS = 150
+"""Calendar days of bars a snapshot reads: `policy.context.WARM_UP` sessions, with holidays to spare."""
+
+
+@dataclass
+class AdviseReport:
+    """What one drafting run did."""
+
+    adapter: str
+    prompts: int = 0
+    replies: int = 0
+    invalid: int = 0
+    stored: int = 0
+    unscored: int = 0
+    mean_hermes: float | None = None
+    ids: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def advise(
+    advice: AdviceStore,
+    prices: PriceDesk,
+    events: Events,
+    drafter: Drafter,
+    judge: Judge,
+    settings: Settings,
+    moments: Sequence[datetime],
+) -> AdviseReport:
+    """Draft ideas on every configured ticker at each of `moments`; what is there already is not drafted again."""
+    report = AdviseReport(adapter=drafter.adapter)
+    started = time.perf_counter()
+    snapshots = take_snapshots(prices, settings.advise.tickers, moments, report.notes)
+    snapshots = [s for s in snapshots if not _drafted(advice, s, drafter.adapter)]
+    report.prompts = len(snapshots)
+    drafts = draft(
+        drafter,
+        [DraftRequest(prompt=s.prompt, ticker=s.ticker) for s in snapshots],
+        settings.advise.candidates,
+        settings,
+        settings.model.seed,
+    )
+    rows = rows_of(snapshots, drafts, drafter)
+    report.replies = sum(len(group) for group in drafts)
+    report.invalid = report.replies - len(rows)
+    add_scores(rows, {s.prompt: s.text for s in snapshots}, judge, settings)
+    for moment in sorted({row["as_of"] for row in rows}):
+        batch = [row for row in rows if row["as_of"] == moment]
+        add_novelty(batch, advice)
+        add_latency(batch, started)
+        report.stored += advice.add(batch)
+        report.ids += [row["id"] for row in batch]
+        announce(events, batch, moment, report.notes)
+    scores = [row["hermes_score"] for row in rows if row["hermes_score"] is not None]
+    report.unscored = len(rows) - len(scores)
+    report.mean_hermes = float(np.mean(scores)) if scores else None
+    report.notes += prices.notes
+    return report
+
+
+def take_snapshots(
+    prices: PriceDesk, tickers: Sequence[str], moments: Sequence[datetime], notes: list[str]
+) -> list[Snapshot]:
+    """Snapshots of every ticker at every moment, by moment; what lacks prices is left out with a note."""
+    first, last = min(moments), max(moments)
+    bars = prices.bars_many(list(tickers), first - timedelta(days=HISTORY_DAYS), last, last)
+    taken = []
+    for moment in sorted(moments):
+        for ticker in tickers:
+            if ticker not in bars:
+                notes.append(f"{ticker}: no prices from any source")
+                continue
+            try:
+                taken.append(snapshot(ticker, bars[ticker], moment))
+            except NoPrices as error:
+                notes.append(f"{ticker}: {error}")
+    return taken
+
+
+def rows_of(snapshots: Sequence[Snapshot], drafts: Sequence[Sequence[Draft]], drafter: Drafter) -> list[Row]:
+    """Advice rows of the valid replies, status pending, without scores."""
+    return [
+        _row(shot, sample, reply.text, reply.reply, drafter)
+        for shot, group in zip(snapshots, drafts, strict=True)
+        for sample, reply in enumerate(group)
+        if reply.reply is not None
+    ]
+
+
+def add_scores(rows: list[Row], contexts: dict[str, str], judge: Judge, settings: Settings) -> None:
+    """Let Hermes score the rows; an idea it answered with no number keeps a null score and a note."""
+    ideas = [hermes.Idea(proposal=row["reply"], context=contexts[row["prompt"]]) for row in rows]
+    for row, score in zip(rows, hermes.score(judge, ideas, settings.model.batch_size), strict=True):
+        row |= {"hermes_raw": score.raw, "hermes_score": score.normalized, "hermes_note": score.note or None}
+
+
+def add_novelty(rows: list[Row], advice: AdviceStore) -> None:
+    """Set `novelty`: L2 distance of the idea's vector to the nearest earlier idea, null when there is none."""
+    for row in rows:
+        nearest = advice.nearest(row["vector"], f"as_of < {sql_time(row['as_of'])}", 1)
+        row["novelty"] = float(np.sqrt(nearest[0]["_distance"])) if nearest else None
+
+
+def add_latency(rows: list[Row], started: float) -> None:
+    """Set `decision_latency_ms` (first snapshot of the run to scored idea, wall clock) and `created_at`."""
+    for row in rows:
+        row["decision_latency_ms"] = (time.perf_counter() - started) * 1000
+        row["created_at"] = row["as_of"] + timedelta(milliseconds=row["decision_latency_ms"])
+
+
+def announce(events: Events, rows: list[Row], moment: datetime, notes: list[str]) -> None:
+    """Publish `advice.generated`; ideas are stored already, so a Redis that is away is only noted."""
+    public = ("id", "ticker", "side", "entry", "target", "stop", "confidence", "hermes_score", "adapter")
+    try:
+        events.publish_generated([{name: row[name] for name in public} for row in rows], moment)
+    except SourceUnavailable as error:
+        notes.append(f"advice.generated not announced: {error}")
+
+
+def idea_vector(features: np.ndarray, reply: Reply) -> np.ndarray:
+    """Vector of an idea, float32 (16,): up to 8 features, then side, target, stop, reward-to-risk, confidence."""
+    vector = np.zeros(VECTOR_SIZE, np.float32)
+    vector[: len(features)] = features[:8]
+    reward_to_risk = np.tanh(np.log(reply.target_atr / reply.stop_atr))
+    distances = np.tanh([reply.target_atr / 4, reply.stop_atr / 4])
+    vector[8:13] = [reply.side.sign, *distances, reward_to_risk, reply.confidence]
+    return vector
+
+
+def _row(shot: Snapshot, sample: int, text: str, reply: Reply, drafter: Drafter) -> dict[str, Any]:
+    levels = levels_from_reply(reply, shot.price, shot.atr)
+    return {
+        "id": advice_id(shot.prompt, drafter.adapter, sample, shot.as_of),
+        "prompt_id": prompt_id(shot.prompt, shot.as_of),
+        "as_of": shot.as_of,
+        "ticker": shot.ticker,
+        "side": str(reply.side),
+        "entry": levels.entry,
+        "target": levels.target,
+        "stop": levels.stop,
+        "price": shot.price,
+        "atr": shot.atr,
+        "confidence": reply.confidence,
+        "rationale": reply.rationale,
+        "prompt": shot.prompt,
+        "reply": text,
+        "model": drafter.model_name,
+        "adapter": drafter.adapter,
+        "vector": idea_vector(shot.vector, reply).tolist(),
+        "status": str(Status.PENDING),
+        "shadow": True,
+    }
+
+
+def _drafted(advice: AdviceStore, shot: Snapshot, adapter: str) -> bool:
+    return advice.count(f"prompt_id = '{prompt_id(shot.prompt, shot.as_of)}' AND adapter = '{adapter}'") > 0

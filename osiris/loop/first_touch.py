@@ -1,0 +1,147 @@
+"""Which barrier a trade touched first, on bars alone: a numba kernel over all ideas of one ticker.
+
+Rules (each errs on the side of a loss, never of a win, and says so with `ambiguous`):
+
+- A bar counts if it began at or after the start of the idea and was complete; the caller passes complete bars only.
+- The entry must trade: the first bar whose range holds the entry fills the idea, at its entry price.
+- From the next bar on, an open beyond a level closes at that open (a gap); both levels inside one bar are a loss.
+- Inside the filling bar the order of touches follows from the open: a price that came from the target's side reached
+  the entry before the stop, so its stop counts and its target only if the bar also closed beyond it; and the reverse.
+- At expiry the trade closes at the first price there is: the open of a bar that began after it, else the bar's close.
+- Later splits rescale the levels: bars are compared in the price basis of the idea.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+STILL_OPEN, WIN, LOSS, CLOSED = 0, 1, 2, 3
+NO_REASON, TARGET, STOP, EXPIRY = 0, 1, 2, 3
+NEVER = np.iinfo(np.int64).max
+
+
+class Bars(NamedTuple):
+    """Complete bars of one ticker, oldest first, each array of shape (n,).
+
+    `start`/`end` are int64 nanoseconds UTC; prices are raw, in currency; `split` is the cumulative product of the split
+    ratios up to and including the bar.
+    """
+
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+    open: NDArray[np.float64]
+    high: NDArray[np.float64]
+    low: NDArray[np.float64]
+    close: NDArray[np.float64]
+    split: NDArray[np.float64]
+
+
+class Ideas(NamedTuple):
+    """Ideas on that ticker, each array of shape (m,).
+
+    `sign` is +1 long, -1 short; levels are prices in the basis of cumulative split `split`; `since` is when the idea
+    came into force and `expiry` when it ends (`NEVER` for none), int64 nanoseconds UTC.
+    """
+
+    sign: NDArray[np.float64]
+    entry: NDArray[np.float64]
+    target: NDArray[np.float64]
+    stop: NDArray[np.float64]
+    split: NDArray[np.float64]
+    since: NDArray[np.int64]
+    expiry: NDArray[np.int64]
+
+
+class Touches(NamedTuple):
+    """What became of each idea, arrays of shape (m,).
+
+    `state` is STILL_OPEN, WIN (target), LOSS (stop) or CLOSED (expiry); `price` is the raw exit price and `r` the
+    profit over the initial risk, both NaN while open; `bar` is the exit bar's index or -1; `at_open` tells a gap exit.
+    """
+
+    state: NDArray[np.int8]
+    reason: NDArray[np.int8]
+    bar: NDArray[np.int64]
+    at_open: NDArray[np.bool_]
+    price: NDArray[np.float64]
+    r: NDArray[np.float64]
+    filled: NDArray[np.bool_]
+    ambiguous: NDArray[np.bool_]
+
+
+def first_touch(bars: Bars, ideas: Ideas) -> Touches:
+    """Resolve every idea against the bars. NaN prices are not accepted: the caller drops such bars."""
+    count = len(ideas.sign)
+    touches = Touches(
+        np.zeros(count, np.int8),
+        np.zeros(count, np.int8),
+        np.full(count, -1, np.int64),
+        np.zeros(count, np.bool_),
+        np.full(count, np.nan),
+        np.full(count, np.nan),
+        np.zeros(count, np.bool_),
+        np.zeros(count, np.bool_),
+    )
+    _resolve(*bars, *ideas, *touches)
+    return touches
+
+
+@njit(cache=True, nogil=True)
+def _resolve(
+    start, end, opens, highs, lows, closes, cumulative,
+    sign, entry, target, stop, split, since, expiry,
+    state, reason, bar, at_open, price, r, filled, ambiguous,
+):  # fmt: skip
+    for i in range(len(sign)):
+        s = sign[i]
+        # Everything below is written for a long; a short is its mirror image.
+        e, t, x = s * entry[i], s * target[i], s * stop[i]
+        risk = e - x
+        for j in range(np.searchsorted(start, since[i]), len(start)):
+            to_basis = s * cumulative[j] / split[i]
+            o, c = opens[j] * to_basis, closes[j] * to_basis
+            h = (highs[j] if s > 0 else lows[j]) * to_basis
+            low = (lows[j] if s > 0 else highs[j]) * to_basis
+            level, code, why = np.nan, STILL_OPEN, NO_REASON
+            if expiry[i] <= start[j]:
+                if filled[i]:
+                    level, code, why, at_open[i] = o, CLOSED, EXPIRY, True
+                else:
+                    reason[i], bar[i] = EXPIRY, j
+                    break
+            elif not filled[i]:
+                if low <= e <= h:
+                    filled[i] = True
+                    stop_sure = x >= low and (o >= e or c <= x)
+                    stop_maybe = x >= low
+                    target_sure = h >= t and (o <= e or c >= t)
+                    target_maybe = h >= t
+                    if stop_maybe:
+                        level, code, why = x, LOSS, STOP
+                        ambiguous[i] = target_maybe or not stop_sure
+                    elif target_sure:
+                        level, code, why = t, WIN, TARGET
+                    elif target_maybe:
+                        ambiguous[i] = True
+            elif o <= x:
+                level, code, why, at_open[i] = o, LOSS, STOP, True
+            elif o >= t:
+                level, code, why, at_open[i] = o, WIN, TARGET, True
+            elif low <= x:
+                level, code, why = x, LOSS, STOP
+                ambiguous[i] |= h >= t
+            elif h >= t:
+                level, code, why = t, WIN, TARGET
+            if code == STILL_OPEN and expiry[i] <= end[j]:
+                if filled[i]:
+                    level, code, why = c, CLOSED, EXPIRY
+                else:
+                    reason[i], bar[i] = EXPIRY, j
+                    break
+            if code != STILL_OPEN:
+                state[i], reason[i], bar[i] = code, why, j
+                price[i] = level / to_basis
+                r[i] = (level - e) / risk
+                break

@@ -1,0 +1,178 @@
+"""The preference dataset: winners over losers of the same prompt first, then human pairs, then marked partners.
+
+Every outcome was known by the cut-off, shadow outcomes included; ambiguous outcomes never teach. At most one pair comes
+from one prompt, so that no prompt weighs more than another.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from osiris.errors import TooLittleData
+from osiris.records import FINAL, Outcome, Reply, Status, parse_reply
+from osiris.settings import Settings
+from osiris.store.advice import AdviceStore, sql_time
+from osiris.store.journal import fsync_folder
+
+Row = dict[str, Any]
+COLUMNS = [
+    "id", "prompt_id", "as_of", "ticker", "side", "entry", "target", "stop", "atr", "confidence", "prompt", "reply",
+    "status", "status_at", "outcome", "closed_at", "ambiguous", "vector",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One preference; `source` is outcome, edit, review or partner (the bad reply is from the nearest prompt)."""
+
+    prompt: str
+    good_reply: str
+    bad_reply: str
+    source: str
+    good_id: str
+    bad_id: str
+
+
+def build_pairs(advice: AdviceStore, settings: Settings, cutoff: datetime) -> list[Pair]:
+    """Pairs known at `cutoff`, by prompt time; raises `TooLittleData` below `training.min_pairs`."""
+    rows = advice.rows(f"as_of <= {sql_time(cutoff)}", COLUMNS)
+    pairs: dict[str, Pair] = {}
+    lonely: list[list[Row]] = []
+    for prompt, candidates in _by_prompt(rows).items():
+        settled = [row for row in candidates if _settled(row, cutoff)]
+        pair = outcome_pair(settled) or human_pair(candidates, cutoff)
+        if pair:
+            pairs[prompt] = pair
+        elif any(row["outcome"] in (Outcome.WIN, Outcome.LOSS) for row in settled):
+            lonely.append(settled)
+    room = int(settings.training.max_partner_share * len(pairs))
+    partners = (partner_pair(settled, advice, cutoff) for settled in lonely[:room])
+    found = [*pairs.values(), *(pair for pair in partners if pair)]
+    if len(found) < settings.training.min_pairs:
+        raise TooLittleData(
+            f"at least {settings.training.min_pairs} preference pairs known at {cutoff.isoformat()}",
+            f"{len(found)} from {len(rows)} ideas",
+            "nothing is trained; the next night takes it up",
+        )
+    return found
+
+
+def outcome_pair(settled: list[Row]) -> Pair | None:
+    """The winner and the loser with opposite sides, if possible, and the most alike reward-to-risk."""
+    winners = [row for row in settled if row["outcome"] == Outcome.WIN]
+    losers = [row for row in settled if row["outcome"] == Outcome.LOSS]
+    candidates = [
+        (_unlikeness(w, l), w["id"], l["id"], w, l) for w, l in product(winners, losers) if w["reply"] != l["reply"]
+    ]
+    if not candidates:
+        return None
+    *_, winner, loser = min(candidates, key=lambda c: c[:3])
+    return Pair(winner["prompt"], winner["reply"], loser["reply"], "outcome", winner["id"], loser["id"])
+
+
+def human_pair(candidates: list[Row], cutoff: datetime) -> Pair | None:
+    """An edit over its original, else an approved over a rejected idea of the same prompt."""
+    decided = [row for row in candidates if row["status_at"] is not None and row["status_at"] <= cutoff]
+    for row in decided:
+        if row["status"] == Status.EDITED and (edited := edited_reply(row)) != row["reply"]:
+            return Pair(row["prompt"], edited, row["reply"], "edit", row["id"], row["id"])
+    approved = [row for row in decided if row["status"] == Status.APPROVED]
+    rejected = [row for row in decided if row["status"] == Status.REJECTED]
+    for good, bad in product(approved, rejected):
+        if good["reply"] != bad["reply"]:
+            return Pair(good["prompt"], good["reply"], bad["reply"], "review", good["id"], bad["id"])
+    return None
+
+
+def partner_pair(settled: list[Row], advice: AdviceStore, cutoff: datetime) -> Pair | None:
+    """A pair of a prompt that has one side alone with the nearest idea of the other outcome from another prompt.
+
+    The partner's reply is given this prompt's ticker, lest the symbol give the loser away.
+    """
+    own = next(row for row in settled if row["outcome"] in (Outcome.WIN, Outcome.LOSS))
+    won = own["outcome"] == Outcome.WIN
+    where = (
+        f"outcome = '{Outcome.LOSS if won else Outcome.WIN}' AND closed_at <= {sql_time(cutoff)} AND ambiguous = false "
+        f"AND prompt_id != '{own['prompt_id']}'"
+    )
+    for other in advice.nearest(own["vector"], where, 1):
+        reply = Reply(**json.loads(other["reply"]) | {"ticker": own["ticker"]}).to_json()
+        if reply != own["reply"]:
+            good, bad = (own["reply"], reply) if won else (reply, own["reply"])
+            ids = (own["id"], other["id"]) if won else (other["id"], own["id"])
+            return Pair(own["prompt"], good, bad, "partner", *ids)
+    return None
+
+
+def edited_reply(row: Row) -> str:
+    """The model's reply as the reviewer corrected it: distances of the edited levels, in ATR, one decimal."""
+    original = parse_reply(row["reply"], row["ticker"])
+    distance = {name: round(abs(row[name] - row["entry"]) / row["atr"], 1) for name in ("target", "stop")}
+    changes = {"target_atr": distance["target"], "stop_atr": distance["stop"], "confidence": row["confidence"]}
+    return Reply(**original.model_dump() | changes).to_json()
+
+
+def examples(advice: AdviceStore, settings: Settings, since: datetime, cutoff: datetime) -> list[dict[str, str]]:
+    """`{prompt, reply}` of the ideas approved or edited in (since, cutoff]; edits as corrected.
+
+    Raises `TooLittleData` below `training.min_examples`.
+    """
+    where = f"status IN ('approved', 'edited') AND status_at > {sql_time(since)} AND status_at <= {sql_time(cutoff)}"
+    rows = advice.rows(where, COLUMNS)
+    if len(rows) < settings.training.min_examples:
+        raise TooLittleData(
+            f"at least {settings.training.min_examples} accepted ideas since {since.isoformat()}",
+            str(len(rows)),
+            "nothing is trained; the next night takes it up",
+        )
+    replies = (edited_reply(row) if row["status"] == Status.EDITED else row["reply"] for row in rows)
+    return [{"prompt": row["prompt"], "reply": reply} for row, reply in zip(rows, replies, strict=True)]
+
+
+def write_dataset(path: Path, pairs: Iterable[Pair], cutoff: datetime) -> dict[str, Any]:
+    """Write the JSONL of `{prompt, good_reply, bad_reply}` and, beside it, a JSON with hash, counts and cut-off."""
+    pairs = list(pairs)
+    lines = [json.dumps({k: getattr(p, k) for k in ("prompt", "good_reply", "bad_reply")}) for p in pairs]
+    text = "\n".join(lines) + "\n"
+    sources = sorted({pair.source for pair in pairs})
+    about = {
+        "dataset": path.name,
+        "sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "pairs": len(pairs),
+        "by_source": {source: sum(pair.source == source for pair in pairs) for source in sources},
+        "cutoff": cutoff.isoformat(),
+        "lineage": [{k: v for k, v in asdict(p).items() if k in ("source", "good_id", "bad_id")} for p in pairs],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, text)
+    write_atomically(path.with_suffix(".json"), json.dumps(about, indent=1))
+    return about
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a whole file or nothing."""
+    unfinished = path.with_name(f".tmp-{path.name}")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.rename(path)
+    fsync_folder(path.parent)
+
+
+def _by_prompt(rows: list[Row]) -> dict[str, list[Row]]:
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row["prompt_id"], []).append(row)
+    return groups
+
+
+def _settled(row: Row, cutoff: datetime) -> bool:
+    return row["outcome"] in FINAL and not row["ambiguous"] and row["closed_at"] <= cutoff
+
+
+def _unlikeness(winner: Row, loser: Row) -> tuple[bool, float]:
+    ratios = [abs(row["target"] - row["entry"]) / abs(row["entry"] - row["stop"]) for row in (winner, loser)]
+    return winner["side"] == loser["side"], round(abs(ratios[0] - ratios[1]), 6)

@@ -1,0 +1,89 @@
+"""A person's decision on one idea: checked, stored once, and final."""
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import ValidationError
+
+from osiris.errors import BadInput, Conflict
+from osiris.records import ACCEPTED, Feedback, Levels, Status
+from osiris.settings import Settings
+from osiris.store.advice import AdviceStore
+
+MAX_DISTANCE_ATR = 20
+Row = dict[str, Any]
+
+
+def decide(advice: AdviceStore, feedback: Feedback, key: str, settings: Settings, now: datetime) -> Row:
+    """Apply `feedback` under the idempotency `key` and return the idea as it then stands.
+
+    A repeat under the same key changes nothing. Raises `NotFound` for an unknown idea, `BadInput` for levels that make
+    no trade, `Conflict` when somebody decided before or the review deadline has passed.
+    """
+    idea = advice.get(feedback.transaction_id)
+    levels = adjusted_levels(idea, feedback)
+    if not advice.feedback_given(key):
+        check_in_time(idea, settings, now)
+    return advice.decide(_decision(feedback, idea, levels, key, now), _changes(feedback, levels, now))
+
+
+def adjusted_levels(idea: Row, feedback: Feedback) -> Levels:
+    """The idea's levels with the reviewer's adjustments; raises `BadInput` unless they make a sane trade."""
+    content = feedback.feedback_content
+    wanted = {name: getattr(content, name) or idea[name] for name in ("entry", "target", "stop")}
+    try:
+        levels = Levels(side=idea["side"], **wanted)
+    except ValidationError as error:
+        raise BadInput(f"levels of a {idea['side']} idea", error.errors()[0]["msg"], "correct the levels") from error
+    for name in ("entry", "target", "stop"):
+        distance = abs(getattr(levels, name) - idea["price"]) / idea["atr"]
+        if distance > MAX_DISTANCE_ATR:
+            raise BadInput(
+                f"{name} within {MAX_DISTANCE_ATR} ATR of the last price {idea['price']:g}",
+                f"{getattr(levels, name):g}, {distance:.1f} ATR away",
+                "correct the level",
+            )
+    return levels
+
+
+def check_in_time(idea: Row, settings: Settings, now: datetime) -> None:
+    """Raise `Conflict` after the review deadline, `BadInput` before the idea existed."""
+    if now < idea["as_of"]:
+        raise BadInput(f"a decision after {idea['as_of'].isoformat()}", now.isoformat(), "check the clock")
+    deadline = idea["as_of"] + timedelta(hours=settings.review.deadline_hours)
+    if idea["status"] == Status.PENDING and now >= deadline:
+        raise Conflict(
+            f"a decision before {deadline.isoformat()}", f"one at {now.isoformat()}", "the idea has expired; draft anew"
+        )
+
+
+def _decision(feedback: Feedback, idea: Row, levels: Levels, key: str, now: datetime) -> Row:
+    content = feedback.feedback_content.model_dump(mode="json", exclude_none=True)
+    if feedback.action is Status.EDITED:
+        content["adjusted"] = levels.model_dump(mode="json")
+    return {
+        "idempotency_key": key,
+        "transaction_id": idea["id"],
+        "feedback_type": str(feedback.feedback_type),
+        "feedback_content": json.dumps(content, sort_keys=True),
+        "action": str(feedback.action),
+        "reviewer": feedback.feedback_content.reviewer,
+        "schema_version": feedback.schema_version,
+        "timestamp": feedback.timestamp,
+        "ts": now,
+    }
+
+
+def _changes(feedback: Feedback, levels: Levels, now: datetime) -> Row:
+    changes: Row = {
+        "status": str(feedback.action),
+        "status_at": now,
+        "reviewer": feedback.feedback_content.reviewer,
+        "shadow": feedback.action not in ACCEPTED,
+    }
+    if feedback.action is Status.EDITED:
+        changes |= {"entry": levels.entry, "target": levels.target, "stop": levels.stop}
+        if feedback.feedback_content.confidence is not None:
+            changes["confidence"] = feedback.feedback_content.confidence
+    return changes

@@ -1,0 +1,43 @@
+"""The Arrow schemas of the stored records; see design section 3 for what each column means."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+VECTOR_SIZE = 16
+
+
+def advice_schema() -> "pa.Schema":
+    """Schema of an idea; `price` and `atr` (last close and ATR at `as_of`) recover the levels as drafted."""
+    import pyarrow as pa
+
+    time, text, number = pa.timestamp("us", "UTC"), pa.string(), pa.float64()
+    fields: dict[str, pa.DataType] = {
+        "prompt_id": text, "as_of": time, "created_at": time, "ticker": text, "side": text,
+        "entry": number, "target": number, "stop": number, "price": number, "atr": number,
+        "confidence": number, "rationale": text, "prompt": text, "reply": text,
+        "model": text, "adapter": text, "policy": text, "patch_id": text,
+        "hermes_raw": pa.int64(), "hermes_score": number, "hermes_note": text,
+        "decision_latency_ms": number, "novelty": number, "vector": pa.list_(pa.float32(), VECTOR_SIZE),
+        "status": text, "status_at": time, "reviewer": text,
+        "outcome": text, "exit_reason": text, "close_price": number, "closed_at": time,
+        "r_multiple": number, "ambiguous": pa.bool_(), "shadow": pa.bool_(), "open_reason": text,
+        "event_id": text, "published_at": time,
+    }  # fmt: skip
+    return pa.schema([_key("id"), *(pa.field(name, kind) for name, kind in fields.items())])
+
+
+def feedback_schema() -> "pa.Schema":
+    """Schema of one decision; `feedback_content` is JSON, `action` the status it asked for."""
+    import pyarrow as pa
+
+    names = ["transaction_id", "feedback_type", "feedback_content", "action", "reviewer", "schema_version"]
+    times = [pa.field(name, pa.timestamp("us", "UTC")) for name in ("timestamp", "ts")]
+    return pa.schema([_key("idempotency_key"), *(pa.field(name, pa.string()) for name in names), *times])
+
+
+def _key(name: str) -> "pa.Field":
+    import pyarrow as pa
+
+    return pa.field(name, pa.string(), nullable=False, metadata={b"lance-schema:unenforced-primary-key": b"true"})
