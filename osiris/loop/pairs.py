@@ -21,7 +21,7 @@ from osiris.store.journal import fsync_folder
 
 Row = dict[str, Any]
 COLUMNS = [
-    "id", "prompt_id", "as_of", "ticker", "side", "entry", "target", "stop", "atr", "confidence", "prompt", "reply",
+    "id", "prompt_id", "as_of", "ticker", "side", "entry", "target", "stop", "price", "atr", "confidence", "prompt", "reply",
     "status", "status_at", "outcome", "closed_at", "ambiguous", "vector",
 ]  # fmt: skip
 
@@ -66,13 +66,11 @@ def outcome_pair(settled: list[Row]) -> Pair | None:
     """The winner and the loser with opposite sides, if possible, and the most alike reward-to-risk."""
     winners = [row for row in settled if row["outcome"] == Outcome.WIN]
     losers = [row for row in settled if row["outcome"] == Outcome.LOSS]
-    candidates = [
-        (_unlikeness(w, l), w["id"], l["id"], w, l) for w, l in product(winners, losers) if w["reply"] != l["reply"]
-    ]
-    if not candidates:
+    couples = [(won, lost) for won, lost in product(winners, losers) if taught_reply(won) != taught_reply(lost)]
+    if not couples:
         return None
-    *_, winner, loser = min(candidates, key=lambda c: c[:3])
-    return Pair(winner["prompt"], winner["reply"], loser["reply"], "outcome", winner["id"], loser["id"])
+    won, lost = min(couples, key=lambda couple: (_unlikeness(*couple), couple[0]["id"], couple[1]["id"]))
+    return Pair(won["prompt"], taught_reply(won), taught_reply(lost), "outcome", won["id"], lost["id"])
 
 
 def human_pair(candidates: list[Row], cutoff: datetime) -> Pair | None:
@@ -101,12 +99,17 @@ def partner_pair(settled: list[Row], advice: AdviceStore, cutoff: datetime) -> P
         f"AND prompt_id != '{own['prompt_id']}'"
     )
     for other in advice.nearest(own["vector"], where, 1):
-        reply = Reply(**json.loads(other["reply"]) | {"ticker": own["ticker"]}).to_json()
-        if reply != own["reply"]:
-            good, bad = (own["reply"], reply) if won else (reply, own["reply"])
+        reply = Reply(**json.loads(taught_reply(other)) | {"ticker": own["ticker"]}).to_json()
+        if reply != taught_reply(own):
+            good, bad = (taught_reply(own), reply) if won else (reply, taught_reply(own))
             ids = (own["id"], other["id"]) if won else (other["id"], own["id"])
             return Pair(own["prompt"], good, bad, "partner", *ids)
     return None
+
+
+def taught_reply(row: Row) -> str:
+    """The reply that an idea's outcome speaks of: as edited if it was, else as generated."""
+    return edited_reply(row) if row["status"] == Status.EDITED else row["reply"]
 
 
 def edited_reply(row: Row) -> str:
@@ -130,8 +133,7 @@ def examples(advice: AdviceStore, settings: Settings, since: datetime, cutoff: d
             str(len(rows)),
             "nothing is trained; the next night takes it up",
         )
-    replies = (edited_reply(row) if row["status"] == Status.EDITED else row["reply"] for row in rows)
-    return [{"prompt": row["prompt"], "reply": reply} for row, reply in zip(rows, replies, strict=True)]
+    return [{"prompt": row["prompt"], "reply": taught_reply(row)} for row in rows]
 
 
 def write_dataset(path: Path, pairs: Iterable[Pair], cutoff: datetime) -> dict[str, Any]:
@@ -170,6 +172,9 @@ def _by_prompt(rows: list[Row]) -> dict[str, list[Row]]:
 
 
 def _settled(row: Row, cutoff: datetime) -> bool:
+    """Whether the outcome was known, beyond doubt, and is that of a reply (which cannot name another entry)."""
+    if row["entry"] != row["price"]:
+        return False
     return row["outcome"] in FINAL and not row["ambiguous"] and row["closed_at"] <= cutoff
 
 

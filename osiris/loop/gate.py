@@ -1,0 +1,171 @@
+"""May this adapter replace that one? Both draft on the same held-out prompts; promoted only if better beyond chance.
+
+Held-out prompts are later than the training cut-off by an embargo. Their ideas are paper-settled with the outcome
+kernel on bars up to `as_of`; what is still open then is marked at the last close, for both adapters alike. The unit of
+the test is the prompt: mean R of the challenger minus mean R of the champion, a one-sided paired permutation test.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import permutation_test
+
+from osiris.calendars import calendar_of, sessions_between
+from osiris.llm.generate import DraftRequest, draft
+from osiris.llm.loader import Drafter
+from osiris.loop.advise import HISTORY_DAYS, take_snapshots
+from osiris.loop.context import Snapshot
+from osiris.loop.first_touch import first_touch
+from osiris.loop.outcomes import as_kernel_bars, as_kernel_ideas
+from osiris.loop.prices import PriceDesk
+from osiris.records import levels_from_reply
+from osiris.settings import Settings
+from osiris.store.bars import known_at
+
+RESAMPLES = 9999
+IDEA_COLUMNS = [
+    "prompt", "ticker", "as_of", "since", "side", "confidence", "entry", "target", "stop", "reward_to_risk",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Window:
+    """Training sees what was known at `cutoff`; held-out prompts lie in (`cutoff` + embargo, `as_of`]."""
+
+    cutoff: datetime
+    first: datetime
+    as_of: datetime
+
+
+@dataclass
+class Evaluation:
+    """One adapter on held-out prompts; `trades` has a row an idea: `_idea`'s columns, and `r` and `filled`."""
+
+    adapter: str
+    prompts: int
+    replies: int
+    valid: int
+    trades: pd.DataFrame = field(repr=False)
+
+    def metrics(self) -> dict[str, float]:
+        """Shares and means over filled trades; a mean of nothing is left out."""
+        filled = self.trades[self.trades["filled"]]
+        found = {"prompts": self.prompts, "trades": len(filled), "valid_share": self.valid / max(self.replies, 1)}
+        if len(filled):
+            found |= {
+                "mean_r": filled["r"].mean(),
+                "win_rate": (filled["r"] > 0).mean(),
+                "long_share": (self.trades["side"] == "long").mean(),
+                "reward_to_risk": self.trades["reward_to_risk"].mean(),
+            }
+        return {name: float(value) for name, value in found.items()}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The gate's answer, with the numbers it rests on; `difference` is in R a prompt."""
+
+    challenger: str
+    champion: str
+    promoted: bool
+    reason: str
+    difference: float | None
+    p_value: float | None
+    prompts: int
+    metrics: dict[str, dict[str, float]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The verdict as JSON takes it."""
+        return asdict(self)
+
+
+def training_window(settings: Settings, as_of: datetime) -> Window:
+    """The window of the night at `as_of`."""
+    cutoff = as_of - timedelta(days=settings.gate.holdout_days)
+    return Window(cutoff, cutoff + timedelta(days=settings.gate.embargo_days), as_of)
+
+
+def held_out(prices: PriceDesk, settings: Settings, window: Window, notes: list[str]) -> list[Snapshot]:
+    """Snapshots of every ticker at every session close of the window."""
+    tickers = settings.advise.tickers
+    moments = {
+        m for t in tickers for m in sessions_between(calendar_of(t, settings.prices), window.first, window.as_of)
+    }
+    return take_snapshots(prices, tickers, sorted(moments), notes) if moments else []
+
+
+def evaluate(
+    drafter: Drafter, snapshots: Sequence[Snapshot], prices: PriceDesk, settings: Settings, as_of: datetime
+) -> Evaluation:
+    """Draft on `snapshots` and settle on bars up to `as_of`."""
+    requests = [DraftRequest(prompt=shot.prompt, ticker=shot.ticker) for shot in snapshots]
+    groups = draft(drafter, requests, settings.gate.candidates, settings, settings.model.seed + 1)
+    ideas = pd.DataFrame(
+        [
+            _idea(number, shot, reply.reply)
+            for number, (shot, group) in enumerate(zip(snapshots, groups, strict=True))
+            for reply in group
+            if reply.reply is not None
+        ],
+        columns=IDEA_COLUMNS,
+    )
+    trades = settle_on_paper(ideas, prices, settings, as_of)
+    return Evaluation(drafter.adapter, len(snapshots), sum(len(group) for group in groups), len(ideas), trades)
+
+
+def settle_on_paper(ideas: pd.DataFrame, prices: PriceDesk, settings: Settings, as_of: datetime) -> pd.DataFrame:
+    """Add `r` and `filled`: as the outcome logger would, but closed at the last bar before `as_of`."""
+    if ideas.empty:
+        return ideas.assign(r=pd.Series(dtype=float), filled=pd.Series(dtype=bool))
+    bars = prices.bars_many(
+        sorted(ideas["ticker"].unique()), ideas["as_of"].min() - timedelta(days=HISTORY_DAYS), as_of, as_of
+    )
+    settled = []
+    for ticker, group in ideas.groupby("ticker", sort=True):
+        kernel_bars = as_kernel_bars(known_at(bars[ticker], as_of))
+        kernel_ideas = as_kernel_ideas(group, kernel_bars, settings)
+        last = np.full(len(group), kernel_bars.end[-1])
+        touches = first_touch(kernel_bars, kernel_ideas._replace(expiry=np.minimum(kernel_ideas.expiry, last)))
+        settled.append(group.assign(r=touches.r, filled=touches.filled & np.isfinite(touches.r)))
+    return pd.concat(settled).sort_index()
+
+
+def compare(challenger: Evaluation, champion: Evaluation, settings: Settings) -> Verdict:
+    """Paired one-sided test on mean R a prompt; both evaluations must come from the same prompts."""
+    means = [e.trades[e.trades["filled"]].groupby("prompt")["r"].mean() for e in (challenger, champion)]
+    paired = pd.concat(means, axis=1, keys=["challenger", "champion"]).dropna()
+    metrics = {e.adapter: e.metrics() for e in (challenger, champion)}
+    difference = paired["challenger"] - paired["champion"]
+    trades = min(int(m.get("trades", 0)) for m in metrics.values())
+
+    def verdict(promoted: bool, reason: str, mean: float | None = None, p: float | None = None) -> Verdict:
+        return Verdict(challenger.adapter, champion.adapter, promoted, reason, mean, p, len(paired), metrics)
+
+    if trades < settings.gate.min_trades:
+        return verdict(False, f"{trades} held-out trades, at least {settings.gate.min_trades} needed")
+    test = permutation_test(
+        (paired["challenger"], paired["champion"]),
+        lambda a, b, axis: np.mean(a - b, axis=axis),
+        permutation_type="samples",
+        alternative="greater",
+        n_resamples=RESAMPLES,
+        vectorized=True,
+        rng=np.random.default_rng(settings.model.seed),
+    )
+    mean, p = float(difference.mean()), float(test.pvalue)
+    better = p < settings.gate.level
+    words = "better beyond chance" if better else "not shown to be better"
+    return verdict(better, f"{words}: {mean:+.3f} R a prompt, p = {p:.3f}, level {settings.gate.level:g}", mean, p)
+
+
+def _idea(number: int, shot: Snapshot, reply: Any) -> dict[str, Any]:
+    levels = levels_from_reply(reply, shot.price, shot.atr)
+    values = (
+        number, shot.ticker, shot.as_of, shot.as_of, str(reply.side), reply.confidence,
+        levels.entry, levels.target, levels.stop, levels.reward_to_risk,
+    )  # fmt: skip
+    return dict(zip(IDEA_COLUMNS, values, strict=True))
