@@ -1,0 +1,141 @@
+"""Recipes: one YAML file an experiment, in the argument names of TRL and peft; unknown keys are errors.
+
+method: sft | dpo
+lora: arguments of peft.LoraConfig
+args: arguments of trl.SFTConfig or trl.DPOConfig
+"""
+
+import dataclasses
+import difflib
+import json
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from osiris.errors import BadInput, NotFound
+from osiris.records import stable_hash
+from osiris.settings import HOUSE
+
+Method = Literal["sft", "dpo"]
+RECIPES = HOUSE / "recipes"
+SECTIONS = ("method", "lora", "args")
+OURS = {
+    "save_strategy": "no",
+    "eval_strategy": "no",
+    "report_to": "none",
+    "disable_tqdm": True,
+    "logging_nan_inf_filter": False,
+}
+"""What the training itself decides: nothing but the adapter is kept, and a NaN is seen in the log."""
+RESERVED = {*OURS, "output_dir", "seed", "data_seed", "do_train", "do_eval", "push_to_hub", "resume_from_checkpoint"}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A checked recipe. `hash` depends on the settings alone, not on comments or the order of keys."""
+
+    name: str
+    method: Method
+    lora: dict[str, Any]
+    args: dict[str, Any]
+
+    @property
+    def hash(self) -> str:
+        """32 hex digits."""
+        return stable_hash(self.method, *(json.dumps(part, sort_keys=True) for part in (self.lora, self.args)))
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """All settings under flat names, as a tracker wants them: `lora.r`, `learning_rate`."""
+        return {"method": self.method} | {f"lora.{key}": value for key, value in self.lora.items()} | self.args
+
+    def lora_config(self) -> Any:
+        """Return the `peft.LoraConfig` of a new adapter."""
+        from peft import LoraConfig
+
+        return LoraConfig(**({"task_type": "CAUSAL_LM"} | self.lora))
+
+    def trainer_args(self, output_dir: Path, seed: int) -> Any:
+        """Return the `trl.SFTConfig` or `trl.DPOConfig`; raises `BadInput` for values that do not go together."""
+        try:
+            return _config_class(self.method)(
+                **(self.args | OURS), output_dir=str(output_dir), seed=seed, data_seed=seed
+            )
+        except (ValueError, TypeError, ImportError) as error:
+            raise BadInput("trainer arguments that go together", str(error), f"correct recipe {self.name}") from error
+
+
+def load_recipe(name_or_path: str | Path, kind: Method) -> Recipe:
+    """Read a recipe of the house by name, or any YAML file by path.
+
+    Raises `NotFound` if there is none, `BadInput` for malformed YAML, another method than `kind`, an unknown key (with
+    the nearest known one), or a value of the wrong type.
+    """
+    path = _find(str(name_or_path))
+    where = f"correct {path}"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadInput("a recipe in YAML", " ".join(str(error).split()), where) from error
+    if not isinstance(content, dict):
+        raise BadInput(f"a recipe with {', '.join(SECTIONS)}", repr(content), where)
+    for key in content:
+        _known(key, SECTIONS, "recipe section", where)
+    if content.get("method") != kind:
+        raise BadInput(f"a recipe of method {kind}", f"method {content.get('method')!r}", where)
+    from peft import LoraConfig
+
+    return Recipe(
+        name=path.stem,
+        method=kind,
+        lora=_checked(content.get("lora"), LoraConfig, "lora", where),
+        args=_checked(content.get("args"), _config_class(kind), "args", where),
+    )
+
+
+def _find(name: str) -> Path:
+    path = Path(name).expanduser() if name.endswith((".yaml", ".yml")) or "/" in name else RECIPES / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.yaml")))
+        raise NotFound(f"a recipe ({known}) or a YAML file", str(path), "correct training.sft_recipe or .dpo_recipe")
+    return path
+
+
+def _config_class(method: Method) -> Any:
+    if method == "sft":
+        from trl import SFTConfig
+
+        return SFTConfig
+    from trl import DPOConfig
+
+    return DPOConfig
+
+
+def _known(key: object, names: typing.Iterable[str], what: str, where: str) -> None:
+    if key not in names:
+        nearest = difflib.get_close_matches(str(key), names, n=1, cutoff=0.0)
+        raise BadInput(f"a {what}, nearest is {nearest[0]}", f"the unknown key {key}", where)
+
+
+def _checked(section: object, config: Any, title: str, where: str) -> dict[str, Any]:
+    """Return the section with values in the types of the dataclass `config` ("1e-3" is a string to YAML)."""
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+    if not isinstance(section, dict) or not section:
+        raise BadInput(f"a section `{title}` with keys of {config.__name__}", repr(section), where)
+    hints = typing.get_type_hints(config)
+    names = sorted(field.name for field in dataclasses.fields(config) if field.init)
+    values = {}
+    for key, value in section.items():
+        if title == "args" and key in RESERVED:
+            raise BadInput("only keys a recipe may set", f"{key}, which the training sets itself", where)
+        _known(key, names, f"key of {config.__name__}", where)
+        adapter = TypeAdapter(dict[str, hints[key]], config=ConfigDict(arbitrary_types_allowed=True))
+        try:
+            values[key] = adapter.validate_python({"value": value})["value"]
+        except ValidationError as error:
+            raise BadInput(f"{title}.{key}: {error.errors()[0]['msg']}", repr(value), where) from error
+    return values

@@ -1,0 +1,79 @@
+"""Recipes: the names of TRL and peft, nothing unknown, the values of the right type."""
+
+import shutil
+
+import pytest
+
+from osiris.errors import BadInput, NotFound
+from osiris.training.recipe import RECIPES, load_recipe
+
+GOOD = "method: dpo\nlora: {r: 4, target_modules: [o_proj]}\nargs: {beta: 0.2, learning_rate: 1e-3}\n"
+
+
+def written(tmp_path, text):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_the_recipes_of_the_house_are_valid_and_build_their_configs(tmp_path):
+    sft, dpo = load_recipe("qlora", "sft"), load_recipe("dpo", "dpo")
+    arguments = dpo.trainer_args(tmp_path, seed=3)
+    assert (arguments.loss_type, arguments.loss_weights, arguments.beta) == (["sigmoid", "sft"], [1.0, 0.3], 0.1)
+    assert (arguments.bf16, arguments.gradient_checkpointing, arguments.seed) == (False, False, 3)
+    assert sft.trainer_args(tmp_path, seed=3).completion_only_loss is True
+    for recipe in (sft, dpo):
+        lora = recipe.lora_config()
+        assert (lora.r, lora.lora_alpha, lora.task_type) == (16, 32, "CAUSAL_LM")
+        assert set(lora.target_modules) == {"qkv_proj", "o_proj", "gate_up_proj", "down_proj"}
+
+
+def test_a_file_of_the_users_works_and_numbers_may_be_written_as_yaml_reads_them_wrong(tmp_path):
+    recipe = load_recipe(written(tmp_path, GOOD), "dpo")
+    assert (recipe.name, recipe.args["learning_rate"]) == ("mine", 0.001)
+    assert recipe.params == {"method": "dpo", "lora.r": 4, "lora.target_modules": ["o_proj"]} | recipe.args
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (GOOD.replace("learning_rate", "learning_rat"), "nearest is learning_rate.*learning_rat"),
+        (GOOD.replace("r: 4", "rank: 4, r: 4"), "key of LoraConfig, nearest is .*rank"),
+        (GOOD + "lorra: {}\n", "nearest is lora.*lorra"),
+        (GOOD.replace("beta: 0.2", "beta: high"), "args.beta.*high"),
+        (GOOD.replace("beta: 0.2", "seed: 1"), "seed, which the training sets itself"),
+        (GOOD.replace("dpo", "sft"), "method dpo.*'sft'"),
+        (GOOD.replace("args", "#"), "section `args`"),
+        ("method: [", "YAML"),
+        ("just words", "method, lora, args"),
+    ],
+)
+def test_a_bad_recipe_is_refused_with_the_key_and_what_it_could_be(tmp_path, text, named):
+    with pytest.raises(BadInput, match=named):
+        load_recipe(written(tmp_path, text), "dpo")
+
+
+def test_an_argument_of_the_other_trainer_is_unknown(tmp_path):
+    with pytest.raises(BadInput, match="beta"):
+        load_recipe(written(tmp_path, GOOD.replace("dpo", "sft")), "sft")
+
+
+def test_values_that_do_not_go_together_are_named(tmp_path):
+    recipe = load_recipe(
+        written(tmp_path, GOOD.replace("beta: 0.2", "loss_type: [sigmoid], loss_weights: [1, 2]")), "dpo"
+    )
+    with pytest.raises(BadInput, match="loss_weights"):
+        recipe.trainer_args(tmp_path, 0)
+
+
+def test_an_unknown_recipe_is_not_found_and_the_known_ones_are_listed():
+    with pytest.raises(NotFound, match="dpo, qlora"):
+        load_recipe("ppo", "dpo")
+
+
+def test_the_hash_depends_on_the_settings_and_on_nothing_else(tmp_path):
+    first = load_recipe(written(tmp_path, GOOD), "dpo").hash
+    assert load_recipe(written(tmp_path, "# said\n" + GOOD), "dpo").hash == first
+    assert load_recipe(written(tmp_path, GOOD.replace("0.2", "0.3")), "dpo").hash != first
+    copy = shutil.copyfile(RECIPES / "dpo.yaml", tmp_path / "copy.yaml")
+    assert load_recipe(copy, "dpo").hash == load_recipe("dpo", "dpo").hash
