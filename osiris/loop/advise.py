@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from osiris.calendars import sessions_between
 from osiris.errors import NoPrices, SourceUnavailable
 from osiris.llm import hermes
 from osiris.llm.generate import Draft, DraftRequest, draft
@@ -165,7 +166,7 @@ def _row(shot: Snapshot, sample: int, text: str, reply: Reply, drafter: Drafter)
         "rationale": reply.rationale,
         "prompt": shot.prompt,
         "reply": text,
-        "model": drafter.model_name,
+        "model": drafter.name,
         "adapter": drafter.adapter,
         "vector": idea_vector(shot.vector, reply).tolist(),
         "status": str(Status.PENDING),
@@ -175,3 +176,11 @@ def _row(shot: Snapshot, sample: int, text: str, reply: Reply, drafter: Drafter)
 
 def _drafted(advice: AdviceStore, shot: Snapshot, adapter: str) -> bool:
     return advice.count(f"prompt_id = '{prompt_id(shot.prompt, shot.as_of)}' AND adapter = '{adapter}'") > 0
+
+
+def drafting_moments(settings: Settings, as_of: datetime, sessions: int) -> list[datetime]:
+    """The last `sessions` session closes at or before `as_of` (calendar `prices.calendar`); none asked: `as_of`."""
+    if sessions <= 0:
+        return [as_of]
+    closes = sessions_between(settings.prices.calendar, as_of - timedelta(days=2 * sessions + 10), as_of)
+    return [moment.to_pydatetime() for moment in closes[-sessions:]]

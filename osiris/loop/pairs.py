@@ -21,8 +21,8 @@ from osiris.store.journal import fsync_folder
 
 Row = dict[str, Any]
 COLUMNS = [
-    "id", "prompt_id", "as_of", "ticker", "side", "entry", "target", "stop", "price", "atr", "confidence", "prompt", "reply",
-    "status", "status_at", "outcome", "closed_at", "ambiguous", "vector",
+    "id", "prompt_id", "as_of", "ticker", "side", "entry", "target", "stop", "price", "atr", "confidence", "prompt",
+    "reply", "status", "status_at", "outcome", "closed_at", "ambiguous", "vector",
 ]  # fmt: skip
 
 

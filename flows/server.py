@@ -1,0 +1,46 @@
+"""Which Prefect server a workspace's flows run on: the user's, or a temporary one with its files in the workspace."""
+
+import logging
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from prefect.settings import temporary_settings
+
+from osiris.settings import Settings
+
+
+def prefect_home(settings: Settings) -> Path:
+    """Folder of the temporary server's database."""
+    return settings.data / "prefect"
+
+
+@contextmanager
+def prefect_for(settings: Settings) -> Iterator[None]:
+    """Run the flows inside on the workspace's server."""
+    if settings.prefect.api_url:
+        with temporary_settings({"api.url": settings.prefect.api_url}):
+            yield
+        return
+    home = prefect_home(settings)
+    home.mkdir(parents=True, exist_ok=True)
+    updates = {
+        "home": home,
+        "profiles_path": home / "profiles.toml",
+        "server.database.connection_url": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
+        "server.ephemeral.enabled": True,
+        "server.ephemeral.startup_timeout_seconds": settings.prefect.startup_timeout_seconds,
+        "server.analytics_enabled": False,
+    }
+    logging.getLogger("prefect").setLevel(logging.WARNING)
+    with temporary_settings(updates):
+        yield
+
+
+def open_command(settings: Settings) -> str:
+    """The command that opens the Prefect UI on this workspace."""
+    if settings.prefect.api_url:
+        return f"open {settings.prefect.api_url.removesuffix('/api')}"
+    home = shlex.quote(str(prefect_home(settings)))
+    return f"PREFECT_HOME={home} PREFECT_SERVER_ANALYTICS_ENABLED=false prefect server start --host 127.0.0.1"

@@ -1,0 +1,94 @@
+"""The plots of the pages; every function draws from data frames or reports and returns a matplotlib figure."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from osiris.store.bars import rebased
+
+if TYPE_CHECKING:
+    from osiris.loop.gate import Evaluation
+
+COLOURS = {"win": "#2a9d5c", "loss": "#c8453b", "breakeven": "#8a8a8a", "open": "#3b6fc8"}
+
+
+def drafted(ideas: pd.DataFrame) -> Figure:
+    """Hermes scores (0-1) and reward-to-risk of drafted ideas, long and short beside each other."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3), layout="constrained")
+    ratio = (ideas["target"] - ideas["entry"]).abs() / (ideas["entry"] - ideas["stop"]).abs()
+    for side, colour in (("long", COLOURS["win"]), ("short", COLOURS["loss"])):
+        chosen = ideas["side"] == side
+        left.hist(ideas["hermes_score"][chosen].dropna(), bins=np.arange(-0.05, 1.15, 0.1), alpha=0.6, color=colour)
+        right.hist(ratio[chosen], bins=20, alpha=0.6, color=colour, label=f"{side} ({chosen.sum()})")
+    left.set(xlabel="Hermes score", ylabel="ideas", title="How good the judge finds them")
+    right.set(xlabel="reward-to-risk", title="What they aim at")
+    right.legend()
+    return figure
+
+
+def paths(ideas: pd.DataFrame, bars: dict[str, pd.DataFrame], most: int = 12) -> Figure:
+    """Small multiples: the close after each idea in R, with target, entry and stop; later splits taken out."""
+    shown = ideas.head(most)
+    rows = max(1, -(-len(shown) // 4))
+    figure, axes = plt.subplots(rows, 4, figsize=(12, 2.4 * rows), layout="constrained", squeeze=False)
+    for axis in axes.flat[len(shown) :]:
+        axis.axis("off")
+    for axis, idea in zip(axes.flat, shown.itertuples(), strict=False):
+        _path(axis, idea, bars[idea.ticker])
+    return figure
+
+
+def curves(history: Sequence[dict[str, float]], names: Sequence[str]) -> Figure:
+    """Training metrics by step, one panel a name; a metric that was never logged keeps an empty panel."""
+    figure, axes = plt.subplots(1, len(names), figsize=(4 * len(names), 3), layout="constrained", squeeze=False)
+    for axis, name in zip(axes.flat, names, strict=True):
+        points = [(entry["step"], entry[name]) for entry in history if name in entry]
+        axis.plot(*zip(*points, strict=True), marker="o") if points else None
+        axis.set(title=name, xlabel="step")
+    return figure
+
+
+def counts(values: dict[str, float], title: str) -> Figure:
+    """Bars of named counts."""
+    figure, axis = plt.subplots(figsize=(6, 0.5 + 0.5 * max(len(values), 1)), layout="constrained")
+    axis.barh(list(values), list(values.values()), color=COLOURS["open"])
+    axis.set(title=title)
+    return figure
+
+
+def equity(evaluations: Sequence["Evaluation"]) -> Figure:
+    """Cumulative R of held-out trades by draft time, per adapter, and the distribution of R."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.4), layout="constrained")
+    for evaluation in evaluations:
+        trades = evaluation.trades[evaluation.trades["filled"]].sort_values("as_of")
+        by_time = trades.groupby("as_of")["r"].sum().cumsum()
+        left.plot(by_time.index, by_time.to_numpy(), label=evaluation.adapter)
+        right.hist(trades["r"], bins=np.arange(-2, 4.25, 0.25), alpha=0.5, label=evaluation.adapter)
+    left.axhline(0, color="black", linewidth=0.6)
+    left.set(title="Equity on held-out prompts", ylabel="cumulative R")
+    left.tick_params(axis="x", rotation=30)
+    right.set(title="R of held-out trades", xlabel="R")
+    if evaluations:
+        left.legend()
+    return figure
+
+
+def _path(axis: plt.Axes, idea: object, bars: pd.DataFrame) -> None:
+    end = idea.closed_at if pd.notna(idea.closed_at) else bars["end"].iloc[-1]
+    until = bars[(bars["end"] >= idea.as_of - timedelta(days=5)) & (bars["end"] <= end + timedelta(days=3))]
+    basis = rebased(until)
+    known = basis[basis["end"] <= idea.as_of]
+    unit = until["close"].iloc[len(known) - 1] / basis["close"].iloc[len(known) - 1]
+    sign = 1 if idea.side == "long" else -1
+    risk = abs(idea.entry - idea.stop)
+    axis.plot(basis["end"], sign * (basis["close"] * unit - idea.entry) / risk, color="black", linewidth=1)
+    axis.axhline(sign * (idea.target - idea.entry) / risk, color=COLOURS["win"], linewidth=1)
+    axis.axhline(0, color="grey", linewidth=0.8)
+    axis.axhline(-1, color=COLOURS["loss"], linewidth=1)
+    axis.set_title(f"{idea.ticker} {idea.side}: {idea.outcome}", fontsize=9, color=COLOURS.get(idea.outcome, "black"))
+    axis.tick_params(axis="x", labelrotation=30, labelsize=6)

@@ -1,0 +1,131 @@
+"""`open_workspace()`: the one place where the parts are wired together."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from osiris.clock import Clock, FixedClock, SystemClock, as_utc, parse_moment
+from osiris.errors import WorkspaceError
+from osiris.settings import Settings, load_settings
+from osiris.store.advice import AdviceStore
+from osiris.store.bars import BarStore
+from osiris.store.events import Events
+from osiris.store.journal import Journal
+from osiris.store.yahoo import Yahoo
+
+if TYPE_CHECKING:
+    from osiris.adapters import AdapterShelf, Served
+    from osiris.llm.loader import Drafter, ModelDesk
+    from osiris.loop.prices import PriceDesk
+    from osiris.tracking import Tracking
+
+
+@dataclass
+class Workspace:
+    """The parts of one workspace folder, each made at its first use."""
+
+    settings: Settings
+    clock: Clock = field(default_factory=SystemClock)
+
+    @property
+    def folder(self) -> Path:
+        """The workspace folder."""
+        return self.settings.workspace
+
+    @property
+    def now(self) -> datetime:
+        """The moment the workspace's clock shows."""
+        return self.clock.now()
+
+    @cached_property
+    def advice(self) -> AdviceStore:
+        """Ideas and feedback."""
+        data = self.settings.data
+        return AdviceStore(data / "advice.lancedb", Journal(data / "journal.jsonl"))
+
+    @cached_property
+    def bars(self) -> BarStore:
+        """The local OHLC store."""
+        return BarStore(self.settings.data / "bars")
+
+    @cached_property
+    def prices(self) -> "PriceDesk":
+        """Yahoo first, else the local store."""
+        from osiris.loop.prices import PriceDesk
+
+        return PriceDesk(self.bars, Yahoo(self.settings.prices.yahoo_url), self.settings)
+
+    @cached_property
+    def events(self) -> Events:
+        """Redis, the user's or embedded."""
+        return Events(self.settings.data / "redis", self.settings.redis.url)
+
+    @cached_property
+    def shelf(self) -> "AdapterShelf":
+        """The adapters."""
+        from osiris.adapters import AdapterShelf
+        from osiris.llm.loader import base_hash
+
+        return AdapterShelf(self.settings.adapters, lambda: base_hash(self.settings))
+
+    @cached_property
+    def models(self) -> "ModelDesk":
+        """The models in this process."""
+        from osiris.llm.loader import ModelDesk
+
+        return ModelDesk(self.settings)
+
+    @cached_property
+    def tracking(self) -> "Tracking":
+        """MLflow."""
+        from osiris.tracking import Tracking
+
+        return Tracking(self.settings)
+
+    def served(self, as_of: datetime | None = None) -> "Served":
+        """The newest adapter that is eligible and sound at `as_of`, and those passed over, with reasons."""
+        from osiris.training.probe import probe_folder
+
+        moment = as_of or self.now
+        return self.shelf.serving(self.settings.gate.policy, moment, lambda path: probe_folder(self.settings, path))
+
+    def drafter(self, as_of: datetime | None = None) -> "Drafter":
+        """The model that drafts at `as_of`, reloaded when a newer adapter is served."""
+        return self.models.serve(self.served(as_of).path)
+
+    def close(self) -> None:
+        """Leave the servers that this process uses."""
+        if "events" in self.__dict__:
+            self.events.close()
+
+
+def open_workspace(folder: Path | str | None = None, as_of: str | datetime | None = None) -> Workspace:
+    """Open a workspace folder (default: `$OSIRIS_WORKSPACE`, else the current folder), on a fixed clock with `as_of`.
+
+    Raises `SettingsError` for bad settings, `WorkspaceError` for a folder that is missing or cannot be written.
+    """
+    settings = load_settings(folder)
+    require_writable(settings.workspace)
+    moment = parse_moment(as_of) if isinstance(as_of, str) and as_of else as_of
+    return Workspace(settings, FixedClock(as_utc(moment)) if isinstance(moment, datetime) else SystemClock())
+
+
+@contextmanager
+def opened(folder: Path | str | None = None, as_of: str | datetime | None = None) -> Iterator[Workspace]:
+    """`open_workspace`, closed at the end."""
+    workspace = open_workspace(folder, as_of)
+    try:
+        yield workspace
+    finally:
+        workspace.close()
+
+
+def require_writable(folder: Path) -> None:
+    """Raise `WorkspaceError` unless files can be made in `folder`."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise WorkspaceError("a folder that can be written", str(folder), "change its permissions, or name another one")
