@@ -1,0 +1,246 @@
+"""Loading of the language models: one code path for the starters, a local folder and any model of the hub.
+
+`starter` is resolved to the folder of a locally built model; every other name is given to `from_pretrained` as it is.
+Whether an adapter may be served is decided elsewhere; here it is only attached.
+"""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from osiris.errors import NotFound
+from osiris.llm.quiet import no_bars
+from osiris.llm.starter import Kind, ensure_starter
+from osiris.records import stable_hash
+from osiris.settings import Settings
+
+if TYPE_CHECKING:
+    from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+BASE = "base"
+"""Adapter name of a drafter without adapter."""
+STARTER = "starter"
+REMEDY = "correct model.base and model.judge in osiris.toml, or go online once so that it can be downloaded"
+KEPT = 3
+"""Adapters that a desk keeps attached; serving one more detaches the one served longest ago."""
+
+
+@dataclass
+class Host:
+    """A model in memory, the adapters attached to it, and the lock under which it answers."""
+
+    model: "PreTrainedModel"
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+
+@dataclass(frozen=True)
+class Drafter:
+    """A model that drafts ideas; `adapter` is a folder's name or `base`, `base_hash` that of the base weights.
+
+    Several drafters of one desk may share a host; `active` makes the host answer as this one.
+    """
+
+    host: Host
+    tokenizer: "PreTrainedTokenizerBase"
+    name: str
+    adapter: str
+    base_hash: str
+    slot: str | None = None
+
+    @property
+    def model(self) -> "PreTrainedModel":
+        """The model in memory, as whichever drafter answered last; for a drafter of `load_drafter` always this one."""
+        return self.host.model
+
+    @contextmanager
+    def active(self) -> Iterator["PreTrainedModel"]:
+        """Yield the model with this drafter's adapter, and no other, in use; other drafters wait meanwhile.
+
+        Raises `NotFound` when a desk has detached the adapter since.
+        """
+        with self.host.lock:
+            adapters = getattr(self.host.model, "peft_config", {})
+            if self.slot is None and adapters:
+                with self.host.model.disable_adapter():
+                    yield self.host.model
+                return
+            if self.slot is not None:
+                if self.slot not in adapters:
+                    raise NotFound(f"adapter {self.adapter} in memory", "it was detached", "serve it again")
+                if self.host.model.active_adapter != self.slot:
+                    self.host.model.set_adapter(self.slot, inference_mode=True)
+            yield self.host.model
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A model that scores ideas (Hermes)."""
+
+    model: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerBase"
+    name: str
+
+
+def load_drafter(settings: Settings, adapter: Path | None = None, *, trainable: bool = False) -> Drafter:
+    """Load `settings.model.base` afresh, with the adapter of a folder attached when one is given.
+
+    `trainable` leaves the adapter's weights trainable, and makes `quantize = "auto"` mean 4-bit on every device.
+    Raises `NotFound` when the base model cannot be had.
+    """
+    model, tokenizer = _load(settings.model.base, "drafter", settings, trainable)
+    name, slot = BASE, None
+    if adapter is not None:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, str(adapter), is_trainable=trainable)
+        name, slot = Path(adapter).name, "default"
+    model.train(trainable)
+    return Drafter(Host(model), tokenizer, settings.model.base, name, base_hash(settings), slot)
+
+
+def load_judge(settings: Settings) -> Judge:
+    """Load `settings.model.judge`; raises `NotFound` when it cannot be had."""
+    return Judge(*_load(settings.model.judge, "judge", settings, training=False), settings.model.judge)
+
+
+class ModelDesk:
+    """The models that answer in this process: the served drafter and, once it is asked for, the judge.
+
+    The base stays in memory and adapters are attached beside it, so that another adapter is served without a restart
+    and drafters handed out before keep answering as themselves. Safe to share between threads.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Remember the settings; nothing is loaded yet."""
+        self._settings = settings
+        self._lock = threading.RLock()
+        self._base: Drafter | None = None
+        self._judge: Judge | None = None
+        self._attached: dict[str, Drafter] = {}
+
+    def serve(self, adapter: Path | None) -> Drafter:
+        """Return the drafter with this adapter folder, attached anew only if its name or its files changed."""
+        with self._lock:
+            if self._base is None:
+                self._base = load_drafter(self._settings)
+            if adapter is None:
+                return self._base
+            slot = _slot(adapter)
+            drafter = self._attached.pop(slot, None) or self._attach(adapter, slot)
+            self._attached[slot] = drafter
+            while len(self._attached) > KEPT:
+                self._detach(next(iter(self._attached)))
+            return drafter
+
+    @property
+    def judge(self) -> Judge:
+        """The judge, loaded on first use."""
+        with self._lock:
+            if self._judge is None:
+                self._judge = load_judge(self._settings)
+            return self._judge
+
+    def _attach(self, adapter: Path, slot: str) -> Drafter:
+        from peft import PeftModel
+
+        host = self._base.host
+        with host.lock:
+            if isinstance(host.model, PeftModel):
+                host.model.load_adapter(str(adapter), adapter_name=slot)
+            else:
+                host.model = PeftModel.from_pretrained(host.model, str(adapter), adapter_name=slot)
+            host.model.eval()
+        return replace(self._base, adapter=adapter.name, slot=slot)
+
+    def _detach(self, slot: str) -> None:
+        drafter = self._attached.pop(slot)
+        with drafter.host.lock:
+            drafter.host.model.delete_adapter(slot)
+
+
+def base_hash(settings: Settings) -> str:
+    """Return the sha256 (64 hex digits) of the base model's weight files, in the order of their names."""
+    digest = hashlib.sha256()
+    for path in _weight_files(settings.model.base, settings):
+        digest.update(_file_hash(path, path.stat().st_mtime_ns).encode())
+    return digest.hexdigest()
+
+
+def _load(
+    name: str, kind: Kind, settings: Settings, training: bool
+) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    place = _place(name, kind, settings)
+    device = "auto" if torch.cuda.is_available() else "cpu"
+    with no_bars():
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(place, padding_side="left")
+            model = AutoModelForCausalLM.from_pretrained(
+                place, dtype="auto", device_map=device, quantization_config=quantization(settings, training)
+            )
+        except OSError as error:
+            raise _missing(name, error) from error
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return model.eval(), tokenizer
+
+
+def quantization(settings: Settings, training: bool) -> "BitsAndBytesConfig | None":
+    """Return the nf4 configuration that `model.quantize` asks for, or `None` for weights as they are.
+
+    `auto` is 4-bit on CUDA and wherever a model is trained. For answers on a CPU it leaves the weights alone: 4-bit
+    saves memory that a CPU mostly has and answers more slowly there.
+    """
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    wanted = settings.model.quantize
+    cuda = torch.cuda.is_available()
+    if wanted == "none" or (wanted == "auto" and not (cuda or training)):
+        return None
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16 if cuda and torch.cuda.is_bf16_supported() else torch.float32,
+    )
+
+
+def _place(name: str, kind: Kind, settings: Settings) -> str:
+    return str(ensure_starter(kind, settings)) if name == STARTER else name
+
+
+def _weight_files(name: str, settings: Settings) -> list[Path]:
+    from huggingface_hub import snapshot_download
+
+    folder = Path(_place(name, "drafter", settings)).expanduser()
+    if not folder.is_dir():
+        try:
+            folder = Path(snapshot_download(name, allow_patterns=["*.safetensors"]))
+        except OSError as error:
+            raise _missing(name, error) from error
+    return sorted(folder.glob("*.safetensors"))
+
+
+@cache
+def _file_hash(path: Path, _changed: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _slot(adapter: Path) -> str:
+    files = sorted(path for path in adapter.iterdir() if path.suffix in (".safetensors", ".json"))
+    content = stable_hash(adapter.name, *(_file_hash(path, path.stat().st_mtime_ns) for path in files))
+    return f"{adapter.name}-{content[:12]}"
+
+
+def _missing(name: str, error: OSError) -> NotFound:
+    reason = str(error).strip().splitlines()[0]
+    return NotFound("`starter`, a model folder, or a model of the hub within reach", f"{name!r} ({reason})", REMEDY)

@@ -1,0 +1,122 @@
+"""The starter models: a drafter and a judge, small enough to be trained on two CPU cores in about two minutes.
+
+They are stand-ins: they speak the format of a trade idea and of a score, know nothing about markets, and exist so that
+the whole loop runs on any machine. The
+real thing is `model.base = "microsoft/Phi-3-mini-4k-instruct"`, by the same code.
+"""
+
+import hashlib
+import json
+import math
+import os
+import shutil
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock
+
+from osiris.llm import prompts
+from osiris.llm.quiet import no_bars
+from osiris.llm.starter_train import CHAT_TEMPLATE, build_tokenizer, train
+from osiris.records import REPLY_KEYS
+from osiris.settings import Settings
+
+Kind = Literal["drafter", "judge"]
+TEMPLATES = ("advise.jinja", "hermes.jinja", "snapshot.jinja")
+RECIPE_FILE = "recipe.json"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything a starter depends on; raise `version` when the way it is taught changes in code."""
+
+    kind: Kind
+    seed: int = 0
+    version: int = 1
+    steps: int = 850
+    batch: int = 16
+    learning_rate: float = 3e-3
+    prompt_weight: float = 0.1
+    decision_weight: float = 4.0
+    vocabulary: int = 640
+    hidden: int = 128
+    intermediate: int = 320
+    layers: int = 2
+    heads: int = 4
+    positions: int = 1024
+    initializer_range: float = 0.08
+    threads: int = 2
+
+    @property
+    def key(self) -> str:
+        """16 hex digits over the recipe, the prompt templates, the chat template and the keys of a reply."""
+        folder = Path(prompts.__file__).parent
+        texts = [(folder / name).read_text(encoding="utf-8") for name in TEMPLATES]
+        parts = [asdict(self), texts, CHAT_TEMPLATE, REPLY_KEYS]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def ensure_starter(
+    kind: Kind, settings: Settings, seed: int = 0, steps: int | None = None, progress: bool = True
+) -> Path:
+    """Return the folder of a starter model, building it first when the cache does not have it.
+
+    The folder holds safetensors weights, the tokenizer and `recipe.json`; it appears complete or not at all, and of
+    several processes that want it one builds. The build shows a progress bar on stderr unless `progress` is false.
+    """
+    recipe = Recipe(kind, seed)
+    return ensure_recipe(replace(recipe, steps=steps) if steps else recipe, settings.model.cache, progress)
+
+
+def ensure_recipe(recipe: Recipe, cache: Path, progress: bool = True) -> Path:
+    """Return `cache/starter-<kind>-<key>`, building it first when it is not there."""
+    cache = cache.expanduser()
+    folder = cache / f"starter-{recipe.kind}-{recipe.key}"
+    if folder.is_dir():
+        return folder
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / f"{folder.name}.lock"):
+        if not folder.is_dir():
+            _build(recipe, folder, progress)
+    return folder
+
+
+def _build(recipe: Recipe, folder: Path, progress: bool) -> None:
+    unfinished = folder.with_name(f".tmp-{folder.name}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    tokenizer = build_tokenizer(recipe)
+    model = _train_with_progress(recipe, tokenizer, progress)
+    with no_bars():
+        model.save_pretrained(unfinished)
+        tokenizer.save_pretrained(unfinished)
+    (unfinished / RECIPE_FILE).write_text(json.dumps(asdict(recipe), indent=2) + "\n", encoding="utf-8")
+    _publish(unfinished, folder)
+
+
+def _train_with_progress(recipe: Recipe, tokenizer, progress: bool):
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("loss {task.fields[loss]:.3f}"))
+    times = (TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, *times, console=Console(stderr=True), disable=not progress) as bar:
+        task = bar.add_task(f"building the starter {recipe.kind}", total=recipe.steps, loss=math.nan)
+        return train(recipe, tokenizer, lambda step, loss: bar.update(task, completed=step + 1, loss=loss))
+
+
+def _publish(unfinished: Path, folder: Path) -> None:
+    """Flush every file, then rename, so that a reader never sees half a model, not even after a power cut."""
+    for path in sorted(unfinished.iterdir()):
+        _flush(path)
+    _flush(unfinished)
+    unfinished.rename(folder)
+    _flush(folder.parent)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

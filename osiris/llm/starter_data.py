@@ -1,0 +1,124 @@
+"""What the starter models are taught: random snapshots, random replies to them, and a score for each reply.
+
+Sides, reasons and distances are coin tosses, so the drafter learns the form of an idea and no edge. The judge learns
+`taught_score`, which is arithmetic on what it is shown and knows nothing of the market either.
+"""
+
+import math
+import random
+from dataclasses import dataclass
+from string import ascii_uppercase, digits
+
+from osiris.llm.prompts import render
+from osiris.policy.context import Feature
+from osiris.records import Reply, Side
+
+TARGETS = (1.0, 1.5, 2.0, 2.5, 3.0)
+STOPS = (1.0, 1.5, 2.0)
+CONFIDENCES = tuple(round(0.50 + 0.05 * step, 2) for step in range(9))
+VERDICTS = tuple(f"{direction}, {way}" for direction in ("up", "down") for way in ("follow", "fade"))
+LEAST_RATIO, MOST_RATIO = 0.5, 3.0
+"""Reward-to-risk that `taught_score` gives none and all of its first five points."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One conversation to learn: what is asked, what is answered, and the parts of the answer that decide."""
+
+    prompt: str
+    answer: str
+    decisions: tuple[str, ...]
+
+
+def random_symbol(rng: random.Random) -> str:
+    """Return a made-up symbol in one of the forms that exchanges and Yahoo use."""
+
+    def some(alphabet: str, least: int, most: int) -> str:
+        return "".join(rng.choices(alphabet, k=rng.randint(least, most)))
+
+    form = rng.random()
+    if form < 0.60:
+        return some(ascii_uppercase, 1, 5)
+    if form < 0.70:
+        return some(ascii_uppercase, 2, 4) + "-" + some(ascii_uppercase, 1, 1)
+    if form < 0.78:
+        return some(ascii_uppercase, 3, 5) + "-" + rng.choice(("USD", "EUR"))
+    if form < 0.88:
+        return some(digits, 3, 6) + "." + some(ascii_uppercase, 1, 2)
+    if form < 0.94:
+        return "^" + some(ascii_uppercase, 2, 5)
+    if form < 0.98:
+        return some(ascii_uppercase + digits, 6, 15)
+    return some(ascii_uppercase, 2, 6) + "=" + rng.choice("XF")
+
+
+def random_features(rng: random.Random) -> list[Feature]:
+    """Draw the features of `policy.context.features` independently, about as wide as they are on daily bars."""
+    strength = min(100.0, max(0.0, rng.gauss(50, 18)))
+    momentum, last = _wide(rng, 1.6), _wide(rng, 0.9)
+    return [
+        Feature("momentum", momentum, abs(momentum)),
+        Feature("rsi", strength - 50, strength),
+        Feature("last", last, abs(last)),
+    ]
+
+
+def _wide(rng: random.Random, width: float) -> float:
+    return rng.gauss(0, width) * rng.choice((1, 1, 1, 1, 2, 3))
+
+
+def random_reply(rng: random.Random, ticker: str, features: list[Feature]) -> Reply:
+    """Draw a reply that reads one feature as it is and follows or fades it; everything but that is chance."""
+    feature, follow = rng.choice(features), rng.random() < 0.5
+    rising = (feature.direction == "up") == follow
+    return Reply(
+        ticker=ticker,
+        rationale=f"{feature.name} {feature.direction}, {'follow' if follow else 'fade'}",
+        side=Side.LONG if rising else Side.SHORT,
+        target_atr=rng.choice(TARGETS),
+        stop_atr=rng.choice(STOPS),
+        confidence=rng.choice(CONFIDENCES),
+    )
+
+
+def taught_score(reply: Reply, features: list[Feature]) -> int:
+    """Score an idea 0-10: up to five points for reward-to-risk, up to five for agreeing with the snapshot.
+
+    `5 * log(ratio / 0.5) / log(3.0 / 0.5)` with `ratio = target_atr / stop_atr` held to 0.5-3.0, plus `5 * share` of
+    the features whose direction is the side's (up for long), rounded half up.
+    """
+    ratio = min(MOST_RATIO, max(LEAST_RATIO, reply.target_atr / reply.stop_atr))
+    worth = math.log(ratio / LEAST_RATIO) / math.log(MOST_RATIO / LEAST_RATIO)
+    wanted = "up" if reply.side is Side.LONG else "down"
+    share = sum(feature.direction == wanted for feature in features) / len(features)
+    return math.floor(5 * worth + 5 * share + 0.5)
+
+
+def draft_example(rng: random.Random) -> Example:
+    """Draw a prompt of the `advise` template and a reply to it."""
+    ticker, features = random_symbol(rng), random_features(rng)
+    reply = random_reply(rng, ticker, features)
+    return Example(draft_prompt(ticker, features), reply.to_json(), (reply.rationale, f'"{reply.side}"'))
+
+
+def judge_example(rng: random.Random) -> Example:
+    """Draw an idea in the `hermes` template and its taught score."""
+    features = random_features(rng)
+    reply = random_reply(rng, random_symbol(rng), features)
+    score = str(taught_score(reply, features))
+    return Example(judge_prompt(reply.to_json(), snapshot_text(features)), score, (score,))
+
+
+def snapshot_text(features: list[Feature]) -> str:
+    """Render features as the prompt shows them."""
+    return render("snapshot", features=features).strip()
+
+
+def draft_prompt(ticker: str, features: list[Feature]) -> str:
+    """Render what the drafter is asked."""
+    return render("advise", ticker=ticker, snapshot=snapshot_text(features))
+
+
+def judge_prompt(proposal: str, context: str) -> str:
+    """Render what the judge is asked."""
+    return render("hermes", proposal=proposal, context=context)

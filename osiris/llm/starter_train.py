@@ -1,0 +1,171 @@
+"""Training of a starter model: its tokenizer, its weights, and nothing about where they are kept."""
+
+import math
+import random
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from osiris.llm.starter_data import VERDICTS, Example, draft_example, judge_example
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from osiris.llm.starter import Recipe
+
+END, PAD = "<|end|>", "<|pad|>"
+ROLES = ("<|system|>", "<|user|>", "<|assistant|>")
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>\n' + message['content'] + '<|end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
+)
+PIECES = r'\n|\d|"?[,{]"[a-z_]+":"?| ?[\p{L}_]+| ?[^\s\p{L}\d_]+|\s'
+"""Where the tokenizer may not merge across: newlines and digits stand alone, a JSON key keeps its punctuation."""
+MAKERS: dict[str, Callable[[random.Random], Example]] = {"drafter": draft_example, "judge": judge_example}
+CORPUS = 2000
+"""Conversations that the byte-pair merges are counted on."""
+
+
+def build_tokenizer(recipe: "Recipe") -> "PreTrainedTokenizerFast":
+    """Train the byte-level BPE tokenizer with the Phi-3 chat template; digits, sides and verdicts are single pieces."""
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    rng = random.Random(f"tokenizer {recipe.seed}")
+    corpus = [text for make in MAKERS.values() for _ in range(CORPUS) for text in _texts(make(rng))]
+    special = [PAD, END, *ROLES]
+    words = ["long", "short", *(f" {verdict}" for verdict in VERDICTS)]
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(PIECES), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=recipe.vocabulary - len(words),
+        special_tokens=special,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    core.train_from_iterator(corpus, trainer)
+    core.add_tokens([AddedToken(word, single_word=not word.startswith(" "), normalized=False) for word in words])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        eos_token=END,
+        pad_token=PAD,
+        additional_special_tokens=list(ROLES),
+        chat_template=CHAT_TEMPLATE,
+        padding_side="left",
+        model_max_length=recipe.positions,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def train(
+    recipe: "Recipe", tokenizer: "PreTrainedTokenizerFast", report: Callable[[int, float], None]
+) -> "PreTrainedModel":
+    """Train the model of `recipe`; `report(step, loss)` is called after each step. Same recipe, same weights.
+
+    The caller's random state and thread count are as before afterwards; threads are the recipe's meanwhile, because
+    sums split over another number of threads round differently.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(recipe.threads)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed)
+            return _train(recipe, tokenizer, report)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _train(
+    recipe: "Recipe", tokenizer: "PreTrainedTokenizerFast", report: Callable[[int, float], None]
+) -> "PreTrainedModel":
+    import torch
+
+    model = _fresh_model(recipe, tokenizer)
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=0.01, fused=True)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _cosine(step, recipe))
+    for step, (ids, mask, weights) in enumerate(_batches(recipe, tokenizer)):
+        logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
+        losses = torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+        loss = (losses * weights[:, 1:].flatten()).sum() / weights[:, 1:].sum()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+        report(step, loss.item())
+    return model.eval()
+
+
+def _fresh_model(recipe: "Recipe", tokenizer: "PreTrainedTokenizerFast") -> "PreTrainedModel":
+    from transformers import Phi3Config, Phi3ForCausalLM
+
+    config = Phi3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=recipe.hidden,
+        intermediate_size=recipe.intermediate,
+        num_hidden_layers=recipe.layers,
+        num_attention_heads=recipe.heads,
+        max_position_embeddings=recipe.positions,
+        original_max_position_embeddings=recipe.positions,
+        initializer_range=recipe.initializer_range,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return Phi3ForCausalLM(config)
+
+
+def _cosine(step: int, recipe: "Recipe") -> float:
+    warm_up = max(1, recipe.steps // 20)
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, recipe.steps - warm_up)))
+
+
+def _batches(recipe: "Recipe", tokenizer: "PreTrainedTokenizerFast") -> "Iterator[tuple[Tensor, Tensor, Tensor]]":
+    """Yield ids, mask and loss weights, each of shape (batch, tokens), padded on the right."""
+    import torch
+
+    rng = random.Random(f"{recipe.kind} {recipe.seed}")
+    make = MAKERS[recipe.kind]
+    for _ in range(recipe.steps):
+        rows = [_weighted(make(rng), recipe, tokenizer) for _ in range(recipe.batch)]
+        width = max(len(ids) for ids, _ in rows)
+        ids = torch.full((len(rows), width), tokenizer.pad_token_id)
+        mask, weights = torch.zeros_like(ids), torch.zeros(ids.shape)
+        for row, (tokens, weight) in enumerate(rows):
+            ids[row, : len(tokens)] = torch.tensor(tokens)
+            mask[row, : len(tokens)] = 1
+            weights[row, : len(tokens)] = torch.tensor(weight)
+        yield ids, mask, weights
+
+
+def _weighted(
+    example: Example, recipe: "Recipe", tokenizer: "PreTrainedTokenizerFast"
+) -> tuple[list[int], list[float]]:
+    asked, answered = _texts(example)
+    encoded = tokenizer(asked + answered, return_offsets_mapping=True)
+    spans = []
+    for decision in example.decisions:
+        start = len(asked) + example.answer.index(decision)
+        spans.append((start, start + len(decision)))
+    weights = []
+    for start, end in encoded["offset_mapping"]:
+        decides = any(start < span_end and end > span_start for span_start, span_end in spans)
+        weights.append(recipe.prompt_weight if start < len(asked) else recipe.decision_weight if decides else 1.0)
+    return encoded["input_ids"], weights
+
+
+def _texts(example: Example) -> tuple[str, str]:
+    """Return what the chat template makes of the question, and of the answer up to its end token."""
+    return f"<|user|>\n{example.prompt}{END}\n<|assistant|>\n", f"{example.answer}{END}"
