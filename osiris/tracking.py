@@ -1,0 +1,251 @@
+"""MLflow: one run an adapter, with its parameters, curves, dataset, page and a version of the registered model.
+
+By default SQLite and artifacts under the workspace's `mlruns/`, so that several processes (notebooks, flows, the
+command line) may use it one after another; `mlflow.tracking_uri` names a server instead. No other file imports mlflow.
+"""
+
+import logging
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from filelock import FileLock
+
+from osiris.errors import BadInput, NotFound
+from osiris.settings import Settings
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+EXPERIMENT, MODEL = "osiris", "osiris-phi3"
+ADAPTER, NIGHT = "osiris.adapter", "osiris.night"
+TAGGED = ("parent", "base_hash", "data_hash", "recipe", "recipe_hash", "as_of")
+MOST_PARAMS, MOST_METRICS, LONGEST_PARAM = 100, 1000, 6000
+"""Limits of one MLflow batch."""
+
+
+class Logged(NamedTuple):
+    """Where an adapter is found in MLflow."""
+
+    run_id: str
+    version: int
+
+
+class Tracking:
+    """The runs of one workspace. Nothing is imported, opened or created before the first call that needs it."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Use `settings.mlflow.tracking_uri`, or SQLite in the workspace."""
+        self._database = settings.mlruns.resolve() / "mlflow.db"
+        self._artifacts = self._database.with_name("artifacts")
+        self._local = not settings.mlflow.tracking_uri
+        self.uri = settings.mlflow.tracking_uri or f"sqlite:///{self._database}"
+
+    def night(self, night: str) -> str:
+        """Return the run under which the runs of one night are grouped, made on the first call; its id."""
+        with self._lock():
+            found = self._runs(f"tags.`{NIGHT}` = '{_quotable(night)}'")
+            if found:
+                return found[0].info.run_id
+            run = self._client.create_run(self._experiment, run_name=f"night {night}", tags={NIGHT: night})
+            self._client.set_terminated(run.info.run_id)
+            return run.info.run_id
+
+    def log_adapter(
+        self,
+        name: str,
+        kind: str,
+        card: Mapping[str, Any],
+        params: Mapping[str, Any],
+        history: Sequence[Mapping[str, float]],
+        metrics: Mapping[str, float],
+        dataset_path: Path,
+        page: Path | None,
+        adapter_dir: Path,
+        parent_run_id: str | None = None,
+    ) -> Logged:
+        """Write the run and the model version of a published adapter; a second call for it changes nothing.
+
+        `history` is a dict a step with the key `step`, all else being curves; `dataset_path` is its training JSONL.
+        A run that an earlier process left unfinished is replaced. Raises `BadInput` for a missing or empty dataset.
+        """
+        dataset = _dataset_input(dataset_path, f"{kind} of {name}")
+        with self._lock():
+            run = self._finished_run(name)
+            if run is None:
+                run = self._begin(name, kind, card, parent_run_id)
+                self._log_numbers(run, params, history, metrics)
+                self._client.log_inputs(run.info.run_id, [dataset])
+                self._client.log_artifact(run.info.run_id, str(dataset_path), "dataset")
+                self._client.log_artifacts(run.info.run_id, str(adapter_dir), "adapter")
+                if page:
+                    self.attach_page(run.info.run_id, page)
+                self._client.set_terminated(run.info.run_id)
+            return Logged(run.info.run_id, self._version(run, name))
+
+    def attach_page(self, run_id: str, page: Path) -> None:
+        """Add an executed notebook to a run: it is complete only after the run was written."""
+        self._client.log_artifact(run_id, str(page), "page")
+
+    def adapters(self) -> list[dict[str, Any]]:
+        """All logged adapters, newest first: name, kind, run_id, version, tags, params (text) and last metrics."""
+        if self._local and not self._database.exists():
+            return []
+        versions = self._versions()
+        runs = [run for run in self._runs(f"tags.`{ADAPTER}` LIKE '%'") if run.info.status == "FINISHED"]
+        return [
+            {
+                "name": run.data.tags[ADAPTER],
+                "kind": run.data.tags["osiris.kind"],
+                "run_id": run.info.run_id,
+                "version": versions.get(run.info.run_id),
+                **{key: run.data.tags.get(f"osiris.{key}") for key in TAGGED},
+                "params": dict(run.data.params),
+                "metrics": dict(run.data.metrics),
+            }
+            for run in sorted(runs, key=lambda run: run.data.tags[ADAPTER], reverse=True)
+        ]
+
+    def compare(self, a: str, b: str) -> dict[str, Any]:
+        """Put two adapters side by side: facts, params and metrics as {key: [of a, of b]}, `None` where one has none.
+
+        Raises `NotFound` for an adapter that was never logged.
+        """
+        known = {row["name"]: row for row in self.adapters()}
+        for name in (a, b):
+            if name not in known:
+                raise NotFound(f"a logged adapter ({', '.join(known) or 'none yet'})", name, "see: osiris adapters")
+        one, other = known[a], known[b]
+        facts = ("kind", "version", "run_id", *TAGGED)
+        return {
+            "adapters": [a, b],
+            "facts": {key: [one[key], other[key]] for key in facts},
+            "params": _side_by_side(one["params"], other["params"]),
+            "metrics": _side_by_side(one["metrics"], other["metrics"]),
+        }
+
+    def open_command(self, port: int = 5000) -> str:
+        """Return the shell command that serves these runs on the loopback interface, or a server's own address."""
+        if self.uri.startswith(("http://", "https://")):
+            return self.uri
+        program = Path(sys.executable).with_name("mlflow")
+        stores = ["--backend-store-uri", self.uri, "--default-artifact-root", str(self._artifacts)]
+        command = shlex.join([str(program), "server", *stores, "--host", "127.0.0.1", "--port", str(port)])
+        return f"MLFLOW_DISABLE_TELEMETRY=true {command}"
+
+    def _lock(self) -> FileLock:
+        self._database.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(self._database.with_name(".tracking.lock"))
+
+    @cached_property
+    def _client(self) -> "MlflowClient":
+        # mlflow begins its telemetry while it is imported, and prints links: these variables are its only switches
+        os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
+        from mlflow import MlflowClient
+
+        for noisy in ("mlflow", "alembic"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)
+        self._database.parent.mkdir(parents=True, exist_ok=True)
+        return MlflowClient(self.uri, self.uri)
+
+    @cached_property
+    def _experiment(self) -> str:
+        found = self._client.get_experiment_by_name(EXPERIMENT)
+        if found:
+            return found.experiment_id
+        return self._client.create_experiment(EXPERIMENT, self._artifacts.as_uri() if self._local else None)
+
+    def _runs(self, query: str) -> list["Run"]:
+        return _all(lambda token: self._client.search_runs([self._experiment], query, page_token=token))
+
+    def _versions(self) -> dict[str, int]:
+        query = f"name = '{MODEL}'"
+        found = _all(lambda token: self._client.search_model_versions(query, page_token=token))
+        return {version.run_id: int(version.version) for version in found}
+
+    def _finished_run(self, name: str) -> "Run | None":
+        for run in self._runs(f"tags.`{ADAPTER}` = '{_quotable(name)}'"):
+            if run.info.status == "FINISHED":
+                return run
+            self._client.delete_run(run.info.run_id)
+        return None
+
+    def _begin(self, name: str, kind: str, card: Mapping[str, Any], parent_run_id: str | None) -> "Run":
+        tags = {ADAPTER: name, "osiris.kind": kind} | {f"osiris.{key}": str(card.get(key)) for key in TAGGED}
+        nested = {"mlflow.parentRunId": parent_run_id} if parent_run_id else {}
+        return self._client.create_run(self._experiment, run_name=name, tags=tags | nested)
+
+    def _log_numbers(
+        self,
+        run: "Run",
+        params: Mapping[str, Any],
+        history: Sequence[Mapping[str, float]],
+        metrics: Mapping[str, float],
+    ) -> None:
+        from mlflow.entities import Metric, Param
+
+        texts = [Param(key, str(value)[:LONGEST_PARAM]) for key, value in sorted(params.items())]
+        points = [
+            (key, value, int(entry["step"])) for entry in history for key, value in entry.items() if key != "step"
+        ]
+        points += [(key, value, 0) for key, value in metrics.items()]
+        numbers = [Metric(key, float(value), run.info.start_time, step) for key, value, step in points]
+        for batch in _batches(texts, MOST_PARAMS):
+            self._client.log_batch(run.info.run_id, params=batch)
+        for batch in _batches(numbers, MOST_METRICS):
+            self._client.log_batch(run.info.run_id, metrics=batch)
+
+    def _version(self, run: "Run", name: str) -> int:
+        known = self._versions().get(run.info.run_id)
+        if known is not None:
+            return known
+        if not self._client.search_registered_models(f"name = '{MODEL}'"):
+            self._client.create_registered_model(MODEL)
+        tags = {key: value for key, value in run.data.tags.items() if key.startswith("osiris.")}
+        source = f"{run.info.artifact_uri}/adapter"
+        made = self._client.create_model_version(MODEL, source, run.info.run_id, tags=tags, description=name)
+        return int(made.version)
+
+
+def _dataset_input(path: Path, name: str) -> Any:
+    import pandas as pd
+    from mlflow import data
+    from mlflow.data.sources import LocalArtifactDatasetSource
+    from mlflow.entities import DatasetInput, InputTag
+
+    try:
+        rows = pd.read_json(path, lines=True, dtype=False)
+    except (ValueError, FileNotFoundError) as error:
+        raise BadInput("the JSONL that the adapter was trained on", f"{error} in {path}", "train again") from error
+    if rows.empty:
+        raise BadInput("a dataset of at least one row", f"an empty {path}", "train again")
+    dataset = data.from_pandas(rows, source=LocalArtifactDatasetSource(str(path)), name=name)
+    return DatasetInput(dataset._to_mlflow_entity(), [InputTag("mlflow.data.context", "training")])
+
+
+def _all(ask: Callable[[str | None], Any]) -> list[Any]:
+    page = ask(None)
+    found = list(page)
+    while page.token:
+        page = ask(page.token)
+        found += page
+    return found
+
+
+def _batches(items: Sequence[Any], most: int) -> Iterable[Sequence[Any]]:
+    return (items[start : start + most] for start in range(0, len(items), most))
+
+
+def _side_by_side(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, list[Any]]:
+    return {key: [one.get(key), other.get(key)] for key in sorted(one.keys() | other.keys())}
+
+
+def _quotable(text: str) -> str:
+    if "'" in text:
+        raise BadInput("a name without quotes", repr(text), "rename it")
+    return text

@@ -1,0 +1,181 @@
+"""Tracking: one MLflow run and one model version an adapter, whole, once, and readable by the next process."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from osiris.errors import BadInput, NotFound
+from osiris.settings import Settings
+from osiris.tracking import EXPERIMENT, MODEL, Tracking
+
+CARD = {
+    "parent": "20050301",
+    "base_hash": "b" * 64,
+    "data_hash": "d" * 32,
+    "recipe": "dpo",
+    "recipe_hash": "r" * 32,
+    "as_of": "2005-03-01T22:00:00+00:00",
+}
+HISTORY = [{"step": step, "loss": 1.0 / step, "rewards/margins": 0.1 * step} for step in (1, 2, 3)]
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    """A workspace with a blank in its name and one logged adapter, as most tests only read."""
+    folder = tmp_path_factory.mktemp("a workspace")
+    logged = log(Tracking(Settings(workspace=folder)), folder, "20050301-dpo")
+    return folder, logged
+
+
+def log(tracking, folder, name, **changes):
+    adapter = folder / "adapters" / name
+    adapter.mkdir(parents=True, exist_ok=True)
+    (adapter / "adapter_model.safetensors").write_bytes(b"weights")
+    dataset = folder / f"{name}.jsonl"
+    dataset.write_text(
+        "".join(json.dumps({"prompt": f"p{n}", "good_reply": "g", "bad_reply": "b"}) + "\n" for n in "12")
+    )
+    page = folder / "06_dpo.ipynb"
+    page.write_text("{}")
+    facts = {
+        "kind": "dpo",
+        "card": CARD,
+        "params": {"learning_rate": 0.001, "lora.target_modules": ["o_proj"]},
+        "history": HISTORY,
+        "metrics": {"after.rewards/accuracies": 0.75},
+        "dataset_path": dataset,
+        "page": page,
+        "adapter_dir": adapter,
+    }
+    return tracking.log_adapter(name, **(facts | changes))
+
+
+def client(tracking):
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking.uri, tracking.uri)
+
+
+def test_a_run_has_params_curves_dataset_artifacts_tags_and_a_version(workspace):
+    folder, logged = workspace
+    tracking = Tracking(Settings(workspace=folder))
+    run = client(tracking).get_run(logged.run_id)
+    assert (run.info.run_name, run.info.status) == ("20050301-dpo", "FINISHED")
+    assert run.data.params == {"learning_rate": "0.001", "lora.target_modules": "['o_proj']"}
+    curve = client(tracking).get_metric_history(logged.run_id, "rewards/margins")
+    assert [(point.step, round(point.value, 6)) for point in curve] == [(1, 0.1), (2, 0.2), (3, 0.3)]
+    assert run.data.metrics["after.rewards/accuracies"] == 0.75
+    tags = {key: run.data.tags[f"osiris.{key}"] for key in ("adapter", "parent", "base_hash", "data_hash")}
+    assert tags == {"adapter": "20050301-dpo"} | {key: CARD[key] for key in ("parent", "base_hash", "data_hash")}
+    (dataset,) = run.inputs.dataset_inputs
+    assert dataset.dataset.name == "dpo of 20050301-dpo"
+    assert json.loads(dataset.dataset.profile)["num_rows"] == 2
+    assert str(folder) in dataset.dataset.source
+    for kind, file in (("adapter", "adapter_model.safetensors"), ("page", "06_dpo.ipynb"), ("dataset", "jsonl")):
+        (artifact,) = client(tracking).list_artifacts(logged.run_id, kind)
+        assert artifact.path.endswith(file)
+    (version,) = client(tracking).search_model_versions(f"name = '{MODEL}'")
+    assert (int(version.version), version.run_id) == (logged.version, logged.run_id)
+    assert version.tags["osiris.adapter"] == "20050301-dpo"
+
+
+def test_everything_lies_under_mlruns(workspace):
+    folder, logged = workspace
+    assert (folder / "mlruns" / "mlflow.db").is_file()
+    assert (folder / "mlruns" / "artifacts" / logged.run_id / "artifacts" / "adapter").is_dir()
+
+
+def test_logging_the_same_adapter_again_changes_nothing(workspace):
+    folder, logged = workspace
+    tracking = Tracking(Settings(workspace=folder))
+    assert log(tracking, folder, "20050301-dpo", metrics={"after.rewards/accuracies": 0.1}) == logged
+    assert [row["name"] for row in tracking.adapters()].count("20050301-dpo") == 1
+    assert tracking.adapters()[-1]["metrics"]["after.rewards/accuracies"] == 0.75
+
+
+def test_another_process_sees_the_same_adapters_and_writes_nothing_to_the_terminal(workspace):
+    folder, logged = workspace
+    script = (
+        "import sys; from osiris.settings import Settings; from osiris.tracking import Tracking\n"
+        "rows = Tracking(Settings(workspace=sys.argv[1])).adapters()\n"
+        "print([row['version'] for row in rows if row['name'] == '20050301-dpo'])"
+    )
+    found = subprocess.run([sys.executable, "-c", script, str(folder)], capture_output=True, text=True, check=True)
+    assert found.stdout == f"[{logged.version}]\n"
+    assert found.stderr == ""
+
+
+def test_an_unfinished_run_is_replaced(workspace):
+    folder, _ = workspace
+    tracking = Tracking(Settings(workspace=folder))
+    experiment = client(tracking).get_experiment_by_name(EXPERIMENT).experiment_id
+    broken = client(tracking).create_run(experiment, run_name="20050201", tags={"osiris.adapter": "20050201"})
+    logged = log(tracking, folder, "20050201", kind="qlora")
+    assert logged.run_id != broken.info.run_id
+    assert client(tracking).get_run(broken.info.run_id).info.lifecycle_stage == "deleted"
+    assert log(tracking, folder, "20050201", kind="qlora") == logged
+
+
+def test_adapters_of_a_night_are_nested_under_its_run(workspace):
+    folder, _ = workspace
+    tracking = Tracking(Settings(workspace=folder))
+    night = tracking.night("20050302")
+    assert tracking.night("20050302") == night
+    logged = log(tracking, folder, "20050302-dpo", parent_run_id=night)
+    assert client(tracking).get_run(logged.run_id).data.tags["mlflow.parentRunId"] == night
+    assert "night 20050302" not in [row["name"] for row in tracking.adapters()]
+
+
+def test_a_page_is_attached_after_the_run_was_written(workspace, tmp_path):
+    folder, _ = workspace
+    tracking = Tracking(Settings(workspace=folder))
+    logged = log(tracking, folder, "20050303", page=None)
+    assert client(tracking).list_artifacts(logged.run_id, "page") == []
+    page = tmp_path / "04_qlora.ipynb"
+    page.write_text("{}")
+    tracking.attach_page(logged.run_id, page)
+    assert [artifact.path for artifact in client(tracking).list_artifacts(logged.run_id, "page")] == [
+        "page/04_qlora.ipynb"
+    ]
+
+
+def test_two_adapters_are_put_side_by_side(workspace):
+    folder, _ = workspace
+    tracking = Tracking(Settings(workspace=folder))
+    log(tracking, folder, "20050304", kind="qlora", params={"learning_rate": 0.0005}, metrics={"after.loss": 0.5})
+    table = tracking.compare("20050301-dpo", "20050304")
+    assert table["adapters"] == ["20050301-dpo", "20050304"]
+    assert table["facts"]["kind"] == ["dpo", "qlora"]
+    assert table["params"]["learning_rate"] == ["0.001", "0.0005"]
+    assert table["metrics"]["after.loss"] == [None, 0.5]
+    with pytest.raises(NotFound, match="20990101"):
+        tracking.compare("20050304", "20990101")
+
+
+def test_a_workspace_without_runs_is_listed_without_making_a_database(tmp_path):
+    assert Tracking(Settings(workspace=tmp_path)).adapters() == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [None, "", "{broken\n"])
+def test_a_dataset_that_cannot_be_read_is_refused_and_no_run_begins(workspace, tmp_path, content):
+    folder, _ = workspace
+    tracking = Tracking(Settings(workspace=folder))
+    path = tmp_path / "pairs.jsonl"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(BadInput, match=r"pairs\.jsonl"):
+        log(tracking, folder, "20050305", dataset_path=path)
+    assert "20050305" not in [row["name"] for row in tracking.adapters()]
+
+
+def test_the_command_to_open_mlflow_is_local_and_survives_blanks_in_paths(workspace):
+    import shlex
+
+    folder, _ = workspace
+    command = shlex.split(Tracking(Settings(workspace=folder)).open_command())
+    assert command[command.index("--backend-store-uri") + 1] == f"sqlite:///{folder}/mlruns/mlflow.db"
+    assert command[command.index("--host") + 1] == "127.0.0.1"
+    assert command[1].endswith("/mlflow")
