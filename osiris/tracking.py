@@ -4,6 +4,7 @@ By default SQLite and artifacts under the workspace's `mlruns/`, so that several
 command line) may use it one after another; `mlflow.tracking_uri` names a server instead. No other file imports mlflow.
 """
 
+import json
 import logging
 import os
 import shlex
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 EXPERIMENT, MODEL = "osiris", "osiris-phi3"
-ADAPTER, NIGHT = "osiris.adapter", "osiris.night"
+ADAPTER, NIGHT, VERDICT = "osiris.adapter", "osiris.night", "osiris.verdict"
 TAGGED = ("parent", "base_hash", "data_hash", "recipe", "recipe_hash", "as_of")
 MOST_PARAMS, MOST_METRICS, LONGEST_PARAM = 100, 1000, 6000
 """Limits of one MLflow batch."""
@@ -49,7 +50,7 @@ class Tracking:
     def night(self, night: str) -> str:
         """Return the run under which the runs of one night are grouped, made on the first call; its id."""
         with self._lock():
-            found = self._runs(f"tags.`{NIGHT}` = '{_quotable(night)}'")
+            found = self._runs(f"tags.`{NIGHT}` = '{night}'")
             if found:
                 return found[0].info.run_id
             run = self._client.create_run(self._experiment, run_name=f"night {night}", tags={NIGHT: night})
@@ -92,8 +93,18 @@ class Tracking:
         """Add an executed notebook to a run: it is complete only after the run was written."""
         self._client.log_artifact(run_id, str(page), "page")
 
+    def log_verdict(self, name: str, metrics: Mapping[str, float], verdict: Mapping[str, Any]) -> None:
+        """Add what the gate measured and decided to an adapter's run, once for the same words; raises `NotFound`."""
+        with self._lock():
+            run, said = self._finished_run(name), json.dumps(verdict, sort_keys=True, default=str)
+            if run is None:
+                raise NotFound("a logged adapter", name, "log it before its verdict")
+            if run.data.tags.get(VERDICT) != said:
+                self._log_numbers(run, {}, [], metrics)
+                self._client.set_tag(run.info.run_id, VERDICT, said)
+
     def adapters(self) -> list[dict[str, Any]]:
-        """All logged adapters, newest first: name, kind, run_id, version, tags, params (text) and last metrics."""
+        """All logged adapters, newest first: name, kind, run_id, version, card, verdict, params (text), last metrics."""
         if self._local and not self._database.exists():
             return []
         versions = self._versions()
@@ -105,6 +116,7 @@ class Tracking:
                 "run_id": run.info.run_id,
                 "version": versions.get(run.info.run_id),
                 **{key: run.data.tags.get(f"osiris.{key}") for key in TAGGED},
+                "verdict": json.loads(run.data.tags.get(VERDICT, "null")),
                 "params": dict(run.data.params),
                 "metrics": dict(run.data.metrics),
             }
@@ -121,7 +133,7 @@ class Tracking:
             if name not in known:
                 raise NotFound(f"a logged adapter ({', '.join(known) or 'none yet'})", name, "see: osiris adapters")
         one, other = known[a], known[b]
-        facts = ("kind", "version", "run_id", *TAGGED)
+        facts = ("kind", "version", "run_id", *TAGGED, "verdict")
         return {
             "adapters": [a, b],
             "facts": {key: [one[key], other[key]] for key in facts},
@@ -169,7 +181,7 @@ class Tracking:
         return {version.run_id: int(version.version) for version in found}
 
     def _finished_run(self, name: str) -> "Run | None":
-        for run in self._runs(f"tags.`{ADAPTER}` = '{_quotable(name)}'"):
+        for run in self._runs(f"tags.`{ADAPTER}` = '{name}'"):
             if run.info.status == "FINISHED":
                 return run
             self._client.delete_run(run.info.run_id)
@@ -243,9 +255,3 @@ def _batches(items: Sequence[Any], most: int) -> Iterable[Sequence[Any]]:
 
 def _side_by_side(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, list[Any]]:
     return {key: [one.get(key), other.get(key)] for key in sorted(one.keys() | other.keys())}
-
-
-def _quotable(text: str) -> str:
-    if "'" in text:
-        raise BadInput("a name without quotes", repr(text), "rename it")
-    return text

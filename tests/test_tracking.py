@@ -141,6 +141,20 @@ def test_a_page_is_attached_after_the_run_was_written(workspace, tmp_path):
     ]
 
 
+def test_a_verdict_is_added_to_the_run_once(workspace):
+    folder, _ = workspace
+    tracking = Tracking(Settings(workspace=folder))
+    logged = log(tracking, folder, "20050306")
+    for _ in range(2):
+        tracking.log_verdict("20050306", {"heldout_mean_r": 0.1}, {"promoted": False, "reason": "chance"})
+    (row,) = (row for row in tracking.adapters() if row["name"] == "20050306")
+    assert row["verdict"] == {"promoted": False, "reason": "chance"}
+    assert row["metrics"]["heldout_mean_r"] == 0.1
+    assert len(client(tracking).get_metric_history(logged.run_id, "heldout_mean_r")) == 1
+    with pytest.raises(NotFound, match="20990101"):
+        tracking.log_verdict("20990101", {}, {"promoted": True})
+
+
 def test_two_adapters_are_put_side_by_side(workspace):
     folder, _ = workspace
     tracking = Tracking(Settings(workspace=folder))

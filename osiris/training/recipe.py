@@ -47,7 +47,6 @@ class Recipe:
         """32 hex digits."""
         return stable_hash(self.method, *(json.dumps(part, sort_keys=True) for part in (self.lora, self.args)))
 
-    @property
     def params(self) -> dict[str, Any]:
         """All settings under flat names, as a tracker wants them: `lora.r`, `learning_rate`."""
         return {"method": self.method} | {f"lora.{key}": value for key, value in self.lora.items()} | self.args

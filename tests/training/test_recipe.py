@@ -31,7 +31,7 @@ def test_the_recipes_of_the_house_are_valid_and_build_their_configs(tmp_path):
 def test_a_file_of_the_users_works_and_numbers_may_be_written_as_yaml_reads_them_wrong(tmp_path):
     recipe = load_recipe(written(tmp_path, GOOD), "dpo")
     assert (recipe.name, recipe.args["learning_rate"]) == ("mine", 0.001)
-    assert recipe.params == {"method": "dpo", "lora.r": 4, "lora.target_modules": ["o_proj"]} | recipe.args
+    assert recipe.params() == {"method": "dpo", "lora.r": 4, "lora.target_modules": ["o_proj"]} | recipe.args
 
 
 @pytest.mark.parametrize(
