@@ -12,6 +12,7 @@ from prefect.context import FlowRunContext
 
 from osiris.errors import BadInput, NotFound, OsirisError
 from osiris.settings import HOUSE, load_settings
+from osiris.tracking import Tracking
 from osiris.ui.page import RESULT_TYPE
 
 PAGES = HOUSE / "notebooks"
@@ -62,7 +63,10 @@ def run_page(name: str, workspace: Path | str, parameters: Parameters) -> Page:
             )
     except PapermillExecutionError as error:
         raise PageFailed(name, error.ename, error.evalue, target) from error
-    return Page(_emitted(name, notebook, target), target)
+    result = _emitted(name, notebook, target)
+    if result.get("run_id"):
+        Tracking(settings).attach_page(result["run_id"], target)
+    return Page(result, target)
 
 
 def _retriable(_task: object, _run: object, state: Any) -> bool:

@@ -1,5 +1,6 @@
 """Servers that a process starts beside its own work: the API on loopback."""
 
+import contextlib
 import threading
 import time
 from dataclasses import dataclass
@@ -32,6 +33,11 @@ class RunningApi:
         """Stop answering, after the requests under way."""
         self._server.should_exit = True
         self._thread.join(START_SECONDS)
+
+    def wait(self) -> None:
+        """Block until the server stops or the terminal is interrupted."""
+        with contextlib.suppress(KeyboardInterrupt):
+            self._thread.join()
 
     def __enter__(self) -> "RunningApi":
         """Return itself, running."""

@@ -189,6 +189,11 @@ def load_settings(workspace: Path | str | None = None) -> Settings:
         raise _first_problem(error, folder / "osiris.toml") from error
 
 
+def child_environment(workspace: Path) -> dict[str, str]:
+    """The environment of a program that is to work on `workspace`."""
+    return os.environ | {WORKSPACE_VARIABLE: str(workspace)}
+
+
 def _read_toml(path: Path) -> dict:
     if not path.exists():
         return {}
@@ -215,5 +220,7 @@ def _first_problem(error: ValidationError, path: Path) -> SettingsError:
     if first["type"] == "extra_forbidden":
         section = Settings.model_fields.get(str(first["loc"][0]))
         names = getattr(section.annotation, "model_fields", Settings.model_fields) if section else Settings.model_fields
-        return SettingsError(f"one of {', '.join(sorted(names))}", f"the unknown key {key}", f"correct {path} or OSIRIS_*")
+        return SettingsError(
+            f"one of {', '.join(sorted(names))}", f"the unknown key {key}", f"correct {path} or OSIRIS_*"
+        )
     return SettingsError(f"{key}: {first['msg']}", repr(first.get("input")), f"correct {path} or OSIRIS_*")

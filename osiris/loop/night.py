@@ -133,24 +133,33 @@ def _trained(
     settings: Settings,
     as_of: datetime,
 ) -> StepReport:
-    if name in shelf.names():
-        return StepReport(step, name, len(rows), "published before; nothing changed", tracking.run_of(name))
-    card: dict[str, Any] = {
-        "parent": parent or BASE,
-        "data_hash": stable_hash(data.read_text(encoding="utf-8")),
-        "recipe": recipe.name,
-        "recipe_hash": recipe.hash,
-        "as_of": as_of,
-    }
-    with tempfile.TemporaryDirectory(dir=settings.data) as scratch:
-        out = Path(scratch) / name
-        result = train(settings, rows, shelf.path(parent) if parent else None, out, recipe, settings.model.seed)
-        probe_folder(settings, out)
-        folder = shelf.publish(name, out, card)
+    note, result = "published before; nothing changed", None
+    if name not in shelf.names():
+        card: dict[str, Any] = {
+            "parent": parent or BASE,
+            "data_hash": stable_hash(data.read_text(encoding="utf-8")),
+            "recipe": recipe.name,
+            "recipe_hash": recipe.hash,
+            "as_of": as_of,
+        }
+        with tempfile.TemporaryDirectory(dir=settings.data) as scratch:
+            out = Path(scratch) / name
+            result = train(settings, rows, shelf.path(parent) if parent else None, out, recipe, settings.model.seed)
+            probe_folder(settings, out)
+            shelf.publish(name, out, card)
+        note = f"from {parent or BASE}"
+    metrics, history = _numbers(result) if result else ({}, [])
+    logged = tracking.log_adapter(
+        name, step, shelf.validate(name).model_dump(), recipe.params(), history, metrics, data, None, shelf.path(name),
+        tracking.night(night_name(as_of)),
+    )  # fmt: skip
+    return StepReport(step, name, len(rows), note, logged.run_id, metrics, history)
+
+
+def _numbers(result: TrainResult) -> tuple[dict[str, float], list[dict[str, float]]]:
     metrics = {f"{when}/{key}": value for when in ("before", "after") for key, value in getattr(result, when).items()}
-    metrics |= {"rows": len(rows), "seconds": result.seconds, "tensors_changed": result.tensors_changed}
-    run_id = tracking.log_adapter(name, step, card, recipe.params(), result.history, metrics, data, folder)
-    return StepReport(step, name, len(rows), f"from {parent or BASE}", run_id, metrics, result.history)
+    counts = {"rows": result.rows, "seconds": result.seconds, "tensors_changed": result.tensors_changed}
+    return metrics | {key: float(value) for key, value in counts.items()}, result.history
 
 
 def as_json(report: StepReport) -> dict[str, Any]:

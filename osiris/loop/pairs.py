@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from osiris.errors import TooLittleData
-from osiris.records import FINAL, Outcome, Reply, Status, parse_reply
+from osiris.records import FINAL, ExitReason, Reply, Status, parse_reply
 from osiris.settings import Settings
 from osiris.store.advice import AdviceStore, sql_time
 from osiris.store.journal import fsync_folder
@@ -22,8 +22,11 @@ from osiris.store.journal import fsync_folder
 Row = dict[str, Any]
 COLUMNS = [
     "id", "prompt_id", "as_of", "ticker", "side", "entry", "target", "stop", "price", "atr", "confidence", "prompt",
-    "reply", "status", "status_at", "outcome", "closed_at", "ambiguous", "vector",
+    "reply", "status", "status_at", "outcome", "exit_reason", "closed_at", "ambiguous", "vector",
 ]  # fmt: skip
+
+TEACHING = (ExitReason.TARGET, ExitReason.STOP)
+"""A winner hit its target, a loser its stop; what was closed by expiry or by hand teaches nothing."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def build_pairs(advice: AdviceStore, settings: Settings, cutoff: datetime) -> li
         pair = outcome_pair(settled) or human_pair(candidates, cutoff)
         if pair:
             pairs[prompt] = pair
-        elif any(row["outcome"] in (Outcome.WIN, Outcome.LOSS) for row in settled):
+        elif any(row["exit_reason"] in TEACHING for row in settled):
             lonely.append(settled)
     room = int(settings.training.max_partner_share * len(pairs))
     partners = (partner_pair(settled, advice, cutoff) for settled in lonely[:room])
@@ -64,8 +67,8 @@ def build_pairs(advice: AdviceStore, settings: Settings, cutoff: datetime) -> li
 
 def outcome_pair(settled: list[Row]) -> Pair | None:
     """The winner and the loser with opposite sides, if possible, and the most alike reward-to-risk."""
-    winners = [row for row in settled if row["outcome"] == Outcome.WIN]
-    losers = [row for row in settled if row["outcome"] == Outcome.LOSS]
+    winners = [row for row in settled if row["exit_reason"] == ExitReason.TARGET]
+    losers = [row for row in settled if row["exit_reason"] == ExitReason.STOP]
     couples = [(won, lost) for won, lost in product(winners, losers) if taught_reply(won) != taught_reply(lost)]
     if not couples:
         return None
@@ -92,11 +95,12 @@ def partner_pair(settled: list[Row], advice: AdviceStore, cutoff: datetime) -> P
 
     The partner's reply is given this prompt's ticker, lest the symbol give the loser away.
     """
-    own = next(row for row in settled if row["outcome"] in (Outcome.WIN, Outcome.LOSS))
-    won = own["outcome"] == Outcome.WIN
+    own = next(row for row in settled if row["exit_reason"] in TEACHING)
+    won = own["exit_reason"] == ExitReason.TARGET
+    other_end = ExitReason.STOP if won else ExitReason.TARGET
     where = (
-        f"outcome = '{Outcome.LOSS if won else Outcome.WIN}' AND closed_at <= {sql_time(cutoff)} AND ambiguous = false "
-        f"AND prompt_id != '{own['prompt_id']}'"
+        f"exit_reason = '{other_end}' AND closed_at <= {sql_time(cutoff)} AND ambiguous = false "
+        f"AND entry = price AND prompt_id != '{own['prompt_id']}'"
     )
     for other in advice.nearest(own["vector"], where, 1):
         reply = Reply(**json.loads(taught_reply(other)) | {"ticker": own["ticker"]}).to_json()

@@ -1,0 +1,240 @@
+"""`osiris demo`: the whole loop on a historical clock over real daily bars, every part the real one.
+
+Each demo night ends an eight-week block: eight sessions of drafting and review, ten for the ideas to run, and a month
+held out for the comparison. The first block holds AAPL's split of 2005-02-28 inside open ideas.
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from osiris.calendars import sessions_between
+from osiris.clock import as_utc
+from osiris.desk import review_command
+from osiris.errors import WorkspaceError
+from osiris.loop.outcomes import ACCEPTED_SQL
+from osiris.records import Outcome
+from osiris.reviewer import review
+from osiris.services import RunningApi, start_api
+from osiris.status import adapter_table
+from osiris.store.events import OUTCOME
+from osiris.store.sample import load_sample
+from osiris.workspace import Workspace, open_workspace
+
+TICKERS = ["AAPL", "GOOG", "IBM", "MSFT"]
+FIRST_SESSION = date(2005, 2, 14)
+DRAFTING, RUNNING, HELD_OUT = 8, 10, 21
+"""Sessions of a block: ideas are drafted and reviewed, then run, then a month is kept for the comparison."""
+NEW_YORK = ZoneInfo("America/New_York")
+SETTINGS = """\
+# Written by `osiris demo`.
+[advise]
+tickers = ["AAPL", "GOOG", "IBM", "MSFT"]
+
+[prices]
+source = "local"  # the sample bars of 2000-2013
+
+[outcomes]
+max_holding_days = 14
+
+[gate]
+policy = "newest"  # the demo serves what it trained last, so that you see it; the default, "better", serves proof alone
+holdout_days = 30
+embargo_days = 5
+"""
+
+
+@dataclass
+class Demo:
+    """A demo under way."""
+
+    workspace: Workspace
+    api: RunningApi
+    progress: Progress
+    total: Any
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str, kind: str) -> Iterator[None]:
+        """Show the step under way and add its time to those of its kind."""
+        began = time.perf_counter()
+        self.progress.update(self.total, description=name)
+        yield
+        self.seconds[kind] = self.seconds.get(kind, 0) + time.perf_counter() - began
+        self.progress.advance(self.total)
+
+
+def run_demo(folder: Path | None = None, nights: int = 2) -> dict[str, Any]:
+    """Run the demo in a new folder and return what came of it; raises `WorkspaceError` for a folder in use."""
+    from flows.server import prefect_for
+
+    began = time.perf_counter()
+    workspace = prepare(folder or free_folder())
+    seconds = {"starter models": build_models(workspace)}
+    sessions = demo_sessions(workspace, nights)
+    with (
+        start_api(workspace, port=0) as api,
+        prefect_for(workspace.settings),
+        progress_bar() as progress,
+    ):
+        total = progress.add_task("Starting", total=2 + 4 * nights)
+        run = Demo(workspace, api, progress, total, seconds)
+        heard = workspace.events.subscribe(OUTCOME)
+        with run.step("Loading real daily bars", "bars"):
+            load_sample(workspace.bars, TICKERS)
+        results = [run_night(run, number, sessions) for number in range(nights)]
+        last = last_advise(run, sessions)
+        events = sum(1 for _ in iter(lambda: heard.get_message(timeout=0.2), None))
+        heard.close()
+    result = summary(workspace, results, last, events)
+    workspace.close()
+    seconds["total"] = time.perf_counter() - began
+    return result | {"seconds": {name: round(value, 1) for name, value in seconds.items()}}
+
+
+def run_night(run: Demo, number: int, sessions: list[datetime]) -> dict[str, Any]:
+    """One block: advise, review, outcomes, nightly."""
+    from flows.advise import advise
+    from flows.nightly import nightly
+    from flows.outcomes import outcomes
+
+    block = sessions[number * (DRAFTING + RUNNING + HELD_OUT) :][: DRAFTING + RUNNING + HELD_OUT]
+    drafting, night, folder = block[:DRAFTING], night_of(block[-1]), str(run.workspace.folder)
+    label = f"Night {number + 1} ({night:%Y-%m-%d})"
+    with run.step(f"{label}: drafting ideas", "advise"):
+        drafted = advise(folder, drafting[-1].isoformat(), sessions=DRAFTING)
+    with run.step(f"{label}: reviewing", "review"):
+        reviewed = review_all(run, drafting)
+    run.workspace.clock.set(night)
+    with run.step(f"{label}: settling outcomes", "outcomes"):
+        settled = outcomes(folder, night.isoformat())
+    with run.step(f"{label}: training and comparing", "nightly"):
+        trained = nightly(folder, night.isoformat(), since=drafting[0].isoformat())
+    return {"advise": drafted, "review": reviewed, "outcomes": settled, "nightly": trained}
+
+
+def last_advise(run: Demo, sessions: list[datetime]) -> dict[str, Any]:
+    """One more drafting after the last night: it comes from the newest adapter."""
+    from flows.advise import advise
+
+    with run.step("Drafting with the new adapter", "advise"):
+        return advise(str(run.workspace.folder), night_of(sessions[-1]).isoformat())
+
+
+def review_all(run: Demo, drafting: list[datetime]) -> dict[str, int]:
+    """Let the scripted reviewer decide an hour after each close; returns how many of each kind of feedback."""
+    total: dict[str, int] = {}
+    with run.api.client() as client:
+        for moment in drafting:
+            run.workspace.clock.set(moment + timedelta(hours=1))
+            for kind, count in review(client, moment, run.workspace.now).items():
+                total[kind] = total.get(kind, 0) + count
+    return total
+
+
+def summary(workspace: Workspace, nights: list[dict[str, Any]], last: dict[str, Any], events: int) -> dict[str, Any]:
+    """What the demo reports, as JSON values."""
+    from flows.server import open_command
+
+    advice = workspace.advice
+    outcomes = {o.value: advice.count(f"{ACCEPTED_SQL} AND outcome = '{o}'") for o in Outcome}
+    shelf = {row["adapter"]: row for row in adapter_table(workspace)}
+    return {
+        "workspace": str(workspace.folder),
+        "ideas": advice.count(),
+        "accepted": advice.count(ACCEPTED_SQL),
+        **{name: outcomes[name] for name in ("win", "loss", "breakeven", "open")},
+        "shadow_outcomes": advice.count("shadow AND outcome IN ('win', 'loss', 'breakeven')"),
+        "events_received": events,
+        "pairs": [night["nightly"]["pairs"]["rows"] for night in nights],
+        "verdicts": [night["nightly"]["compare"]["note"] for night in nights],
+        "adapters": list(shelf.values()),
+        "last_advise_adapter": last["adapter"],
+        "pages": str(workspace.settings.mlruns / "pages"),
+        "commands": {
+            "mlflow": workspace.tracking.open_command(),
+            "prefect": open_command(workspace.settings),
+            "review": review_command(workspace),
+        },
+    }
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print the result for a person."""
+    from osiris.ui.console import print_report, print_rows
+
+    adapters, commands = result["adapters"], result["commands"]
+    print_rows(adapters, "Adapters, newest first")
+    print_report({k: v for k, v in result.items() if k not in ("adapters", "commands")}, "What happened")
+    console = Console(soft_wrap=True)
+    for name, command in commands.items():
+        console.print(f"[bold]{name}[/bold]: ", end="")
+        console.print(command, markup=False, highlight=False)
+
+
+def prepare(folder: Path) -> Workspace:
+    """Make a demo workspace in a new or empty folder, its clock at the first session."""
+    folder = folder.expanduser().resolve()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise WorkspaceError("a new or empty folder for the demo", str(folder), "name another one with --workspace")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "osiris.toml").write_text(SETTINGS, encoding="utf-8")
+    except OSError as error:
+        raise WorkspaceError("a folder that can be written", str(error), "name another one with --workspace") from error
+    start = datetime.combine(FIRST_SESSION, datetime.min.time(), NEW_YORK)
+    return open_workspace(folder, as_utc(start))
+
+
+def free_folder() -> Path:
+    """`osiris-demo`, or the first of `osiris-demo-2`, `-3`, ... that is free."""
+    number, folder = 1, Path("osiris-demo")
+    while folder.exists():
+        number += 1
+        folder = Path(f"osiris-demo-{number}")
+    return folder
+
+
+def build_models(workspace: Workspace) -> float:
+    """Build the starter models unless they are cached; returns the seconds it took."""
+    from osiris.llm.starter import ensure_starter
+
+    began = time.perf_counter()
+    for kind in ("drafter", "judge"):
+        ensure_starter(kind, workspace.settings)
+    return time.perf_counter() - began
+
+
+def demo_sessions(workspace: Workspace, nights: int) -> list[datetime]:
+    """Session closes (UTC) of all blocks."""
+    length = nights * (DRAFTING + RUNNING + HELD_OUT)
+    start = workspace.now
+    closes = sessions_between("XNYS", start, start + timedelta(days=2 * length + 10))
+    return [moment.to_pydatetime() for moment in closes[:length]]
+
+
+def night_of(close: datetime) -> datetime:
+    """02:00 in New York after a session, in UTC."""
+    after = close.astimezone(NEW_YORK) + timedelta(days=1)
+    return as_utc(after.replace(hour=2, minute=0, second=0, microsecond=0))
+
+
+def progress_bar() -> Progress:
+    """The demo's progress display, on stderr."""
+    columns = (
+        SpinnerColumn(),
+        MofNCompleteColumn(),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
+    return Progress(*columns, console=Console(file=sys.stderr))
