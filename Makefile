@@ -1,0 +1,69 @@
+# `make demo` and `make test` are the two commands to know. Each sets up .venv first, once; no variable has to be set.
+.PHONY: setup demo test lint clean
+
+# The first Python 3.11 on the PATH that can make a virtual environment; where there is none, the line that says so.
+# realpath, since an activated .venv would otherwise be asked to make itself.
+define LOOK
+for name in python3.11 python3 python; do \
+  version=$$($$name -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null) || continue; \
+  case $$version in \
+    3.11.*) \
+      $$name -c 'import os, sys, ensurepip, venv; print(os.path.realpath(sys.executable))' 2>/dev/null && exit; \
+      bare=$$name ;; \
+    *) other=$${other:-$$version} ;; \
+  esac; \
+done; \
+if [ "$$bare" ]; then \
+  echo "Osiris needs Python's venv module; $$bare lacks it. Install it (Debian: apt-get install python3.11-venv)"; \
+else \
+  echo "Osiris needs Python 3.11; found $${other:-none}. Install python3.11" \
+    "(Debian: apt-get install python3.11 python3.11-venv; conda: environment.yml)"; \
+fi
+endef
+
+# .venv/.stamp says what a finished .venv was made from, and where: scripts in it name their folder. It is taken away
+# before anything is installed, so a .venv without one was never finished and is made anew.
+SAY := printf 'Osiris: %s\n'
+NOW := $$(cat pyproject.toml constraints.txt | cksum) $$(pwd -P)
+PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input -qq
+
+define READY
+[ "$$(cat .venv/.stamp 2>/dev/null)" = "$(NOW)" ] && .venv/bin/python -c '' 2>/dev/null && echo ready
+endef
+
+define INSTALL
+set -e; \
+kept=no; \
+case "$$(cat .venv/.stamp 2>/dev/null)" in \
+  *" $$(pwd -P)") if .venv/bin/python -c '' 2>/dev/null; then kept=yes; fi ;; \
+esac; \
+rm -f .venv/.stamp; \
+if [ $$kept = no ]; then \
+  $(SAY) "making .venv with $(PYTHON)"; \
+  rm -rf .venv; \
+  "$(PYTHON)" -m venv .venv; \
+fi; \
+$(SAY) "installing torch, by itself (1 of 2)"; \
+$(PIP) install -c constraints.txt torch; \
+$(SAY) "installing the other packages, a few minutes the first time (2 of 2)"; \
+$(PIP) install -c constraints.txt -e '.[dev]'; \
+echo "$(NOW)" > .venv/.stamp; \
+$(SAY) "set up"
+endef
+
+setup:
+	$(if $(shell $(READY)),@:,$(eval PYTHON := $(shell $(LOOK)))$(if $(filter Osiris,$(firstword $(PYTHON))),$(error $(PYTHON)))@$(INSTALL))
+
+demo: setup
+	@.venv/bin/osiris demo $(ARGS)
+
+test: lint
+	@.venv/bin/python -m pytest
+
+lint: setup
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/lint-imports --no-logo
+
+clean:
+	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
