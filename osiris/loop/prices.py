@@ -1,7 +1,6 @@
 """Prices for the loop: Yahoo first, the local store when Yahoo cannot be asked, one warning and not one a ticker."""
 
 import time
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -23,6 +22,7 @@ OVERLAP = timedelta(days=8)
 """Yahoo is asked for that much before the first missing bar, so that a changed price basis shows."""
 FIRST_UPDATE = timedelta(days=3653)
 PAUSE_SECONDS = 900.0
+FROM_YAHOO = rf"(?:^|\+){SOURCE}(?:\+|$)"
 
 
 @dataclass
@@ -153,8 +153,7 @@ class PriceDesk:
             self._note(str(error))
         except SourceUnavailable as error:
             self._quiet_until = now + self._pause
-            if self._note(f"Yahoo is unavailable, the local store is used: {error.came}"):
-                warnings.warn(self.notes[-1], stacklevel=4)
+            self._note(f"Yahoo is unavailable, the local store is used: {error.came}")
 
     def _fetch(self, ticker: str, start: datetime, end: datetime) -> Merged:
         """Merge Yahoo's bars into the store and take down where the two differ."""
@@ -175,18 +174,15 @@ class PriceDesk:
         if ticker not in self._store.tickers():
             return sessions
         stored = self._store.get(ticker, start, end)
-        return sessions.difference(pd.DatetimeIndex(stored["end"][stored["source"].str.contains(SOURCE, regex=False)]))
+        return sessions.difference(pd.DatetimeIndex(stored["end"][stored["source"].str.contains(FROM_YAHOO)]))
 
     def _was_asked(self, ticker: str, missing: pd.DatetimeIndex, now: float) -> bool:
         first, last, until = self._asked.get(ticker, (missing[0], missing[0], now))
         return now < until and first <= missing[0] and missing[-1] <= last
 
-    def _note(self, text: str) -> bool:
-        """Record `text`; False when it was recorded before."""
-        if text in self.notes:
-            return False
-        self.notes.append(text)
-        return True
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
 
 
 def _summary(found: Sequence[Disagreement]) -> str:

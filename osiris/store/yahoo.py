@@ -1,0 +1,135 @@
+"""Yahoo's daily bars through yfinance: raw prices with recorded splits, complete bars only.
+
+Covers: split adjustment undone, NaN bars, unfinished bars, 429, 401, an absent network, timeouts, empty and broken
+answers. Does not cover: intraday bars, and splits that Yahoo itself never recorded (they show as a disagreement with
+the local store or in `osiris.store.bars.suspicious_jumps`). No answer is ever taken for a delisting.
+"""
+
+import logging
+from datetime import datetime
+from urllib.parse import urlsplit, urlunsplit
+
+import numpy as np
+import pandas as pd
+
+from osiris.calendars import PRICE_COLUMNS, daily_frame, non_sessions, timezone_of
+from osiris.errors import SourceUnavailable
+
+SOURCE = "yahoo"
+NOISE = 1e-3
+"""Yahoo rounds each price by itself: a high below the close by less than this, relatively, is set right."""
+
+
+class NothingUsable(SourceUnavailable):
+    """Yahoo answered, but without usable bars of this ticker; says nothing about other tickers, nor of a delisting."""
+
+
+class Yahoo:
+    """Asks Yahoo, or a server at `base_url` that speaks for all of its hosts; `timeout` in seconds a request."""
+
+    def __init__(self, base_url: str = "", timeout: float = 10.0) -> None:
+        """Remember where to ask; nothing is asked and yfinance is not imported before the first `fetch`."""
+        self._base_url, self._timeout, self._session = base_url, timeout, None
+
+    def fetch(
+        self, ticker: str, start: datetime, end: datetime, *, as_of: datetime, calendar: str = "XNYS"
+    ) -> pd.DataFrame:
+        """Bars that began at or after `start` and were complete at `end` and `as_of`; the format of `osiris.calendars`.
+
+        One request; it always reaches to the present, because the splits since are needed to undo Yahoo's adjustment.
+        May be empty when Yahoo has bars but none of the range. Raises `SourceUnavailable` when Yahoo cannot be asked
+        (stop asking for the whole batch) and its subclass `NothingUsable` when it can.
+        """
+        answer, zone = self._history(ticker, start, calendar), timezone_of(calendar)
+        midnight = answer.index.tz_convert(zone)
+        if not calendar.startswith("24/") and (midnight != midnight.normalize()).any():
+            raise NothingUsable(
+                f"bars of {ticker} in days of {calendar} ({zone})",
+                f"days of {answer.index.tz}",
+                f"name the exchange of {ticker} under [prices.calendars]",
+            )
+        frame = _as_traded(answer, calendar)
+        inside = (frame["start"] >= pd.Timestamp(start)) & (frame["end"] <= pd.Timestamp(min(end, as_of)))
+        return frame[inside].reset_index(drop=True)
+
+    def _history(self, ticker: str, start: datetime, calendar: str) -> pd.DataFrame:
+        """Yahoo's answer as yfinance gives it: split-adjusted, index exchange midnight, sorted, never empty."""
+        import yfinance
+        from yfinance.data import YfData
+        from yfinance.exceptions import YFException, YFRateLimitError, YFTickerMissingError
+
+        yfinance.config.debug.hide_exceptions = False
+        logging.getLogger("yfinance").setLevel(logging.CRITICAL)  # whatever it would log comes back as an exception
+        YfData.cache_get.cache_clear()  # it remembers refusals too
+        self._session = self._session or _session(self._base_url, self._timeout)
+        request = yfinance.Ticker(ticker, session=self._session)
+        request._tz = timezone_of(calendar)  # known, so one request less; yfinance would ask for it
+        first = pd.Timestamp(start).tz_convert(request._tz).date()
+        try:
+            answer = request.history(
+                start=first, interval="1d", auto_adjust=False, back_adjust=False, repair=False, actions=True,
+                timeout=self._timeout,
+            )  # fmt: skip
+        except YFRateLimitError as error:
+            raise _unavailable("HTTP 429, too many requests", "wait an hour before asking again") from error
+        except YFTickerMissingError as error:
+            if self._session.status not in (200, 404):
+                raise _unavailable(f"HTTP {self._session.status}", "try again later") from error
+            raise _nothing(ticker, error.rationale) from error
+        except (YFException, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            came = f"{type(error).__name__}: {str(error).split('. See http')[0]}"
+            raise _unavailable(came, "check the network, or try again later") from error
+        if answer.empty:
+            raise _nothing(ticker, "an empty table")
+        return answer.sort_index()
+
+
+def _as_traded(answer: pd.DataFrame, calendar: str) -> pd.DataFrame:
+    """Undo the split adjustment: a price of bar t was multiplied by cum_t / cum_last, its volume divided by it.
+
+    Bars that are NaN, inconsistent or on no session of `calendar` are left out; a split on one of them moves to the
+    next bar that is kept.
+    """
+    values = answer.rename(columns=str.lower)
+    cumulative = values["stock splits"].replace(0, 1).fillna(1).to_numpy(np.float64).cumprod()
+    since = cumulative[-1] / cumulative
+    values[list(PRICE_COLUMNS)] = values[list(PRICE_COLUMNS)].mul(since, axis=0)
+    values["volume"] = values["volume"] / since
+    prices = values[list(PRICE_COLUMNS)]
+    top, bottom = prices.max(axis=1), prices.min(axis=1)
+    good = np.isfinite(prices).all(axis=1) & (bottom > 0)
+    good &= (top / prices["high"] - 1 < NOISE) & (1 - bottom / prices["low"] < NOISE)
+    values["high"], values["low"] = top, bottom
+    dates = values.index.tz_localize(None).normalize()
+    kept = good.to_numpy() & ~dates.isin(non_sessions(calendar, dates))
+    values = values[kept]
+    values["split"] = np.diff(np.log(cumulative[kept]), prepend=0.0)
+    values["split"] = np.exp(values["split"]).round(9)
+    return daily_frame(dates[kept], values, calendar, SOURCE)
+
+
+def _session(base_url: str, timeout: float):
+    """A session for yfinance that keeps to `timeout`, remembers the last status and can ask another server."""
+    from curl_cffi.requests import Session
+
+    class _Redirected(Session):
+        status = 0
+
+        def request(self, method: str, url: str, **options):
+            self.status = 0
+            options["timeout"] = min(options.get("timeout") or timeout, timeout)
+            if base_url:
+                url = urlunsplit(urlsplit(base_url)[:2] + urlsplit(url)[2:])
+            response = super().request(method, url, **options)
+            self.status = response.status_code
+            return response
+
+    return _Redirected(impersonate="chrome")
+
+
+def _unavailable(came: str, remedy: str) -> SourceUnavailable:
+    return SourceUnavailable("an answer from Yahoo", came, f"{remedy}; imported bars are used meanwhile")
+
+
+def _nothing(ticker: str, came: str) -> NothingUsable:
+    return NothingUsable(f"bars of {ticker} from Yahoo", came, "check the symbol, or import bars from a file")
