@@ -104,7 +104,7 @@ class Tracking:
                 self._client.set_tag(run.info.run_id, VERDICT, said)
 
     def adapters(self) -> list[dict[str, Any]]:
-        """All logged adapters, newest first: name, kind, run_id, version, card, verdict, params (text), last metrics."""
+        """All logged adapters, newest first: name, kind, run_id, version, facts, verdict, params (text), last metrics."""
         if self._local and not self._database.exists():
             return []
         versions = self._versions()
