@@ -32,6 +32,7 @@ def prefect_for(settings: Settings) -> Iterator[None]:
         "server.ephemeral.enabled": True,
         "server.ephemeral.startup_timeout_seconds": settings.prefect.startup_timeout_seconds,
         "server.analytics_enabled": False,
+        "logging.level": "WARNING",
     }
     logging.getLogger("prefect").setLevel(logging.WARNING)
     with temporary_settings(updates):

@@ -4,29 +4,35 @@ What it covers: a bearer token, a Host allow-list, a body limit, no unknown fiel
 winner of two reviewers. What it does not: TLS and user accounts; it listens on loopback unless told otherwise.
 """
 
+import contextlib
 import hmac
+import os
 import secrets
 import time
-from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Header, Query, Request, Response
+from fastapi import Path as PathParameter
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import AwareDatetime
 from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from osiris.errors import BadInput, Conflict, NotFound, OsirisError
-from osiris.loop.review import decide
+from osiris.loop.review import decide, stored_time
 from osiris.records import Feedback, Outcome, Status, stable_hash
+from osiris.schemas import advice_schema
 from osiris.store.advice import quoted, sql_time
 from osiris.workspace import Workspace
 
 STATUS_OF = {BadInput: 422, NotFound: 404, Conflict: 409}
-HIDDEN = {"vector", "prompt", "reply"}
+SHOWN = [name for name in advice_schema().names if name not in ("vector", "prompt", "reply")]
+MAX_DETAIL = 2000
 Row = dict[str, Any]
 
 
@@ -37,7 +43,8 @@ def create_app(workspace: Workspace) -> FastAPI:
 
     def authorized(given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
         if given is None or not hmac.compare_digest(given.credentials.encode(), token.encode()):
-            raise HTTPException(401, f"expected the bearer token of this workspace; it is in {token_path(workspace)}")
+            detail = f"expected the bearer token of this workspace; it is in {token_path(workspace)}"
+            raise HTTPException(401, detail, {"WWW-Authenticate": "Bearer"})
 
     app = FastAPI(title="Osiris", version="1.0", dependencies=[Depends(authorized)])
     hosts = {"127.0.0.1", "localhost", "[::1]", workspace.settings.review.host}
@@ -56,7 +63,7 @@ def create_app(workspace: Workspace) -> FastAPI:
         status: Status | None = None,
         outcome: Outcome | None = None,
         ticker: Annotated[str | None, Query(max_length=15)] = None,
-        since: datetime | None = None,
+        since: AwareDatetime | None = None,
         limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
     ) -> list[Row]:
         """The newest ideas, filtered; prices in the basis of their `as_of`."""
@@ -64,10 +71,14 @@ def create_app(workspace: Workspace) -> FastAPI:
             f"status = '{status}'" if status else "",
             f"outcome = '{outcome}'" if outcome else "",
             f"ticker = '{quoted(ticker)}'" if ticker else "",
-            f"as_of >= {sql_time(_aware(since))}" if since else "",
+            f"as_of >= {sql_time(stored_time(since))}" if since else "",
         ]
-        rows = workspace.advice.rows(" AND ".join(filter(None, wanted)) or None)
-        return [shown(row) for row in rows[-limit:]]
+        return workspace.advice.rows(" AND ".join(filter(None, wanted)) or None, SHOWN)[-limit:]
+
+    @app.get("/advice/{idea}")
+    def one(idea: Annotated[str, PathParameter(max_length=64)]) -> Row:
+        """One idea as it stands."""
+        return shown(workspace.advice.get(idea))
 
     @app.get("/health")
     def health(adapter_date: bool = False) -> Row:
@@ -101,34 +112,29 @@ def api_token(workspace: Workspace) -> str:
     """The workspace's token, made at the first call."""
     path = token_path(workspace)
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with path.open("x", opener=_owner_only) as file:
+    if not path.exists():
+        draft = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
+        with open(draft, "x", opener=_owner_only) as file:
             file.write(secrets.token_urlsafe(32))
-    except FileExistsError:
-        pass
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)  # whole or not at all, and never over the token of another process
+        draft.unlink()
     return path.read_text()
 
 
 def shown(row: Row) -> Row:
     """An idea as clients see it."""
-    return {name: value for name, value in row.items() if name not in HIDDEN}
+    return {name: row[name] for name in SHOWN}
 
 
 def _owner_only(path: str, flags: int) -> int:
-    import os
-
     return os.open(path, flags, 0o600)
 
 
-def _aware(moment: datetime) -> datetime:
-    if moment.tzinfo is None:
-        raise BadInput("`since` with a time zone", moment.isoformat(), "add +00:00")
-    return moment
-
-
-def _problem(status: int, title: str, detail: str) -> JSONResponse:
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    return JSONResponse(body, status, media_type="application/problem+json")
+def _problem(status: int, title: str, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    sendable = detail[:MAX_DETAIL].encode("utf-8", "replace").decode()
+    body = {"type": "about:blank", "title": title, "status": status, "detail": sendable}
+    return JSONResponse(body, status, headers, media_type="application/problem+json")
 
 
 def _answer_with_problems(app: FastAPI) -> None:
@@ -145,14 +151,15 @@ def _answer_with_problems(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def refused(_: Request, error: HTTPException) -> Response:
-        return _problem(error.status_code, "Refused", str(error.detail))
+        return _problem(error.status_code, "Refused", str(error.detail), error.headers)
 
 
 def _limit_bodies(app: FastAPI, limit: int) -> None:
     @app.middleware("http")
     async def limited(request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
         size = request.headers.get("content-length")
-        if request.method == "POST" and (size is None or not size.isdigit()):
+        chunked = "transfer-encoding" in request.headers
+        if chunked or (request.method == "POST" and size is None):
             return _problem(411, "Refused", "expected a Content-Length header; got none; send one")
         if size and int(size) > limit:
             return _problem(413, "Refused", f"expected a body of at most {limit} bytes; got {size}; send less")

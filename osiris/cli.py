@@ -17,7 +17,13 @@ from osiris.errors import OsirisError
 if TYPE_CHECKING:
     from osiris.workspace import Workspace
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__.splitlines()[0], rich_markup_mode=None)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Osiris: a workspace in which the model that drafts trade advice learns from what happens to it.",
+)
 adapters_app = typer.Typer(invoke_without_command=True, help="Adapters: list them, compare two.")
 prices_app = typer.Typer(no_args_is_help=True, help="The local OHLC store.")
 app.add_typer(adapters_app, name="adapters")
@@ -137,14 +143,14 @@ def compare_adapters(a: str, b: str, workspace: Folder = None, as_json: Json = F
 def import_prices(path: Path, workspace: Folder = None, as_json: Json = False) -> None:
     """Import OHLC bars from a CSV, a Parquet file or a folder of them; a file with a bad row is not imported."""
     with _opened(workspace) as ws:
-        _report(ws.bars.import_file(path, ws.settings.prices), as_json, "Imported")
+        _report(ws.prices.import_file(path, ws.now, progress=True), as_json, "Imported")
 
 
 @prices_app.command("update")
 def update_prices(tickers: list[str], workspace: Folder = None, as_json: Json = False) -> None:
     """Fetch the newest bars of tickers from Yahoo into the local store."""
     with _opened(workspace) as ws:
-        report = ws.prices.update(tickers, ws.now)
+        report = ws.prices.update(tickers, ws.now, progress=True)
         _report(report, as_json, "Updated")
 
 

@@ -88,10 +88,7 @@ def take_snapshots(
     bars = prices.bars_many(list(tickers), first - timedelta(days=HISTORY_DAYS), last, last)
     taken = []
     for moment in sorted(moments):
-        for ticker in tickers:
-            if ticker not in bars:
-                notes.append(f"{ticker}: no prices from any source")
-                continue
+        for ticker in (ticker for ticker in tickers if ticker in bars):
             try:
                 taken.append(snapshot(ticker, bars[ticker], moment))
             except NoPrices as error:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from osiris.clock import as_utc
 from osiris.errors import BadInput, Conflict
 from osiris.records import ACCEPTED, Feedback, Levels, Status
 from osiris.settings import Settings
@@ -37,11 +38,11 @@ def adjusted_levels(idea: Row, feedback: Feedback) -> Levels:
     except ValidationError as error:
         raise BadInput(f"levels of a {idea['side']} idea", error.errors()[0]["msg"], "correct the levels") from error
     for name in ("entry", "target", "stop"):
-        distance = abs(getattr(levels, name) - idea["price"]) / idea["atr"]
-        if distance > MAX_DISTANCE_ATR:
+        level = getattr(content, name)
+        if level is not None and abs(level - idea["price"]) > MAX_DISTANCE_ATR * idea["atr"]:
             raise BadInput(
                 f"{name} within {MAX_DISTANCE_ATR} ATR of the last price {idea['price']:g}",
-                f"{getattr(levels, name):g}, {distance:.1f} ATR away",
+                f"{level:g}, {abs(level - idea['price']) / idea['atr']:.1f} ATR away",
                 "correct the level",
             )
     return levels
@@ -58,6 +59,14 @@ def check_in_time(idea: Row, settings: Settings, now: datetime) -> None:
         )
 
 
+def stored_time(moment: datetime) -> datetime:
+    """`moment` (aware) in UTC; raises `BadInput` for one at the edge of the calendar that UTC has no year for."""
+    try:
+        return as_utc(moment)
+    except OverflowError as error:
+        raise BadInput("a moment of the years 1 to 9999 in UTC", moment.isoformat(), "correct it") from error
+
+
 def _decision(feedback: Feedback, idea: Row, levels: Levels, key: str, now: datetime) -> Row:
     content = feedback.feedback_content.model_dump(mode="json", exclude_none=True)
     if feedback.action is Status.EDITED:
@@ -70,7 +79,7 @@ def _decision(feedback: Feedback, idea: Row, levels: Levels, key: str, now: date
         "action": str(feedback.action),
         "reviewer": feedback.feedback_content.reviewer,
         "schema_version": feedback.schema_version,
-        "timestamp": feedback.timestamp,
+        "timestamp": stored_time(feedback.timestamp),
         "ts": now,
     }
 

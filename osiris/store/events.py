@@ -71,6 +71,10 @@ class Events:
         """Whether the server answers; raises `SourceUnavailable` when it does not."""
         return bool(self._asked(self._redis.ping))
 
+    def server_pid(self) -> int:
+        """Process id of the server."""
+        return int(self._asked(lambda: self._redis.info("server"))["process_id"])
+
     def close(self) -> None:
         """Leave the server; an embedded one stops with its last user."""
         if "_redis" in self.__dict__:

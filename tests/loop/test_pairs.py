@@ -1,0 +1,127 @@
+"""The preference dataset: who is set against whom."""
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from osiris.errors import TooLittleData
+from osiris.loop.pairs import build_pairs, examples, write_dataset
+from osiris.records import Reply
+from tests.builders import MOMENT, idea, make_settings, make_store
+
+CUTOFF = MOMENT + timedelta(days=10)
+SMALL = "[training]\nmin_pairs = 1\nmin_examples = 1\n"
+
+
+def reply(side="long", target=3.0, stop=1.5, ticker="AAPL"):
+    return Reply(
+        ticker=ticker, rationale=f"momentum up, {side}", side=side, target_atr=target, stop_atr=stop, confidence=0.6
+    ).to_json()
+
+
+def candidate(number, sample, side="long", end=None, **changes):
+    """The `sample`-th idea of prompt `number`, closed at its target or stop three days on, or still open."""
+    row = idea(number=number, side=side, reply=reply(side), **changes)
+    row["id"] = f"{number:016x}{sample:016x}"
+    if end:
+        outcome = {"target": "win", "stop": "loss", "expiry": "win"}[end]
+        closed = changes.get("closed_at", MOMENT + timedelta(days=3))
+        row |= {"outcome": outcome, "exit_reason": end, "closed_at": closed, "ambiguous": changes.get("ambiguous", False)}
+    return row
+
+
+@pytest.fixture()
+def build(tmp_path):
+    def from_rows(*rows, toml=SMALL):
+        store = make_store(tmp_path)
+        store.add(rows)
+        return build_pairs(store, make_settings(tmp_path, toml), CUTOFF)
+
+    return from_rows
+
+
+def test_a_winner_is_set_against_a_loser_of_its_prompt(build):
+    (pair,) = build(candidate(1, 0, "long", "target"), candidate(1, 1, "short", "stop"))
+    assert (pair.source, json.loads(pair.good_reply)["side"], json.loads(pair.bad_reply)["side"]) == (
+        "outcome", "long", "short",
+    )  # fmt: skip
+
+
+def test_opposite_sides_and_like_brackets_are_preferred(build):
+    near = candidate(1, 1, "short", "stop")
+    far = candidate(1, 2, "short", "stop", target=80.0)
+    same = candidate(1, 3, "long", "stop") | {"reply": reply("long", 2.0)}
+    (pair,) = build(candidate(1, 0, "long", "target"), same, far, near)
+    assert pair.bad_id == near["id"]
+
+
+@pytest.mark.parametrize(
+    "loser",
+    [
+        candidate(1, 1, "short"),
+        candidate(1, 1, "short", "stop", ambiguous=True),
+        candidate(1, 1, "short", "stop", closed_at=CUTOFF + timedelta(seconds=1)),
+        candidate(1, 1, "short", "expiry"),
+        candidate(1, 1, "short", "stop", entry=100.5),
+        candidate(1, 1, "long", "stop"),
+    ],
+    ids=["open", "ambiguous", "closed after the cut-off", "closed by expiry", "another entry", "the same text"],
+)
+def test_what_proves_nothing_makes_no_pair(build, loser):
+    with pytest.raises(TooLittleData, match="at least 1 preference pairs .* got 0"):
+        build(candidate(1, 0, "long", "target"), loser)
+
+
+def test_an_edit_is_preferred_to_its_original(build):
+    row = candidate(1, 0, status="edited", status_at=MOMENT, target=105.0)
+    (pair,) = build(row)
+    assert pair.source == "edit"
+    assert (json.loads(pair.good_reply)["target_atr"], json.loads(pair.bad_reply)["target_atr"]) == (2.5, 3.0)
+
+
+def test_an_approved_idea_is_preferred_to_a_rejected_one(build):
+    yes = candidate(1, 0, "long", status="approved", status_at=MOMENT)
+    (pair,) = build(yes, candidate(1, 1, "short", status="rejected", status_at=MOMENT))
+    assert (pair.source, pair.good_id) == ("review", yes["id"])
+
+
+def test_a_lonely_winner_gets_a_marked_partner_from_the_nearest_prompt_with_its_ticker(build):
+    whole = [candidate(1, 0, "long", "target"), candidate(1, 1, "short", "stop")]
+    lonely = candidate(2, 0, "long", "target", ticker="MSFT") | {"reply": reply("long", ticker="MSFT")}
+    pairs = build(*whole, lonely, toml=SMALL + "max_partner_share = 1.0\n")
+    assert [pair.source for pair in pairs] == ["outcome", "partner"]
+    assert json.loads(pairs[1].bad_reply)["ticker"] == "MSFT"
+
+
+def test_partners_are_capped(build):
+    whole = [candidate(1, 0, "long", "target"), candidate(1, 1, "short", "stop")]
+    lonely = [candidate(n, 0, "long", "target") for n in (2, 3, 4)]
+    assert len(build(*whole, *lonely, toml=SMALL + "max_partner_share = 0.0\n")) == 1
+
+
+def test_too_few_pairs_are_refused_with_both_numbers(build):
+    with pytest.raises(TooLittleData, match="at least 8 .* got 1"):
+        build(candidate(1, 0, "long", "target"), candidate(1, 1, "short", "stop"), toml="")
+
+
+def test_the_file_has_exactly_the_three_keys_and_its_hash_beside_it(build, tmp_path):
+    pairs = build(candidate(1, 0, "long", "target"), candidate(1, 1, "short", "stop"))
+    path = tmp_path / "pairs.jsonl"
+    about = write_dataset(path, pairs, CUTOFF)
+    assert [list(json.loads(line)) for line in path.read_text().splitlines()] == [["prompt", "good_reply", "bad_reply"]]
+    assert json.loads(path.with_suffix(".json").read_text()) == about
+    assert about["cutoff"] == CUTOFF.isoformat()
+    assert write_dataset(path, pairs, CUTOFF)["sha256"] == about["sha256"]
+
+
+def test_feedback_becomes_examples_edits_as_corrected(tmp_path):
+    store, settings = make_store(tmp_path), make_settings(tmp_path, SMALL)
+    at = MOMENT + timedelta(hours=1)
+    edited = candidate(1, 0, status="edited", status_at=at, target=104.0)
+    kept = candidate(2, 0, status="approved", status_at=at)
+    store.add([edited, kept, candidate(3, 0, status="rejected", status_at=at)])
+    found = examples(store, settings, MOMENT, CUTOFF)
+    assert sorted(json.loads(row["reply"])["target_atr"] for row in found) == [2.0, 3.0]
+    with pytest.raises(TooLittleData):
+        examples(store, settings, at, CUTOFF)
