@@ -40,7 +40,7 @@ def session_bounds(calendar: str, dates: pd.DatetimeIndex) -> tuple[pd.DatetimeI
     closed = non_sessions(calendar, dates)
     if len(closed):
         raise BadInput(
-            f"sessions of {calendar} since {FIRST_YEAR}",
+            f"sessions of {calendar} since {_load(calendar).first_session.year}",
             f"{closed[0].date()}, which is none" + (f" ({len(closed)} such dates)" if len(closed) > 1 else ""),
             "correct the dates, or name the ticker's calendar under [prices.calendars]",
         )
@@ -88,13 +88,17 @@ def daily_frame(dates: pd.DatetimeIndex, values: pd.DataFrame, calendar: str, so
 
 @cache
 def _load(name: str):
+    """The calendar from `FIRST_YEAR`, or of the last 20 years where the package does not go back so far (Tokyo)."""
     import exchange_calendars
 
     try:
-        return exchange_calendars.get_calendar(name, start=f"{FIRST_YEAR}-01-01")
-    except exchange_calendars.errors.InvalidCalendarName as error:
+        try:
+            return exchange_calendars.get_calendar(name, start=f"{FIRST_YEAR}-01-01")
+        except ValueError:
+            return exchange_calendars.get_calendar(name)
+    except (exchange_calendars.errors.InvalidCalendarName, NotImplementedError, ValueError) as error:
         raise SettingsError(
-            "the name of an exchange calendar such as XNYS, XLON, XTKS or 24/7",
+            "the name of an exchange calendar that works, such as XNYS, XLON, XTKS or 24/7",
             repr(name),
             "correct prices.calendar or prices.calendars",
         ) from error

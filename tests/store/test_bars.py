@@ -1,0 +1,201 @@
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from osiris.calendars import daily_frame
+from osiris.errors import BadInput, NoPrices, WorkspaceError
+from osiris.store.bars import BarStore, cumulative_split, known_at, rebased, suspicious_jumps
+from osiris.store.sample import sample_bars
+
+DATES = pd.DatetimeIndex(["2005-02-24", "2005-02-25", "2005-02-28", "2005-03-01"])
+
+
+def bars(close: list[float], split: list[float] | None = None, source: str = "test", first: int = 0) -> pd.DataFrame:
+    values = pd.DataFrame({"open": close, "close": close, "volume": 100.0, "split": split or [1.0] * len(close)})
+    values["high"], values["low"] = values["close"] * 1.01, values["close"] * 0.99
+    return daily_frame(DATES[first : first + len(close)], values, "XNYS", source)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> BarStore:
+    return BarStore(tmp_path)
+
+
+def test_a_bar_is_known_from_the_moment_of_its_close():
+    frame = bars([1, 2, 3, 4])
+    close = datetime(2005, 2, 25, 21, 0, tzinfo=UTC)
+    assert known_at(frame, close)["close"].tolist() == [1, 2]
+    assert known_at(frame, close.replace(hour=20, minute=59, second=59))["close"].tolist() == [1]
+
+
+def test_rebasing_puts_all_prices_into_the_basis_of_the_last_bar():
+    frame = bars([90, 88, 45, 44], [1, 1, 2, 1])
+    basis = rebased(frame)
+    assert cumulative_split(frame).tolist() == [1, 1, 2, 2]
+    assert basis["close"].tolist() == [45, 44, 45, 44]
+    assert basis["volume"].tolist() == [200, 200, 100, 100]
+    assert frame["close"].tolist() == [90, 88, 45, 44]
+
+
+def test_a_split_on_the_first_bar_changes_nothing():
+    assert rebased(bars([45, 44], [2, 1]))["close"].tolist() == [45, 44]
+    assert rebased(bars([])).empty
+
+
+def test_a_split_after_the_moment_does_not_reach_back():
+    frame = bars([90, 88, 45, 44], [1, 1, 2, 1])
+    assert rebased(known_at(frame, datetime(2005, 2, 25, 21, tzinfo=UTC)))["close"].tolist() == [90, 88]
+
+
+@pytest.mark.parametrize(("close", "split", "found"), [
+    ([90, 88, 45, 44], [1, 1, 1, 1], ["2005-02-28"]),
+    ([90, 88, 45, 44], [1, 1, 2, 1], []),
+    ([90, 88, 87, 86], [1, 1, 2, 1], ["2005-02-28"]),
+    ([4, 4, 40, 41], [1, 1, 1, 1], ["2005-02-28"]),
+    ([90, 88, 70, 72], [1, 1, 1, 1], []),
+])  # fmt: skip
+def test_a_jump_by_a_split_ratio_without_a_split_is_suspicious(close, split, found):
+    assert suspicious_jumps(bars(close, split))["start"].dt.strftime("%Y-%m-%d").tolist() == found
+
+
+def test_what_is_merged_comes_back_the_same(store):
+    frame = bars([1, 2, 3, 4], [1, 1, 2, 1])
+    assert store.merge("AAPL", frame).added == 4
+    pd.testing.assert_frame_equal(store.get("aapl"), frame)
+    assert store.tickers() == ["AAPL"]
+
+
+def test_a_range_holds_the_bars_that_lie_in_it_entirely(store):
+    frame = bars([1, 2, 3, 4])
+    store.merge("AAPL", frame)
+    inside = store.get("AAPL", frame["start"][1].to_pydatetime(), frame["end"][2].to_pydatetime())
+    assert inside["close"].tolist() == [2, 3]
+    assert store.get("AAPL", end=datetime(2004, 1, 1, tzinfo=UTC)).empty
+
+
+def test_get_many_maps_tickers_to_bars(store):
+    store.merge("AAPL", bars([1, 2]))
+    store.merge("MSFT", bars([3]))
+    assert {t: f["close"].tolist() for t, f in store.get_many(["AAPL", "MSFT"]).items()} == {
+        "AAPL": [1, 2],
+        "MSFT": [3],
+    }
+
+
+def test_an_unknown_ticker_has_no_prices_and_the_message_says_what_to_do(store):
+    with pytest.raises(NoPrices, match="osiris prices update TSLA"):
+        store.get("TSLA")
+
+
+def test_a_ticker_cannot_leave_the_folder(store):
+    with pytest.raises(BadInput, match="ticker"):
+        store.get("../AAPL")
+
+
+def test_later_bars_are_added_and_coverage_tells_of_them(store):
+    store.merge("AAPL", bars([1, 2], source="a"))
+    assert store.merge("AAPL", bars([3, 4], [2, 1], source="b", first=2)).added == 2
+    coverage = store.coverage("AAPL")
+    assert (coverage.bars, coverage.splits, coverage.sources) == (4, 1, ["a", "b"])
+    assert coverage.last == datetime(2005, 3, 1, 21, tzinfo=UTC)
+
+
+def test_a_second_source_that_agrees_confirms_and_changes_no_price(store):
+    store.merge("AAPL", bars([100, 200], source="a"))
+    merged = store.merge("AAPL", bars([101, 199], source="b"), 0.02)
+    assert (merged.added, merged.changed, merged.disagreements) == (0, 0, [])
+    assert store.get("AAPL")["close"].tolist() == [100, 200]
+    assert store.get("AAPL")["source"].tolist() == ["a+b", "a+b"]
+
+
+def test_a_second_source_that_differs_is_reported_and_not_written(store):
+    store.merge("AAPL", bars([100, 200], source="a"))
+    (found,) = store.merge("AAPL", bars([103, 200], source="b"), 0.02).disagreements
+    assert str(found) == "2005-02-24: a close 100 split 1, b close 103 split 1"
+    assert store.get("AAPL")["close"].tolist() == [100, 200]
+    assert store.get("AAPL")["source"].tolist() == ["a", "a+b"]
+
+
+def test_a_split_that_only_one_source_records_is_a_disagreement(store):
+    store.merge("AAPL", bars([100, 50], source="a"))
+    assert len(store.merge("AAPL", bars([100, 50], [1, 2], source="b")).disagreements) == 1
+
+
+def test_only_replace_overwrites(store):
+    store.merge("AAPL", bars([100, 200], source="a"))
+    merged = store.merge("AAPL", bars([103, 200], source="b"), replace=True)
+    assert (merged.added, merged.changed) == (0, 1)
+    assert store.get("AAPL")["close"].tolist() == [103, 200]
+    assert store.get("AAPL")["source"].tolist() == ["b", "a"]
+
+
+def test_bars_with_nan_prices_are_dropped_and_counted(store):
+    merged = store.merge("AAPL", bars([1, np.nan, 3]))
+    assert (merged.added, merged.dropped) == (2, 1)
+
+
+def test_another_format_is_refused(store):
+    naive = bars([1]).assign(start=lambda f: f["start"].dt.tz_localize(None))
+    with pytest.raises(BadInput, match="UTC"):
+        store.merge("AAPL", naive)
+    with pytest.raises(BadInput, match="columns"):
+        store.merge("AAPL", bars([1]).drop(columns="split"))
+    with pytest.raises(BadInput, match="2005-02-24"):
+        store.merge("AAPL", pd.concat([bars([1]), bars([1])]))
+    assert store.tickers() == []
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path):
+    (tmp_path / "daily").write_text("in the way")
+    with pytest.raises(WorkspaceError, match="daily"):
+        BarStore(tmp_path).merge("AAPL", bars([1]))
+
+
+def merge_every_other(folder: Path, parity: int) -> int:
+    frame, store = sample_bars("FB"), BarStore(folder)
+    return sum(store.merge("FB", frame.iloc[[row]]).added for row in range(parity, 60, 2))
+
+
+def test_processes_that_merge_at_once_lose_nothing(tmp_path):
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        assert pool.starmap(merge_every_other, [(tmp_path, 0), (tmp_path, 1)]) == [30, 30]
+    pd.testing.assert_frame_equal(BarStore(tmp_path).get("FB"), sample_bars("FB").iloc[:60])
+
+
+def test_a_killed_writer_leaves_a_file_that_reads(tmp_path):
+    store = BarStore(tmp_path)
+    store.merge("AAPL", bars([1, 2, 3, 3]))
+    code = """
+import sys
+from tests.store.test_bars import BarStore, bars
+store = BarStore(sys.argv[1])
+print("ready", flush=True)
+price = 3.0
+while True:
+    price += 1
+    store.merge("AAPL", bars([price, price], first=2), replace=True)
+"""
+    root = Path(__file__).parents[2]
+    for _ in range(2):
+        writer = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, cwd=root)
+        writer.stdout.readline()
+        while store.get("AAPL")["close"].iloc[2] == 3:
+            time.sleep(0.01)
+        os.kill(writer.pid, signal.SIGKILL)
+        writer.communicate()
+        assert len(store.get("AAPL")) == 4
+        assert store.merge("AAPL", bars([3, 3], first=2), replace=True).changed == 2
+
+
+def test_importing_the_module_does_not_import_duckdb():
+    code = "import sys, osiris.store.bars; sys.exit('duckdb' in sys.modules or 'exchange_calendars' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
