@@ -1,9 +1,17 @@
-"""Servers that a process starts beside its own work: the API on loopback."""
+"""Servers that a process starts beside its own work: the API on loopback, and how other processes find it.
 
+A running API notes its address in `data/api.json`. A process that was killed leaves the note behind: an address whose
+process is gone, or where nobody answers to the workspace's token, is ignored.
+"""
+
+import atexit
 import contextlib
+import json
+import os
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 
 import httpx
@@ -14,6 +22,7 @@ from osiris.errors import SourceUnavailable
 from osiris.workspace import Workspace
 
 START_SECONDS = 30
+ANSWER_SECONDS = 10
 
 
 @dataclass
@@ -24,15 +33,19 @@ class RunningApi:
     token: str
     _server: uvicorn.Server
     _thread: threading.Thread
+    _note: Path
 
     def client(self) -> httpx.Client:
         """An HTTP client with the token."""
-        return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.token}"}, timeout=30)
+        return _client(self.url, self.token, START_SECONDS)
 
     def stop(self) -> None:
-        """Stop answering, after the requests under way."""
+        """Stop answering, after the requests under way, and take the address back."""
         self._server.should_exit = True
         self._thread.join(START_SECONDS)
+        if _noted(self._note) == self.url:
+            self._note.unlink(missing_ok=True)
+        atexit.unregister(self.stop)
 
     def wait(self) -> None:
         """Block until the server stops or the terminal is interrupted."""
@@ -60,9 +73,53 @@ def start_api(workspace: Workspace, port: int | None = None) -> RunningApi:
     deadline = time.monotonic() + START_SECONDS
     while not server.started:
         if not thread.is_alive() or time.monotonic() > deadline:
+            server.should_exit = True
             raise SourceUnavailable(
                 "the API to start", f"no answer on {review.host}:{config.port}", "set review.port to a free port, or 0"
             )
         time.sleep(0.02)
     port = server.servers[0].sockets[0].getsockname()[1]
-    return RunningApi(f"http://{review.host}:{port}", api_token(workspace), server, thread)
+    api = RunningApi(f"http://{review.host}:{port}", api_token(workspace), server, thread, address_path(workspace))
+    _write_note(address_path(workspace), api.url)
+    atexit.register(api.stop)
+    return api
+
+
+def find_api(workspace: Workspace) -> httpx.Client | None:
+    """A client of the API that runs for this workspace, in whichever process; `None` when none answers."""
+    url = _noted(address_path(workspace))
+    if url is None:
+        return None
+    client = _client(url, api_token(workspace), ANSWER_SECONDS)
+    try:
+        if client.get("/health").is_success:
+            return client
+    except httpx.HTTPError:
+        pass
+    client.close()
+    return None
+
+
+def address_path(workspace: Workspace) -> Path:
+    """Where a running API notes its address: `{"url", "pid"}`."""
+    return workspace.settings.data / "api.json"
+
+
+def _client(url: str, token: str, timeout: float) -> httpx.Client:
+    return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=timeout, trust_env=False)
+
+
+def _noted(path: Path) -> str | None:
+    """The address in the note, if the process that wrote it lives: a stranger on its port must not see the token."""
+    try:
+        note = json.loads(path.read_text())
+        os.kill(note["pid"], 0)
+        return str(note["url"])
+    except (OSError, ValueError, TypeError, KeyError, OverflowError):
+        return None
+
+
+def _write_note(path: Path, url: str) -> None:
+    draft = path.with_name(f".{path.name}-{os.getpid()}-{threading.get_ident()}")
+    draft.write_text(json.dumps({"url": url, "pid": os.getpid()}))
+    draft.replace(path)

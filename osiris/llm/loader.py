@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from osiris.errors import NotFound
 from osiris.llm.quiet import no_bars
-from osiris.llm.starter import Kind, ensure_starter
+from osiris.llm.starter import Kind, Recipe, ensure_starter, starter_folder
 from osiris.records import stable_hash
 from osiris.settings import Settings
 
@@ -163,6 +163,17 @@ class ModelDesk:
             drafter.host.model.delete_adapter(slot)
 
 
+def is_ready(kind: Kind, settings: Settings) -> bool:
+    """Whether a model can be loaded as things are, without building or downloading it."""
+    name = settings.model.base if kind == "drafter" else settings.model.judge
+    if name == STARTER:
+        return starter_folder(Recipe(kind), settings.model.cache).is_dir()
+    try:
+        return bool(_weight_files(name, settings, local_only=True))
+    except NotFound:
+        return False
+
+
 def base_hash(settings: Settings) -> str:
     """Return the sha256 (64 hex digits) of the base model's weight files, in the order of their names."""
     digest = hashlib.sha256()
@@ -217,14 +228,15 @@ def _place(name: str, kind: Kind, settings: Settings) -> str:
     return str(ensure_starter(kind, settings)) if name == STARTER else name
 
 
-def _weight_files(name: str, settings: Settings) -> list[Path]:
+def _weight_files(name: str, settings: Settings, local_only: bool = False) -> list[Path]:
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
 
     folder = Path(_place(name, "drafter", settings)).expanduser()
     if not folder.is_dir():
         try:
-            folder = Path(snapshot_download(name, allow_patterns=["*.safetensors"]))
-        except OSError as error:
+            folder = Path(snapshot_download(name, allow_patterns=["*.safetensors"], local_files_only=local_only))
+        except (OSError, HFValidationError) as error:
             raise _missing(name, error) from error
     return sorted(folder.glob("*.safetensors"))
 
@@ -241,6 +253,6 @@ def _slot(adapter: Path) -> str:
     return f"{adapter.name}-{content[:12]}"
 
 
-def _missing(name: str, error: OSError) -> NotFound:
+def _missing(name: str, error: Exception) -> NotFound:
     reason = str(error).strip().splitlines()[0]
     return NotFound("`starter`, a model folder, or a model of the hub within reach", f"{name!r} ({reason})", REMEDY)

@@ -71,15 +71,19 @@ def ensure_starter(
 
 def ensure_recipe(recipe: Recipe, cache: Path, progress: bool = True) -> Path:
     """Return `cache/starter-<kind>-<key>`, building it first when it is not there."""
-    cache = cache.expanduser()
-    folder = cache / f"starter-{recipe.kind}-{recipe.key}"
+    folder = starter_folder(recipe, cache)
     if folder.is_dir():
         return folder
-    cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache / f"{folder.name}.lock"):
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f"{folder.name}.lock")):
         if not folder.is_dir():
             _build(recipe, folder, progress)
     return folder
+
+
+def starter_folder(recipe: Recipe, cache: Path) -> Path:
+    """Return where the starter of this recipe lies once it is built."""
+    return cache.expanduser() / f"starter-{recipe.kind}-{recipe.key}"
 
 
 def _build(recipe: Recipe, folder: Path, progress: bool) -> None:

@@ -5,16 +5,17 @@ of columns; a whole row is never written back. The journal is the truth: what a 
 store is next opened or written to, and a table whose newest version is damaged or lost is rebuilt from it.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
-from functools import cached_property
+from datetime import UTC, datetime, timedelta
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from filelock import FileLock
 
-from osiris.errors import Conflict, NotFound
+from osiris.errors import Conflict, NotFound, WorkspaceError
 from osiris.records import Status
 from osiris.schemas import advice_schema, feedback_schema
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from osiris.store.journal import Journal
 
 Row = dict[str, Any]
+Write = Callable[[], object]
 PENDING = "status = 'pending'"
 UNSETTLED = "(outcome IS NULL OR outcome = 'open')"
 
@@ -44,14 +46,11 @@ class AdviceStore:
         self._lock = FileLock(folder.with_name("advice.lock"))
         self._applied_path = folder.with_name("advice.applied")
 
-    # -- writing ------------------------------------------------------------------------------------------------------
-
     def add(self, rows: Sequence[Row]) -> int:
         """Store drafted ideas; an id that exists is left alone. Returns how many were new."""
         with self._writing():
             known = self._ids()
-            fresh = list({row["id"]: row for row in rows if row["id"] not in known}.values())
-            return self._commit("drafted", fresh)
+            return self._commit("drafted", list({r["id"]: r for r in rows if r["id"] not in known}.values()))
 
     def decide(self, decision: Row, changes: Row) -> Row:
         """Store one decision on a pending idea: the `feedback` row and the `changes` of the idea's columns.
@@ -78,8 +77,7 @@ class AdviceStore:
     def expire(self, ids: Iterable[str], at: datetime) -> int:
         """Mark ideas that are still pending as expired; returns how many were."""
         with self._writing():
-            pending = self._ids(PENDING) & set(ids)
-            rows = [{"id": i, "status": Status.EXPIRED, "status_at": at} for i in sorted(pending)]
+            rows = [{"id": i, "status": "expired", "status_at": at} for i in sorted(self._ids(PENDING) & set(ids))]
             return self._commit("expired", rows)
 
     def settle(self, rows: Sequence[Row]) -> int:
@@ -92,16 +90,13 @@ class AdviceStore:
         """Note that the outcome events of `ids` were delivered. Not journaled: consumers drop a repeated event."""
         with self._writing():
             if ids:
-                rows = [{"id": i, "published_at": at} for i in ids]
-                _set(self._tables.advice, rows, "target.published_at IS NULL")
+                _set(self._tables.advice, [{"id": i, "published_at": at} for i in ids], "target.published_at IS NULL")()
 
     def optimize(self) -> None:
         """Compact both tables and drop versions older than an hour."""
         with self._writing():
             for table in self._tables:
                 table.optimize(cleanup_older_than=timedelta(hours=1))
-
-    # -- reading ------------------------------------------------------------------------------------------------------
 
     def get(self, idea: str) -> Row:
         """Return one idea; raises `NotFound`."""
@@ -141,33 +136,21 @@ class AdviceStore:
     def _ids(self, where: str | None = None) -> set[str]:
         return set(_scan(self._tables.advice, where, ["id"])["id"].to_pylist())
 
-    # -- how it is kept -----------------------------------------------------------------------------------------------
-
     @contextmanager
     def _writing(self) -> Iterator[None]:
+        tables = self._tables  # opened before the lock is taken: opening takes a lock of its own, and then this one
         with self._lock:
-            self._catch_up(self._tables)
+            self._catch_up(tables)
             yield
 
     def _commit(self, kind: str, rows: list[Row]) -> int:
         if rows:
+            writes = _writes(kind, rows, self._tables)  # a row that fits no column fails here, before the journal
             end = self.journal.append(kind, rows)
-            self._apply(kind, rows, self._tables)
+            for write in writes:
+                write()
             self._mark_applied(end, self._tables)
         return len(rows)
-
-    def _apply(self, kind: str, rows: list[Row], tables: _Tables) -> None:
-        """Apply one journal entry; applying it again changes nothing."""
-        if kind == "drafted":
-            _insert(tables.advice, "id", rows)
-        elif kind == "decided":
-            _insert(tables.feedback, "idempotency_key", [row["decision"] for row in rows])
-            for row in rows:
-                _set(tables.advice, [row["changes"]], f"target.{PENDING}")
-        elif kind == "expired":
-            _set(tables.advice, rows, f"target.{PENDING}")
-        elif kind == "settled":
-            _set(tables.advice, rows, UNSETTLED.replace("outcome", "target.outcome"))
 
     def _mark_applied(self, end: int, tables: _Tables) -> None:
         self._applied_path.write_text(f"{end} {tables.advice.version} {tables.feedback.version}")
@@ -176,11 +159,13 @@ class AdviceStore:
         """Apply what the journal has and the tables do not."""
         end, *versions = _numbers(self._applied_path)
         if tables.advice.version < versions[0] or tables.feedback.version < versions[1]:
+            self._applied_path.unlink()
             end = 0
         if end == self.journal.size:
             return
         for entry in self.journal.read(end):
-            self._apply(entry.kind, entry.rows, tables)
+            for write in _writes(entry.kind, entry.rows, tables):
+                write()
             end = entry.end
         self._mark_applied(end, tables)
 
@@ -191,10 +176,8 @@ class AdviceStore:
         with self._lock:
             self.folder.mkdir(parents=True, exist_ok=True)
             database = lancedb.connect(self.folder, read_consistency_interval=timedelta(0))
-            tables = _Tables(
-                _open(database, self.folder, "advice", advice_schema()),
-                _open(database, self.folder, "feedback", feedback_schema()),
-            )
+            advice = _open(database, self.folder, "advice", advice_schema())
+            tables = _Tables(advice, _open(database, self.folder, "feedback", feedback_schema()))
             self._catch_up(tables)
             return tables
 
@@ -206,25 +189,22 @@ def quoted(text: str) -> str:
 
 def sql_time(moment: datetime) -> str:
     """A moment as a SQL literal."""
-    return f"TIMESTAMP '{moment.strftime('%Y-%m-%d %H:%M:%S.%f')}'"
+    return f"TIMESTAMP '{moment.astimezone(UTC).replace(tzinfo=None).isoformat(' ', 'microseconds')}'"
 
 
 def _open(database: Any, folder: Path, name: str, schema: "pa.Schema") -> Any:
-    if not (folder / f"{name}.lance").exists():
-        return database.create_table(name, schema=schema)
-    try:
-        return database.open_table(name)
-    except (RuntimeError, ValueError, OSError):
-        _quarantine_newest_manifest(folder / f"{name}.lance")
-        return database.open_table(name)
-
-
-def _quarantine_newest_manifest(table: Path) -> None:
-    manifests = sorted((table / "_versions").glob("*.manifest"), key=lambda path: path.stat().st_mtime)
-    if manifests:
-        aside = table.parent / "quarantine"
-        aside.mkdir(exist_ok=True)
-        manifests[-1].rename(aside / f"{table.stem}-{manifests[-1].name}")
+    """Open a table, or put aside what is damaged: its newest version, else the whole of it."""
+    table = folder / f"{name}.lance"
+    if table.exists():
+        newest = min((table / "_versions").glob("*.manifest"), default=table)
+        for damaged in dict.fromkeys((newest, table)):
+            try:
+                return database.open_table(name)
+            except (RuntimeError, ValueError, OSError):
+                aside = folder.parent / "quarantine" / f"{name}-{time.time_ns()}-{damaged.name}"
+                aside.parent.mkdir(exist_ok=True)
+                damaged.rename(aside)
+    return database.create_table(name, schema=schema, exist_ok=True)
 
 
 def _scan(table: Any, where: str | None, columns: Sequence[str] | None = None) -> "pa.Table":
@@ -233,23 +213,36 @@ def _scan(table: Any, where: str | None, columns: Sequence[str] | None = None) -
     return (query.select(list(columns)) if columns else query).to_arrow()
 
 
-def _insert(table: Any, key: str, rows: list[Row]) -> None:
+def _writes(kind: str, rows: list[Row], tables: _Tables) -> list[Write]:
+    """The writes that one journal entry stands for; made again they change nothing."""
+    pending, unsettled = f"target.{PENDING}", UNSETTLED.replace("outcome", "target.outcome")
+    if kind == "drafted":
+        return [_insert(tables.advice, "id", rows)]
+    if kind == "decided":
+        inserted = _insert(tables.feedback, "idempotency_key", [row["decision"] for row in rows])
+        return [inserted, *(_set(tables.advice, [row["changes"]], pending) for row in rows)]
+    if kind in ("expired", "settled"):
+        return [_set(tables.advice, rows, pending if kind == "expired" else unsettled)]
+    raise WorkspaceError("a journal of this version of Osiris", f"an entry {kind!r}", "update Osiris")
+
+
+def _insert(table: Any, key: str, rows: list[Row]) -> Write:
     import pyarrow as pa
 
     data = pa.Table.from_pylist(rows, schema=table.schema)
-    table.merge_insert(key).when_not_matched_insert_all().execute(data)
+    return partial(table.merge_insert(key).when_not_matched_insert_all().execute, data)
 
 
-def _set(table: Any, rows: list[Row], where: str) -> None:
+def _set(table: Any, rows: list[Row], where: str) -> Write:
     import pyarrow as pa
 
     data = pa.Table.from_pylist(rows, schema=pa.schema([table.schema.field(name) for name in rows[0]]))
-    table.merge_insert("id").when_matched_update_all(where=where).execute(data)
+    return partial(table.merge_insert("id").when_matched_update_all(where=where).execute, data)
 
 
-def _numbers(path: Path) -> tuple[int, int, int]:
+def _numbers(path: Path) -> list[int]:
     words = path.read_text().split() if path.exists() else []
-    return tuple(int(word) for word in words) if len(words) == 3 else (0, 0, 0)  # type: ignore[return-value]
+    return [int(word) for word in words] if len(words) == 3 else [0, 0, 0]
 
 
 def _same_decision(earlier: Row, repeated: Row) -> None:

@@ -66,12 +66,13 @@ class Journal:
                     return
                 try:
                     value = json.loads(line, object_hook=_decode)
-                except ValueError as error:
+                    entry = Entry(value["kind"], value["rows"], file.tell())
+                except (ValueError, KeyError, TypeError) as error:
                     at = file.tell() - len(line)
                     raise WorkspaceError(
                         "a readable journal line", f"damage at byte {at} of {self.path}", "restore it from a backup"
                     ) from error
-                yield Entry(value["kind"], value["rows"], file.tell())
+                yield entry
 
     def _cut_torn_tail(self) -> None:
         if not self.size:

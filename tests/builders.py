@@ -1,0 +1,77 @@
+"""Hand-made workspaces and ideas, so that a test says only what it is about."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from osiris.records import Side, prompt_id, stable_hash
+from osiris.settings import load_settings
+from osiris.store.advice import AdviceStore
+from osiris.store.journal import Journal
+
+MOMENT = datetime(2005, 2, 25, 21, tzinfo=UTC)
+"""`as_of` of a hand-made idea: a Friday's close."""
+
+
+def idea(**changes):
+    """A complete pending idea: long AAPL from 100, target 106, stop 97, ATR 2; `number` tells ideas apart."""
+    number, as_of = changes.pop("number", 0), changes.get("as_of", MOMENT)
+    ticker, side = changes.get("ticker", "AAPL"), Side(changes.get("side", "long"))
+    prompt = f"Ticker: {ticker}\nmomentum up {number}"
+    row = {
+        "id": stable_hash("idea", prompt, as_of),
+        "prompt_id": prompt_id(prompt, as_of),
+        "as_of": as_of,
+        "created_at": as_of,
+        "ticker": ticker,
+        "side": str(side),
+        "entry": 100.0,
+        "target": 100.0 + side.sign * 6,
+        "stop": 100.0 - side.sign * 3,
+        "price": 100.0,
+        "atr": 2.0,
+        "confidence": 0.6,
+        "rationale": "momentum is up and the range is calm",
+        "prompt": prompt,
+        "reply": "{}",
+        "model": "starter",
+        "adapter": "base",
+        "policy": "builtin",
+        "patch_id": None,
+        "hermes_raw": 7,
+        "hermes_score": 0.7,
+        "hermes_note": None,
+        "decision_latency_ms": 12.5,
+        "novelty": 0.5,
+        "vector": [0.1] * 16,
+        "status": "pending",
+        "status_at": None,
+        "reviewer": None,
+        **dict.fromkeys(("outcome", "exit_reason", "close_price", "closed_at", "r_multiple", "ambiguous")),
+        "shadow": True,
+        **dict.fromkeys(("open_reason", "event_id", "published_at")),
+    }
+    return row | changes
+
+
+def ideas(count, **changes):
+    """`count` different ideas."""
+    return [idea(number=number, **changes) for number in range(count)]
+
+
+def make_store(folder: Path) -> AdviceStore:
+    """The advice store of a workspace folder, opened as a process of its own would."""
+    return AdviceStore(folder / "data" / "advice.lancedb", Journal(folder / "data" / "journal.jsonl"))
+
+
+def make_workspace(folder: Path, toml: str = "", as_of: datetime | None = MOMENT):
+    """A workspace in `folder` with this `osiris.toml`, on a clock that stands at `as_of` (`None`: the system's)."""
+    from osiris.workspace import open_workspace
+
+    (folder / "osiris.toml").write_text(toml)
+    return open_workspace(folder, as_of)
+
+
+def make_settings(folder: Path, toml: str = ""):
+    """The settings of a workspace in `folder` with this `osiris.toml`."""
+    (folder / "osiris.toml").write_text(toml)
+    return load_settings(folder)
