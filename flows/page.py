@@ -59,7 +59,13 @@ def run_page(name: str, workspace: Path | str, parameters: Parameters) -> Page:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             notebook = papermill.execute_notebook(
-                str(source), str(target), given, kernel_name="python3", cwd=str(settings.workspace), progress_bar=False
+                str(source),
+                str(target),
+                given,
+                kernel_name="python3",
+                cwd=str(settings.workspace),
+                progress_bar=False,
+                extra_arguments=["--log-level=ERROR"],
             )
     except PapermillExecutionError as error:
         raise PageFailed(name, error.ename, error.evalue, target) from error

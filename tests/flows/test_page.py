@@ -1,0 +1,63 @@
+"""`run_page()` on pages made for the test, and on every page of notebooks/ that needs no trained adapter."""
+
+import nbformat
+import pytest
+
+from flows.page import PageFailed, run_page
+from osiris.errors import BadInput, NotFound
+from tests.builders import MOMENT, make_workspace
+
+AS_OF = MOMENT.isoformat()
+LOCAL = '[prices]\nsource = "local"\n'
+
+
+@pytest.fixture()
+def folder(tmp_path):
+    make_workspace(tmp_path, LOCAL).close()
+    return tmp_path
+
+
+def test_an_undeclared_parameter_is_refused_with_the_declared_ones(folder):
+    with pytest.raises(BadInput, match=r"as_of, workspace; got asof"):
+        run_page("03_outcomes", folder, {"asof": AS_OF})
+    assert not (folder / "mlruns").exists()
+
+
+def test_an_unknown_page_is_refused_with_the_known_ones(folder):
+    with pytest.raises(NotFound, match="01_advise"):
+        run_page("99_nothing", folder, {})
+
+
+def test_a_failed_page_is_kept_with_the_cell_marked(folder):
+    with pytest.raises(PageFailed, match="BadInput") as failed:
+        run_page("03_outcomes", folder, {"as_of": "yesterday"})
+    assert failed.value.error_name == "BadInput"
+    (page,) = (folder / "mlruns" / "pages").glob("*.ipynb")
+    cells = nbformat.read(page, as_version=4).cells
+    assert any(output.output_type == "error" for cell in cells for output in cell.get("outputs", []))
+
+
+def test_an_hour_without_ideas_settles_nothing(folder):
+    page = run_page("03_outcomes", folder, {"as_of": AS_OF})
+    assert (page.result["looked_at"], page.result["written"]) == (0, 0)
+    assert page.path.parent == folder / "mlruns" / "pages"
+
+
+def test_the_review_page_opens_on_an_empty_workspace(folder):
+    assert run_page("02_review", folder, {"as_of": AS_OF}).result["pending"] == 0
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        ("04_qlora", "at least 8 accepted ideas"),
+        ("05_pairs", "at least 8 preference pairs"),
+        ("06_dpo", "no pairs tonight"),
+        ("07_compare", "no adapter was made tonight"),
+    ],
+)
+def test_a_night_with_too_little_data_says_so_and_publishes_nothing(folder, page, words):
+    result = run_page(page, folder, {"as_of": AS_OF}).result
+    assert words in result["note"]
+    assert result["adapter"] is None
+    assert not list((folder / "adapters").glob("2*"))

@@ -1,0 +1,151 @@
+"""The whole loop, one night, with every real part; each test looks at what one step left behind."""
+
+import json
+
+import nbformat
+import pytest
+
+from osiris.demo import TICKERS, run_demo
+from osiris.errors import WorkspaceError
+from osiris.records import parse_reply
+from osiris.workspace import open_workspace
+
+NIGHT = "20050412"
+AFTER = "2005-04-12T12:00:00+00:00"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("journey") / "workspace"
+
+
+@pytest.fixture(scope="module")
+def result(folder):
+    return run_demo(folder, nights=1)
+
+
+@pytest.fixture(scope="module")
+def workspace(result, folder):
+    workspace = open_workspace(folder, AFTER)
+    yield workspace
+    workspace.close()
+
+
+def test_ideas_were_drafted_for_every_ticker_and_session(workspace):
+    ideas = workspace.advice.frame("adapter = 'base'")
+    assert sorted(ideas["ticker"].unique()) == TICKERS
+    assert ideas["prompt_id"].nunique() == 8 * len(TICKERS)
+    assert all(parse_reply(row.reply, row.ticker) for row in ideas.itertuples())
+    assert ideas["hermes_score"].between(0, 1).all()
+    assert (ideas["created_at"] > ideas["as_of"]).all()
+
+
+def test_the_reviewer_was_heard_through_the_api(workspace, result):
+    decisions = workspace.advice.feedback()
+    assert {d["action"] for d in decisions} == {"approved", "edited", "rejected"}
+    assert len(decisions) == 3 * 8 * len(TICKERS)
+    assert result["accepted"] == 2 * 8 * len(TICKERS)
+
+
+def test_every_candidate_has_an_outcome_and_nobody_looked_ahead(workspace):
+    ideas = workspace.advice.frame("adapter = 'base'")
+    assert ideas["outcome"].notna().all()
+    closed = ideas[ideas["closed_at"].notna()]
+    accepted = closed["status"].isin(["approved", "edited"])
+    assert (closed["closed_at"] > closed["status_at"].where(accepted, closed["as_of"])).all()
+    assert (closed["shadow"] == ~accepted).all()
+
+
+def test_outcomes_across_the_split_are_in_the_price_basis_of_their_day(workspace):
+    across = workspace.advice.rows("ticker = 'AAPL' AND closed_at > TIMESTAMP '2005-02-28 05:00:00'")
+    assert across
+    for row in across:
+        assert row["close_price"] < 0.7 * row["entry"]
+        assert abs(row["r_multiple"]) < 10
+
+
+def test_a_real_subscriber_received_each_accepted_outcome_once(workspace, result):
+    settled = workspace.advice.frame("event_id IS NOT NULL")
+    assert result["events_received"] == len(settled) == settled["event_id"].nunique() > 0
+    assert settled["published_at"].notna().all()
+    assert sorted(event["event_id"] for event in workspace.events.outcomes()) == sorted(settled["event_id"])
+
+
+def test_the_pairs_are_lines_of_three_keys_known_at_the_cut_off(workspace, result):
+    path = workspace.settings.data / "datasets" / f"pairs-{NIGHT}.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [len(lines)] == result["pairs"]
+    assert all(list(line) == ["prompt", "good_reply", "bad_reply"] for line in lines)
+    about = json.loads(path.with_suffix(".json").read_text())
+    for link in about["lineage"]:
+        if link["source"] == "outcome":
+            good, bad = workspace.advice.get(link["good_id"]), workspace.advice.get(link["bad_id"])
+            assert (good["exit_reason"], bad["exit_reason"]) == ("target", "stop")
+            assert good["prompt_id"] == bad["prompt_id"]
+            assert max(good["closed_at"], bad["closed_at"]).isoformat() <= about["cutoff"]
+
+
+def test_both_adapters_are_on_the_shelf_and_their_tensors_differ(workspace):
+    from safetensors.numpy import load_file
+
+    assert workspace.shelf.names() == [f"{NIGHT}-dpo", NIGHT]
+    qlora, dpo = (
+        load_file(workspace.shelf.path(name) / "adapter_model.safetensors") for name in (NIGHT, f"{NIGHT}-dpo")
+    )
+    assert qlora.keys() == dpo.keys()
+    assert any((qlora[key] != dpo[key]).any() for key in qlora)
+    assert workspace.shelf.validate(f"{NIGHT}-dpo").parent == NIGHT
+
+
+def artifacts(workspace, run_id, folder):
+    from mlflow import MlflowClient
+
+    return [item.path for item in MlflowClient(workspace.tracking.uri).list_artifacts(run_id, folder)]
+
+
+def test_mlflow_has_a_run_a_curve_a_dataset_a_page_and_a_version_of_each(workspace):
+    logged = {row["name"]: row for row in workspace.tracking.adapters()}
+    assert set(logged) == {NIGHT, f"{NIGHT}-dpo"}
+    for row in logged.values():
+        assert row["version"]
+        assert "loss" in row["metrics"]
+        assert any(name.endswith(".ipynb") for name in artifacts(workspace, row["run_id"], "page"))
+        assert artifacts(workspace, row["run_id"], "dataset")
+    assert "heldout_valid_share" in logged[f"{NIGHT}-dpo"]["metrics"]
+
+
+def test_the_gate_says_what_it_saw(workspace, result):
+    verdict = workspace.shelf.verdict(f"{NIGHT}-dpo")
+    assert isinstance(verdict["promoted"], bool)
+    assert (verdict["challenger"], verdict["champion"]) == (f"{NIGHT}-dpo", "base")
+    assert "newest" in result["verdicts"][0]
+
+
+def test_the_last_ideas_came_from_the_new_adapter(workspace, result):
+    assert result["last_advise_adapter"] == f"{NIGHT}-dpo"
+    assert workspace.advice.count(f"adapter = '{NIGHT}-dpo'") > 0
+    assert workspace.served().name == f"{NIGHT}-dpo"
+
+
+def test_every_page_was_kept_and_none_failed(workspace, result):
+    pages = sorted((workspace.settings.mlruns / "pages").glob("*.ipynb"))
+    names = [page.stem.split("-", 1)[1] for page in pages]
+    assert sorted(names) == ["01_advise", "01_advise", "03_outcomes", "04_qlora", "05_pairs", "06_dpo", "07_compare"]
+    for page in pages:
+        cells = nbformat.read(page, as_version=4).cells
+        assert not any(output.output_type == "error" for cell in cells for output in cell.get("outputs", []))
+
+
+def test_a_page_that_runs_twice_changes_nothing(workspace, result, folder):
+    from flows.page import run_page
+
+    as_of = "2005-04-12T06:00:00+00:00"
+    before = workspace.advice.rows(), workspace.shelf.names(), len(workspace.tracking.adapters())
+    assert run_page("03_outcomes", folder, {"as_of": as_of}).result["written"] == 0
+    assert "published before" in run_page("06_dpo", folder, {"as_of": as_of}).result["note"]
+    assert (workspace.advice.rows(), workspace.shelf.names(), len(workspace.tracking.adapters())) == before
+
+
+def test_the_folder_of_a_demo_is_not_used_twice(result, folder):
+    with pytest.raises(WorkspaceError, match="new or empty folder"):
+        run_demo(folder)

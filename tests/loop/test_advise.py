@@ -1,0 +1,87 @@
+"""Drafting with the real starter models on real bars."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from osiris.loop.advise import advise, drafting_moments
+from osiris.records import parse_reply
+from osiris.store.events import GENERATED, Events
+from osiris.store.sample import load_sample
+from tests.builders import make_workspace
+
+CLOSE = datetime(2005, 2, 25, 21, tzinfo=UTC)
+TOML = '[prices]\nsource = "local"\n[advise]\ntickers = ["AAPL", "IBM", "NONE"]\ncandidates = 3\n'
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    return make_workspace(tmp_path_factory.mktemp("models"), TOML, CLOSE).models
+
+
+@pytest.fixture()
+def workspace(tmp_path, models):
+    workspace = make_workspace(tmp_path, TOML, CLOSE)
+    workspace.models = models
+    load_sample(workspace.bars, ["AAPL", "IBM"])
+    yield workspace
+    workspace.close()
+
+
+def run(ws, moments=(CLOSE,), events=None):
+    return advise(ws.advice, ws.prices, events or ws.events, ws.drafter(), ws.models.judge, ws.settings, moments)
+
+
+def test_every_candidate_becomes_a_pending_scored_idea_in_prices(workspace):
+    heard = workspace.events.subscribe(GENERATED)
+    report = run(workspace)
+    rows = workspace.advice.rows()
+    assert (report.prompts, report.replies, report.stored) == (2, 6, len(rows))
+    assert any("NONE" in note for note in report.notes)
+    for row in rows:
+        reply = parse_reply(row["reply"], row["ticker"])
+        assert (row["status"], row["shadow"], row["adapter"], row["side"]) == ("pending", True, "base", reply.side)
+        assert abs(row["target"] - row["entry"]) == pytest.approx(reply.target_atr * row["atr"], abs=1e-5)
+        assert row["hermes_score"] == row["hermes_raw"] / 10
+        assert row["decision_latency_ms"] > 0
+    heard.get_message(timeout=1)
+    assert sum(1 for _ in iter(lambda: heard.get_message(timeout=0.5), None)) == len(rows)
+    heard.close()
+
+
+def test_a_second_run_at_the_same_moment_drafts_nothing(workspace):
+    run(workspace)
+    before = workspace.advice.rows()
+    assert run(workspace).prompts == 0
+    assert workspace.advice.rows() == before
+
+
+def test_the_same_seed_drafts_the_same_ideas(workspace, tmp_path_factory, models):
+    other = make_workspace(tmp_path_factory.mktemp("other"), TOML, CLOSE)
+    other.models = models
+    load_sample(other.bars, ["AAPL", "IBM"])
+    run(workspace)
+    run(other)
+    texts = [[(row["id"], row["reply"]) for row in ws.advice.rows()] for ws in (workspace, other)]
+    assert texts[0] == texts[1]
+    other.close()
+
+
+def test_later_ideas_are_measured_against_earlier_ones(workspace):
+    moments = drafting_moments(workspace.settings, CLOSE, 2)
+    run(workspace, moments)
+    first, second = (workspace.advice.frame().query("as_of == @moment")["novelty"] for moment in moments)
+    assert first.isna().all()
+    assert (second >= 0).all()
+
+
+def test_the_last_sessions_are_closes_at_or_before_the_moment(workspace):
+    moments = drafting_moments(workspace.settings, CLOSE, 3)
+    assert [f"{m:%m-%d %H}" for m in moments] == ["02-23 21", "02-24 21", "02-25 21"]
+    assert drafting_moments(workspace.settings, CLOSE, 0) == [CLOSE]
+
+
+def test_a_redis_that_is_away_costs_no_idea(workspace, tmp_path):
+    report = run(workspace, events=Events(tmp_path, "redis://127.0.0.1:1"))
+    assert report.stored > 0
+    assert any("not announced" in note for note in report.notes)

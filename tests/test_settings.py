@@ -1,0 +1,56 @@
+"""Settings: the file, the environment, and what is refused."""
+
+import subprocess
+import sys
+
+import pytest
+
+from osiris.errors import SettingsError, WorkspaceError
+from osiris.settings import load_settings
+
+
+def test_defaults_need_no_file(tmp_path):
+    settings = load_settings(tmp_path)
+    assert (settings.gate.policy, settings.data) == ("better", tmp_path / "data")
+
+
+def test_the_file_overrides_defaults(tmp_path):
+    (tmp_path / "osiris.toml").write_text("[gate]\nlevel = 0.1\n")
+    assert load_settings(tmp_path).gate.level == 0.1
+
+
+@pytest.mark.parametrize(
+    ("toml", "words"),
+    [
+        ("[gate]\nlevl = 0.1\n", r"level.*unknown key gate\.levl"),
+        ("[gaet]\nlevel = 0.1\n", r"gate.*unknown key gaet"),
+        ("[gate]\nlevel = 2\n", r"gate\.level: .*less than 1; got 2"),
+        ("[gate\n", "valid TOML"),
+    ],
+)
+def test_a_bad_file_is_one_clear_line(tmp_path, toml, words):
+    (tmp_path / "osiris.toml").write_text(toml)
+    with pytest.raises(SettingsError, match=words):
+        load_settings(tmp_path)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(WorkspaceError, match="nowhere"):
+        load_settings(tmp_path / "nowhere")
+
+
+def level_seen_by_a_process(folder, **variables):
+    code = "from osiris.settings import load_settings; print(load_settings().gate.level)"
+    environment = {"OSIRIS_WORKSPACE": str(folder), **variables}
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+
+
+def test_the_environment_wins_over_the_file(tmp_path):
+    (tmp_path / "osiris.toml").write_text("[gate]\nlevel = 0.1\n")
+    assert level_seen_by_a_process(tmp_path).stdout == "0.1\n"
+    assert level_seen_by_a_process(tmp_path, OSIRIS_GATE__LEVEL="0.2").stdout == "0.2\n"
+
+
+@pytest.mark.parametrize("name", ["OSIRIS_GATES__LEVEL", "OSIRIS_GATE__LEVL"])
+def test_an_unknown_variable_is_an_error(tmp_path, name):
+    assert "SettingsError" in level_seen_by_a_process(tmp_path, **{name: "0.2"}).stderr
