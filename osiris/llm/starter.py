@@ -10,7 +10,7 @@ import json
 import math
 import os
 import shutil
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +24,7 @@ from osiris.settings import Settings
 
 Kind = Literal["drafter", "judge"]
 TEMPLATES = ("advise.jinja", "hermes.jinja", "snapshot.jinja")
+PROMPTS = Path(prompts.__file__).parent
 RECIPE_FILE = "recipe.json"
 
 
@@ -33,7 +34,7 @@ class Recipe:
 
     kind: Kind
     seed: int = 0
-    version: int = 1
+    version: int = 2
     steps: int = 850
     batch: int = 16
     learning_rate: float = 3e-3
@@ -48,13 +49,21 @@ class Recipe:
     initializer_range: float = 0.08
     threads: int = 2
 
-    @property
-    def key(self) -> str:
-        """16 hex digits over the recipe, the prompt templates, the chat template and the keys of a reply."""
-        folder = Path(prompts.__file__).parent
-        texts = [(folder / name).read_text(encoding="utf-8") for name in TEMPLATES]
-        parts = [asdict(self), texts, CHAT_TEMPLATE, REPLY_KEYS]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+LESSONS: dict[str, dict[str, float]] = {"drafter": {}, "judge": {"prompt_weight": 0.01}}
+"""Where a kind is taught otherwise: a judge answers with one token, which prompts of 0.1 a token drown."""
+
+
+def starter_recipe(kind: Kind, seed: int = 0, **changes: int) -> Recipe:
+    """Return the recipe of a starter, with fields changed by name."""
+    return Recipe(kind, seed, **(LESSONS[kind] | changes))
+
+
+def recipe_key(recipe: Recipe, templates: Path = PROMPTS) -> str:
+    """Return 16 hex digits over the recipe, the prompt templates, the chat template and the keys of a reply."""
+    texts = [(templates / name).read_text(encoding="utf-8") for name in TEMPLATES]
+    parts = [asdict(recipe), texts, CHAT_TEMPLATE, REPLY_KEYS]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def ensure_starter(
@@ -65,8 +74,8 @@ def ensure_starter(
     The folder holds safetensors weights, the tokenizer and `recipe.json`; it appears complete or not at all, and of
     several processes that want it one builds. The build shows a progress bar on stderr unless `progress` is false.
     """
-    recipe = Recipe(kind, seed)
-    return ensure_recipe(replace(recipe, steps=steps) if steps else recipe, settings.model.cache, progress)
+    recipe = starter_recipe(kind, seed) if steps is None else starter_recipe(kind, seed, steps=steps)
+    return ensure_recipe(recipe, settings.model.cache, progress)
 
 
 def ensure_recipe(recipe: Recipe, cache: Path, progress: bool = True) -> Path:
@@ -83,7 +92,7 @@ def ensure_recipe(recipe: Recipe, cache: Path, progress: bool = True) -> Path:
 
 def starter_folder(recipe: Recipe, cache: Path) -> Path:
     """Return where the starter of this recipe lies once it is built."""
-    return cache.expanduser() / f"starter-{recipe.kind}-{recipe.key}"
+    return cache.expanduser() / f"starter-{recipe.kind}-{recipe_key(recipe)}"
 
 
 def _build(recipe: Recipe, folder: Path, progress: bool) -> None:

@@ -37,19 +37,19 @@ def random_symbol(rng: random.Random) -> str:
         return "".join(rng.choices(alphabet, k=rng.randint(least, most)))
 
     form = rng.random()
-    if form < 0.60:
+    if form < 0.50:
         return some(ascii_uppercase, 1, 5)
-    if form < 0.70:
+    if form < 0.60:
         return some(ascii_uppercase, 2, 4) + "-" + some(ascii_uppercase, 1, 1)
-    if form < 0.78:
+    if form < 0.68:
         return some(ascii_uppercase, 3, 5) + "-" + rng.choice(("USD", "EUR"))
-    if form < 0.88:
+    if form < 0.78:
         return some(digits, 3, 6) + "." + some(ascii_uppercase, 1, 2)
-    if form < 0.94:
+    if form < 0.83:
         return "^" + some(ascii_uppercase, 2, 5)
-    if form < 0.98:
-        return some(ascii_uppercase + digits, 6, 15)
-    return some(ascii_uppercase, 2, 6) + "=" + rng.choice("XF")
+    if form < 0.88:
+        return some(ascii_uppercase, 2, 6) + "=" + rng.choice("XF")
+    return some(ascii_uppercase + rng.choice(("", digits)), 6, 15)
 
 
 def random_features(rng: random.Random) -> list[Feature]:
@@ -79,6 +79,15 @@ def random_reply(rng: random.Random, ticker: str, features: list[Feature]) -> Re
         stop_atr=rng.choice(STOPS),
         confidence=rng.choice(CONFIDENCES),
     )
+
+
+def is_coherent(reply: Reply, features: list[Feature]) -> bool:
+    """Whether the reason names a feature with the direction the snapshot shows, and the side is what it says."""
+    name, _, verdict = reply.rationale.partition(" ")
+    shown = {feature.name: feature.direction for feature in features}
+    if verdict not in VERDICTS or shown.get(name) != verdict.split(",")[0]:
+        return False
+    return (reply.side is Side.LONG) == (verdict in ("up, follow", "down, fade"))
 
 
 def taught_score(reply: Reply, features: list[Feature]) -> int:

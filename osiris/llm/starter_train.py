@@ -136,7 +136,7 @@ def _batches(recipe: "Recipe", tokenizer: "PreTrainedTokenizerFast") -> "Iterato
     """Yield ids, mask and loss weights, each of shape (batch, tokens), padded on the right."""
     import torch
 
-    rng = random.Random(f"{recipe.kind} {recipe.seed}")
+    rng = training_stream(recipe.kind, recipe.seed)
     make = MAKERS[recipe.kind]
     for _ in range(recipe.steps):
         rows = [_weighted(make(rng), recipe, tokenizer) for _ in range(recipe.batch)]
@@ -148,6 +148,11 @@ def _batches(recipe: "Recipe", tokenizer: "PreTrainedTokenizerFast") -> "Iterato
             mask[row, : len(tokens)] = 1
             weights[row, : len(tokens)] = torch.tensor(weight)
         yield ids, mask, weights
+
+
+def training_stream(kind: str, seed: int) -> random.Random:
+    """Return the source of chance from which a starter's conversations are drawn, in order."""
+    return random.Random(f"{kind} {seed}")
 
 
 def _weighted(
