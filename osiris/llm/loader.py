@@ -4,28 +4,26 @@
 Whether an adapter may be served is decided elsewhere; here it is only attached.
 """
 
-import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from osiris.errors import NotFound
 from osiris.llm.quiet import no_bars
-from osiris.llm.starter import Kind, Recipe, ensure_starter, starter_folder
+from osiris.llm.sources import base_hash, file_hash, is_ready, missing, place
+from osiris.llm.starter import Kind
 from osiris.records import stable_hash
 from osiris.settings import Settings
 
 if TYPE_CHECKING:
     from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+__all__ = ["BASE", "Drafter", "Judge", "ModelDesk", "base_hash", "is_ready", "load_drafter", "load_judge"]
 BASE = "base"
 """Adapter name of a drafter without adapter."""
-STARTER = "starter"
-REMEDY = "correct model.base and model.judge in osiris.toml, or go online once so that it can be downloaded"
 KEPT = 3
 """Adapters that a desk keeps attached; serving one more detaches the one served longest ago."""
 
@@ -163,41 +161,23 @@ class ModelDesk:
             drafter.host.model.delete_adapter(slot)
 
 
-def is_ready(kind: Kind, settings: Settings) -> bool:
-    """Whether a model can be loaded as things are, without building or downloading it."""
-    name = settings.model.base if kind == "drafter" else settings.model.judge
-    if name == STARTER:
-        return starter_folder(Recipe(kind), settings.model.cache).is_dir()
-    try:
-        return bool(_weight_files(name, settings, local_only=True))
-    except NotFound:
-        return False
-
-
-def base_hash(settings: Settings) -> str:
-    """Return the sha256 (64 hex digits) of the base model's weight files, in the order of their names."""
-    digest = hashlib.sha256()
-    for path in _weight_files(settings.model.base, settings):
-        digest.update(_file_hash(path, path.stat().st_mtime_ns).encode())
-    return digest.hexdigest()
-
-
 def _load(
     name: str, kind: Kind, settings: Settings, training: bool
 ) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
     import torch
+    from huggingface_hub.errors import HFValidationError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    place = _place(name, kind, settings)
+    where = place(name, kind, settings)
     device = "auto" if torch.cuda.is_available() else "cpu"
     with no_bars():
         try:
-            tokenizer = AutoTokenizer.from_pretrained(place, padding_side="left")
+            tokenizer = AutoTokenizer.from_pretrained(where, padding_side="left")
             model = AutoModelForCausalLM.from_pretrained(
-                place, dtype="auto", device_map=device, quantization_config=quantization(settings, training)
+                where, dtype="auto", device_map=device, quantization_config=quantization(settings, training)
             )
-        except OSError as error:
-            raise _missing(name, error) from error
+        except (OSError, HFValidationError) as error:
+            raise missing(name, error) from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model.eval(), tokenizer
@@ -224,35 +204,7 @@ def quantization(settings: Settings, training: bool) -> "BitsAndBytesConfig | No
     )
 
 
-def _place(name: str, kind: Kind, settings: Settings) -> str:
-    return str(ensure_starter(kind, settings)) if name == STARTER else name
-
-
-def _weight_files(name: str, settings: Settings, local_only: bool = False) -> list[Path]:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
-
-    folder = Path(_place(name, "drafter", settings)).expanduser()
-    if not folder.is_dir():
-        try:
-            folder = Path(snapshot_download(name, allow_patterns=["*.safetensors"], local_files_only=local_only))
-        except (OSError, HFValidationError) as error:
-            raise _missing(name, error) from error
-    return sorted(folder.glob("*.safetensors"))
-
-
-@cache
-def _file_hash(path: Path, _changed: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _slot(adapter: Path) -> str:
     files = sorted(path for path in adapter.iterdir() if path.suffix in (".safetensors", ".json"))
-    content = stable_hash(adapter.name, *(_file_hash(path, path.stat().st_mtime_ns) for path in files))
+    content = stable_hash(adapter.name, *(file_hash(path) for path in files))
     return f"{adapter.name}-{content[:12]}"
-
-
-def _missing(name: str, error: Exception) -> NotFound:
-    reason = str(error).strip().splitlines()[0]
-    return NotFound("`starter`, a model folder, or a model of the hub within reach", f"{name!r} ({reason})", REMEDY)

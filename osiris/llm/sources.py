@@ -1,0 +1,77 @@
+"""Where the files of a model lie: the locally built starter, a folder, or a model of the hub; and the hash of them."""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from osiris.errors import NotFound
+from osiris.llm.starter import Kind, ensure_starter, starter_folder, starter_recipe
+from osiris.settings import Settings
+
+STARTER = "starter"
+REMEDY = "correct model.base and model.judge in osiris.toml, or go online once so that it can be downloaded"
+
+
+def place(name: str, kind: Kind, settings: Settings) -> str:
+    """Return what `from_pretrained` is given for a name: a folder, building the starter if need be, or the name."""
+    if name == STARTER:
+        return str(ensure_starter(kind, settings))
+    folder = Path(name).expanduser()
+    return str(folder) if folder.is_dir() else name
+
+
+def is_ready(kind: Kind, settings: Settings) -> bool:
+    """Whether a model can be loaded as things are, without building or downloading it."""
+    name = settings.model.base if kind == "drafter" else settings.model.judge
+    if name == STARTER:
+        return starter_folder(starter_recipe(kind), settings.model.cache).is_dir()
+    try:
+        return bool(weight_files(name, kind, settings, local_only=True))
+    except NotFound:
+        return False
+
+
+def base_hash(settings: Settings) -> str:
+    """Return the sha256 (64 hex digits) of the base model's weight files' sha256, in the order of their names.
+
+    Builds the starter, or downloads the weights, where they are not there yet; raises `NotFound` where that fails.
+    """
+    digest = hashlib.sha256()
+    for path in weight_files(settings.model.base, "drafter", settings):
+        digest.update(file_hash(path).encode())
+    return digest.hexdigest()
+
+
+def weight_files(name: str, kind: Kind, settings: Settings, local_only: bool = False) -> list[Path]:
+    """Return the safetensors files of a model, sorted; raises `NotFound` where there are none."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    folder = Path(place(name, kind, settings))
+    if not folder.is_dir():
+        try:
+            folder = Path(snapshot_download(name, allow_patterns=["*.safetensors"], local_files_only=local_only))
+        except (OSError, HFValidationError) as error:
+            raise missing(name, error) from error
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise NotFound("a model with safetensors weights", f"{name!r}, which has none", REMEDY)
+    return files
+
+
+def file_hash(path: Path) -> str:
+    """Return the sha256 of a file, read again only when its size or its time of change differs."""
+    status = path.stat()
+    return _hash_of(path, status.st_size, status.st_mtime_ns)
+
+
+@cache
+def _hash_of(path: Path, _size: int, _changed: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def missing(name: str, error: Exception) -> NotFound:
+    """Return the error for a model that could not be had."""
+    reason = str(error).strip().splitlines()[0]
+    return NotFound("`starter`, a model folder, or a model of the hub within reach", f"{name!r} ({reason})", REMEDY)
