@@ -1,6 +1,6 @@
 """`open_workspace()`: the one place where the parts are wired together."""
 
-import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -126,6 +126,10 @@ def opened(folder: Path | str | None = None, as_of: str | datetime | None = None
 
 
 def require_writable(folder: Path) -> None:
-    """Raise `WorkspaceError` unless files can be made in `folder`."""
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise WorkspaceError("a folder that can be written", str(folder), "change its permissions, or name another one")
+    """Raise `WorkspaceError` unless a file can be made in `folder`; permissions alone do not tell."""
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise WorkspaceError(
+            "a folder that can be written", f"{folder} ({error.strerror})", "change its permissions, or name another"
+        ) from error

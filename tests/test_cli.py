@@ -28,7 +28,7 @@ def refused(process):
     return lines[0]
 
 
-@pytest.fixture()
+@pytest.fixture
 def folder(tmp_path):
     workspace = make_workspace(tmp_path, '[prices]\nsource = "local"\n')
     workspace.advice.add(ideas(3))
@@ -110,8 +110,5 @@ def test_an_unknown_key_is_one_line(folder):
     assert "gate.levl" in refused(osiris("status", cwd=folder))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_an_unwritable_workspace_is_one_line(tmp_path):
-    tmp_path.chmod(0o500)
-    assert "can be written" in refused(osiris("status", cwd=tmp_path))
-    tmp_path.chmod(0o700)
+    assert "a folder that can be written" in refused(osiris("status", "-w", "/proc", cwd=tmp_path))

@@ -11,7 +11,7 @@ AS_OF = MOMENT.isoformat()
 LOCAL = '[prices]\nsource = "local"\n'
 
 
-@pytest.fixture()
+@pytest.fixture
 def folder(tmp_path):
     make_workspace(tmp_path, LOCAL).close()
     return tmp_path

@@ -19,7 +19,7 @@ def models(tmp_path_factory):
     return make_workspace(tmp_path_factory.mktemp("models"), TOML, CLOSE).models
 
 
-@pytest.fixture()
+@pytest.fixture
 def workspace(tmp_path, models):
     workspace = make_workspace(tmp_path, TOML, CLOSE)
     workspace.models = models

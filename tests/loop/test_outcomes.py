@@ -28,7 +28,7 @@ def bars_of(after, splits=None):
     return daily_frame(dates, frame.assign(volume=1e6, split=ratio), "XNYS", "test")
 
 
-@pytest.fixture()
+@pytest.fixture
 def desk(tmp_path):
     opened = []
 
@@ -49,7 +49,9 @@ def approved(**changes):
 
 
 def run(workspace, days):
-    return settle(workspace.advice, workspace.prices, workspace.events, workspace.settings, MOMENT + timedelta(days=days))
+    return settle(
+        workspace.advice, workspace.prices, workspace.events, workspace.settings, MOMENT + timedelta(days=days)
+    )
 
 
 def test_a_winner_gets_its_row_and_one_event(desk):

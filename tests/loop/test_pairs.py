@@ -27,11 +27,16 @@ def candidate(number, sample, side="long", end=None, **changes):
     if end:
         outcome = {"target": "win", "stop": "loss", "expiry": "win"}[end]
         closed = changes.get("closed_at", MOMENT + timedelta(days=3))
-        row |= {"outcome": outcome, "exit_reason": end, "closed_at": closed, "ambiguous": changes.get("ambiguous", False)}
+        row |= {
+            "outcome": outcome,
+            "exit_reason": end,
+            "closed_at": closed,
+            "ambiguous": changes.get("ambiguous", False),
+        }
     return row
 
 
-@pytest.fixture()
+@pytest.fixture
 def build(tmp_path):
     def from_rows(*rows, toml=SMALL):
         store = make_store(tmp_path)
@@ -69,7 +74,7 @@ def test_opposite_sides_and_like_brackets_are_preferred(build):
     ids=["open", "ambiguous", "closed after the cut-off", "closed by expiry", "another entry", "the same text"],
 )
 def test_what_proves_nothing_makes_no_pair(build, loser):
-    with pytest.raises(TooLittleData, match="at least 1 preference pairs .* got 0"):
+    with pytest.raises(TooLittleData, match=r"at least 1 preference pairs .* got 0"):
         build(candidate(1, 0, "long", "target"), loser)
 
 
@@ -101,7 +106,7 @@ def test_partners_are_capped(build):
 
 
 def test_too_few_pairs_are_refused_with_both_numbers(build):
-    with pytest.raises(TooLittleData, match="at least 8 .* got 1"):
+    with pytest.raises(TooLittleData, match=r"at least 8 .* got 1"):
         build(candidate(1, 0, "long", "target"), candidate(1, 1, "short", "stop"), toml="")
 
 

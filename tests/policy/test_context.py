@@ -23,7 +23,7 @@ def test_features_do_not_change_when_all_prices_are_rescaled():
 
 
 def test_a_falling_market_is_down_in_every_feature_and_its_mirror_up():
-    high, low, close = walk()
+    close = walk()[2]
     falling = close - 0.5 * np.arange(len(close)) ** 1.2
     down = context.features(falling + 1, falling - 1, falling)
     mirror = 1000 - falling

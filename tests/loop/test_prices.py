@@ -1,0 +1,242 @@
+import socket
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from osiris.errors import NoPrices
+from osiris.loop.prices import PriceDesk
+from osiris.settings import Outcomes, Prices, Settings
+from osiris.store.bar_files import BadRows
+from osiris.store.bars import BarStore
+from osiris.store.sample import load_sample, sample_bars
+from osiris.store.yahoo import Yahoo
+from tests.store import yahoo_server
+from tests.store.yahoo_server import YahooServer
+
+START, END = datetime(2005, 1, 3, tzinfo=UTC), datetime(2005, 3, 10, 22, tzinfo=UTC)
+TICKERS = ["AAPL", "IBM", "MSFT"]
+
+
+@pytest.fixture
+def server() -> Iterator[YahooServer]:
+    with YahooServer({ticker: sample_bars(ticker) for ticker in TICKERS}) as running:
+        yield running
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> BarStore:
+    return BarStore(tmp_path / "bars")
+
+
+def desk(store: BarStore, url: str, source: str = "yahoo", pause: float = 900.0, tolerance: float = 0.02) -> PriceDesk:
+    settings = Settings(prices=Prices(source=source), outcomes=Outcomes(tolerance=tolerance))
+    return PriceDesk(store, Yahoo(url, timeout=2.0), settings, pause)
+
+
+def nobody() -> str:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{closed.getsockname()[1]}"
+
+
+def asked(server: YahooServer) -> list[str]:
+    return [ticker for ticker, _ in server.charts]
+
+
+def test_yahoo_comes_first_and_what_it_gave_is_kept(server, store):
+    bars = desk(store, server.url).bars("AAPL", START, END, END)
+    assert set(bars["source"]) == {"yahoo"}
+    pd.testing.assert_frame_equal(store.get("AAPL"), bars)
+    assert bars["split"].prod() == 2
+
+
+def test_nothing_later_than_as_of_is_seen(server, store):
+    as_of = datetime(2005, 2, 25, 20, 59, tzinfo=UTC)
+    assert desk(store, server.url).bars("AAPL", START, END, as_of)["end"].max() < pd.Timestamp(as_of)
+    load_sample(store, ["MSFT"])
+    assert desk(store, server.url).bars("MSFT", START, END, as_of)["end"].max() < pd.Timestamp(as_of)
+
+
+def test_only_what_is_missing_is_asked_for(server, store):
+    prices = desk(store, server.url)
+    prices.bars("AAPL", START, datetime(2005, 2, 1, 22, tzinfo=UTC), END)
+    prices.bars("AAPL", START, END, END)
+    assert [int(q["period1"]) for _, q in server.charts] == [
+        int(pd.Timestamp("2005-01-03", tz="America/New_York").timestamp() - 86400 * 1),
+        int(pd.Timestamp("2005-01-25", tz="America/New_York").timestamp()),
+    ]
+    desk(store, server.url).bars("AAPL", START, END, END)
+    assert len(server.charts) == 2
+
+
+def test_sessions_that_yahoo_lacks_are_not_asked_for_again_in_the_same_run(server, store):
+    server.nulls = {"2005-02-10"}
+    prices = desk(store, server.url)
+    assert len(prices.bars("AAPL", START, END, END)) == len(prices.bars("AAPL", START, END, END))
+    assert asked(server) == ["AAPL"]
+    server.nulls = set()
+    assert len(desk(store, server.url).bars("AAPL", START, END, END)) == 47
+
+
+def test_the_local_store_alone_is_used_when_settings_say_so(server, store):
+    load_sample(store, ["AAPL"])
+    prices = desk(store, server.url, source="local")
+    assert set(prices.bars("AAPL", START, END, END)["source"]) == {"sample"}
+    assert server.charts == []
+    assert prices.notes == []
+
+
+@pytest.mark.parametrize("behaviour", [yahoo_server.LIMIT, yahoo_server.DENIED, yahoo_server.TRUNCATED])
+def test_after_one_refusal_the_whole_batch_is_served_locally_and_it_is_said_once(server, store, behaviour):
+    load_sample(store, TICKERS)
+    server.behaviour = behaviour
+    prices = desk(store, server.url)
+    bars = prices.bars_many(TICKERS, START, END, END)
+    prices.bars_many(TICKERS, START, END, END)
+    assert {len(frame) for frame in bars.values()} == {47}
+    assert set(asked(server)) == {"AAPL"}
+    assert len(server.charts) <= 2
+    (note,) = prices.notes
+    assert note.startswith("Yahoo is unavailable, the local store is used")
+
+
+def test_without_a_network_the_local_store_is_used_at_once(store):
+    load_sample(store, TICKERS)
+    prices = desk(store, nobody())
+    began = time.monotonic()
+    assert list(prices.bars_many(TICKERS, START, END, END)) == TICKERS
+    assert time.monotonic() - began < 5
+    assert len(prices.notes) == 1
+    assert prices.disputed == {}
+
+
+def test_yahoo_is_asked_again_after_the_pause(server, store):
+    load_sample(store, ["AAPL"])
+    server.behaviour = yahoo_server.LIMIT
+    prices = desk(store, server.url, pause=0.0)
+    assert set(prices.bars("AAPL", START, END, END)["source"]) == {"sample"}
+    server.behaviour = yahoo_server.GOOD
+    assert set(prices.bars("AAPL", START, END, END)["source"]) == {"sample+yahoo"}
+
+
+def test_a_ticker_that_yahoo_does_not_know_does_not_stop_the_batch(server, store):
+    load_sample(store, ["GOOG"])
+    prices = desk(store, server.url)
+    bars = prices.bars_many(["GOOG", "AAPL"], START, END, END)
+    assert set(bars["GOOG"]["source"]) == {"sample"}
+    assert set(bars["AAPL"]["source"]) == {"yahoo"}
+    assert "GOOG" in prices.notes[0]
+
+
+def test_a_ticker_that_nobody_has_is_left_out_with_a_note(store):
+    prices = desk(store, nobody(), source="local")
+    assert prices.bars_many(["TSLA"], START, END, END) == {}
+    assert "TSLA" in prices.notes[0]
+    with pytest.raises(NoPrices, match="TSLA"):
+        prices.bars("TSLA", START, END, END)
+
+
+def test_a_local_bar_that_yahoo_confirms_is_not_disputed(server, store):
+    load_sample(store, ["AAPL"])
+    prices = desk(store, server.url)
+    assert set(prices.bars("AAPL", START, END, END)["source"]) == {"sample+yahoo"}
+    assert prices.disputed == {}
+
+
+def test_sources_that_differ_beyond_the_tolerance_are_disputed_and_the_stored_bar_stands(server, store):
+    wrong = sample_bars("AAPL")
+    day = wrong["start"] == pd.Timestamp("2005-02-10 14:30", tz="UTC")
+    right = wrong["close"][day].iloc[0]
+    wrong.loc[day, "close"] = right * 1.03
+    store.merge("AAPL", wrong)
+    prices = desk(store, server.url)
+    bars = prices.bars_many(["AAPL", "MSFT"], START, END, END)
+    assert list(prices.disputed) == ["AAPL"]
+    assert prices.disputed["AAPL"].startswith("sources differ on 2005-02-10: sample close")
+    assert bars["AAPL"].loc[bars["AAPL"]["start"] == wrong["start"][day].iloc[0], "close"].iloc[0] == right * 1.03
+    lenient = desk(store, server.url, tolerance=0.05)
+    lenient.bars("AAPL", START, END, END)
+    assert lenient.disputed == {}
+
+
+def test_a_split_that_the_local_file_does_not_have_is_disputed(server, store):
+    store.merge("AAPL", sample_bars("AAPL").assign(split=1.0))
+    prices = desk(store, server.url)
+    prices.bars("AAPL", START, END, END)
+    assert "2005-02-28" in prices.disputed["AAPL"]
+
+
+def test_a_dispute_ends_when_the_stored_bar_is_corrected(server, store):
+    store.merge("AAPL", sample_bars("AAPL").assign(split=1.0))
+    prices = desk(store, server.url, pause=0.0)
+    prices.bars("AAPL", START, END, END)
+    store.merge("AAPL", sample_bars("AAPL"), replace=True)
+    prices.bars("AAPL", START, END, END)
+    assert prices.disputed == {}
+
+
+def test_update_fetches_what_is_new_and_reports_each_ticker(server, store):
+    load_sample(store, ["MSFT"])
+    prices = desk(store, server.url, source="local")
+    report = prices.update(["aapl", "TSLA"], END)
+    assert report.added == {"AAPL": len(store.get("AAPL"))}
+    assert store.get("AAPL")["start"].min() == sample_bars("AAPL")["start"].min()
+    assert list(report.failed) == ["TSLA"]
+    later = datetime(2005, 3, 11, 22, tzinfo=UTC)
+    assert prices.update(["AAPL"], later).added == {"AAPL": 1}
+
+
+def test_update_without_a_network_fails_for_all_and_asks_once(server, store):
+    server.behaviour = yahoo_server.LIMIT
+    report = desk(store, server.url).update(TICKERS, END)
+    assert list(report.failed) == TICKERS
+    assert report.added == {}
+    assert set(asked(server)) == {"AAPL"}
+
+
+def csv_of(frame: pd.DataFrame, folder: Path, name: str, **changes: float) -> Path:
+    table = frame.assign(date=frame["start"].dt.strftime("%Y-%m-%d"), **changes)
+    table.drop(columns=["start", "end", "source"]).to_csv(folder / name, index=False)
+    return folder / name
+
+
+def test_an_import_reports_what_it_added_and_a_second_one_adds_nothing(store, tmp_path):
+    prices = desk(store, nobody(), source="local")
+    path = csv_of(sample_bars("FB"), tmp_path, "FB.csv")
+    report = prices.import_file(path, END.replace(year=2013))
+    assert (report.files, report.rows, report.tickers, report.added) == (1, 196, ["FB"], 196)
+    again = prices.import_file(path, END.replace(year=2013))
+    assert (again.added, again.changed, again.disputed) == (0, 0, {})
+
+
+def test_an_import_that_differs_is_reported_and_written_only_with_replace(store, tmp_path):
+    load_sample(store, ["FB"])
+    prices = desk(store, nobody(), source="local")
+    halved = sample_bars("FB").assign(**{c: sample_bars("FB")[c] / 2 for c in ("open", "high", "low", "close")})
+    path = csv_of(halved, tmp_path, "FB.csv")
+    report = prices.import_file(path, END.replace(year=2013))
+    assert "and 195 more bars" in report.disputed["FB"]
+    pd.testing.assert_frame_equal(store.get("FB"), sample_bars("FB"))
+    assert prices.import_file(path, END.replace(year=2013), replace=True).changed == 196
+    assert store.get("FB")["close"].equals(halved["close"])
+
+
+def test_an_import_names_jumps_that_look_like_splits(store, tmp_path):
+    path = csv_of(sample_bars("AAPL").iloc[1200:1300], tmp_path, "AAPL.csv", split=1.0)
+    (found,) = desk(store, nobody()).import_file(path, END.replace(year=2013)).suspicious
+    assert found.startswith("AAPL 2005-02-28")
+
+
+def test_one_bad_row_in_a_folder_keeps_everything_out(store, tmp_path):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    csv_of(sample_bars("FB"), folder, "FB.csv")
+    bad = csv_of(sample_bars("GOOG"), folder, "GOOG.csv")
+    bad.write_text(bad.read_text() + "1,1,1,1,1,1,2005-02-26\n")
+    with pytest.raises(BadRows, match=r"line 2150 of .*GOOG\.csv"):
+        desk(store, nobody()).import_file(folder, END.replace(year=2013))
+    assert store.tickers() == []
