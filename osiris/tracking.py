@@ -9,7 +9,7 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 EXPERIMENT, MODEL = "osiris", "osiris-phi3"
 ADAPTER, NIGHT, VERDICT = "osiris.adapter", "osiris.night", "osiris.verdict"
 TAGGED = ("parent", "base_hash", "data_hash", "recipe", "recipe_hash", "as_of")
-MOST_PARAMS, MOST_METRICS, LONGEST_PARAM = 100, 1000, 6000
-"""Limits of one MLflow batch."""
+MOST_METRICS, LONGEST_PARAM = 1000, 6000
+"""Limits of MLflow: metrics in a batch, letters of a parameter."""
 
 
 class Logged(NamedTuple):
@@ -104,7 +104,7 @@ class Tracking:
                 self._client.set_tag(run.info.run_id, VERDICT, said)
 
     def adapters(self) -> list[dict[str, Any]]:
-        """All logged adapters, newest first: name, kind, run_id, version, facts, verdict, params (text), last metrics."""
+        """All logged adapters, newest first: name, kind, run, version, card, verdict, params (text), last metrics."""
         if self._local and not self._database.exists():
             return []
         versions = self._versions()
@@ -199,18 +199,17 @@ class Tracking:
         history: Sequence[Mapping[str, float]],
         metrics: Mapping[str, float],
     ) -> None:
-        from mlflow.entities import Metric, Param
+        from mlflow.entities import Metric
 
-        texts = [Param(key, str(value)[:LONGEST_PARAM]) for key, value in sorted(params.items())]
         points = [
             (key, value, int(entry["step"])) for entry in history for key, value in entry.items() if key != "step"
         ]
         points += [(key, value, 0) for key, value in metrics.items()]
         numbers = [Metric(key, float(value), run.info.start_time, step) for key, value, step in points]
-        for batch in _batches(texts, MOST_PARAMS):
-            self._client.log_batch(run.info.run_id, params=batch)
-        for batch in _batches(numbers, MOST_METRICS):
-            self._client.log_batch(run.info.run_id, metrics=batch)
+        for key, value in sorted(params.items()):
+            self._client.log_param(run.info.run_id, key, str(value)[:LONGEST_PARAM])
+        for start in range(0, len(numbers), MOST_METRICS):
+            self._client.log_batch(run.info.run_id, metrics=numbers[start : start + MOST_METRICS])
 
     def _version(self, run: "Run", name: str) -> int:
         known = self._versions().get(run.info.run_id)
@@ -247,10 +246,6 @@ def _all(ask: Callable[[str | None], Any]) -> list[Any]:
         page = ask(page.token)
         found += page
     return found
-
-
-def _batches(items: Sequence[Any], most: int) -> Iterable[Sequence[Any]]:
-    return (items[start : start + most] for start in range(0, len(items), most))
 
 
 def _side_by_side(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, list[Any]]:
