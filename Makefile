@@ -42,6 +42,7 @@ if [ $$kept = no ]; then \
   $(SAY) "making .venv with $(PYTHON)"; \
   rm -rf .venv; \
   "$(PYTHON)" -m venv .venv; \
+  $(PIP) install -c constraints.txt --upgrade pip; \
 fi; \
 $(SAY) "installing torch, by itself (1 of 2)"; \
 $(PIP) install -c constraints.txt torch; \
