@@ -55,12 +55,10 @@ class Yahoo:
     def _history(self, ticker: str, start: datetime, calendar: str) -> pd.DataFrame:
         """Yahoo's answer as yfinance gives it: split-adjusted, index exchange midnight, sorted, never empty."""
         import yfinance
-        from yfinance.data import YfData
         from yfinance.exceptions import YFException, YFRateLimitError, YFTickerMissingError
 
         yfinance.config.debug.hide_exceptions = False
         logging.getLogger("yfinance").setLevel(logging.CRITICAL)  # whatever it would log comes back as an exception
-        YfData.cache_get.cache_clear()  # it remembers refusals too
         self._session = self._session or _session(self._base_url, self._timeout)
         request = yfinance.Ticker(ticker, session=self._session)
         request._tz = timezone_of(calendar)  # known, so one request less; yfinance would ask for it
@@ -75,7 +73,7 @@ class Yahoo:
         except YFTickerMissingError as error:
             if self._session.status not in (200, 404):
                 raise _unavailable(f"HTTP {self._session.status}", "try again later") from error
-            raise _nothing(ticker, error.rationale) from error
+            raise _nothing(ticker, "no data for this symbol and range") from error
         except (YFException, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             came = f"{type(error).__name__}: {str(error).split('. See http')[0]}"
             raise _unavailable(came, "check the network, or try again later") from error

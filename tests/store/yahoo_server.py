@@ -12,7 +12,7 @@ from osiris.calendars import PRICE_COLUMNS
 from osiris.store.bars import cumulative_split
 
 GOOD, EMPTY, UNKNOWN, LIMIT, DENIED, DENIED_ONCE = "good", "empty", "unknown", "429", "401", "401 once"
-GARBAGE, TRUNCATED, HANG = "garbage", "truncated", "hang"
+GARBAGE, TRUNCATED, HANG, DENIED_AND_HANG = "garbage", "truncated", "hang", "401, and no new crumb ever comes"
 DENIAL = {"finance": {"result": None, "error": {"code": "Unauthorized", "description": "Invalid Crumb"}}}
 NOT_FOUND = {"code": "Not Found", "description": "No data found, symbol may be delisted"}
 
@@ -52,7 +52,7 @@ class YahooServer:
             self._released.wait(30)
         if behaviour == LIMIT:
             return 429, b"Too Many Requests\r\n"
-        if behaviour in (DENIED, DENIED_ONCE):
+        if behaviour in (DENIED, DENIED_ONCE, DENIED_AND_HANG):
             return 401, json.dumps(DENIAL).encode()
         if behaviour == GARBAGE:
             return 200, json.dumps({"chart": {"result": [{"meta": {}}], "error": None}}).encode()
@@ -102,6 +102,8 @@ class YahooServer:
                 if address.path.startswith("/v8/finance/chart/"):
                     query = {name: values[-1] for name, values in parse_qs(address.query).items()}
                     self.reply(*server.answer(address.path.rsplit("/", 1)[-1], query))
+                elif server.behaviour == DENIED_AND_HANG:
+                    server._released.wait(30)
                 elif address.path.endswith("/getcrumb"):
                     server.crumbs += 1
                     self.reply(200, f"crumb{server.crumbs}".encode())

@@ -1,0 +1,143 @@
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from osiris.errors import BadInput, NotFound
+from osiris.settings import Prices
+from osiris.store.bar_files import BadRows, bar_files, read_bars
+
+AS_OF = datetime(2005, 3, 1, 21, 0, tzinfo=UTC)
+GOOD = """ticker,date,open,high,low,close,volume,split
+AAPL,2005-02-25,89.62,89.91,88.19,88.99,229,
+AAPL,2005-02-28,44.68,45.14,43.96,44.86,116,2
+"""
+
+
+def written(folder: Path, text: str, name: str = "AAPL.csv") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def reasons(folder: Path, text: str, as_of: datetime = AS_OF, prices: Prices | None = None) -> list[tuple[int, str]]:
+    with pytest.raises(BadRows) as caught:
+        read_bars(written(folder, text), prices or Prices(), as_of)
+    return [(row.line, row.reason) for row in caught.value.bad]
+
+
+def with_row(row: str) -> str:
+    return GOOD + row + "\n"
+
+
+def test_a_good_file_becomes_bars_with_session_bounds_and_splits(tmp_path):
+    frame = read_bars(written(tmp_path, GOOD), Prices(), AS_OF)["AAPL"]
+    assert frame["close"].tolist() == [88.99, 44.86]
+    assert frame["split"].tolist() == [1.0, 2.0]
+    assert str(frame["end"][1]) == "2005-02-28 21:00:00+00:00"
+    assert set(frame["source"]) == {"file:AAPL.csv"}
+
+
+def test_the_file_name_is_the_ticker_where_the_column_is_missing(tmp_path):
+    text = "Date,Open,High,Low,Close,Adj Close\n2005-02-25,1,2,1,2,0.5\n"
+    frames = read_bars(written(tmp_path, text, "brk-b.csv"), Prices(), AS_OF)
+    assert list(frames) == ["BRK-B"]
+    assert frames["BRK-B"]["volume"].tolist() == [0]
+
+
+def test_several_tickers_keep_their_own_calendars(tmp_path):
+    text = "ticker,date,open,high,low,close\nVOD.L,2005-02-25,1,2,1,2\nBTC-USD,2005-02-26,1,2,1,2\n"
+    frames = read_bars(written(tmp_path, text), Prices(calendars={"VOD.L": "XLON"}), AS_OF)
+    assert str(frames["VOD.L"]["end"][0]) == "2005-02-25 16:30:00+00:00"
+    assert str(frames["BTC-USD"]["end"][0]) == "2005-02-27 00:00:00+00:00"
+
+
+@pytest.mark.parametrize("moment", [
+    "2005-02-28T00:00:00+00:00", "2005-02-28 00:00:00", "2005-02-28T21:00:00Z", "2005-02-28T00:00:00-05:00",
+    "2005-02-28T09:30:00-05:00",
+])  # fmt: skip
+def test_a_moment_belongs_to_its_session(tmp_path, moment):
+    frame = read_bars(written(tmp_path, f"ts,open,high,low,close\n{moment},1,2,1,2\n"), Prices(), AS_OF)["AAPL"]
+    assert str(frame["start"][0]) == "2005-02-28 14:30:00+00:00"
+
+
+def test_parquet_reads_as_csv_does(tmp_path):
+    table = pd.read_csv(written(tmp_path, GOOD), parse_dates=["date"])
+    table.to_parquet(tmp_path / "AAPL.parquet", index=False)
+    frame = read_bars(tmp_path / "AAPL.parquet", Prices(), AS_OF)["AAPL"]
+    expected = read_bars(tmp_path / "AAPL.csv", Prices(), AS_OF)["AAPL"]
+    pd.testing.assert_frame_equal(frame.drop(columns="source"), expected.drop(columns="source"))
+
+
+@pytest.mark.parametrize(("row", "reason"), [
+    ("AAPL,2005-03-01,abc,2,1,2,1,", "open is no finite number"),
+    ("AAPL,2005-03-01,,2,1,2,1,", "open is no finite number"),
+    ("AAPL,2005-03-01,1,inf,1,2,1,", "high is no finite number"),
+    ("AAPL,2005-03-01,1,2,1,nan,1,", "close is no finite number"),
+    ("AAPL,2005-03-01,1,2,-1,2,1,", "low is not positive"),
+    ("AAPL,2005-03-01,1,2,0,2,1,", "low is not positive"),
+    ("AAPL,2005-03-01,1,2,1,3,1,", "high is below open, close or low"),
+    ("AAPL,2005-03-01,1,2,1.5,2,1,", "low is above open or close"),
+    ("AAPL,2005-03-01,1,2,1,2,-5,", "volume is not positive"),
+    ("AAPL,2005-03-01,1,2,1,2,many,", "volume is no finite number"),
+    ("AAPL,2005-03-01,1,2,1,2,1,0", "split is not positive"),
+    ("AAPL,01/03/2005,1,2,1,2,1,", "the date is no YYYY-MM-DD nor a moment with an offset"),
+    ("AAPL,2005-03-01T09:30:00,1,2,1,2,1,", "the date is no YYYY-MM-DD nor a moment with an offset"),
+    ("AAPL,2005-02-28,1,2,1,2,1,", "the date is there twice"),
+    ("AAPL,2005-02-26,1,2,1,2,1,", "the date is no session of XNYS"),
+    ("AAPL,2005-03-02,1,2,1,2,1,", "the bar is not complete at 2005-03-01T21:00:00+00:00"),
+    ("APPLE INC,2005-03-01,1,2,1,2,1,", "ticker 'APPLE INC' is no symbol"),
+    ("AAPL,2005-03-01,1,2,1,2", "6 fields, the header has 8"),
+])  # fmt: skip
+def test_a_bad_row_is_named_by_its_line_and_reason(tmp_path, row, reason):
+    assert reasons(tmp_path, with_row(row)) == [(4, reason)]
+
+
+def test_a_bar_counts_as_complete_from_its_close_on(tmp_path):
+    path = written(tmp_path, with_row("AAPL,2005-03-01,1,2,1,2,1,"))
+    assert len(read_bars(path, Prices(), AS_OF)["AAPL"]) == 3
+    with pytest.raises(BadRows, match="line 4"):
+        read_bars(path, Prices(), AS_OF.replace(hour=20))
+
+
+def test_all_bad_rows_are_listed_and_blank_lines_counted(tmp_path):
+    text = GOOD + "\nAAPL,2005-03-01,x,2,1,2,1,\nMSFT,2005-03-01,1,2,1,9,1,\n"
+    assert [line for line, _ in reasons(tmp_path, text)] == [5, 6]
+    with pytest.raises(BadRows, match=r"line 5 of .*AAPL\.csv: open is no finite number \(and 1 more bad rows\)"):
+        read_bars(tmp_path / "AAPL.csv", Prices(), AS_OF)
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("date,open,high,low\n2005-02-25,1,2,1\n", "columns"),
+    ("open,high,low,close\n1,2,1,2\n", "columns"),
+    ("date,open,open,high,low,close\n2005-02-25,1,1,2,1,2\n", "columns"),
+    ("date,ts,open,high,low,close\n2005-02-25,2005-02-25,1,2,1,2\n", "columns"),
+    ("date,open,high,low,close\n", "no row"),
+    ("", "columns"),
+    ('date,open,high,low,close\n"2005-02-25,1,2,1,2\n', "readable"),
+])  # fmt: skip
+def test_a_file_of_another_shape_is_refused(tmp_path, text, message):
+    with pytest.raises(BadInput, match=message):
+        read_bars(written(tmp_path, text), Prices(), AS_OF)
+
+
+def test_bytes_that_are_no_text_or_no_parquet_are_refused(tmp_path):
+    for name in ("AAPL.csv", "AAPL.parquet"):
+        (tmp_path / name).write_bytes(b"\xff\xfe\x00PAR1")
+        with pytest.raises(BadInput, match="readable"):
+            read_bars(tmp_path / name, Prices(), AS_OF)
+
+
+def test_a_folder_gives_its_bar_files_and_a_wrong_path_one_clear_error(tmp_path):
+    written(tmp_path, GOOD, "b.csv")
+    written(tmp_path, GOOD, "a.CSV")
+    written(tmp_path, "no bars", "notes.txt")
+    assert [file.name for file in bar_files(tmp_path)] == ["a.CSV", "b.csv"]
+    with pytest.raises(NotFound, match="no such file"):
+        bar_files(tmp_path / "absent.csv")
+    with pytest.raises(BadInput, match=r"notes\.txt"):
+        bar_files(tmp_path / "notes.txt")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(NotFound, match="a folder without one"):
+        bar_files(tmp_path / "empty")
