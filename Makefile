@@ -42,8 +42,8 @@ if [ $$kept = no ]; then \
   $(SAY) "making .venv with $(PYTHON)"; \
   rm -rf .venv; \
   "$(PYTHON)" -m venv .venv; \
-  $(PIP) install -c constraints.txt --upgrade pip; \
 fi; \
+$(PIP) install -c constraints.txt --upgrade pip; \
 $(SAY) "installing torch, by itself (1 of 2)"; \
 $(PIP) install -c constraints.txt torch; \
 $(SAY) "installing the other packages, a few minutes the first time (2 of 2)"; \
