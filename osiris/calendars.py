@@ -8,12 +8,15 @@ that takes effect at this bar's open (2.0 for 2:1 on the ex-date, else 1.0), `so
 import re
 from datetime import datetime
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from osiris.errors import BadInput, SettingsError
-from osiris.settings import Prices
+
+if TYPE_CHECKING:
+    from osiris.settings import Prices
 
 COLUMNS = ("start", "end", "open", "high", "low", "close", "volume", "split", "source")
 PRICE_COLUMNS = ("open", "high", "low", "close")
@@ -22,7 +25,7 @@ ROUND_THE_CLOCK = re.compile(r"-(USD|EUR|GBP|USDT|USDC|BTC)$")
 CURRENCY_PAIR = re.compile(r"=X$")
 
 
-def calendar_of(ticker: str, prices: Prices) -> str:
+def calendar_of(ticker: str, prices: "Prices") -> str:
     """Name of the calendar of `ticker`: from settings, else 24/7 for coins, 24/5 for currencies, else the default."""
     if ticker in prices.calendars:
         return prices.calendars[ticker]
