@@ -10,9 +10,11 @@ import json
 import math
 import os
 import shutil
+import subprocess
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from filelock import FileLock
 
@@ -23,6 +25,7 @@ from osiris.records import REPLY_KEYS
 from osiris.settings import Settings
 
 Kind = Literal["drafter", "judge"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 TEMPLATES = ("advise.jinja", "hermes.jinja", "snapshot.jinja")
 PROMPTS = Path(prompts.__file__).parent
 RECIPE_FILE = "recipe.json"
@@ -47,7 +50,7 @@ class Recipe:
     heads: int = 4
     positions: int = 1024
     initializer_range: float = 0.08
-    threads: int = 2
+    threads: int = 1
 
 
 LESSONS: dict[str, dict[str, float]] = {"drafter": {}, "judge": {"prompt_weight": 0.01}}
@@ -76,6 +79,27 @@ def ensure_starter(
     """
     recipe = starter_recipe(kind, seed) if steps is None else starter_recipe(kind, seed, steps=steps)
     return ensure_recipe(recipe, settings.model.cache, progress)
+
+
+def ensure_starters(settings: Settings, seed: int = 0, progress: bool = True) -> dict[Kind, Path]:
+    """Return the folders of both starters by kind, built side by side, a core each, where both are missing.
+
+    Raises `CalledProcessError` when the build in the other process failed.
+    """
+    from rich.console import Console
+
+    recipe = starter_recipe("judge", seed)
+    cache = settings.model.cache
+    if all(starter_folder(starter_recipe(kind, seed), cache).is_dir() for kind in KINDS):
+        return {kind: starter_folder(starter_recipe(kind, seed), cache) for kind in KINDS}
+    command = [sys.executable, "-m", __name__, json.dumps(asdict(recipe)), str(cache.expanduser())]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as other:
+        drafter = ensure_starter("drafter", settings, seed, progress=progress)
+        with Console(stderr=True, quiet=not progress).status("waiting for the starter judge"):
+            status = other.wait()
+    if status:
+        raise subprocess.CalledProcessError(status, command)
+    return {"drafter": drafter, "judge": starter_folder(recipe, cache)}
 
 
 def ensure_recipe(recipe: Recipe, cache: Path, progress: bool = True) -> Path:
@@ -133,3 +157,7 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+if __name__ == "__main__":
+    ensure_recipe(Recipe(**json.loads(sys.argv[1])), Path(sys.argv[2]), progress=False)

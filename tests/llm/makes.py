@@ -1,0 +1,68 @@
+"""Small random language models of other makes than the starter, with tokenizers that write numbers differently."""
+
+from pathlib import Path
+
+from osiris.llm.starter_data import VERDICTS, draft_example, judge_example
+
+OTHER_CHAT = (
+    "{% for message in messages %}[{{ message['role'] }}] {{ message['content'] }} {% endfor %}"
+    "{% if add_generation_prompt %}[reply]:{% endif %}"
+)
+
+
+def make_tokenizer(*, words=(), spaced=False, pieces=True, size=400):
+    """A BPE tokenizer: `words` are whole pieces; `spaced` puts a piece first; `pieces` splits at words."""
+    import random
+
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    rng = random.Random(0)
+    corpus = [text for make in (draft_example, judge_example) for _ in range(300) for text in _texts(make(rng))]
+    core = Tokenizer(models.BPE())
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=pieces)
+    core.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(r"\d"), "isolated"), byte_level])
+    core.decoder = decoders.ByteLevel()
+    if spaced:
+        core.normalizer = normalizers.Prepend("_")
+        core.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(r"_|\d"), "isolated"), byte_level])
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    special = ["<end>", "[user]", "[reply]:"]
+    core.train_from_iterator(
+        corpus,
+        trainers.BpeTrainer(vocab_size=size, special_tokens=special, initial_alphabet=alphabet, show_progress=False),
+    )
+    core.add_tokens([AddedToken(word, normalized=False, single_word=True) for word in words])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, eos_token="<end>", chat_template=OTHER_CHAT, clean_up_tokenization_spaces=False
+    )
+
+
+def save_llama(folder: Path, tokenizer, likely=None, seed=0) -> Path:
+    """Save a random Llama, the logits of some tokens multiplied by `likely[token]`; return its folder."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=1024,
+        initializer_range=0.2,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    model = LlamaForCausalLM(config)
+    with torch.no_grad():
+        for token, times in (likely or {}).items():
+            model.lm_head.weight[token] *= times
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def _texts(example):
+    return [example.prompt, example.answer, *VERDICTS]

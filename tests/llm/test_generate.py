@@ -1,0 +1,95 @@
+import random
+
+import pytest
+
+from osiris.errors import BadInput
+from osiris.llm import starter_data as data
+from osiris.llm.generate import DraftRequest, draft, prefill
+from osiris.llm.loader import load_drafter
+from osiris.records import parse_reply
+from tests.llm.conftest import settings_with
+from tests.llm.makes import make_tokenizer, save_llama
+
+TICKERS = ["AAPL", "0700.HK", "^GSPC", "BRK-B"]
+
+
+@pytest.fixture(scope="module")
+def requests():
+    rng = random.Random(7)
+    return [DraftRequest(data.draft_prompt(ticker, data.random_features(rng)), ticker) for ticker in TICKERS]
+
+
+def texts(answers):
+    return [[each.text for each in drafts] for drafts in answers]
+
+
+def test_every_request_gets_its_k_drafts_in_order(drafter, requests, settings):
+    answers = draft(drafter, requests, 3, settings, 0)
+    assert [len(drafts) for drafts in answers] == [3] * len(requests)
+    for request, drafts in zip(requests, answers, strict=True):
+        for each in drafts:
+            assert each.text.startswith(prefill(request.ticker))
+            assert each.reply == parse_reply(each.text, request.ticker)
+            assert each.reply is not None
+            assert each.seconds > 0
+
+
+def test_no_requests_give_no_drafts(drafter, settings):
+    assert draft(drafter, [], 3, settings, 0) == []
+
+
+def test_a_seed_fixes_the_texts_and_the_callers_random_state_is_left_alone(drafter, requests, settings):
+    import torch
+
+    torch.manual_seed(1)
+    first = texts(draft(drafter, requests, 4, settings, 5))
+    torch.manual_seed(2)
+    state = torch.get_rng_state()
+    assert texts(draft(drafter, requests, 4, settings, 5)) == first
+    assert torch.equal(torch.get_rng_state(), state)
+    assert texts(draft(drafter, requests, 4, settings, 6)) != first
+
+
+def test_candidates_of_one_prompt_differ_by_chance_and_not_at_temperature_zero(drafter, requests):
+    assert len(set(texts(draft(drafter, requests[:1], 12, settings_with(), 0))[0])) > 6
+    assert len(set(texts(draft(drafter, requests[:1], 12, settings_with(temperature=0), 0))[0])) == 1
+
+
+def test_batches_do_not_change_what_the_likeliest_answer_is(drafter, requests):
+    whole = draft(drafter, requests, 1, settings_with(temperature=0), 0)
+    alone = draft(drafter, requests, 1, settings_with(temperature=0, batch_size=1), 0)
+    assert texts(whole) == texts(alone)
+
+
+def test_a_draft_that_is_not_valid_is_drawn_again_and_kept_as_it_was_written(drafter, requests):
+    short = settings_with(max_new_tokens=16, retries=2)
+    answers = draft(drafter, [*requests, DraftRequest("Write a poem", "AAPL")], 2, short, 0)
+    for drafts in answers:
+        for each in drafts:
+            assert each.reply is None
+            assert each.attempts == 3
+            assert '"rationale":"' in each.text
+
+
+def test_valid_drafts_are_not_drawn_again(drafter, requests, settings):
+    hot = settings_with(temperature=1.6, top_p=1.0, retries=8)
+    drawn = [each for drafts in draft(drafter, requests, 24, hot, 0) for each in drafts]
+    assert {each.attempts for each in drawn} > {1}
+    first = draft(drafter, requests, 24, settings_with(temperature=1.6, top_p=1.0, retries=0), 0)
+    once = [each for drafts in first for each in drafts]
+    assert all(early.text == late.text for early, late in zip(once, drawn, strict=True) if early.reply)
+
+
+def test_another_model_with_another_chat_template_drafts_by_the_same_code(tmp_path, requests):
+    folder = save_llama(tmp_path, make_tokenizer())
+    other = load_drafter(settings_with(base=str(folder)))
+    answers = draft(other, requests, 2, settings_with(retries=0, max_new_tokens=16), 0)
+    for request, drafts in zip(requests, answers, strict=True):
+        assert all(each.text.startswith(prefill(request.ticker)) and each.reply is None for each in drafts)
+
+
+def test_a_tokenizer_that_merges_across_the_ticker_is_refused(tmp_path, requests):
+    folder = save_llama(tmp_path, make_tokenizer(pieces=False, size=900))
+    other = load_drafter(settings_with(base=str(folder)))
+    with pytest.raises(BadInput, match="merges across"):
+        draft(other, requests, 1, settings_with(), 0)

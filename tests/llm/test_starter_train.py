@@ -1,0 +1,66 @@
+import random
+
+import pytest
+
+from osiris.llm import starter_data as data
+from osiris.llm.generate import prefill
+from osiris.llm.starter import starter_recipe
+from osiris.llm.starter_train import build_tokenizer
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return build_tokenizer(starter_recipe("drafter"))
+
+
+def pieces(tokenizer, text):
+    return [tokenizer.decode([token]) for token in tokenizer(text)["input_ids"]]
+
+
+def test_digits_and_newlines_stand_alone(tokenizer):
+    assert pieces(tokenizer, "120.75\n\n4") == ["1", "2", "0", ".", "7", "5", "\n", "\n", "4"]
+
+
+@pytest.mark.parametrize("word", ["long", "short", *(f" {verdict}" for verdict in data.VERDICTS)])
+def test_what_decides_is_a_single_piece(tokenizer, word):
+    before = "momentum" if word.startswith(" ") else ""
+    assert pieces(tokenizer, f'{before}{word}"') == [piece for piece in (before, word, '"') if piece]
+
+
+def test_sides_and_reasons_are_single_pieces_inside_a_reply(tokenizer):
+    example = data.draft_example(random.Random(3))
+    found = pieces(tokenizer, example.answer)
+    feature, verdict = example.decisions[0].split(" ", 1)
+    assert {feature, f" {verdict}", example.decisions[1].strip('"')} <= set(found)
+
+
+def test_text_survives_the_tokenizer(tokenizer):
+    rng = random.Random(0)
+    texts = [data.draft_example(rng).prompt for _ in range(50)] + ['naïve … "quoted" €5\t\n  two spaces']
+    assert [tokenizer.decode(tokenizer(text)["input_ids"]) for text in texts] == texts
+
+
+def test_a_reply_can_be_cut_after_its_ticker_between_two_tokens(tokenizer):
+    rng = random.Random(0)
+    for _ in range(300):
+        ticker = data.random_symbol(rng)
+        reply = data.random_reply(rng, ticker, data.random_features(rng))
+        cut, whole = tokenizer(prefill(ticker))["input_ids"], tokenizer(reply.to_json())["input_ids"]
+        assert whole[: len(cut)] == cut
+
+
+def test_the_chat_template_is_that_of_phi_3(tokenizer):
+    turns = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "hi"}]
+    text = tokenizer.apply_chat_template(turns, tokenize=False)
+    assert text == "<|user|>\nhello<|end|>\n<|assistant|>\nhi<|end|>\n"
+    asked = tokenizer.apply_chat_template(turns[:1], tokenize=False, add_generation_prompt=True)
+    assert asked == "<|user|>\nhello<|end|>\n<|assistant|>\n"
+    assert (tokenizer.eos_token, tokenizer.pad_token) == ("<|end|>", "<|pad|>")
+
+
+def test_a_prompt_and_its_answer_tokenize_apart_as_together(tokenizer):
+    example = data.draft_example(random.Random(1))
+    turns = [{"role": "user", "content": example.prompt}, {"role": "assistant", "content": example.answer}]
+    asked = tokenizer.apply_chat_template(turns[:1], add_generation_prompt=True)["input_ids"]
+    whole = tokenizer.apply_chat_template(turns)["input_ids"]
+    assert whole[: len(asked)] == asked
