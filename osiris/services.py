@@ -8,6 +8,7 @@ import atexit
 import contextlib
 import json
 import os
+import socket
 import threading
 import time
 from dataclasses import dataclass
@@ -64,22 +65,18 @@ class RunningApi:
 def start_api(workspace: Workspace, port: int | None = None) -> RunningApi:
     """Serve the API in a thread; `port` 0 picks a free one. Raises `SourceUnavailable` when it does not come up."""
     review = workspace.settings.review
-    config = uvicorn.Config(
-        create_app(workspace), host=review.host, port=review.port if port is None else port, log_level="warning"
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, name="osiris-api", daemon=True)
+    listening = _listen(review.host, review.port if port is None else port)
+    server = uvicorn.Server(uvicorn.Config(create_app(workspace), log_level="warning"))
+    thread = threading.Thread(target=server.run, args=([listening],), name="osiris-api", daemon=True)
     thread.start()
     deadline = time.monotonic() + START_SECONDS
     while not server.started:
         if not thread.is_alive() or time.monotonic() > deadline:
             server.should_exit = True
-            raise SourceUnavailable(
-                "the API to start", f"no answer on {review.host}:{config.port}", "set review.port to a free port, or 0"
-            )
+            raise SourceUnavailable("the API to start", f"no answer in {START_SECONDS} s", "see the log above")
         time.sleep(0.02)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    api = RunningApi(f"http://{review.host}:{port}", api_token(workspace), server, thread, address_path(workspace))
+    url = f"http://{review.host}:{listening.getsockname()[1]}"
+    api = RunningApi(url, api_token(workspace), server, thread, address_path(workspace))
     _write_note(address_path(workspace), api.url)
     atexit.register(api.stop)
     return api
@@ -90,19 +87,27 @@ def find_api(workspace: Workspace) -> httpx.Client | None:
     url = _noted(address_path(workspace))
     if url is None:
         return None
-    client = _client(url, api_token(workspace), ANSWER_SECONDS)
+    token = api_token(workspace)
     try:
-        if client.get("/health").is_success:
-            return client
+        with _client(url, token, ANSWER_SECONDS) as client:
+            answers = client.get("/health").is_success
     except httpx.HTTPError:
-        pass
-    client.close()
-    return None
+        return None
+    return _client(url, token, START_SECONDS) if answers else None
 
 
 def address_path(workspace: Workspace) -> Path:
     """Where a running API notes its address: `{"url", "pid"}`."""
     return workspace.settings.data / "api.json"
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port))
+    except OSError as error:
+        raise SourceUnavailable(
+            "an address to listen on", f"{error} at {host}:{port}", "set review.port to a free port, or 0"
+        ) from error
 
 
 def _client(url: str, token: str, timeout: float) -> httpx.Client:

@@ -36,7 +36,7 @@ def adjusted_levels(idea: Row, feedback: Feedback) -> Levels:
     try:
         levels = Levels(side=idea["side"], **wanted)
     except ValidationError as error:
-        raise BadInput(f"levels of a {idea['side']} idea", error.errors()[0]["msg"], "correct the levels") from error
+        raise BadInput(f"levels of a {idea['side']} idea", _message(error), "correct the levels") from error
     for name in ("entry", "target", "stop"):
         level = getattr(content, name)
         if level is not None and abs(level - idea["price"]) > MAX_DISTANCE_ATR * idea["atr"]:
@@ -65,6 +65,10 @@ def stored_time(moment: datetime) -> datetime:
         return as_utc(moment)
     except OverflowError as error:
         raise BadInput("a moment of the years 1 to 9999 in UTC", moment.isoformat(), "correct it") from error
+
+
+def _message(error: ValidationError) -> str:
+    return error.errors()[0]["msg"].removeprefix("Value error, ")
 
 
 def _decision(feedback: Feedback, idea: Row, levels: Levels, key: str, now: datetime) -> Row:

@@ -1,0 +1,473 @@
+"""The HTTP sidecar: a decision is stored once and answered truly; what is malformed, foreign or late stores nothing."""
+
+import http.client
+import itertools
+import json
+import threading
+from datetime import timedelta
+
+import httpx
+import pytest
+
+from osiris.api import token_path
+from osiris.llm.starter import starter_folder, starter_recipe
+from osiris.services import start_api
+from tests.builders import MOMENT, idea, ideas, make_workspace
+
+NOW = MOMENT + timedelta(hours=2)
+numbers = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("workspace")
+    return make_workspace(folder, f'[model]\ncache = "{folder}/cache"\n', NOW)
+
+
+@pytest.fixture(scope="module")
+def api(workspace):
+    with start_api(workspace, port=0) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(api):
+    with api.client() as client:
+        yield client
+
+
+@pytest.fixture
+def new_idea(workspace):
+    """A function that stores one more pending idea."""
+
+    def store(**changes):
+        row = idea(number=next(numbers), **changes)
+        workspace.advice.add([row])
+        return row
+
+    return store
+
+
+def feedback(row, kind="approval", **content):
+    return {
+        "transaction_id": row["id"],
+        "feedback_type": kind,
+        "feedback_content": {"reviewer": "ann", **content},
+        "timestamp": NOW.isoformat(),
+        "schema_version": "1.0",
+    }
+
+
+def post(client, body, key=None):
+    return client.post("/feedback/phi3/", json=body, headers={"Idempotency-Key": key} if key else {})
+
+
+def post_text(client, text):
+    return client.post("/feedback/phi3/", content=text, headers={"Content-Type": "application/json"})
+
+
+def assert_problem(answer, status, *words):
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem["status"] == status
+    for word in words:
+        assert word in problem["detail"]
+
+
+# -- decisions --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "status"),
+    [
+        ("approval", {}, "approved"),
+        ("rejection", {"comment": "no edge"}, "rejected"),
+        ("human_edit", {"target": 108.0}, "edited"),
+        ("human_edit", {"action": "approve"}, "approved"),
+        ("human_edit", {"action": "reject"}, "rejected"),
+        ("human_edit", {"action": "edit", "confidence": 0.9}, "edited"),
+        ("approval", {"action": "approve", "confidence": 0.9}, "approved"),
+    ],
+)
+def test_a_decision_is_answered_with_the_idea_as_it_then_stands(client, workspace, new_idea, kind, content, status):
+    row = new_idea()
+    answer = post(client, feedback(row, kind, **content))
+    assert answer.status_code == 200, answer.text
+    stored = workspace.advice.get(row["id"])
+    assert answer.json()["status"] == stored["status"] == status
+    assert (stored["reviewer"], stored["status_at"]) == ("ann", NOW)
+    (given,) = workspace.advice.feedback(f"transaction_id = '{row['id']}'")
+    assert given["feedback_type"] == kind
+    assert json.loads(given["feedback_content"]).items() >= content.items()
+
+
+def test_an_edit_changes_the_levels_and_keeps_the_draft_in_the_feedback(client, workspace, new_idea):
+    row = new_idea()
+    edited = {"entry": 101, "target": 109.5, "stop": 98, "confidence": 0.4}
+    answer = post(client, feedback(row, "human_edit", comment="wider", **edited))
+    assert answer.json().items() >= edited.items()
+    assert workspace.advice.get(row["id"]).items() >= (edited | {"price": 100.0, "rationale": row["rationale"]}).items()
+
+
+def test_what_a_client_sees_leaves_out_prompt_reply_and_vector(client, new_idea):
+    row = new_idea()
+    for seen in (client.get(f"/advice/{row['id']}").json(), post(client, feedback(row)).json()):
+        assert seen["id"] == row["id"]
+        assert not {"prompt", "reply", "vector"} & set(seen)
+
+
+def test_a_replay_under_the_same_key_is_one_decision_and_the_same_answer(client, workspace, new_idea):
+    row = new_idea()
+    first = post(client, feedback(row), "replayed")
+    later = feedback(row) | {"timestamp": (NOW + timedelta(seconds=30)).isoformat()}
+    assert post(client, later, "replayed").json() == first.json()
+    assert len(workspace.advice.feedback(f"transaction_id = '{row['id']}'")) == 1
+
+
+def test_a_replay_of_the_same_body_without_a_key_is_one_decision(client, workspace, new_idea):
+    row = new_idea()
+    answers = [post(client, feedback(row, "human_edit", stop=96.0)) for _ in range(3)]
+    assert {answer.status_code for answer in answers} == {200}
+    assert len(workspace.advice.feedback(f"transaction_id = '{row['id']}'")) == 1
+
+
+def test_a_key_used_for_something_else_is_a_conflict(client, workspace, new_idea):
+    row, other = new_idea(), new_idea()
+    post(client, feedback(row), "taken")
+    assert_problem(post(client, feedback(row, "rejection"), "taken"), 409, "fresh key")
+    assert_problem(post(client, feedback(other), "taken"), 409, "fresh key")
+    assert workspace.advice.get(row["id"])["status"] == "approved"
+    assert workspace.advice.get(other["id"])["status"] == "pending"
+
+
+def test_the_second_reviewer_is_told_who_decided_what_and_when(client, workspace, new_idea):
+    row = new_idea()
+    post(client, feedback(row))
+    second = post(client, feedback(row, "rejection", reviewer="bob"))
+    assert_problem(second, 409, "approved", "ann", "2005-02-25 23:00:00+00:00")
+    assert workspace.advice.get(row["id"])["reviewer"] == "ann"
+
+
+@pytest.mark.parametrize(("hours", "status"), [(21.9, 200), (22, 409), (400, 409)])
+def test_a_decision_after_the_review_deadline_is_refused(client, workspace, new_idea, hours, status):
+    row = new_idea(as_of=MOMENT - timedelta(hours=hours))
+    answer = post(client, feedback(row))
+    assert answer.status_code == status
+    assert workspace.advice.get(row["id"])["status"] == ("approved" if status == 200 else "pending")
+    if status == 409:
+        assert_problem(answer, 409, "expired", "draft anew")
+
+
+def test_of_two_reviewers_at_once_exactly_one_wins_each_idea(api, workspace):
+    rows, won, lost = ideas(20, ticker="RACE"), [], []
+    workspace.advice.add(rows)
+    start = threading.Barrier(2)
+
+    def decide_all(name, kind):
+        with api.client() as client:
+            start.wait(20)
+            for row in rows:
+                answer = post(client, feedback(row, kind, reviewer=name))
+                (won if answer.status_code == 200 else lost).append((row["id"], name, answer.status_code))
+
+    threads = [threading.Thread(target=decide_all, args=a) for a in (("ann", "approval"), ("bob", "rejection"))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    stored = {(row["id"], row["reviewer"]) for row in workspace.advice.rows("ticker = 'RACE'")}
+    assert sorted(won) == sorted((*pair, 200) for pair in stored)
+    assert sorted(row for row, _, status in lost if status == 409) == sorted(row["id"] for row in rows)
+
+
+# -- what is refused --------------------------------------------------------------------------------------------------
+
+
+def without(name):
+    return lambda body: {key: value for key, value in body.items() if key != name}
+
+
+def having(**values):
+    return lambda body: body | values
+
+
+def saying(**values):
+    return lambda body: body | {"feedback_content": body["feedback_content"] | values}
+
+
+def editing(**values):
+    return lambda body: saying(**values)(body) | {"feedback_type": "human_edit"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        having(extra=1),
+        saying(size=100),
+        without("timestamp"),
+        without("feedback_content"),
+        having(transaction_id=7),
+        having(transaction_id=""),
+        having(transaction_id="x" * 65),
+        having(transaction_id="\ud800"),
+        having(feedback_type="applause"),
+        having(feedback_type=None),
+        having(feedback_content="fine"),
+        having(feedback_content=[]),
+        having(timestamp="2005-02-25T21:00:00"),
+        having(timestamp="yesterday"),
+        having(timestamp="0001-01-01T00:00:00+14:00"),
+        having(timestamp="9999-12-31T23:59:59-14:00"),
+        having(schema_version="2.0"),
+        having(schema_version=1.0),
+        saying(reviewer=""),
+        saying(reviewer="r" * 81),
+        saying(reviewer="\udc00"),
+        saying(comment="c" * 2001),
+        saying(comment=["no"]),
+        saying(action="reject"),
+        saying(target=108.0),
+        saying(**{"\ud800": 1}),
+        editing(),
+        editing(comment="nothing changed"),
+        editing(action="hold", target=108.0),
+        editing(target="far"),
+        editing(target=[108.0]),
+        editing(target=float("nan")),
+        editing(target=float("inf")),
+        editing(stop=float("-inf")),
+        editing(confidence=float("nan")),
+        editing(confidence=1.01),
+        editing(confidence=-0.01),
+        editing(entry=0),
+        editing(entry=-100.0),
+        editing(stop=1e308),
+        editing(target=99.0),
+        editing(stop=101.0),
+        editing(stop=100.0),
+        editing(entry=96.0),
+        editing(target=100.0 + 2.0 * 100),
+        editing(target=140.01),
+        editing(stop=59.9),
+    ],
+    ids=repr,
+)
+def test_a_malformed_decision_stores_nothing(client, workspace, new_idea, change):
+    row, size = new_idea(), workspace.advice.journal.size
+    answer = post_text(client, json.dumps(change(feedback(row))))
+    assert_problem(answer, 422)
+    assert workspace.advice.journal.size == size
+    assert workspace.advice.get(row["id"])["status"] == "pending"
+    assert workspace.advice.feedback(f"transaction_id = '{row['id']}'") == []
+
+
+def test_levels_within_twenty_atr_of_the_last_price_can_be_set(client, new_idea):
+    assert post(client, feedback(new_idea(), "human_edit", target=140.0, stop=60.0)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", "1" + "0" * 400, "1" + "0" * 5000]
+)
+def test_a_number_that_is_none_stores_nothing(client, workspace, new_idea, number):
+    row = new_idea()
+    text = json.dumps(feedback(row, "human_edit", target=123456.0)).replace("123456.0", number)
+    assert post_text(client, text).status_code in (400, 422)
+    assert workspace.advice.get(row["id"])["status"] == "pending"
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b"[]", b"null", b'"text"', b"\xff\xfe", b"[" * 30_000, b"{}" * 9, b'{"a": 1, }']
+)
+def test_a_body_that_is_no_json_object_is_refused_with_the_reason(client, text):
+    answer = post_text(client, text)
+    assert answer.status_code in (400, 422)
+    assert_problem(answer, answer.status_code)
+
+
+def test_a_refusal_says_which_field_is_wrong_but_not_what_was_sent(client, new_idea):
+    answer = post(client, feedback(new_idea(), "human_edit", target="<script>alert(1)</script>"))
+    assert_problem(answer, 422, "feedback_content.target")
+    assert "script" not in answer.text
+
+
+def test_levels_on_the_wrong_side_are_explained(client, new_idea):
+    short = new_idea(side="short")
+    assert_problem(post(client, feedback(short, "human_edit", stop=99.0)), 422, "target < entry < stop")
+
+
+def test_an_unknown_idea_is_not_found(client):
+    assert_problem(post(client, feedback({"id": "nobody's"})), 404, "nobody's")
+    assert_problem(post(client, feedback({"id": "' OR '1'='1"})), 404)
+    assert_problem(client.get("/advice/nobody's"), 404)
+
+
+def test_a_path_or_method_that_does_not_exist_is_a_problem_too(client):
+    assert_problem(client.get("/nothing"), 404)
+    assert_problem(client.get("/feedback/phi3/"), 405)
+
+
+@pytest.mark.parametrize("size", [65_537, 70_000])
+def test_a_body_over_the_limit_is_refused(client, new_idea, size):
+    body = json.dumps(feedback(new_idea()))
+    assert_problem(post_text(client, body.ljust(size)), 413, "65536")
+
+
+def test_a_body_of_the_limit_is_read(client, new_idea):
+    assert post_text(client, json.dumps(feedback(new_idea())).ljust(65_536)).status_code == 200
+
+
+def test_a_body_without_a_length_is_refused(client, workspace, new_idea):
+    row = new_idea()
+    assert_problem(post_text(client, iter([json.dumps(feedback(row)).encode()])), 411, "Content-Length")
+    assert workspace.advice.get(row["id"])["status"] == "pending"
+
+
+def test_a_small_length_does_not_let_a_long_chunked_body_through(api, workspace, new_idea):
+    row = new_idea()
+    body = json.dumps(feedback(row)).ljust(100_000).encode()
+    raw = http.client.HTTPConnection(api.url.removeprefix("http://"), timeout=20)
+    raw.putrequest("POST", "/feedback/phi3/")
+    for name, value in {
+        "Authorization": f"Bearer {api.token}",
+        "Content-Type": "application/json",
+        "Content-Length": "10",
+        "Transfer-Encoding": "chunked",
+    }.items():
+        raw.putheader(name, value)
+    raw.endheaders()
+    raw.send(b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
+    assert raw.getresponse().status in (400, 411)
+    raw.close()
+    assert workspace.advice.get(row["id"])["status"] == "pending"
+
+
+# -- who may ask ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "header", [None, "", "Bearer", "Bearer wrong", "Basic dXNlcjpwYXNz", "wrong", "Bearer \u00fc", "Bearer  x"]
+)
+@pytest.mark.parametrize(("method", "path"), [("POST", "/feedback/phi3/"), ("GET", "/advice"), ("GET", "/health")])
+def test_without_the_token_nothing_is_answered_or_stored(api, workspace, new_idea, header, method, path):
+    row = new_idea()
+    headers = {} if header is None else {"Authorization": header.encode("latin-1")}
+    answer = httpx.request(method, api.url + path, json=feedback(row), headers=headers, trust_env=False)
+    assert_problem(answer, 401, str(token_path(workspace)))
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert api.token not in answer.text
+    assert workspace.advice.get(row["id"])["status"] == "pending"
+
+
+def test_the_token_is_readable_by_its_owner_alone_and_stays_the_same(api, workspace):
+    assert token_path(workspace).stat().st_mode & 0o777 == 0o600
+    assert len(api.token) >= 32
+    assert token_path(make_workspace(workspace.folder)).read_text() == api.token
+    assert [p.name for p in workspace.settings.data.glob("*api-token*")] == ["api-token"]
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", ""])
+def test_a_foreign_host_is_refused(client, workspace, new_idea, host):
+    row = new_idea()
+    answer = client.post("/feedback/phi3/", json=feedback(row), headers={"Host": host})
+    assert answer.status_code == 400
+    assert workspace.advice.get(row["id"])["status"] == "pending"
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8710"])
+def test_loopback_by_any_of_its_names_is_served(client, host):
+    assert client.get("/advice", headers={"Host": host}).status_code == 200
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shelf(workspace):
+    """Ideas on two tickers of their own, over three days; one approved, one settled."""
+    rows = [idea(ticker="READ", number=n, as_of=MOMENT - timedelta(days=n)) for n in range(3)]
+    rows += [idea(ticker="R'2", side="short")]
+    workspace.advice.add(rows)
+    approved = {"status": "approved", "status_at": NOW, "reviewer": "ann", "shadow": False}
+    given = {"idempotency_key": "shelf", "transaction_id": rows[0]["id"], "feedback_content": "{}", "ts": NOW}
+    workspace.advice.decide(given | {"feedback_type": "approval"}, approved)
+    workspace.advice.settle([{"id": rows[1]["id"], "outcome": "win"}])
+    return [row["id"] for row in rows]
+
+
+def ids(client, **params):
+    answer = client.get("/advice", params=params)
+    assert answer.status_code == 200, answer.text
+    return [row["id"] for row in answer.json()]
+
+
+def test_ideas_are_listed_by_moment_and_filtered(client, shelf):
+    today, yesterday, before, other = shelf
+    assert ids(client, ticker="READ") == [before, yesterday, today]
+    assert ids(client, ticker="R'2") == [other]
+    assert ids(client, ticker="READ", status="approved") == [today]
+    assert ids(client, ticker="READ", status="pending") == [before, yesterday]
+    assert ids(client, ticker="READ", outcome="win") == [yesterday]
+    assert ids(client, ticker="READ", outcome="loss") == []
+    assert ids(client, ticker="NONE") == []
+
+
+def test_a_limit_keeps_the_newest(client, shelf):
+    today, yesterday, *_ = shelf
+    assert ids(client, ticker="READ", limit=2) == [yesterday, today]
+
+
+def test_since_is_an_instant_in_whatever_zone_it_is_written(client, shelf):
+    today, yesterday, before, _ = shelf
+    assert ids(client, ticker="READ", since=MOMENT.isoformat()) == [today]
+    assert ids(client, ticker="READ", since="2005-02-25T01:59:00+05:00") == [yesterday, today]
+    assert ids(client, ticker="READ", since="0001-01-01T00:00:00Z") == [before, yesterday, today]
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"status": "maybe"},
+        {"outcome": "draw"},
+        {"limit": 0},
+        {"limit": 10_001},
+        {"limit": "NaN"},
+        {"ticker": "T" * 16},
+        {"since": "2005-02-25T21:00:00"},
+        {"since": "0001-01-01T00:00:00+14:00"},
+        {"since": "soon"},
+    ],
+    ids=repr,
+)
+def test_a_question_that_makes_no_sense_is_refused(client, params):
+    assert_problem(client.get("/advice", params=params), 422)
+
+
+# -- health -----------------------------------------------------------------------------------------------------------
+
+
+def test_health_tells_uptime_models_the_mean_score_of_a_day_and_the_newest_adapter(tmp_path):
+    workspace = make_workspace(tmp_path, f'[model]\ncache = "{tmp_path}/cache"\n', NOW)
+    old = idea(number=3, as_of=NOW - timedelta(hours=24), hermes_score=0.1)
+    scores = [0.2, 0.6, None]
+    workspace.advice.add([old, *(idea(number=n, hermes_score=s) for n, s in enumerate(scores))])
+    (workspace.settings.adapters / "20050225-dpo").mkdir(parents=True)
+    (workspace.settings.adapters / "20050301").mkdir()
+    with start_api(workspace, port=0) as api, api.client() as client:
+        health = client.get("/health").json()
+        assert health.pop("uptime") >= 0
+        assert health == {"phi_ok": False, "hermes_ok": False, "mean_hermes_score_last_24h": pytest.approx(0.4)}
+        starter_folder(starter_recipe("judge"), workspace.settings.model.cache).mkdir(parents=True)
+        health = client.get("/health", params={"adapter_date": True}).json()
+    assert (health["phi_ok"], health["hermes_ok"], health["latest_adapter"]) == (False, True, "20050225-dpo")
+
+
+def test_a_model_in_a_folder_is_ready_once_its_weights_are_there_and_an_empty_store_has_no_mean(tmp_path):
+    (tmp_path / "model").mkdir()
+    workspace = make_workspace(tmp_path, f'[model]\nbase = "{tmp_path}/model"\njudge = "{tmp_path}/none"\n')
+    with start_api(workspace, port=0) as api, api.client() as client:
+        assert client.get("/health").json()["phi_ok"] is False
+        (tmp_path / "model" / "model.safetensors").write_bytes(b"weights")
+        health = client.get("/health", params={"adapter_date": True}).json()
+    assert (health["phi_ok"], health["hermes_ok"]) == (True, False)
+    assert health["mean_hermes_score_last_24h"] is health["latest_adapter"] is None
