@@ -64,12 +64,6 @@ def sessions_between(calendar: str, start: datetime, end: datetime) -> pd.Dateti
     return closes[(opens >= pd.Timestamp(start)) & (closes <= pd.Timestamp(end))].as_unit("us")
 
 
-def session_dates(calendar: str, closes: pd.DatetimeIndex) -> pd.DatetimeIndex:
-    """Dates (naive, midnight) of the sessions with these `closes`."""
-    loaded = _load(calendar)
-    return loaded.sessions[pd.DatetimeIndex(loaded.closes).get_indexer(closes)]
-
-
 def timezone_of(calendar: str) -> str:
     """Name of the time zone in which the calendar's dates are counted, e.g. `America/New_York`."""
     return str(_load(calendar).tz)

@@ -140,18 +140,29 @@ def compare_adapters(a: str, b: str, workspace: Folder = None, as_json: Json = F
 
 
 @prices_app.command("import")
-def import_prices(path: Path, workspace: Folder = None, as_json: Json = False) -> None:
-    """Import OHLC bars from a CSV, a Parquet file or a folder of them; a file with a bad row is not imported."""
+def import_prices(
+    path: Path,
+    replace: Annotated[bool, typer.Option("--replace", help="Correct stored bars that differ.")] = False,
+    workspace: Folder = None,
+    as_json: Json = False,
+) -> None:
+    """Import OHLC bars from a CSV, a Parquet file or a folder of them; one bad row keeps everything out.
+
+    Exits with 1 when bars differ from stored ones or look like an unrecorded split.
+    """
     with _opened(workspace) as ws:
-        _report(ws.prices.import_file(path, ws.now, progress=True), as_json, "Imported")
+        report = ws.prices.import_file(path, ws.now, replace=replace, progress=True)
+        _report(report, as_json, "Imported")
+    raise typer.Exit(1 if report.disputed or report.suspicious else 0)
 
 
 @prices_app.command("update")
 def update_prices(tickers: list[str], workspace: Folder = None, as_json: Json = False) -> None:
-    """Fetch the newest bars of tickers from Yahoo into the local store."""
+    """Fetch the newest bars of tickers from Yahoo into the local store; exits with 1 when one was not updated."""
     with _opened(workspace) as ws:
         report = ws.prices.update(tickers, ws.now, progress=True)
         _report(report, as_json, "Updated")
+    raise typer.Exit(1 if report.failed or report.disputed else 0)
 
 
 @prices_app.command("show")

@@ -34,7 +34,7 @@ IDEA_COLUMNS = [
 
 @dataclass(frozen=True)
 class Window:
-    """Training sees what was known at `cutoff`; held-out prompts lie in (`cutoff` + embargo, `as_of`]."""
+    """Pairs are those known at `cutoff`; held-out prompts lie between `first` and `as_of`."""
 
     cutoff: datetime
     first: datetime
@@ -83,10 +83,10 @@ class Verdict:
         return asdict(self)
 
 
-def training_window(settings: Settings, as_of: datetime) -> Window:
-    """The window of the night at `as_of`."""
+def training_window(settings: Settings, as_of: datetime, seen_until: Sequence[datetime] = ()) -> Window:
+    """The window of the night at `as_of`; what an adapter was trained on until `seen_until` is never held out."""
     cutoff = as_of - timedelta(days=settings.gate.holdout_days)
-    return Window(cutoff, cutoff + timedelta(days=settings.gate.embargo_days), as_of)
+    return Window(cutoff, max([cutoff, *seen_until]) + timedelta(days=settings.gate.embargo_days), as_of)
 
 
 def held_out(prices: PriceDesk, settings: Settings, window: Window, notes: list[str]) -> list[Snapshot]:

@@ -4,6 +4,7 @@ A step that has too little data says so and publishes nothing; the next night ta
 (the same date) changes nothing: a published adapter is never made again.
 """
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Callable
@@ -13,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from osiris.adapters import AdapterShelf
-from osiris.errors import TooLittleData
-from osiris.llm.loader import BASE, Drafter, ModelDesk
+from osiris.errors import AdapterRejected, TooLittleData
+from osiris.llm.loader import BASE, ModelDesk
 from osiris.loop import gate
+from osiris.loop.context import Snapshot
 from osiris.loop.pairs import build_pairs, examples, write_atomically, write_dataset
 from osiris.loop.prices import PriceDesk
-from osiris.records import stable_hash
 from osiris.settings import Settings
 from osiris.store.advice import AdviceStore
 from osiris.tracking import Tracking
@@ -56,17 +57,18 @@ def learn_from_feedback(
     advice: AdviceStore, shelf: AdapterShelf, tracking: Tracking, settings: Settings, since: datetime, as_of: datetime
 ) -> StepReport:
     """QLoRA on the ideas accepted in (since, as_of], from the served adapter -> `adapters/YYYYMMDD`."""
-    name = night_name(as_of)
     try:
         rows = examples(advice, settings, since, as_of)
     except TooLittleData as error:
         return StepReport("qlora", note=str(error))
-    data = settings.data / "datasets" / f"feedback-{name}.jsonl"
-    data.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(data, "".join(json.dumps(row) + "\n" for row in rows))
-    parent = shelf.serving(settings.gate.policy, as_of - timedelta(days=1)).name
+    data = settings.data / "datasets" / f"feedback-{night_name(as_of)}.jsonl"
+    if night_name(as_of) not in shelf.names():
+        data.parent.mkdir(parents=True, exist_ok=True)
+        lines = (json.dumps({key: row[key] for key in ("prompt", "reply")}) + "\n" for row in rows)
+        write_atomically(data, "".join(lines))
+    lesson = Lesson("qlora", night_name(as_of), data, max(row["as_of"] for row in rows), as_of)
     recipe = load_recipe(settings.training.sft_recipe, "sft")
-    return _trained("qlora", name, parent, data, rows, recipe, train_qlora, shelf, tracking, settings, as_of)
+    return _teach(lesson, served_before(shelf, settings, as_of), recipe, train_qlora, shelf, tracking, settings)
 
 
 def collect_pairs(advice: AdviceStore, settings: Settings, as_of: datetime) -> StepReport:
@@ -82,78 +84,135 @@ def collect_pairs(advice: AdviceStore, settings: Settings, as_of: datetime) -> S
 
 def learn_from_outcomes(shelf: AdapterShelf, tracking: Tracking, settings: Settings, as_of: datetime) -> StepReport:
     """DPO on the night's pairs, from the night's QLoRA adapter, else the served one -> `adapters/YYYYMMDD-dpo`."""
-    data = dataset_path(settings, as_of)
+    data, tonight = dataset_path(settings, as_of), night_name(as_of)
     if not data.exists():
         return StepReport("dpo", note="no pairs tonight; nothing is trained")
-    rows = [json.loads(line) for line in data.read_text(encoding="utf-8").splitlines()]
-    tonight = night_name(as_of)
-    parent = (
-        tonight
-        if tonight in shelf.names(as_of)
-        else shelf.serving(settings.gate.policy, as_of - timedelta(days=1)).name
-    )
+    parent = tonight if tonight in shelf.names(as_of) else served_before(shelf, settings, as_of)
+    lesson = Lesson("dpo", f"{tonight}-dpo", data, gate.training_window(settings, as_of).cutoff, as_of)
     recipe = load_recipe(settings.training.dpo_recipe, "dpo")
-    return _trained("dpo", f"{tonight}-dpo", parent, data, rows, recipe, train_dpo, shelf, tracking, settings, as_of)
+    return _teach(lesson, parent, recipe, train_dpo, shelf, tracking, settings)
+
+
+def served_before(shelf: AdapterShelf, settings: Settings, as_of: datetime) -> str | None:
+    """The adapter that was served before the night at `as_of`; `None` for the plain base."""
+    return shelf.serving(settings.gate.policy, as_of - timedelta(days=1)).name
 
 
 def judge_adapters(
     shelf: AdapterShelf, tracking: Tracking, models: ModelDesk, prices: PriceDesk, settings: Settings, as_of: datetime
 ) -> tuple[StepReport, list[gate.Evaluation]]:
-    """Compare tonight's newest adapter with the one served before on held-out prompts, and record the verdict."""
-    tonight = next((name for name in shelf.names(as_of) if name.startswith(night_name(as_of))), None)
-    if tonight is None:
-        return StepReport("compare", note="no adapter was made tonight; nothing to compare"), []
-    before = shelf.serving(settings.gate.policy, as_of - timedelta(days=1))
+    """Compare the newest adapter that later days can judge with the one served before, and record the verdict."""
+    champion = served_before(shelf, settings, as_of)
     notes: list[str] = []
-    window = gate.training_window(settings, as_of)
-    shots = gate.held_out(prices, settings, window, notes)
-    drafters: list[Drafter] = [models.serve(shelf.path(tonight)), models.serve(before.path)]
+    for challenger in challengers(shelf, champion, as_of):
+        try:
+            seen = [shelf.validate(name).knows_until for name in (challenger, champion) if name]
+        except AdapterRejected as error:
+            notes.append(str(error))
+            continue
+        shots = gate.held_out(prices, settings, gate.training_window(settings, as_of, seen), notes)
+        if shots:
+            return _judged(challenger, champion, shots, shelf, tracking, models, prices, settings, as_of, notes)
+        notes.append(f"{challenger}: too early, it was trained on days up to {max(seen):%Y-%m-%d}")
+    return StepReport("compare", note="; ".join(["no adapter to compare", *notes])), []
+
+
+def challengers(shelf: AdapterShelf, champion: str | None, as_of: datetime) -> list[str]:
+    """Tonight's adapter and earlier ones without a verdict, newest first, of one date the `-dpo` one alone."""
+    newest_of_date = {name[:8]: name for name in reversed(shelf.names(as_of))}
+    tonight = night_name(as_of)
+    return [
+        name
+        for date, name in sorted(newest_of_date.items(), reverse=True)
+        if name != champion and (date == tonight or shelf.verdict(name) is None)
+    ]
+
+
+def _judged(
+    challenger: str,
+    champion: str | None,
+    shots: list[Snapshot],
+    shelf: AdapterShelf,
+    tracking: Tracking,
+    models: ModelDesk,
+    prices: PriceDesk,
+    settings: Settings,
+    as_of: datetime,
+    notes: list[str],
+) -> tuple[StepReport, list[gate.Evaluation]]:
+    drafters = [models.serve(shelf.path(name) if name else None) for name in (challenger, champion)]
     evaluations = [gate.evaluate(drafter, shots, prices, settings, as_of) for drafter in drafters]
     verdict = gate.compare(*evaluations, settings)
-    shelf.record_verdict(tonight, verdict.as_dict() | {"as_of": as_of.isoformat()})
+    shelf.record_verdict(challenger, verdict.as_dict() | {"as_of": as_of.isoformat()})
     metrics = {f"heldout_{name}": value for name, value in evaluations[0].metrics().items()}
     metrics |= {"gate_p_value": verdict.p_value} if verdict.p_value is not None else {}
-    tracking.log_verdict(tonight, metrics, verdict.as_dict())
+    tracking.log_verdict(challenger, metrics, verdict.as_dict())
     served = settings.gate.policy == "newest" or verdict.promoted
     note = f"{verdict.reason}; {'served' if served else 'not served'} (gate.policy = {settings.gate.policy})"
-    report = StepReport("compare", tonight, len(shots), "; ".join([note, *notes]), metrics=metrics)
-    return report, evaluations
+    return StepReport("compare", challenger, len(shots), "; ".join([note, *notes]), metrics=metrics), evaluations
 
 
-def _trained(
-    step: str,
-    name: str,
+@dataclass(frozen=True)
+class Lesson:
+    """What an adapter is to be trained on: a JSONL file whose prompts and outcomes end at `until`."""
+
+    step: str
+    name: str
+    data: Path
+    until: datetime
+    as_of: datetime
+
+
+def _teach(
+    lesson: Lesson,
     parent: str | None,
-    data: Path,
-    rows: list[dict[str, str]],
     recipe: Recipe,
     train: Callable[..., TrainResult],
     shelf: AdapterShelf,
     tracking: Tracking,
     settings: Settings,
-    as_of: datetime,
 ) -> StepReport:
-    note, result = "published before; nothing changed", None
-    if name not in shelf.names():
-        card: dict[str, Any] = {
+    """Train and publish unless that was done before, then log it: the card keeps what a killed run could not log."""
+    done = lesson.name in shelf.names()
+    if not done:
+        _train_and_publish(lesson, parent, recipe, train, shelf, settings)
+    card = shelf.validate(lesson.name).model_dump()
+    rows, metrics, history = int(card["metrics"]["rows"]), card["metrics"], card["history"]
+    logged = tracking.log_adapter(
+        lesson.name, lesson.step, card, recipe.params(), history, metrics, lesson.data, None, shelf.path(lesson.name),
+        tracking.night(night_name(lesson.as_of)),
+    )  # fmt: skip
+    note = "published before; nothing changed" if done else f"from {card['parent']}"
+    return StepReport(lesson.step, lesson.name, rows, note, logged.run_id, metrics, history)
+
+
+def _train_and_publish(
+    lesson: Lesson,
+    parent: str | None,
+    recipe: Recipe,
+    train: Callable[..., TrainResult],
+    shelf: AdapterShelf,
+    settings: Settings,
+) -> None:
+    text = lesson.data.read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in text.splitlines()]
+    inherited = [shelf.validate(parent).knows_until] if parent else []
+    with tempfile.TemporaryDirectory(dir=settings.data) as scratch:
+        out = Path(scratch) / lesson.name
+        result = train(settings, rows, shelf.path(parent) if parent else None, out, recipe, settings.model.seed)
+        probe_folder(settings, out)
+        metrics, history = _numbers(result)
+        card = {
             "parent": parent or BASE,
-            "data_hash": stable_hash(data.read_text(encoding="utf-8")),
+            "data_hash": hashlib.sha256(text.encode()).hexdigest(),
             "recipe": recipe.name,
             "recipe_hash": recipe.hash,
-            "as_of": as_of,
+            "as_of": lesson.as_of,
+            "trained_until": max([lesson.until, *inherited]),
+            "metrics": metrics,
+            "history": history,
         }
-        with tempfile.TemporaryDirectory(dir=settings.data) as scratch:
-            out = Path(scratch) / name
-            result = train(settings, rows, shelf.path(parent) if parent else None, out, recipe, settings.model.seed)
-            probe_folder(settings, out)
-            shelf.publish(name, out, card)
-        note = f"from {parent or BASE}"
-    metrics, history = _numbers(result) if result else ({}, [])
-    logged = tracking.log_adapter(
-        name, step, shelf.validate(name).model_dump(), recipe.params(), history, metrics, data, None, shelf.path(name),
-        tracking.night(night_name(as_of)),
-    )  # fmt: skip
-    return StepReport(step, name, len(rows), note, logged.run_id, metrics, history)
+        shelf.publish(lesson.name, out, card)
 
 
 def _numbers(result: TrainResult) -> tuple[dict[str, float], list[dict[str, float]]]:

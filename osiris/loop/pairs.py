@@ -124,8 +124,8 @@ def edited_reply(row: Row) -> str:
     return Reply(**original.model_dump() | changes).to_json()
 
 
-def examples(advice: AdviceStore, settings: Settings, since: datetime, cutoff: datetime) -> list[dict[str, str]]:
-    """`{prompt, reply}` of the ideas approved or edited in (since, cutoff]; edits as corrected.
+def examples(advice: AdviceStore, settings: Settings, since: datetime, cutoff: datetime) -> list[Row]:
+    """`{prompt, reply, as_of}` of the ideas approved or edited in (since, cutoff]; edits as corrected.
 
     Raises `TooLittleData` below `training.min_examples`.
     """
@@ -137,7 +137,7 @@ def examples(advice: AdviceStore, settings: Settings, since: datetime, cutoff: d
             str(len(rows)),
             "nothing is trained; the next night takes it up",
         )
-    return [{"prompt": row["prompt"], "reply": taught_reply(row)} for row in rows]
+    return [{"prompt": row["prompt"], "reply": taught_reply(row), "as_of": row["as_of"]} for row in rows]
 
 
 def write_dataset(path: Path, pairs: Iterable[Pair], cutoff: datetime) -> dict[str, Any]:

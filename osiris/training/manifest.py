@@ -10,6 +10,7 @@ import json
 import math
 import os
 import stat
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,7 +27,10 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Card(BaseModel):
-    """Where an adapter came from; further keys (kind, seed, counts, metrics) are kept as they are."""
+    """Where an adapter came from; further keys (metrics, history) are kept as they are.
+
+    `trained_until` is the latest moment of any prompt or outcome that it or an ancestor was trained on.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -36,6 +40,12 @@ class Card(BaseModel):
     recipe_hash: str
     base_hash: str
     as_of: AwareDatetime
+    trained_until: AwareDatetime | None = None
+
+    @property
+    def knows_until(self) -> datetime:
+        """`trained_until`, or when it was made if the card does not say."""
+        return self.trained_until or self.as_of
 
 
 class Manifest(BaseModel):

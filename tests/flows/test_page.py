@@ -53,7 +53,7 @@ def test_the_review_page_opens_on_an_empty_workspace(folder):
         ("04_qlora", "at least 8 accepted ideas"),
         ("05_pairs", "at least 8 preference pairs"),
         ("06_dpo", "no pairs tonight"),
-        ("07_compare", "no adapter was made tonight"),
+        ("07_compare", "no adapter to compare"),
     ],
 )
 def test_a_night_with_too_little_data_says_so_and_publishes_nothing(folder, page, words):

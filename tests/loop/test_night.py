@@ -1,0 +1,112 @@
+"""The steps of the night on hand-made feedback, with real training on the starter."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from safetensors.numpy import load_file
+
+from osiris.loop.night import challengers, judge_adapters, learn_from_feedback, learn_from_outcomes
+from osiris.records import Reply
+from osiris.store.sample import load_sample
+from tests.builders import MOMENT, idea, make_workspace
+
+NIGHT = MOMENT + timedelta(hours=10)
+TOML = '[prices]\nsource = "local"\n[advise]\ntickers = ["AAPL"]\n[training]\nmin_examples = 4\n'
+
+
+def accepted(number):
+    reply = Reply(
+        ticker="AAPL", rationale="momentum up, follow", side="long", target_atr=3.0, stop_atr=1.5, confidence=0.6
+    )
+    at = MOMENT + timedelta(hours=1)
+    return idea(number=number, reply=reply.to_json(), status="approved", status_at=at, shadow=False)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    workspace = make_workspace(tmp_path_factory.mktemp("night"), TOML, NIGHT)
+    workspace.advice.add([accepted(number) for number in range(6)])
+    load_sample(workspace.bars, ["AAPL"])
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def published(workspace):
+    ws = workspace
+    report = learn_from_feedback(ws.advice, ws.shelf, ws.tracking, ws.settings, MOMENT, NIGHT)
+    return report
+
+
+def test_feedback_becomes_an_adapter_with_its_card_and_curve(workspace, published):
+    assert (published.adapter, published.rows) == ("20050226", 6)
+    card = workspace.shelf.validate("20050226")
+    assert (card.parent, card.recipe, card.trained_until) == ("base", "qlora", MOMENT)
+    assert any(
+        tensor.any()
+        for key, tensor in load_file(workspace.shelf.path("20050226") / "adapter_model.safetensors").items()
+        if "lora_B" in key
+    )
+    assert any("loss" in entry for entry in published.history)
+    assert workspace.tracking.adapters()[0]["name"] == "20050226"
+
+
+def test_a_second_try_changes_nothing_and_reports_the_same(workspace, published):
+    ws = workspace
+    again = learn_from_feedback(ws.advice, ws.shelf, ws.tracking, ws.settings, MOMENT, NIGHT)
+    assert again.note == "published before; nothing changed"
+    assert (again.run_id, again.metrics, again.rows) == (published.run_id, published.metrics, published.rows)
+
+
+def test_a_night_killed_between_publishing_and_logging_is_logged_by_the_next_try(tmp_path, workspace, published):
+    from osiris.settings import load_settings
+    from osiris.tracking import Tracking
+
+    (tmp_path / "osiris.toml").write_text("")
+    empty = Tracking(load_settings(tmp_path))
+    again = learn_from_feedback(workspace.advice, workspace.shelf, empty, workspace.settings, MOMENT, NIGHT)
+    assert again.metrics == published.metrics
+    assert empty.adapters()[0]["metrics"]["rows"] == 6
+
+
+def test_an_adapter_is_not_judged_on_days_it_was_trained_on(workspace, published):
+    ws = workspace
+    report, evaluations = judge_adapters(ws.shelf, ws.tracking, ws.models, ws.prices, ws.settings, NIGHT)
+    assert (report.adapter, evaluations) == (None, [])
+    assert "20050226: too early, it was trained on days up to 2005-02-25" in report.note
+    assert ws.served(NIGHT).name is None
+
+
+def test_it_is_judged_once_later_days_are_there(workspace, published):
+    ws, later = workspace, NIGHT + timedelta(days=40)
+    report, evaluations = judge_adapters(ws.shelf, ws.tracking, ws.models, ws.prices, ws.settings, later)
+    first = MOMENT + timedelta(days=ws.settings.gate.embargo_days)
+    assert [e.adapter for e in evaluations] == ["20050226", "base"]
+    assert evaluations[0].trades["as_of"].min() > first
+    assert evaluations[0].trades["as_of"].max() <= later
+    assert ws.shelf.verdict("20050226")["reason"] in report.note
+    assert challengers(ws.shelf, None, later) == []
+
+
+def test_no_pairs_make_no_dpo_adapter(workspace, published):
+    report = learn_from_outcomes(workspace.shelf, workspace.tracking, workspace.settings, NIGHT)
+    assert (report.adapter, report.note) == (None, "no pairs tonight; nothing is trained")
+
+
+def test_pairs_make_a_dpo_adapter_from_the_nights_own(workspace, published):
+    from osiris.loop.night import dataset_path
+
+    path = dataset_path(workspace.settings, NIGHT)
+    texts = [
+        Reply(
+            ticker="AAPL", rationale=f"momentum up, {verdict}", side=side, target_atr=2.0, stop_atr=1.0, confidence=0.6
+        )
+        for verdict, side in (("follow", "long"), ("fade", "short"))
+    ]
+    line = {"prompt": idea()["prompt"], "good_reply": texts[0].to_json(), "bad_reply": texts[1].to_json()}
+    path.write_text((json.dumps(line) + "\n") * 4)
+    report = learn_from_outcomes(workspace.shelf, workspace.tracking, workspace.settings, NIGHT)
+    assert (report.adapter, report.note) == ("20050226-dpo", "from 20050226")
+    assert report.metrics["after/rewards/margins"] > report.metrics["before/rewards/margins"] == 0
+    card = workspace.shelf.validate("20050226-dpo")
+    assert card.trained_until == MOMENT
