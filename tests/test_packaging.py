@@ -7,7 +7,6 @@ import tomllib
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import packages_distributions, requires, version
-from pathlib import Path
 
 import nbformat
 import pytest
