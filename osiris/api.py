@@ -132,8 +132,7 @@ def _owner_only(path: str, flags: int) -> int:
 
 
 def _problem(status: int, title: str, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    sendable = detail[:MAX_DETAIL].encode("utf-8", "replace").decode()
-    body = {"type": "about:blank", "title": title, "status": status, "detail": sendable}
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail[:MAX_DETAIL]}
     return JSONResponse(body, status, headers, media_type="application/problem+json")
 
 

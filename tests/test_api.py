@@ -185,19 +185,20 @@ def test_of_two_reviewers_at_once_exactly_one_wins_each_idea(api, workspace):
 
 
 def without(name):
-    return lambda body: {key: value for key, value in body.items() if key != name}
+    return f"without {name}", lambda body: {key: value for key, value in body.items() if key != name}
 
 
 def having(**values):
-    return lambda body: body | values
+    return f"having {values!a}", lambda body: body | values
 
 
-def saying(**values):
-    return lambda body: body | {"feedback_content": body["feedback_content"] | values}
+def saying(kind="approval", **values):
+    changed = {"feedback_type": kind}
+    return f"{kind} {values!a}", lambda body: body | changed | {"feedback_content": body["feedback_content"] | values}
 
 
 def editing(**values):
-    return lambda body: saying(**values)(body) | {"feedback_type": "human_edit"}
+    return saying("human_edit", **values)
 
 
 @pytest.mark.parametrize(
@@ -251,11 +252,11 @@ def editing(**values):
         editing(target=140.01),
         editing(stop=59.9),
     ],
-    ids=repr,
+    ids=lambda change: change[0][:60],
 )
 def test_a_malformed_decision_stores_nothing(client, workspace, new_idea, change):
     row, size = new_idea(), workspace.advice.journal.size
-    answer = post_text(client, json.dumps(change(feedback(row))))
+    answer = post_text(client, json.dumps(change[1](feedback(row))))
     assert_problem(answer, 422)
     assert workspace.advice.journal.size == size
     assert workspace.advice.get(row["id"])["status"] == "pending"
