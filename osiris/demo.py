@@ -206,11 +206,10 @@ def free_folder() -> Path:
 
 def build_models(workspace: Workspace) -> float:
     """Build the starter models unless they are cached; returns the seconds it took."""
-    from osiris.llm.starter import ensure_starter
+    from osiris.llm.starter import ensure_starters
 
     began = time.perf_counter()
-    for kind in ("drafter", "judge"):
-        ensure_starter(kind, workspace.settings)
+    ensure_starters(workspace.settings)
     return time.perf_counter() - began
 
 

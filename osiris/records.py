@@ -177,9 +177,9 @@ class Feedback(BaseModel):
 
 
 class FeedbackContent(BaseModel):
-    """What the reviewer said: action, adjustments, confidence, comment."""
+    """What the reviewer said: action, adjustments, confidence, comment; numbers are JSON numbers, not text."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     action: Literal["approve", "reject", "edit"] | None = None
     entry: Price | None = None

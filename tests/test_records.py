@@ -87,7 +87,14 @@ def test_feedback_asks_for_a_status(kind, content, status):
 
 @pytest.mark.parametrize(
     ("kind", "content"),
-    [("approval", {"target": 1.0}), ("rejection", {"action": "approve"}), ("human_edit", {}), ("approval", {"x": 1})],
+    [
+        ("human_edit", {"target": "106"}),
+        ("human_edit", {"target": True}),
+        ("approval", {"target": 1.0}),
+        ("rejection", {"action": "approve"}),
+        ("human_edit", {}),
+        ("approval", {"x": 1}),
+    ],
 )
 def test_contradictory_feedback_is_refused(kind, content):
     with pytest.raises(ValidationError):

@@ -69,13 +69,14 @@ class OutcomeReport:
 def settle(
     advice: AdviceStore, prices: PriceDesk, events: Events, settings: Settings, as_of: datetime
 ) -> OutcomeReport:
-    """Expire, settle and publish, in that order; running it again at the same `as_of` changes nothing."""
+    """Expire, settle and publish, in that order, then compact; again at the same `as_of` it changes no row."""
     report = OutcomeReport(as_of, expired=expire_overdue(advice, settings, as_of))
     ideas = eligible(advice, settings, as_of)
     verdicts = judge_all(ideas, prices, settings, as_of)
     report.written = advice.settle(_changed(verdicts, ideas))
     report.published = publish(advice, events, as_of, report.notes)
     report.notes += prices.notes
+    advice.optimize()
     return _counted(report, verdicts)
 
 

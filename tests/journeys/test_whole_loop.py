@@ -1,6 +1,7 @@
 """The whole loop, one night, with every real part; each test looks at what one step left behind."""
 
 import json
+import sqlite3
 
 import nbformat
 import pytest
@@ -134,6 +135,14 @@ def test_every_page_was_kept_and_none_failed(workspace, result):
     for page in pages:
         cells = nbformat.read(page, as_version=4).cells
         assert not any(output.output_type == "error" for cell in cells for output in cell.get("outputs", []))
+
+
+def test_every_page_run_left_a_prefect_artifact_that_links_it(workspace, result):
+    database = sqlite3.connect(workspace.settings.data / "prefect" / "prefect.db")
+    links = [data for (data,) in database.execute("SELECT data FROM artifact WHERE type = 'markdown'")]
+    for page in (workspace.settings.mlruns / "pages").glob("*.ipynb"):
+        assert any(page.as_uri() in link for link in links), page.name
+    database.close()
 
 
 def test_a_page_that_runs_twice_changes_nothing(workspace, result, folder):

@@ -88,6 +88,16 @@ def test_it_is_judged_once_later_days_are_there(workspace, published):
     assert challengers(ws.shelf, None, later) == []
 
 
+def test_a_running_process_drafts_with_an_adapter_as_soon_as_it_is_promoted(workspace, published):
+    later = NIGHT + timedelta(days=41)
+    before = workspace.drafter(later)
+    workspace.shelf.promote("20050226", "ann", "tried it on paper", later)
+    after = workspace.drafter(later)
+    assert (before.adapter, after.adapter) == ("base", "20050226")
+    workspace.shelf.demote("20050226", "ann", "enough", later)
+    assert workspace.drafter(later).adapter == "base"
+
+
 def test_no_pairs_make_no_dpo_adapter(workspace, published):
     report = learn_from_outcomes(workspace.shelf, workspace.tracking, workspace.settings, NIGHT)
     assert (report.adapter, report.note) == (None, "no pairs tonight; nothing is trained")
