@@ -2,6 +2,7 @@
 
 import logging
 import shlex
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,5 +44,7 @@ def open_command(settings: Settings) -> str:
     """The command that opens the Prefect UI on this workspace."""
     if settings.prefect.api_url:
         return f"open {settings.prefect.api_url.removesuffix('/api')}"
-    home = shlex.quote(str(prefect_home(settings)))
-    return f"PREFECT_HOME={home} PREFECT_SERVER_ANALYTICS_ENABLED=false prefect server start --host 127.0.0.1"
+    home, program = (
+        shlex.quote(str(path)) for path in (prefect_home(settings), Path(sys.executable).with_name("prefect"))
+    )
+    return f"PREFECT_HOME={home} PREFECT_SERVER_ANALYTICS_ENABLED=false {program} server start --host 127.0.0.1"

@@ -26,7 +26,7 @@ from osiris.records import Outcome
 from osiris.reviewer import review
 from osiris.services import RunningApi, start_api
 from osiris.status import adapter_table
-from osiris.store.events import OUTCOME
+from osiris.store.events import OUTCOME, heard
 from osiris.store.sample import load_sample
 from osiris.workspace import Workspace, open_workspace
 
@@ -88,13 +88,13 @@ def run_demo(folder: Path | None = None, nights: int = 2) -> dict[str, Any]:
     ):
         total = progress.add_task("Starting", total=2 + 4 * nights)
         run = Demo(workspace, api, progress, total, seconds)
-        heard = workspace.events.subscribe(OUTCOME)
+        subscription = workspace.events.subscribe(OUTCOME)
         with run.step("Loading real daily bars", "bars"):
             load_sample(workspace.bars, TICKERS)
         results = [run_night(run, number, sessions) for number in range(nights)]
         last = last_advise(run, sessions)
-        events = sum(1 for _ in iter(lambda: heard.get_message(timeout=0.2), None))
-        heard.close()
+        events = len(heard(subscription))
+        subscription.close()
     result = summary(workspace, results, last, events)
     workspace.close()
     seconds["total"] = time.perf_counter() - began

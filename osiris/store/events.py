@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 OUTCOME = "advice.outcome"
 GENERATED = "advice.generated"
 SEEN = "advice.outcome:seen"
+CONFIRM_SECONDS = 5
 STREAM_LENGTH = 1_000_000
 
 PUBLISH_ONCE = """
@@ -57,9 +58,11 @@ class Events:
         return new
 
     def subscribe(self, *channels: str) -> "PubSub":
-        """Return a live subscription; call its `get_message` or `listen`."""
+        """Return a subscription the server has confirmed; `heard` reads it, and so do its own methods."""
         subscription = self._redis.pubsub(ignore_subscribe_messages=True)
         self._asked(lambda: subscription.subscribe(*channels))
+        for _ in channels:
+            subscription.get_message(timeout=CONFIRM_SECONDS)
         return subscription
 
     def outcomes(self, count: int | None = None) -> Iterator[dict[str, Any]]:
@@ -115,6 +118,12 @@ class Events:
             self.__dict__.pop("_redis", None)
             where = self.url or f"the embedded server in {self.folder}"
             raise SourceUnavailable("a Redis server that answers", f"{error} from {where}", "start it again") from error
+
+
+def heard(subscription: "PubSub", timeout: float = 0.5) -> list[dict[str, Any]]:
+    """The payloads a subscription has received, waiting `timeout` seconds for each further one."""
+    messages = iter(lambda: subscription.get_message(timeout=timeout), None)
+    return [json.loads(message["data"]) for message in messages]
 
 
 def _forget_dead_server(registry: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from osiris.loop.advise import advise, drafting_moments
 from osiris.records import parse_reply
-from osiris.store.events import GENERATED, Events
+from osiris.store.events import GENERATED, Events, heard
 from osiris.store.sample import load_sample
 from tests.builders import make_workspace
 
@@ -33,7 +33,7 @@ def run(ws, moments=(CLOSE,), events=None):
 
 
 def test_every_candidate_becomes_a_pending_scored_idea_in_prices(workspace):
-    heard = workspace.events.subscribe(GENERATED)
+    subscription = workspace.events.subscribe(GENERATED)
     report = run(workspace)
     rows = workspace.advice.rows()
     assert (report.prompts, report.replies, report.stored) == (2, 6, len(rows))
@@ -44,9 +44,8 @@ def test_every_candidate_becomes_a_pending_scored_idea_in_prices(workspace):
         assert abs(row["target"] - row["entry"]) == pytest.approx(reply.target_atr * row["atr"], abs=1e-5)
         assert row["hermes_score"] == row["hermes_raw"] / 10
         assert row["decision_latency_ms"] > 0
-    heard.get_message(timeout=1)
-    assert sum(1 for _ in iter(lambda: heard.get_message(timeout=0.5), None)) == len(rows)
-    heard.close()
+    assert sorted(event["id"] for event in heard(subscription)) == sorted(row["id"] for row in rows)
+    subscription.close()
 
 
 def test_a_second_run_at_the_same_moment_drafts_nothing(workspace):

@@ -7,7 +7,7 @@ import pytest
 
 from osiris.calendars import daily_frame
 from osiris.loop.outcomes import settle
-from osiris.store.events import OUTCOME, Events
+from osiris.store.events import OUTCOME, Events, heard
 from tests.builders import MOMENT, idea, make_workspace
 
 LOCAL = '[prices]\nsource = "local"\n'
@@ -56,16 +56,16 @@ def run(workspace, days):
 
 def test_a_winner_gets_its_row_and_one_event(desk):
     workspace = desk([approved()], [QUIET, TARGET])
-    heard = workspace.events.subscribe(OUTCOME)
+    subscription = workspace.events.subscribe(OUTCOME)
     report = run(workspace, 5)
     assert (report.win, report.written, report.published) == (1, 1, 1)
     row = workspace.advice.rows()[0]
     assert (row["outcome"], row["exit_reason"], row["close_price"], row["r_multiple"]) == ("win", "target", 106.0, 2.0)
     assert row["closed_at"].isoformat() == "2005-03-01T21:00:00+00:00"
     assert row["published_at"] is not None
-    heard.get_message(timeout=1)
-    assert f'"event_id": "{row["event_id"]}"' in heard.get_message(timeout=1)["data"]
-    heard.close()
+    (event,) = heard(subscription)
+    assert (event["event_id"], event["outcome"], event["r_multiple"]) == (row["event_id"], "win", 2.0)
+    subscription.close()
 
 
 def test_a_second_run_changes_nothing(desk):

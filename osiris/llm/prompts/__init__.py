@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 def template(name: str) -> Template:
     """Return the template `name.jinja`; an undefined variable in it is an error."""
     loader = PackageLoader("osiris.llm", "prompts")
-    return Environment(loader=loader, undefined=StrictUndefined, autoescape=False).get_template(f"{name}.jinja")  # noqa: S701
+    return Environment(loader=loader, undefined=StrictUndefined, autoescape=False).get_template(f"{name}.jinja")
 
 
 def render(name: str, **values: object) -> str:
