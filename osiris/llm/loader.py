@@ -84,6 +84,7 @@ class Judge:
     name: str
 
 
+@no_bars()
 def load_drafter(settings: Settings, adapter: Path | None = None, *, trainable: bool = False) -> Drafter:
     """Load `settings.model.base` afresh, with the adapter of a folder attached when one is given.
 
@@ -143,6 +144,7 @@ class ModelDesk:
                 self._judge = load_judge(self._settings)
             return self._judge
 
+    @no_bars()
     def _attach(self, adapter: Path, slot: str) -> Drafter:
         from peft import PeftModel
 

@@ -1,18 +1,29 @@
-"""Silence for the progress bars of transformers, which tell a user of Osiris nothing."""
+"""Silence for what transformers and bitsandbytes say while they load, which tells a user of Osiris nothing."""
 
+import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+TALKERS = ("bitsandbytes", "bitsandbytes.backends.cpu.ops", "transformers.integrations.hub_kernels")
 
 
 @contextmanager
 def no_bars() -> Iterator[None]:
-    """Switch the bars for loading and saving weights off for a while."""
-    from transformers.utils import logging
+    """Switch progress bars, deprecation notes and advice on faster kernels off for a while."""
+    from transformers.utils import logging as transformers_logging
 
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    levels = [(logger, logger.level) for logger in map(logging.getLogger, TALKERS)]
+    for logger, _ in levels:
+        logger.setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
     finally:
+        for logger, level in levels:
+            logger.setLevel(level)
         if shown:
-            logging.enable_progress_bar()
+            transformers_logging.enable_progress_bar()

@@ -1,16 +1,17 @@
 """What SFT and DPO share: the data in chat form, the run with its checks, and what came of it."""
 
 import contextlib
-import logging
 import math
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from osiris.errors import BadInput, OsirisError
+from osiris.llm.quiet import no_bars
 from osiris.training.recipe import Recipe
 
 Message = list[dict[str, str]]
@@ -126,15 +127,13 @@ def workbench() -> Iterator[Path]:
     """Yield a folder for what a trainer leaves behind, thrown away afterwards; libraries keep quiet meanwhile."""
     import datasets
 
-    shown, talk = not datasets.are_progress_bars_disabled(), logging.getLogger("bitsandbytes")
-    level = talk.level
+    shown = not datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
-    talk.setLevel(logging.ERROR)
     try:
-        with tempfile.TemporaryDirectory(prefix="osiris-training-") as folder:
+        with no_bars(), tempfile.TemporaryDirectory(prefix="osiris-training-") as folder:
+            warnings.filterwarnings("ignore", message="'pin_memory' argument")
             yield Path(folder)
     finally:
-        talk.setLevel(level)
         if shown:
             datasets.enable_progress_bars()
 

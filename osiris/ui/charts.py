@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.dates import ConciseDateFormatter
 from matplotlib.figure import Figure
 
 from osiris.store.bars import rebased
@@ -32,7 +33,7 @@ def drafted(ideas: pd.DataFrame) -> Figure:
 
 
 def paths(ideas: pd.DataFrame, bars: dict[str, pd.DataFrame], most: int = 12) -> Figure:
-    """Small multiples: the close after each idea in R, with target, entry and stop; later splits taken out."""
+    """Small multiples: close and range around each idea in R, with target, entry, stop and exit; splits taken out."""
     shown = ideas.head(most)
     rows = max(1, -(-len(shown) // 4))
     figure, axes = plt.subplots(rows, 4, figsize=(12, 2.4 * rows), layout="constrained", squeeze=False)
@@ -78,17 +79,24 @@ def equity(evaluations: Sequence["Evaluation"]) -> Figure:
     return figure
 
 
-def _path(axis: plt.Axes, idea: object, bars: pd.DataFrame) -> None:
+def _path(axis: plt.Axes, idea: Any, bars: pd.DataFrame) -> None:
     end = idea.closed_at if pd.notna(idea.closed_at) else bars["end"].iloc[-1]
-    until = bars[(bars["end"] >= idea.as_of - timedelta(days=5)) & (bars["end"] <= end + timedelta(days=3))]
-    basis = rebased(until)
-    known = basis[basis["end"] <= idea.as_of]
-    unit = until["close"].iloc[len(known) - 1] / basis["close"].iloc[len(known) - 1]
-    sign = 1 if idea.side == "long" else -1
-    risk = abs(idea.entry - idea.stop)
-    axis.plot(basis["end"], sign * (basis["close"] * unit - idea.entry) / risk, color="black", linewidth=1)
+    shown = bars[(bars["end"] >= idea.as_of - timedelta(days=5)) & (bars["end"] <= end + timedelta(days=3))]
+    basis = rebased(shown)
+    then = int((shown["end"] <= idea.as_of).sum()) - 1
+    unit = shown["close"].iloc[then] / basis["close"].iloc[then]
+    sign, risk = (1 if idea.side == "long" else -1), abs(idea.entry - idea.stop)
+    close, low, high = (sign * (basis[name] * unit - idea.entry) / risk for name in ("close", "low", "high"))
+    axis.fill_between(basis["end"], low, high, color="black", alpha=0.12, linewidth=0)
+    axis.plot(basis["end"], close, color="black", linewidth=1)
+    axis.axvline(idea.as_of, color="grey", linewidth=0.8, linestyle=":")
     axis.axhline(sign * (idea.target - idea.entry) / risk, color=COLOURS["win"], linewidth=1)
     axis.axhline(0, color="grey", linewidth=0.8)
     axis.axhline(-1, color=COLOURS["loss"], linewidth=1)
-    axis.set_title(f"{idea.ticker} {idea.side}: {idea.outcome}", fontsize=9, color=COLOURS.get(idea.outcome, "black"))
-    axis.tick_params(axis="x", labelrotation=30, labelsize=6)
+    colour = COLOURS.get(idea.outcome, "black")
+    if pd.notna(idea.closed_at):
+        axis.plot([idea.closed_at], [idea.r_multiple], marker="o", color=colour)
+    how = f" by {idea.exit_reason}" if idea.exit_reason else ""
+    axis.set_title(f"{idea.ticker} {idea.side}: {idea.outcome}{how}", fontsize=9, color=colour)
+    axis.xaxis.set_major_formatter(ConciseDateFormatter(axis.xaxis.get_major_locator()))
+    axis.tick_params(axis="x", labelsize=7)
