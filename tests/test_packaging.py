@@ -6,12 +6,13 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import packages_distributions, requires, version
+from importlib.metadata import distributions, packages_distributions, requires, version
 
 import nbformat
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from osiris.settings import HOUSE
 
@@ -114,6 +115,14 @@ def test_the_dependencies_of_the_dependencies_are_pinned_too():
             if needed.marker is None or any(needed.marker.evaluate({"extra": e}) for e in ("", *wanted.extras)):
                 asked.append(needed)
     assert len(seen) > 2 * len(CORE)
+
+
+def test_every_pin_is_for_the_first_python_3_11_too():
+    """Debian's is 3.11.2: a pin that asks for a later one sends pip searching for twenty minutes, in vain."""
+    asked = {
+        dist.name: dist.metadata["Requires-Python"] or "" for dist in distributions() if normal(dist.name) in pins()
+    }
+    assert {name: asks for name, asks in asked.items() if not SpecifierSet(asks).contains("3.11.0")} == {}
 
 
 def test_everything_imported_is_declared():
