@@ -21,6 +21,8 @@ else \
 fi
 endef
 
+# constraints.txt is the whole set of packages, so pip has nothing to resolve (left to resolve, it took 4 to 16 minutes
+# and once gave up); `pip check` says whether the set is whole. torch comes first with what its build for this machine needs.
 # .venv/.stamp says what a finished .venv was made from, and where: scripts in it name their folder. It is taken away
 # before anything is installed, so a .venv without one was never finished and is made anew.
 SAY := printf 'Osiris: %s\n'
@@ -47,7 +49,9 @@ $(PIP) install -c constraints.txt --upgrade pip; \
 $(SAY) "installing torch, by itself (1 of 2)"; \
 $(PIP) install -c constraints.txt torch; \
 $(SAY) "installing the other packages, a few minutes the first time (2 of 2)"; \
-$(PIP) install -c constraints.txt -e '.[dev]'; \
+$(PIP) install --no-deps -r constraints.txt; \
+$(PIP) install --no-deps -e .; \
+.venv/bin/python -m pip check; \
 echo "$(NOW)" > .venv/.stamp; \
 $(SAY) "set up"
 endef

@@ -34,6 +34,7 @@ case "$*" in
   *ensurepip*) {'echo "$0"' if venv else "exit 1"} ;;
   "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && echo venv >> pip.log ;;
   *" install "*) echo "${{*##*install }}" >> pip.log; [ ! -e broken ] ;;
+  *" check") [ ! -e incomplete ] ;;
 esac
 """)
         script.chmod(0o755)
@@ -54,7 +55,13 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
-WHOLE = ["venv", "-c constraints.txt --upgrade pip", "-c constraints.txt torch", "-c constraints.txt -e .[dev]"]
+WHOLE = [
+    "venv",
+    "-c constraints.txt --upgrade pip",
+    "-c constraints.txt torch",
+    "--no-deps -r constraints.txt",
+    "--no-deps -e .",
+]
 
 
 @pytest.mark.parametrize("goal", ["setup", "demo", "test"])
@@ -91,6 +98,15 @@ def test_a_set_up_that_broke_off_is_made_anew(machine: Machine):
     (machine.clone / "broken").unlink()
     assert machine.make("setup").returncode == 0
     assert machine.asked() == WHOLE
+
+
+def test_pins_that_do_not_make_a_whole_are_not_a_finished_set_up(machine: Machine):
+    machine.install("python3", "3.11.9")
+    (machine.clone / "incomplete").touch()
+    assert machine.make("setup").returncode == 2
+    (machine.clone / "incomplete").unlink()
+    machine.asked()
+    assert (machine.make("setup").returncode, machine.asked()) == (0, WHOLE)
 
 
 def test_a_new_pin_is_installed_into_the_finished_environment_which_is_made_anew_if_that_breaks_off(machine: Machine):
