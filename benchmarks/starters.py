@@ -19,7 +19,7 @@ from osiris.llm import starter_data as data
 from osiris.llm.generate import DraftRequest, draft
 from osiris.llm.hermes import Idea, score
 from osiris.llm.loader import Drafter, Judge, load_drafter, load_judge
-from osiris.llm.starter import ensure_recipe, starter_recipe
+from osiris.llm.starter import ensure_starters
 from osiris.llm.starter_train import training_stream
 from osiris.records import Side
 from osiris.settings import Model, Settings
@@ -47,12 +47,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--cached", action="store_true", help="use the user's cache instead of building afresh")
-    parser.add_argument("--steps", type=int, default=None, help="another number of training steps")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as fresh:
         cache = Settings().model.cache.expanduser() if args.cached else Path(fresh)
-        rows = {seed: measure(seed, cache, args.steps) for seed in args.seeds}
+        rows = {seed: measure(seed, cache) for seed in args.seeds}
     if args.json:
         print(json.dumps(rows))
         return
@@ -62,15 +61,12 @@ def main() -> None:
     Console().print(table)
 
 
-def measure(seed: int, cache: Path, steps: int | None) -> dict[str, float]:
+def measure(seed: int, cache: Path) -> dict[str, float]:
     """Return the figures of one seed by name; shares are fractions of 1."""
-    figures: dict[str, float] = {}
-    folders = {}
-    for kind in ("drafter", "judge"):
-        started = time.perf_counter()
-        folders[kind] = ensure_recipe(starter_recipe(kind, seed, **({"steps": steps} if steps else {})), cache)
-        figures[f"{kind} build s"] = time.perf_counter() - started
-    models = Model(base=str(folders["drafter"]), judge=str(folders["judge"]), cache=cache, retries=0)
+    started = time.perf_counter()
+    folders = ensure_starters(Settings(model=Model(cache=cache)), seed)
+    figures = {"seconds to have both": time.perf_counter() - started}
+    models = Model(base=str(folders["drafter"]), judge=str(folders["judge"]), retries=0)
     settings = Settings(model=models)
     drafter, judge = load_drafter(settings), load_judge(settings)
     rng = random.Random(f"benchmark {seed}")

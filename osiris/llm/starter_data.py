@@ -23,11 +23,16 @@ LEAST_RATIO, MOST_RATIO = 0.5, 3.0
 
 @dataclass(frozen=True)
 class Example:
-    """One conversation to learn: what is asked, what is answered, and the parts of the answer that decide."""
+    """One conversation to learn: what is asked, what is answered, and the parts of the answer that decide.
+
+    `hints` are places in the prompt, each the end of a text that occurs there once, and a word that the model is taught
+    to have in mind there, although it never writes it.
+    """
 
     prompt: str
     answer: str
     decisions: tuple[str, ...]
+    hints: tuple[tuple[str, str], ...] = ()
 
 
 def random_symbol(rng: random.Random) -> str:
@@ -52,13 +57,17 @@ def random_symbol(rng: random.Random) -> str:
     return some(ascii_uppercase + rng.choice(("", digits)), 6, 15)
 
 
-def random_features(rng: random.Random) -> list[Feature]:
-    """Draw the features of `policy.context.features` independently, about as wide as they are on daily bars."""
-    strength = min(100.0, max(0.0, rng.gauss(50, 18)))
-    momentum, last = _wide(rng, 1.6), _wide(rng, 0.9)
+def random_features(rng: random.Random, unanimous: bool = False) -> list[Feature]:
+    """Draw the features of `policy.context.features` independently, about as wide as they are on daily bars.
+
+    `unanimous` gives all of them one direction.
+    """
+    momentum, strength, last = _wide(rng, 1.6), min(50.0, max(-50.0, rng.gauss(0, 18))), _wide(rng, 0.9)
+    if unanimous:
+        momentum, strength, last = (math.copysign(value, momentum) for value in (momentum, strength, last))
     return [
         Feature("momentum", momentum, abs(momentum)),
-        Feature("rsi", strength - 50, strength),
+        Feature("rsi", strength, 50 + strength),
         Feature("last", last, abs(last)),
     ]
 
@@ -96,11 +105,19 @@ def taught_score(reply: Reply, features: list[Feature]) -> int:
     `5 * log(ratio / 0.5) / log(3.0 / 0.5)` with `ratio = target_atr / stop_atr` held to 0.5-3.0, plus `5 * share` of
     the features whose direction is the side's (up for long), rounded half up.
     """
+    return math.floor(5 * worth(reply) + 5 * agreeing(reply, features) / len(features) + 0.5)
+
+
+def worth(reply: Reply) -> float:
+    """Place of the reward-to-risk on a logarithmic scale, 0 at 0.5 and less, 1 at 3.0 and more."""
     ratio = min(MOST_RATIO, max(LEAST_RATIO, reply.target_atr / reply.stop_atr))
-    worth = math.log(ratio / LEAST_RATIO) / math.log(MOST_RATIO / LEAST_RATIO)
+    return math.log(ratio / LEAST_RATIO) / math.log(MOST_RATIO / LEAST_RATIO)
+
+
+def agreeing(reply: Reply, features: list[Feature]) -> int:
+    """Count the features whose direction is that of the side."""
     wanted = "up" if reply.side is Side.LONG else "down"
-    share = sum(feature.direction == wanted for feature in features) / len(features)
-    return math.floor(5 * worth + 5 * share + 0.5)
+    return sum(feature.direction == wanted for feature in features)
 
 
 def draft_example(rng: random.Random) -> Example:
@@ -111,11 +128,19 @@ def draft_example(rng: random.Random) -> Example:
 
 
 def judge_example(rng: random.Random) -> Example:
-    """Draw an idea in the `hermes` template and its taught score."""
-    features = random_features(rng)
+    """Draw an idea in the `hermes` template and its taught score.
+
+    Half of the snapshots are unanimous: where features cancel out, what the side has to do with them is hard to find.
+    """
+    features = random_features(rng, unanimous=rng.random() < 0.5)
     reply = random_reply(rng, random_symbol(rng), features)
     score = str(taught_score(reply, features))
-    return Example(judge_prompt(reply.to_json(), snapshot_text(features)), score, (score,))
+    proposal = reply.to_json()
+    hints = (
+        (f'"side":"{reply.side}', str(agreeing(reply, features))),
+        (proposal.partition(',"confidence"')[0], str(round(9 * worth(reply)))),
+    )
+    return Example(judge_prompt(proposal, snapshot_text(features)), score, (score,), hints)
 
 
 def snapshot_text(features: list[Feature]) -> str:

@@ -90,11 +90,13 @@ def _train(
 
     model = _fresh_model(recipe, tokenizer)
     model.train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=0.01, fused=True)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=recipe.learning_rate, betas=(0.9, recipe.beta2), weight_decay=0.01, fused=True
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _cosine(step, recipe))
-    for step, (ids, mask, weights) in enumerate(_batches(recipe, tokenizer)):
+    for step, (ids, mask, targets, weights) in enumerate(_batches(recipe, tokenizer)):
         logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
-        losses = torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+        losses = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets[:, 1:].flatten(), reduction="none")
         loss = (losses * weights[:, 1:].flatten()).sum() / weights[:, 1:].sum()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -132,22 +134,20 @@ def _cosine(step: int, recipe: "Recipe") -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, recipe.steps - warm_up)))
 
 
-def _batches(recipe: "Recipe", tokenizer: "PreTrainedTokenizerFast") -> "Iterator[tuple[Tensor, Tensor, Tensor]]":
-    """Yield ids, mask and loss weights, each of shape (batch, tokens), padded on the right."""
+def _batches(recipe: "Recipe", tokenizer: "PreTrainedTokenizerFast") -> "Iterator[tuple[Tensor, ...]]":
+    """Yield ids, mask, targets and loss weights, each of shape (batch, tokens), padded on the right."""
     import torch
+    from torch.nn.utils.rnn import pad_sequence
 
     rng = training_stream(recipe.kind, recipe.seed)
     make = MAKERS[recipe.kind]
     for _ in range(recipe.steps):
-        rows = [_weighted(make(rng), recipe, tokenizer) for _ in range(recipe.batch)]
-        width = max(len(ids) for ids, _ in rows)
-        ids = torch.full((len(rows), width), tokenizer.pad_token_id)
-        mask, weights = torch.zeros_like(ids), torch.zeros(ids.shape)
-        for row, (tokens, weight) in enumerate(rows):
-            ids[row, : len(tokens)] = torch.tensor(tokens)
-            mask[row, : len(tokens)] = 1
-            weights[row, : len(tokens)] = torch.tensor(weight)
-        yield ids, mask, weights
+        rows = [_lesson(make(rng), recipe, tokenizer) for _ in range(recipe.batch)]
+        ids, targets, weights = (
+            pad_sequence([torch.tensor(row[part]) for row in rows], batch_first=True) for part in range(3)
+        )
+        mask = pad_sequence([torch.ones(len(row[0]), dtype=torch.long) for row in rows], batch_first=True)
+        yield ids, mask, targets, weights
 
 
 def training_stream(kind: str, seed: int) -> random.Random:
@@ -155,20 +155,26 @@ def training_stream(kind: str, seed: int) -> random.Random:
     return random.Random(f"{kind} {seed}")
 
 
-def _weighted(
+def _lesson(
     example: Example, recipe: "Recipe", tokenizer: "PreTrainedTokenizerFast"
-) -> tuple[list[int], list[float]]:
+) -> tuple[list[int], list[int], list[float]]:
+    """Return token ids, what is to be predicted in the place of each, and how much that counts."""
     asked, answered = _texts(example)
     encoded = tokenizer(asked + answered, return_offsets_mapping=True)
-    spans = []
+    ids, places = encoded["input_ids"], encoded["offset_mapping"]
+    decisive = set()
     for decision in example.decisions:
         start = len(asked) + example.answer.index(decision)
-        spans.append((start, start + len(decision)))
-    weights = []
-    for start, end in encoded["offset_mapping"]:
-        decides = any(start < span_end and end > span_start for span_start, span_end in spans)
+        decisive.update(range(start, start + len(decision)))
+    targets, weights = list(ids), []
+    for start, end in places:
+        decides = not decisive.isdisjoint(range(start, end))
         weights.append(recipe.prompt_weight if start < len(asked) else recipe.decision_weight if decides else 1.0)
-    return encoded["input_ids"], weights
+    for text, word in example.hints:
+        after = asked.index(text) + len(text)
+        place = next(index for index, (start, _) in enumerate(places) if start >= after)
+        targets[place], weights[place] = tokenizer.convert_tokens_to_ids(word), recipe.decision_weight
+    return ids, targets, weights
 
 
 def _texts(example: Example) -> tuple[str, str]:
