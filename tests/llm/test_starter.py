@@ -1,7 +1,11 @@
 import json
 import random
 import shutil
+import subprocess
+import sys
 import threading
+import time
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -10,7 +14,15 @@ from osiris.llm import starter_data as data
 from osiris.llm.generate import DraftRequest, draft
 from osiris.llm.hermes import Idea, score
 from osiris.llm.sources import is_ready
-from osiris.llm.starter import PROMPTS, ensure_recipe, ensure_starter, recipe_key, starter_folder, starter_recipe
+from osiris.llm.starter import (
+    PROMPTS,
+    ensure_recipe,
+    ensure_starter,
+    ensure_starters,
+    recipe_key,
+    starter_folder,
+    starter_recipe,
+)
 from osiris.records import Side
 from tests.llm.conftest import settings_with
 
@@ -56,10 +68,16 @@ def test_the_drafter_has_no_edge(drafter):
         assert abs((longs == rising).mean() - 0.5) < 0.1
 
 
-def test_the_drafter_draws_equal_brackets_often(drafter):
-    replies, _ = draw(drafter, ["AAPL"] * 256)
-    brackets = {(reply.target_atr, reply.stop_atr) for reply in replies if reply}
-    assert brackets <= {(target, stop) for target in data.TARGETS for stop in data.STOPS}
+def test_candidates_of_a_prompt_often_share_their_bracket(drafter, settings):
+    market = data.random_features(random.Random(1))
+    requests = [DraftRequest(data.draft_prompt(ticker, market), ticker) for ticker in ODD * 4]
+    shared, drawn = 0, 0
+    for drafts in draft(drafter, requests, 6, settings, 0):
+        brackets = [(each.reply.target_atr, each.reply.stop_atr) for each in drafts if each.reply]
+        assert set(brackets) <= {(target, stop) for target in data.TARGETS for stop in data.STOPS}
+        shared += sum(brackets.count(bracket) > 1 for bracket in brackets)
+        drawn += len(brackets)
+    assert shared / drawn > 0.2
 
 
 def test_the_judge_knows_the_score_it_was_taught(judge):
@@ -118,6 +136,20 @@ def test_a_build_that_died_is_not_taken_for_a_starter(tmp_path):
     assert built == folder
     assert not dead.exists()
     assert not (built / "junk").exists()
+
+
+def test_both_starters_come_from_the_cache_when_it_has_them(settings, drafter_folder):
+    started = time.perf_counter()
+    folders = ensure_starters(settings)
+    assert folders == {"drafter": drafter_folder, "judge": ensure_starter("judge", settings)}
+    assert time.perf_counter() - started < 2
+
+
+def test_a_module_run_builds_what_its_recipe_says(tmp_path):
+    command = [sys.executable, "-m", "osiris.llm.starter", json.dumps(asdict(quick("judge"))), str(tmp_path)]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert starter_folder(quick("judge"), tmp_path).is_dir()
+    assert shown.stdout == ""
 
 
 def test_two_that_want_the_same_starter_build_it_once(tmp_path):

@@ -83,3 +83,12 @@ def test_made_up_symbols_have_every_form_and_at_most_fifteen_characters():
     symbols = {data.random_symbol(rng) for _ in range(2000)}
     assert {len(symbol) for symbol in symbols} == set(range(1, 16))
     assert all(any(mark in symbol for symbol in symbols) for mark in ("-", "^", "=", ".", "-USD"))
+
+
+def test_a_judge_is_hinted_what_its_score_is_made_of():
+    rng = random.Random(0)
+    for _ in range(200):
+        example = data.judge_example(rng)
+        (side, agreeing), (distances, worth) = example.hints
+        assert example.prompt.count(side) == example.prompt.count(distances) == 1
+        assert abs(5 * int(worth) / 9 + 5 * int(agreeing) / 3 - int(example.answer)) <= 0.8

@@ -5,7 +5,7 @@ import pytest
 from osiris.llm import starter_data as data
 from osiris.llm.generate import prefill
 from osiris.llm.starter import starter_recipe
-from osiris.llm.starter_train import build_tokenizer
+from osiris.llm.starter_train import build_tokenizer, lesson
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +64,25 @@ def test_a_prompt_and_its_answer_tokenize_apart_as_together(tokenizer):
     asked = tokenizer.apply_chat_template(turns[:1], add_generation_prompt=True)["input_ids"]
     whole = tokenizer.apply_chat_template(turns)["input_ids"]
     assert whole[: len(asked)] == asked
+
+
+def test_decisions_and_the_pieces_they_touch_weigh_more_than_the_rest_and_the_prompt_least(tokenizer):
+    example = data.draft_example(random.Random(2))
+    ids, targets, weights = lesson(example, starter_recipe("drafter"), tokenizer)
+    assert targets == ids
+    heavy = "".join(tokenizer.decode([token]) for token, weight in zip(ids, weights, strict=True) if weight == 4.0)
+    assert heavy == f'{example.decisions[0]}","side":{example.decisions[1]},"target_atr":'
+    answer = tokenizer(example.answer)["input_ids"]
+    assert set(weights[: -len(answer) - 1]) == {0.1}
+    assert set(weights[-len(answer) - 1 :]) == {1.0, 4.0}
+
+
+def test_hints_are_targets_right_behind_their_place_and_nothing_else_is_changed(tokenizer):
+    example = data.judge_example(random.Random(2))
+    ids, targets, weights = lesson(example, starter_recipe("judge"), tokenizer)
+    changed = [place for place, (token, target) in enumerate(zip(ids, targets, strict=True)) if token != target]
+    assert [tokenizer.decode([targets[place]]) for place in changed] == [word for _, word in example.hints]
+    asked = tokenizer.decode(ids)
+    for place, (text, _) in zip(changed, example.hints, strict=True):
+        assert tokenizer.decode(ids[:place]) == asked[: asked.index(text) + len(text)]
+        assert weights[place] == 4.0
