@@ -142,7 +142,7 @@ def _batches(recipe: "Recipe", tokenizer: "PreTrainedTokenizerFast") -> "Iterato
     rng = training_stream(recipe.kind, recipe.seed)
     make = MAKERS[recipe.kind]
     for _ in range(recipe.steps):
-        rows = [_lesson(make(rng), recipe, tokenizer) for _ in range(recipe.batch)]
+        rows = [lesson(make(rng), recipe, tokenizer) for _ in range(recipe.batch)]
         ids, targets, weights = (
             pad_sequence([torch.tensor(row[part]) for row in rows], batch_first=True) for part in range(3)
         )
@@ -155,7 +155,7 @@ def training_stream(kind: str, seed: int) -> random.Random:
     return random.Random(f"{kind} {seed}")
 
 
-def _lesson(
+def lesson(
     example: Example, recipe: "Recipe", tokenizer: "PreTrainedTokenizerFast"
 ) -> tuple[list[int], list[int], list[float]]:
     """Return token ids, what is to be predicted in the place of each, and how much that counts."""

@@ -104,12 +104,13 @@ def test_a_recipe_gives_the_same_bytes_whatever_the_callers_threads_and_random_s
     import torch
 
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    other = 3 - min(threads, 2)
+    torch.set_num_threads(other)
     torch.manual_seed(99)
     state = torch.get_rng_state()
     again = ensure_recipe(quick(), tmp_path, progress=False)
     assert weights(again) == weights(built)
-    assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == other
     assert torch.equal(torch.get_rng_state(), state)
     torch.set_num_threads(threads)
 
