@@ -17,7 +17,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from osiris.errors import BadInput
 
 SCHEMA_VERSION = "1.0"
-TICKER = re.compile(r"^[A-Z0-9][A-Z0-9.\-=^]{0,14}$")
+TICKER = re.compile(r"^[A-Z0-9^][A-Z0-9.\-=^]{0,14}$")
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Price = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
