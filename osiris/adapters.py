@@ -20,7 +20,8 @@ from pydantic import ValidationError
 
 from osiris.clock import as_utc
 from osiris.errors import AdapterRejected, BadInput, Conflict, NotFound
-from osiris.training.manifest import CONFIG, MANIFEST, WEIGHTS, Card, check, rejected, seal, sync
+from osiris.files import sync, write_whole
+from osiris.training.manifest import CONFIG, MANIFEST, WEIGHTS, Card, check, rejected, seal
 
 NAME = re.compile(r"^\d{8}(-dpo)?\Z", re.ASCII)
 Policy = Literal["better", "newest"]
@@ -128,7 +129,7 @@ class AdapterShelf:
         if not isinstance(verdict.get("promoted"), bool):
             raise BadInput("a verdict with a boolean `promoted`", repr(verdict.get("promoted")), "let the gate decide")
         self.path(name)
-        _write_json(self._note(name), verdict)
+        write_whole(self._note(name), _json(verdict))
 
     def promote(self, name: str, who: str, why: str, as_of: datetime) -> None:
         """Let `name` be served by a person's word; raises `AdapterRejected` if it is not sound."""
@@ -146,7 +147,7 @@ class AdapterShelf:
     def pin(self, name: str) -> None:
         """Serve `name` before all others until `unpin`; raises `AdapterRejected` if it is not sound."""
         self.validate(name)
-        _write_json(self.folder / ".pin.json", {"name": name})
+        write_whole(self.folder / ".pin.json", _json({"name": name}))
 
     def unpin(self) -> None:
         """Serve by policy again."""
@@ -176,7 +177,7 @@ class AdapterShelf:
                 probe(self.folder / name)
             except AdapterRejected as error:
                 note["reason"] = error.came
-            _write_json(self._note(name, ".probe"), note)
+            write_whole(self._note(name, ".probe"), _json(note))
         if note["reason"]:
             raise rejected(self.folder / name, "a forward pass that is finite and changes the base", note["reason"])
 
@@ -221,10 +222,5 @@ def _read_json(path: Path) -> dict[str, Any] | None:
         raise BadInput("a JSON file", f"{error} in {path}", "delete it and decide anew") from error
 
 
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(json.dumps(value, indent=1, default=str), encoding="utf-8")
-    sync(draft)
-    draft.replace(path)
-    sync(path.parent)
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, indent=1, default=str)

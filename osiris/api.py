@@ -90,7 +90,7 @@ def create_app(workspace: Workspace) -> FastAPI:
 
 def report_health(workspace: Workspace, uptime: float, adapter_date: bool) -> Row:
     """Uptime in seconds, models ready (built or downloaded), mean Hermes score of the last 24 h."""
-    from osiris.llm.loader import is_ready
+    from osiris.llm.sources import is_ready
 
     since = sql_time(workspace.now - timedelta(hours=24))
     scores = workspace.advice.frame(f"as_of > {since} AND hermes_score IS NOT NULL", ["hermes_score"])["hermes_score"]

@@ -21,11 +21,10 @@ from osiris.calendars import sessions_between
 from osiris.clock import as_utc
 from osiris.desk import review_command
 from osiris.errors import WorkspaceError
-from osiris.loop.outcomes import ACCEPTED_SQL
-from osiris.records import Outcome
 from osiris.reviewer import review
 from osiris.services import RunningApi, start_api
-from osiris.status import adapter_table
+from osiris.status import accepted_outcomes, adapter_table
+from osiris.store.advice import ACCEPTED_SQL
 from osiris.store.events import OUTCOME, heard
 from osiris.store.sample import load_sample
 from osiris.workspace import Workspace, open_workspace
@@ -146,8 +145,7 @@ def summary(workspace: Workspace, nights: list[dict[str, Any]], last: dict[str, 
     from flows.server import open_command
 
     advice = workspace.advice
-    outcomes = {o.value: advice.count(f"{ACCEPTED_SQL} AND outcome = '{o}'") for o in Outcome}
-    shelf = {row["adapter"]: row for row in adapter_table(workspace)}
+    outcomes = accepted_outcomes(workspace)
     return {
         "workspace": str(workspace.folder),
         "ideas": advice.count(),
@@ -157,7 +155,7 @@ def summary(workspace: Workspace, nights: list[dict[str, Any]], last: dict[str, 
         "events_received": events,
         "pairs": [night["nightly"]["pairs"]["rows"] for night in nights],
         "verdicts": [night["nightly"]["compare"]["note"] for night in nights],
-        "adapters": list(shelf.values()),
+        "adapters": adapter_table(workspace),
         "last_advise_adapter": last["adapter"],
         "pages": str(workspace.settings.mlruns / "pages"),
         "commands": {

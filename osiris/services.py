@@ -20,6 +20,7 @@ import uvicorn
 
 from osiris.api import api_token, create_app
 from osiris.errors import SourceUnavailable
+from osiris.files import write_whole
 from osiris.workspace import Workspace
 
 START_SECONDS = 30
@@ -77,7 +78,7 @@ def start_api(workspace: Workspace, port: int | None = None) -> RunningApi:
         time.sleep(0.02)
     url = f"http://{review.host}:{listening.getsockname()[1]}"
     api = RunningApi(url, api_token(workspace), server, thread, address_path(workspace))
-    _write_note(address_path(workspace), api.url)
+    write_whole(address_path(workspace), json.dumps({"url": url, "pid": os.getpid()}))
     atexit.register(api.stop)
     return api
 
@@ -122,9 +123,3 @@ def _noted(path: Path) -> str | None:
         return str(note["url"])
     except (OSError, ValueError, TypeError, KeyError, OverflowError):
         return None
-
-
-def _write_note(path: Path, url: str) -> None:
-    draft = path.with_name(f".{path.name}-{os.getpid()}-{threading.get_ident()}")
-    draft.write_text(json.dumps({"url": url, "pid": os.getpid()}))
-    draft.replace(path)

@@ -194,6 +194,11 @@ def child_environment(workspace: Path) -> dict[str, str]:
     return os.environ | {WORKSPACE_VARIABLE: str(workspace)}
 
 
+def export(**variables: str) -> None:
+    """Set variables for a library that has no other switches, in this process and those it starts."""
+    os.environ.update(variables)
+
+
 def _read_toml(path: Path) -> dict:
     if not path.exists():
         return {}

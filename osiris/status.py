@@ -3,22 +3,21 @@
 from typing import Any
 
 from osiris.records import Outcome, Status
+from osiris.store.advice import ACCEPTED_SQL
 from osiris.workspace import Workspace
 
-ACCEPTED_SQL = "status IN ('approved', 'edited')"
 Row = dict[str, Any]
 
 
 def workspace_status(workspace: Workspace) -> Row:
     """Counts of ideas by status and (accepted ones) outcome, bars, adapters, what is served and why not a newer one."""
     served = workspace.served()
-    outcomes = {str(o): workspace.advice.count(f"{ACCEPTED_SQL} AND outcome = '{o}'") for o in Outcome}
     return {
         "workspace": str(workspace.folder),
         "as_of": workspace.now.isoformat(),
         "ideas": workspace.advice.count(),
         "status": {str(s): workspace.advice.count(f"status = '{s}'") for s in Status},
-        "outcomes": outcomes,
+        "outcomes": accepted_outcomes(workspace),
         "unpublished_events": workspace.advice.count("event_id IS NOT NULL AND published_at IS NULL"),
         "feedback": len(workspace.advice.feedback()),
         "tickers": workspace.bars.tickers(),
@@ -28,6 +27,11 @@ def workspace_status(workspace: Workspace) -> Row:
         "passed_over": [f"{name}: {reason}" for name, reason in served.skipped],
         "gate_policy": workspace.settings.gate.policy,
     }
+
+
+def accepted_outcomes(workspace: Workspace) -> dict[str, int]:
+    """How many accepted ideas have each outcome."""
+    return {str(o): workspace.advice.count(f"{ACCEPTED_SQL} AND outcome = '{o}'") for o in Outcome}
 
 
 def adapter_table(workspace: Workspace) -> list[Row]:

@@ -6,7 +6,6 @@ command line) may use it one after another; `mlflow.tracking_uri` names a server
 
 import json
 import logging
-import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from filelock import FileLock
 
 from osiris.errors import BadInput, NotFound
-from osiris.settings import Settings
+from osiris.settings import Settings, export
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -157,7 +156,7 @@ class Tracking:
     @cached_property
     def _client(self) -> "MlflowClient":
         # mlflow begins its telemetry while it is imported, and prints links: these variables are its only switches
-        os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
+        export(MLFLOW_DISABLE_TELEMETRY="true", MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT="true")
         from mlflow import MlflowClient
 
         for noisy in ("mlflow", "alembic"):

@@ -69,7 +69,7 @@ class Workspace:
     def shelf(self) -> "AdapterShelf":
         """The adapters."""
         from osiris.adapters import AdapterShelf
-        from osiris.llm.loader import base_hash
+        from osiris.llm.sources import base_hash
 
         return AdapterShelf(self.settings.adapters, lambda: base_hash(self.settings))
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from osiris.errors import NotFound
 from osiris.llm.quiet import no_bars
-from osiris.llm.sources import base_hash, file_hash, is_ready, missing, place
+from osiris.llm.sources import base_hash, file_hash, missing, place
 from osiris.llm.starter import Kind
 from osiris.records import stable_hash
 from osiris.settings import Settings
@@ -21,7 +21,6 @@ from osiris.settings import Settings
 if TYPE_CHECKING:
     from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["BASE", "Drafter", "Judge", "ModelDesk", "base_hash", "is_ready", "load_drafter", "load_judge"]
 BASE = "base"
 """Adapter name of a drafter without adapter."""
 KEPT = 3

@@ -8,7 +8,6 @@ real thing is `model.base = "microsoft/Phi-3-mini-4k-instruct"`, by the same cod
 import hashlib
 import json
 import math
-import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from typing import Literal, get_args
 
 from filelock import FileLock
 
+from osiris.files import sync
 from osiris.llm import prompts
 from osiris.llm.quiet import no_bars
 from osiris.llm.starter_train import CHAT_TEMPLATE, build_tokenizer, train
@@ -149,18 +149,10 @@ def _train_with_progress(recipe: Recipe, tokenizer, progress: bool):
 def _publish(unfinished: Path, folder: Path) -> None:
     """Flush every file, then rename, so that a reader never sees half a model, not even after a power cut."""
     for path in sorted(unfinished.iterdir()):
-        _flush(path)
-    _flush(unfinished)
+        sync(path)
+    sync(unfinished)
     unfinished.rename(folder)
-    _flush(folder.parent)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(folder.parent)
 
 
 if __name__ == "__main__":

@@ -15,10 +15,11 @@ from typing import Any
 
 from osiris.adapters import AdapterShelf
 from osiris.errors import AdapterRejected, TooLittleData
+from osiris.files import write_whole
 from osiris.llm.loader import BASE, ModelDesk
 from osiris.loop import gate
 from osiris.loop.context import Snapshot
-from osiris.loop.pairs import build_pairs, examples, write_atomically, write_dataset
+from osiris.loop.pairs import build_pairs, examples, write_dataset
 from osiris.loop.prices import PriceDesk
 from osiris.settings import Settings
 from osiris.store.advice import AdviceStore
@@ -63,9 +64,8 @@ def learn_from_feedback(
         return StepReport("qlora", note=str(error))
     data = settings.data / "datasets" / f"feedback-{night_name(as_of)}.jsonl"
     if night_name(as_of) not in shelf.names():
-        data.parent.mkdir(parents=True, exist_ok=True)
         lines = (json.dumps({key: row[key] for key in ("prompt", "reply")}) + "\n" for row in rows)
-        write_atomically(data, "".join(lines))
+        write_whole(data, "".join(lines))
     lesson = Lesson("qlora", night_name(as_of), data, max(row["as_of"] for row in rows), as_of)
     recipe = load_recipe(settings.training.sft_recipe, "sft")
     return _teach(lesson, served_before(shelf, settings, as_of), recipe, train_qlora, shelf, tracking, settings)

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from osiris.errors import TooLittleData
+from osiris.files import write_whole
 from osiris.records import FINAL, ExitReason, Reply, Status, parse_reply
 from osiris.settings import Settings
-from osiris.store.advice import AdviceStore, sql_time
-from osiris.store.journal import fsync_folder
+from osiris.store.advice import ACCEPTED_SQL, AdviceStore, sql_time
 
 Row = dict[str, Any]
 COLUMNS = [
@@ -129,7 +129,7 @@ def examples(advice: AdviceStore, settings: Settings, since: datetime, cutoff: d
 
     Raises `TooLittleData` below `training.min_examples`.
     """
-    where = f"status IN ('approved', 'edited') AND status_at > {sql_time(since)} AND status_at <= {sql_time(cutoff)}"
+    where = f"{ACCEPTED_SQL} AND status_at > {sql_time(since)} AND status_at <= {sql_time(cutoff)}"
     rows = advice.rows(where, COLUMNS)
     if len(rows) < settings.training.min_examples:
         raise TooLittleData(
@@ -154,18 +154,9 @@ def write_dataset(path: Path, pairs: Iterable[Pair], cutoff: datetime) -> dict[s
         "cutoff": cutoff.isoformat(),
         "lineage": [{k: v for k, v in asdict(p).items() if k in ("source", "good_id", "bad_id")} for p in pairs],
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, text)
-    write_atomically(path.with_suffix(".json"), json.dumps(about, indent=1))
+    write_whole(path, text)
+    write_whole(path.with_suffix(".json"), json.dumps(about, indent=1))
     return about
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a whole file or nothing."""
-    unfinished = path.with_name(f".tmp-{path.name}")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.rename(path)
-    fsync_folder(path.parent)
 
 
 def _by_prompt(rows: list[Row]) -> dict[str, list[Row]]:

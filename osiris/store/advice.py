@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 Write = Callable[[], object]
+ACCEPTED_SQL = "status IN ('approved', 'edited')"
 PENDING = "status = 'pending'"
 UNSETTLED = "(outcome IS NULL OR outcome = 'open')"
 

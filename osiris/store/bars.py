@@ -5,7 +5,6 @@ disagrees, which `merge` returns for the caller to flag; only `replace=True`, a 
 the frames is that of `osiris.calendars`.
 """
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,6 +16,7 @@ from filelock import FileLock
 
 from osiris.calendars import COLUMNS, PRICE_COLUMNS
 from osiris.errors import BadInput, NoPrices, WorkspaceError
+from osiris.files import sync
 from osiris.records import ticker_symbol
 
 SAME_PRICE = 0.02
@@ -238,13 +238,7 @@ def _described(mine: pd.DataFrame, theirs: pd.DataFrame) -> list[Disagreement]:
 def _write(frame: pd.DataFrame, path: Path) -> None:
     """Publish the whole file or nothing: written beside, flushed to disk, renamed."""
     unfinished = path.with_suffix(".tmp")
-    with unfinished.open("wb") as file:
-        frame.to_parquet(file, index=False)
-        file.flush()
-        os.fsync(file.fileno())
+    frame.to_parquet(unfinished, index=False)
+    sync(unfinished)
     unfinished.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync(path.parent)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from osiris.errors import WorkspaceError
+from osiris.files import sync
 
 TIME_KEY = "$time"
 
@@ -49,7 +50,7 @@ class Journal:
             os.fsync(file.fileno())
             end = file.tell()
         if new:
-            fsync_folder(self.path.parent)
+            sync(self.path.parent)
         return end
 
     def read(self, start: int = 0) -> Iterator[Entry]:
@@ -83,15 +84,6 @@ class Journal:
                 return
             content = self.path.read_bytes()
             file.truncate(content.rfind(b"\n") + 1)
-
-
-def fsync_folder(folder: Path) -> None:
-    """Make a created or renamed name in `folder` durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _encode(value: object) -> object:

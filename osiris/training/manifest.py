@@ -17,6 +17,7 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from osiris.errors import AdapterRejected
+from osiris.files import sync
 
 WEIGHTS, CONFIG, CARD, MANIFEST = "adapter_model.safetensors", "adapter_config.json", "card.json", "manifest.json"
 FILES = frozenset({WEIGHTS, CONFIG, CARD})
@@ -101,15 +102,6 @@ def rejected(folder: Path, expected: str, came: str) -> AdapterRejected:
         came,
         "the newest sound adapter before it is served; train this one anew",
     )
-
-
-def sync(path: Path) -> None:
-    """Flush a file or a folder to disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _only_regular_files(folder: Path) -> None:

@@ -5,14 +5,16 @@ import math
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from osiris.errors import BadInput, OsirisError
+from osiris.llm.loader import load_drafter
 from osiris.llm.quiet import no_bars
-from osiris.training.recipe import Recipe
+from osiris.settings import Settings
+from osiris.training.recipe import Method, Recipe
 
 Message = list[dict[str, str]]
 
@@ -52,19 +54,19 @@ def assistant(text: str) -> Message:
     return [{"role": "assistant", "content": text}]
 
 
-def require_same_tokens(tokenizer: Any, rows: Sequence[tuple[str, str]], max_length: int | None) -> None:
-    """Check (prompt, reply) rows: the model must be trained on the very tokens it sees when it generates.
+def require_same_tokens(tokenizer: Any, rows: Sequence[Mapping[str, Message]], max_length: int | None) -> None:
+    """Check prompt and replies of each row: the model must be trained on the very tokens it sees when it generates.
 
     Raises `BadInput` if the tokens of a prompt, as generation begins from them, are not the beginning of prompt and
     reply (a token merged across the boundary would be trained and never met), or if a row has more than `max_length`.
     """
-    for prompt, reply in rows:
-        begun = _tokens(tokenizer, user(prompt), add_generation_prompt=True)
-        whole = _tokens(tokenizer, user(prompt) + assistant(reply))
+    for prompt, reply in ((row["prompt"], row[name]) for row in rows for name in row if name != "prompt"):
+        begun = _tokens(tokenizer, prompt, add_generation_prompt=True)
+        whole = _tokens(tokenizer, prompt + reply)
         if whole[: len(begun)] != begun:
             raise BadInput(
                 "a tokenizer that keeps prompt and reply apart",
-                f"a prompt that ends in {tokenizer.decode(begun[-4:])!r} alone, but not before {reply[:20]!r}",
+                f"a prompt that ends in {tokenizer.decode(begun[-4:])!r} alone, but not before {_text(reply)[:20]!r}",
                 "isolate the newline before a reply in the tokenizer or its chat template",
             )
         if max_length is not None and len(whole) > max_length:
@@ -88,14 +90,48 @@ def adapter_tensors(model: Any) -> dict[str, Any]:
     return {name: weight.detach().float().clone() for name, weight in model.named_parameters() if weight.requires_grad}
 
 
-def run(
-    trainer: Any, out: Path, rows: int, began: float, inherited: dict[str, Any] | None, reference: str, progress: bool
+def teach(
+    make_trainer: Callable[..., Any],
+    rows: Sequence[Mapping[str, Message]],
+    settings: Settings,
+    parent: Path | None,
+    out: Path,
+    recipe: Recipe,
+    seed: int,
+    progress: bool,
 ) -> TrainResult:
-    """Train and save the adapter to `out`; raises `TrainingDiverged` and writes nothing if it is not finite.
+    """Train with a trainer of TRL on `rows` (its columns: a prompt, and the replies to it) and save to `out`.
 
-    `inherited` are the parent's tensors, restored here because TRL rounds the weights of a quantized model to bfloat16;
-    `began` is the `time.perf_counter()` at which the whole training started.
+    A `parent` adapter is continued. Raises `BadInput` for a parent, tokenizer or recipe that does not fit,
+    `TrainingDiverged` when it is not finite; nothing is written then.
     """
+    began = time.perf_counter()
+    from datasets import Dataset
+
+    with workbench() as scratch:
+        args = recipe.trainer_args(scratch, seed)
+        drafter = load_drafter(settings, parent, trainable=True)
+        require_same_tokens(drafter.tokenizer, rows, args.max_length)
+        if parent is not None:
+            require_same_lora(drafter.model, recipe, parent)
+        inherited = adapter_tensors(drafter.model) if parent is not None else None
+        data = Dataset.from_list([dict(row) for row in rows])
+        trainer = make_trainer(
+            model=drafter.model,
+            args=args,
+            train_dataset=data,
+            eval_dataset=data,
+            processing_class=drafter.tokenizer,
+            peft_config=recipe.lora_config() if parent is None else None,
+        )
+        return _run(trainer, out, len(rows), began, inherited, recipe.method, progress)
+
+
+def _run(
+    trainer: Any, out: Path, rows: int, began: float, inherited: dict[str, Any] | None, method: Method, progress: bool
+) -> TrainResult:
+    """Train and save; `inherited` are the parent's tensors, restored because TRL rounds them to bfloat16."""
+    reference = "none" if method == "sft" else "parent" if "ref" in trainer.model.peft_config else "base"
     _forbid_inference_kernels(trainer.model)
     _restore_full_precision(trainer.model, inherited)
     start = adapter_tensors(trainer.model)
@@ -136,6 +172,10 @@ def workbench() -> Iterator[Path]:
     finally:
         if shown:
             datasets.enable_progress_bars()
+
+
+def _text(message: Message) -> str:
+    return message[0]["content"]
 
 
 def _tokens(tokenizer: Any, messages: Message, **options: bool) -> list[int]:

@@ -6,8 +6,9 @@ import pytest
 
 from osiris.errors import NotFound
 from osiris.llm.generate import DraftRequest, draft
-from osiris.llm.loader import KEPT, ModelDesk, base_hash, is_ready, load_drafter, load_judge
+from osiris.llm.loader import KEPT, ModelDesk, load_drafter, load_judge
 from osiris.llm.prompts import render
+from osiris.llm.sources import base_hash, is_ready
 from tests.llm.conftest import settings_with
 from tests.llm.makes import make_tokenizer, save_llama
 
