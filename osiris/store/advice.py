@@ -30,6 +30,7 @@ Write = Callable[[], object]
 ACCEPTED_SQL = "status IN ('approved', 'edited')"
 PENDING = "status = 'pending'"
 UNSETTLED = "(outcome IS NULL OR outcome = 'open')"
+MAX_FRAGMENTS = 24  # every write leaves one and every read opens them all: more than this are compacted at once
 
 
 class _Tables(NamedTuple):
@@ -73,7 +74,7 @@ class AdviceStore:
                     "reload the table",
                 )
             self._commit("decided", [{"decision": decision, "changes": {"id": idea["id"], **changes}}])
-            return self.get(idea["id"])
+            return idea | changes
 
     def expire(self, ids: Iterable[str], at: datetime) -> int:
         """Mark ideas that are still pending as expired; returns how many were."""
@@ -96,8 +97,7 @@ class AdviceStore:
     def optimize(self) -> None:
         """Compact both tables and drop versions older than an hour."""
         with self._writing():
-            for table in self._tables:
-                table.optimize(cleanup_older_than=timedelta(hours=1))
+            _compact(self._tables, above=0)
 
     def get(self, idea: str) -> Row:
         """Return one idea; raises `NotFound`."""
@@ -151,6 +151,7 @@ class AdviceStore:
             for write in writes:
                 write()
             self._mark_applied(end, self._tables)
+            _compact(self._tables, MAX_FRAGMENTS)
         return len(rows)
 
     def _mark_applied(self, end: int, tables: _Tables) -> None:
@@ -206,6 +207,12 @@ def _open(database: Any, folder: Path, name: str, schema: "pa.Schema") -> Any:
                 aside.parent.mkdir(exist_ok=True)
                 damaged.rename(aside)
     return database.create_table(name, schema=schema, exist_ok=True)
+
+
+def _compact(tables: _Tables, above: int) -> None:
+    for table in tables:
+        if table.stats()["fragment_stats"]["num_fragments"] > above:
+            table.optimize(cleanup_older_than=timedelta(hours=1))
 
 
 def _scan(table: Any, where: str | None, columns: Sequence[str] | None = None) -> "pa.Table":

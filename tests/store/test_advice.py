@@ -16,7 +16,7 @@ import pytest
 from filelock import FileLock
 
 from osiris.errors import Conflict, NotFound, WorkspaceError
-from osiris.store.advice import quoted, sql_time
+from osiris.store.advice import MAX_FRAGMENTS, quoted, sql_time
 from tests.builders import MOMENT, idea, ideas, make_store
 
 processes = multiprocessing.get_context("forkserver")
@@ -237,6 +237,18 @@ def test_compaction_keeps_every_row_and_the_store_writable(store):
     assert content(store) == before
     store.decide(decision(rows[6], "after"), changes())
     assert store.count("status = 'approved'") == 7
+
+
+def test_a_long_review_is_compacted_as_it_goes(store):
+    rows = ideas(2 * MAX_FRAGMENTS)
+    store.add(rows)
+    for number, row in enumerate(rows):
+        store.decide(decision(row, f"k{number}"), changes())
+    assert all(
+        lancedb.connect(store.folder).open_table(name).stats()["fragment_stats"]["num_fragments"] <= MAX_FRAGMENTS
+        for name in ("advice", "feedback")
+    )
+    assert store.count("status = 'approved'") == len(store.feedback()) == len(rows)
 
 
 # -- crashes and damage -----------------------------------------------------------------------------------------------
