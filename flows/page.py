@@ -65,7 +65,7 @@ def run_page(name: str, workspace: Path | str, parameters: Parameters) -> Page:
                 kernel_name="python3",
                 cwd=str(settings.workspace),
                 progress_bar=False,
-                extra_arguments=["--log-level=ERROR"],
+                extra_arguments=["--log-level=CRITICAL"],  # a kernel logs the interrupt that stops it as an error
             )
     except PapermillExecutionError as error:
         raise PageFailed(name, error.ename, error.evalue, target) from error

@@ -27,7 +27,7 @@ from osiris.errors import BadInput, Conflict, NotFound, OsirisError
 from osiris.loop.review import decide, stored_time
 from osiris.records import Feedback, Outcome, Status, stable_hash
 from osiris.schemas import advice_schema
-from osiris.store.advice import quoted, sql_time
+from osiris.store.tables import quoted, sql_time
 from osiris.workspace import Workspace
 
 STATUS_OF = {BadInput: 422, NotFound: 404, Conflict: 409}

@@ -176,7 +176,7 @@ def show_prices(
     with _opened(workspace) as ws:
         bars = ws.bars.get(ticker)
         rows = json.loads(bars.tail(last).to_json(orient="records", date_format="iso", date_unit="s"))
-        _rows(rows, as_json, f"{ticker.upper()}: {len(bars)} bars, raw prices")
+        _rows(rows, as_json, f"{ticker.upper()}: {len(bars)} bars, raw prices, times in UTC")
 
 
 def main() -> None:

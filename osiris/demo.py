@@ -24,9 +24,9 @@ from osiris.errors import WorkspaceError
 from osiris.reviewer import review
 from osiris.services import RunningApi, start_api
 from osiris.status import accepted_outcomes, adapter_table
-from osiris.store.advice import ACCEPTED_SQL
 from osiris.store.events import OUTCOME, heard
 from osiris.store.sample import load_sample
+from osiris.store.tables import ACCEPTED_SQL
 from osiris.workspace import Workspace, open_workspace
 
 TICKERS = ["AAPL", "GOOG", "IBM", "MSFT"]
@@ -172,7 +172,7 @@ def show(result: dict[str, Any]) -> None:
 
     adapters, commands = result["adapters"], result["commands"]
     print_rows(adapters, "Adapters, newest first")
-    print_report({k: v for k, v in result.items() if k not in ("adapters", "commands")}, "What happened")
+    print_report({k: v for k, v in result.items() if k not in ("adapters", "commands", "verdicts")}, "What happened")
     console = Console(soft_wrap=True)
     for name, command in commands.items():
         console.print(f"[bold]{name}[/bold]: ", end="")

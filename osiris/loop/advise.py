@@ -18,8 +18,9 @@ from osiris.loop.prices import PriceDesk
 from osiris.records import Reply, Status, advice_id, levels_from_reply, prompt_id
 from osiris.schemas import VECTOR_SIZE
 from osiris.settings import Settings
-from osiris.store.advice import AdviceStore, Row, sql_time
+from osiris.store.advice import AdviceStore
 from osiris.store.events import Events
+from osiris.store.tables import Row, sql_time
 
 HISTORY_DAYS = 150
 """Calendar days of bars a snapshot reads: `policy.context.WARM_UP` sessions, with holidays to spare."""

@@ -28,9 +28,10 @@ from osiris.loop.first_touch import (
 from osiris.loop.prices import PriceDesk
 from osiris.records import FINAL, ExitReason, Outcome, Status, event_id
 from osiris.settings import Settings
-from osiris.store.advice import ACCEPTED_SQL, PENDING, UNSETTLED, AdviceStore, sql_time
+from osiris.store.advice import AdviceStore
 from osiris.store.bars import cumulative_split, known_at, suspicious_jumps
 from osiris.store.events import Events
+from osiris.store.tables import ACCEPTED_SQL, PENDING, UNSETTLED, sql_time
 
 SHADOW_SQL = "status IN ('rejected', 'expired')"
 COLUMNS = [

@@ -17,7 +17,8 @@ from osiris.errors import TooLittleData
 from osiris.files import write_whole
 from osiris.records import FINAL, ExitReason, Reply, Status, parse_reply
 from osiris.settings import Settings
-from osiris.store.advice import ACCEPTED_SQL, AdviceStore, sql_time
+from osiris.store.advice import AdviceStore
+from osiris.store.tables import ACCEPTED_SQL, sql_time
 
 Row = dict[str, Any]
 COLUMNS = [

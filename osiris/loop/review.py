@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -24,9 +25,8 @@ def decide(advice: AdviceStore, feedback: Feedback, key: str, settings: Settings
     """
     idea = advice.get(feedback.transaction_id)
     levels = adjusted_levels(idea, feedback)
-    if not advice.feedback_given(key):
-        check_in_time(idea, settings, now)
-    return advice.decide(_decision(feedback, idea, levels, key, now), _changes(feedback, levels, now))
+    in_time = partial(check_in_time, settings=settings, now=now)
+    return advice.decide(_decision(feedback, idea, levels, key, now), _changes(feedback, levels, now), in_time)
 
 
 def adjusted_levels(idea: Row, feedback: Feedback) -> Levels:
@@ -53,7 +53,7 @@ def check_in_time(idea: Row, settings: Settings, now: datetime) -> None:
     if now < idea["as_of"]:
         raise BadInput(f"a decision after {idea['as_of'].isoformat()}", now.isoformat(), "check the clock")
     deadline = idea["as_of"] + timedelta(hours=settings.review.deadline_hours)
-    if idea["status"] == Status.PENDING and now >= deadline:
+    if now >= deadline:
         raise Conflict(
             f"a decision before {deadline.isoformat()}", f"one at {now.isoformat()}", "the idea has expired; draft anew"
         )

@@ -5,19 +5,18 @@ of columns; a whole row is never written back. The journal is the truth: what a 
 store is next opened or written to, and a table whose newest version is damaged or lost is rebuilt from it.
 """
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from functools import cached_property, partial
+from datetime import datetime
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from osiris.errors import Conflict, NotFound, WorkspaceError
+from osiris.errors import Conflict, NotFound
 from osiris.records import Status
-from osiris.schemas import advice_schema, feedback_schema
+from osiris.store.tables import PENDING, UNSETTLED, Row, Tables, changed, compact, open_tables, quoted, scan, writes_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,17 +24,7 @@ if TYPE_CHECKING:
 
     from osiris.store.journal import Journal
 
-Row = dict[str, Any]
-Write = Callable[[], object]
-ACCEPTED_SQL = "status IN ('approved', 'edited')"
-PENDING = "status = 'pending'"
-UNSETTLED = "(outcome IS NULL OR outcome = 'open')"
 MAX_FRAGMENTS = 24  # every write leaves one and every read opens them all: more than this are compacted at once
-
-
-class _Tables(NamedTuple):
-    advice: Any
-    feedback: Any
 
 
 class AdviceStore:
@@ -54,12 +43,12 @@ class AdviceStore:
             known = self._ids()
             return self._commit("drafted", list({r["id"]: r for r in rows if r["id"] not in known}.values()))
 
-    def decide(self, decision: Row, changes: Row) -> Row:
+    def decide(self, decision: Row, changes: Row, check: Callable[[Row], None] | None = None) -> Row:
         """Store one decision on a pending idea: the `feedback` row and the `changes` of the idea's columns.
 
-        A repeat of the same idempotency key with the same content returns the idea unchanged. Raises `NotFound` for an
-        unknown idea, and `Conflict` when it was decided already (naming who, what and when) or the key was used for
-        something else.
+        `check` gets the idea under the lock and raises to refuse the decision. A repeat of the same idempotency key
+        with the same content returns the idea unchanged. Raises `NotFound` for an unknown idea, and `Conflict` when it
+        was decided already (naming who, what and when) or the key was used for something else.
         """
         with self._writing():
             idea = self.get(decision["transaction_id"])
@@ -73,6 +62,8 @@ class AdviceStore:
                     f"one {idea['status']} by {idea['reviewer'] or 'the review deadline'} at {idea['status_at']}",
                     "reload the table",
                 )
+            if check:
+                check(idea)
             self._commit("decided", [{"decision": decision, "changes": {"id": idea["id"], **changes}}])
             return idea | changes
 
@@ -92,12 +83,14 @@ class AdviceStore:
         """Note that the outcome events of `ids` were delivered. Not journaled: consumers drop a repeated event."""
         with self._writing():
             if ids:
-                _set(self._tables.advice, [{"id": i, "published_at": at} for i in ids], "target.published_at IS NULL")()
+                changed(
+                    self._tables.advice, [{"id": i, "published_at": at} for i in ids], "target.published_at IS NULL"
+                )()
 
     def optimize(self) -> None:
         """Compact both tables and drop versions older than an hour."""
         with self._writing():
-            _compact(self._tables, above=0)
+            compact(self._tables, above=0)
 
     def get(self, idea: str) -> Row:
         """Return one idea; raises `NotFound`."""
@@ -120,11 +113,7 @@ class AdviceStore:
 
     def feedback(self, where: str | None = None) -> list[Row]:
         """Return decisions as dicts, by `ts`."""
-        return _scan(self._tables.feedback, where).sort_by("ts").to_pylist()
-
-    def feedback_given(self, key: str) -> bool:
-        """Whether a decision with this idempotency key is stored."""
-        return self._tables.feedback.count_rows(f"idempotency_key = '{quoted(key)}'") > 0
+        return scan(self._tables.feedback, where).sort_by("ts").to_pylist()
 
     def nearest(self, vector: Iterable[float], where: str, limit: int) -> list[Row]:
         """Return the ideas nearest to `vector` (L2; squared distance in `_distance`), nearest first."""
@@ -132,10 +121,10 @@ class AdviceStore:
 
     def _sorted(self, where: str | None, columns: Sequence[str] | None) -> "pa.Table":
         wanted = None if columns is None else list(dict.fromkeys([*columns, "as_of", "id"]))
-        return _scan(self._tables.advice, where, wanted).sort_by([("as_of", "ascending"), ("id", "ascending")])
+        return scan(self._tables.advice, where, wanted).sort_by([("as_of", "ascending"), ("id", "ascending")])
 
     def _ids(self, where: str | None = None) -> set[str]:
-        return set(_scan(self._tables.advice, where, ["id"])["id"].to_pylist())
+        return set(scan(self._tables.advice, where, ["id"])["id"].to_pylist())
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -146,18 +135,18 @@ class AdviceStore:
 
     def _commit(self, kind: str, rows: list[Row]) -> int:
         if rows:
-            writes = _writes(kind, rows, self._tables)  # a row that fits no column fails here, before the journal
+            writes = writes_of(kind, rows, self._tables)  # a row that fits no column fails here, before the journal
             end = self.journal.append(kind, rows)
             for write in writes:
                 write()
             self._mark_applied(end, self._tables)
-            _compact(self._tables, MAX_FRAGMENTS)
+            compact(self._tables, MAX_FRAGMENTS)
         return len(rows)
 
-    def _mark_applied(self, end: int, tables: _Tables) -> None:
+    def _mark_applied(self, end: int, tables: Tables) -> None:
         self._applied_path.write_text(f"{end} {tables.advice.version} {tables.feedback.version}")
 
-    def _catch_up(self, tables: _Tables) -> None:
+    def _catch_up(self, tables: Tables) -> None:
         """Apply what the journal has and the tables do not."""
         end, *versions = _numbers(self._applied_path)
         if tables.advice.version < versions[0] or tables.feedback.version < versions[1]:
@@ -166,86 +155,17 @@ class AdviceStore:
         if end == self.journal.size:
             return
         for entry in self.journal.read(end):
-            for write in _writes(entry.kind, entry.rows, tables):
+            for write in writes_of(entry.kind, entry.rows, tables):
                 write()
             end = entry.end
         self._mark_applied(end, tables)
 
     @cached_property
-    def _tables(self) -> _Tables:
-        import lancedb
-
+    def _tables(self) -> Tables:
         with self._lock:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            database = lancedb.connect(self.folder, read_consistency_interval=timedelta(0))
-            advice = _open(database, self.folder, "advice", advice_schema())
-            tables = _Tables(advice, _open(database, self.folder, "feedback", feedback_schema()))
+            tables = open_tables(self.folder)
             self._catch_up(tables)
             return tables
-
-
-def quoted(text: str) -> str:
-    """Escape a value for a SQL string literal."""
-    return text.replace("'", "''")
-
-
-def sql_time(moment: datetime) -> str:
-    """A moment as a SQL literal."""
-    return f"TIMESTAMP '{moment.astimezone(UTC).replace(tzinfo=None).isoformat(' ', 'microseconds')}'"
-
-
-def _open(database: Any, folder: Path, name: str, schema: "pa.Schema") -> Any:
-    """Open a table, or put aside what is damaged: its newest version, else the whole of it."""
-    table = folder / f"{name}.lance"
-    if table.exists():
-        newest = min((table / "_versions").glob("*.manifest"), default=table)
-        for damaged in dict.fromkeys((newest, table)):
-            try:
-                return database.open_table(name)
-            except (RuntimeError, ValueError, OSError):
-                aside = folder.parent / "quarantine" / f"{name}-{time.time_ns()}-{damaged.name}"
-                aside.parent.mkdir(exist_ok=True)
-                damaged.rename(aside)
-    return database.create_table(name, schema=schema, exist_ok=True)
-
-
-def _compact(tables: _Tables, above: int) -> None:
-    for table in tables:
-        if table.stats()["fragment_stats"]["num_fragments"] > above:
-            table.optimize(cleanup_older_than=timedelta(hours=1))
-
-
-def _scan(table: Any, where: str | None, columns: Sequence[str] | None = None) -> "pa.Table":
-    query = table.search().limit(None)
-    query = query.where(where) if where else query
-    return (query.select(list(columns)) if columns else query).to_arrow()
-
-
-def _writes(kind: str, rows: list[Row], tables: _Tables) -> list[Write]:
-    """The writes that one journal entry stands for; made again they change nothing."""
-    pending, unsettled = f"target.{PENDING}", UNSETTLED.replace("outcome", "target.outcome")
-    if kind == "drafted":
-        return [_insert(tables.advice, "id", rows)]
-    if kind == "decided":
-        inserted = _insert(tables.feedback, "idempotency_key", [row["decision"] for row in rows])
-        return [inserted, *(_set(tables.advice, [row["changes"]], pending) for row in rows)]
-    if kind in ("expired", "settled"):
-        return [_set(tables.advice, rows, pending if kind == "expired" else unsettled)]
-    raise WorkspaceError("a journal of this version of Osiris", f"an entry {kind!r}", "update Osiris")
-
-
-def _insert(table: Any, key: str, rows: list[Row]) -> Write:
-    import pyarrow as pa
-
-    data = pa.Table.from_pylist(rows, schema=table.schema)
-    return partial(table.merge_insert(key).when_not_matched_insert_all().execute, data)
-
-
-def _set(table: Any, rows: list[Row], where: str) -> Write:
-    import pyarrow as pa
-
-    data = pa.Table.from_pylist(rows, schema=pa.schema([table.schema.field(name) for name in rows[0]]))
-    return partial(table.merge_insert("id").when_matched_update_all(where=where).execute, data)
 
 
 def _numbers(path: Path) -> list[int]:

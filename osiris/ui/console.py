@@ -1,15 +1,22 @@
 """Reports on a terminal: plain values for JSON, rich tables for people."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+WIDE, LONGEST_CELL = 6, 24
+"""A table of more columns than `WIDE` keeps cells of at most `LONGEST_CELL` characters."""
+MILLION = 1e6
+MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d(?:\.\d+)?(?:Z|\+00:00)")
 
 
 def plain(report: Any) -> dict[str, Any]:
@@ -27,13 +34,31 @@ def print_report(report: Any, title: str) -> None:
 
 
 def print_rows(rows: Sequence[dict[str, Any]], title: str) -> None:
-    """Print rows that share their keys as a table."""
-    table = Table(title=title, title_justify="left")
-    for name in rows[0] if rows else ["nothing yet"]:
-        table.add_column(name)
+    """Print rows that share their keys as a table, moments to the minute; long texts of a wide one stand beneath it."""
+    console = Console()
+    if not rows:
+        return console.print(f"{title}: nothing yet", markup=False)
+    names = list(rows[0])
+    beneath = [name for name in names if len(names) > WIDE and _longest(rows, name) > LONGEST_CELL]
+    shown = [name for name in names if name not in beneath]
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=0)
+    for name in shown:
+        numbers = all(isinstance(row[name], int | float | None) for row in rows)
+        longest, header = _longest(rows, name), name.replace("_", " ")
+        width = max(longest, *map(len, header.split())) if longest <= LONGEST_CELL else None
+        table.add_column(header, justify="right" if numbers else "left", width=width)
     for row in rows:
-        table.add_row(*(Text(_short(value)) for value in row.values()))
-    Console().print(table)
+        table.add_row(*(Text(_cell(row[name])) for name in shown))
+    console.print(table)
+    for name in beneath:
+        texts = Table(title=name.replace("_", " "), title_justify="left", box=None, show_header=False, pad_edge=False)
+        for row in rows:
+            texts.add_row(_short(row[names[0]]), Text(_short(row[name])))
+        console.print(texts)
+
+
+def _longest(rows: Sequence[dict[str, Any]], name: str) -> int:
+    return max((len(_cell(row[name])) for row in rows), default=0)
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
@@ -51,11 +76,17 @@ def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
 def _short(value: Any) -> str:
     if value is None:
         return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value / MILLION:,.2f}M" if abs(value) >= MILLION else f"{value:.6g}"
     if isinstance(value, list):
         return "\n".join(_short(item) for item in value) or "-"
     return str(value)
+
+
+def _cell(value: Any) -> str:
+    return MOMENT.sub(r"\1 \2", _short(value))
 
 
 def _plain(value: object) -> str:

@@ -16,7 +16,8 @@ import pytest
 from filelock import FileLock
 
 from osiris.errors import Conflict, NotFound, WorkspaceError
-from osiris.store.advice import MAX_FRAGMENTS, quoted, sql_time
+from osiris.store.advice import MAX_FRAGMENTS
+from osiris.store.tables import quoted, sql_time
 from tests.builders import MOMENT, idea, ideas, make_store
 
 processes = multiprocessing.get_context("forkserver")
@@ -93,8 +94,6 @@ def test_a_decision_changes_the_idea_and_leaves_one_feedback_row(store):
     assert (decided["status"], decided["status_at"], decided["reviewer"]) == ("edited", LATER, "ann")
     assert decided["rationale"] == row["rationale"]
     assert store.feedback() == [decision(row, action="edited")]
-    assert store.feedback_given("key")
-    assert not store.feedback_given("another key")
 
 
 def test_a_repeat_under_the_same_key_is_one_decision(store):
@@ -104,6 +103,22 @@ def test_a_repeat_under_the_same_key_is_one_decision(store):
     later = decision(row) | {"ts": LATER + timedelta(minutes=5)}
     assert store.decide(later, changes() | {"status_at": LATER + timedelta(minutes=5)}) == first
     assert store.feedback() == [decision(row)]
+
+
+def test_a_check_that_refuses_leaves_nothing_and_a_repeat_is_not_checked_again(store):
+    row = idea()
+    store.add([row])
+    row = store.get(row["id"])
+
+    def too_late(seen):
+        assert seen == row
+        raise Conflict("an earlier decision", "a late one", "draft anew")
+
+    with pytest.raises(Conflict, match="a late one"):
+        store.decide(decision(row), changes(), too_late)
+    assert (store.get(row["id"]), store.feedback()) == (row, [])
+    first = store.decide(decision(row), changes(), lambda _: None)
+    assert store.decide(decision(row), changes(), too_late) == first
 
 
 @pytest.mark.parametrize("other", [{"feedback_content": '{"comment": "no"}'}, {"feedback_type": "rejection"}])

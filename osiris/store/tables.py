@@ -1,0 +1,104 @@
+"""The LanceDB tables behind the advice store: opened (what is damaged is put aside), read, changed and compacted."""
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from osiris.errors import WorkspaceError
+from osiris.schemas import advice_schema, feedback_schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Row = dict[str, Any]
+Write = Callable[[], object]
+ACCEPTED_SQL = "status IN ('approved', 'edited')"
+PENDING = "status = 'pending'"
+UNSETTLED = "(outcome IS NULL OR outcome = 'open')"
+
+
+class Tables(NamedTuple):
+    """The open tables; each read sees what another process wrote."""
+
+    advice: Any
+    feedback: Any
+
+
+def open_tables(folder: Path) -> Tables:
+    """Open both tables of the database in `folder`, or make what is missing."""
+    import lancedb
+
+    folder.mkdir(parents=True, exist_ok=True)
+    database = lancedb.connect(folder, read_consistency_interval=timedelta(0))
+    advice = _open(database, folder, "advice", advice_schema())
+    return Tables(advice, _open(database, folder, "feedback", feedback_schema()))
+
+
+def quoted(text: str) -> str:
+    """Escape a value for a SQL string literal."""
+    return text.replace("'", "''")
+
+
+def sql_time(moment: datetime) -> str:
+    """A moment as a SQL literal."""
+    return f"TIMESTAMP '{moment.astimezone(UTC).replace(tzinfo=None).isoformat(' ', 'microseconds')}'"
+
+
+def _open(database: Any, folder: Path, name: str, schema: "pa.Schema") -> Any:
+    """Open a table, or put aside what is damaged: its newest version, else the whole of it."""
+    table = folder / f"{name}.lance"
+    if table.exists():
+        newest = min((table / "_versions").glob("*.manifest"), default=table)
+        for damaged in dict.fromkeys((newest, table)):
+            try:
+                return database.open_table(name)
+            except (RuntimeError, ValueError, OSError):
+                aside = folder.parent / "quarantine" / f"{name}-{time.time_ns()}-{damaged.name}"
+                aside.parent.mkdir(exist_ok=True)
+                damaged.rename(aside)
+    return database.create_table(name, schema=schema, exist_ok=True)
+
+
+def compact(tables: Tables, above: int) -> None:
+    """Compact the tables of more than `above` fragments, and drop their versions older than an hour."""
+    for table in tables:
+        if table.stats()["fragment_stats"]["num_fragments"] > above:
+            table.optimize(cleanup_older_than=timedelta(hours=1))
+
+
+def scan(table: Any, where: str | None, columns: Sequence[str] | None = None) -> "pa.Table":
+    """Read rows; `where` is SQL over the columns."""
+    query = table.search().limit(None)
+    query = query.where(where) if where else query
+    return (query.select(list(columns)) if columns else query).to_arrow()
+
+
+def writes_of(kind: str, rows: list[Row], tables: Tables) -> list[Write]:
+    """The writes that one journal entry stands for; made again they change nothing."""
+    pending, unsettled = f"target.{PENDING}", UNSETTLED.replace("outcome", "target.outcome")
+    if kind == "drafted":
+        return [_inserted(tables.advice, "id", rows)]
+    if kind == "decided":
+        inserted = _inserted(tables.feedback, "idempotency_key", [row["decision"] for row in rows])
+        return [inserted, *(changed(tables.advice, [row["changes"]], pending) for row in rows)]
+    if kind in ("expired", "settled"):
+        return [changed(tables.advice, rows, pending if kind == "expired" else unsettled)]
+    raise WorkspaceError("a journal of this version of Osiris", f"an entry {kind!r}", "update Osiris")
+
+
+def _inserted(table: Any, key: str, rows: list[Row]) -> Write:
+    import pyarrow as pa
+
+    data = pa.Table.from_pylist(rows, schema=table.schema)
+    return partial(table.merge_insert(key).when_not_matched_insert_all().execute, data)
+
+
+def changed(table: Any, rows: list[Row], where: str) -> Write:
+    """The write of the columns that `rows` name, to the ideas that are still `where`."""
+    import pyarrow as pa
+
+    data = pa.Table.from_pylist(rows, schema=pa.schema([table.schema.field(name) for name in rows[0]]))
+    return partial(table.merge_insert("id").when_matched_update_all(where=where).execute, data)
