@@ -21,6 +21,7 @@ from osiris.calendars import sessions_between
 from osiris.clock import as_utc
 from osiris.desk import review_command
 from osiris.errors import WorkspaceError
+from osiris.files import write_whole
 from osiris.reviewer import review
 from osiris.services import RunningApi, start_api
 from osiris.status import accepted_outcomes, adapter_table
@@ -94,6 +95,7 @@ def run_demo(folder: Path | None = None, nights: int = 2) -> dict[str, Any]:
         last = last_advise(run, sessions)
         events = len(heard(subscription))
         subscription.close()
+    stand_still(workspace)
     result = summary(workspace, results, last, events)
     workspace.close()
     seconds["total"] = time.perf_counter() - began
@@ -126,7 +128,8 @@ def last_advise(run: Demo, sessions: list[datetime]) -> dict[str, Any]:
     from flows.advise import advise
 
     with run.step("Drafting with the new adapter", "advise"):
-        return advise(str(run.workspace.folder), night_of(sessions[-1]).isoformat())
+        run.workspace.clock.set(night_of(sessions[-1]))
+        return advise(str(run.workspace.folder), run.workspace.now.isoformat())
 
 
 def review_all(run: Demo, drafting: list[datetime]) -> dict[str, int]:
@@ -191,6 +194,12 @@ def prepare(folder: Path) -> Workspace:
         raise WorkspaceError("a folder that can be written", str(error), "name another one with --workspace") from error
     start = datetime.combine(FIRST_SESSION, datetime.min.time(), NEW_YORK)
     return open_workspace(folder, as_utc(start))
+
+
+def stand_still(workspace: Workspace) -> None:
+    """Leave the workspace at its last moment, so that the newest ideas can still be reviewed."""
+    clock = f"\n[clock]\nas_of = {workspace.now.isoformat()}  # history stands still here; without this it is today\n"
+    write_whole(workspace.folder / "osiris.toml", SETTINGS + clock)
 
 
 def free_folder() -> Path:

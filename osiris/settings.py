@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from osiris.errors import SettingsError, WorkspaceError
@@ -24,6 +24,12 @@ class Section(BaseModel):
     """A table of `osiris.toml`; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Clock(Section):
+    """What the workspace takes for now."""
+
+    as_of: AwareDatetime | None = Field(None, description="a moment of history to stand still at; none: the system's")
 
 
 class Model(Section):
@@ -132,6 +138,7 @@ class Settings(BaseSettings):
     )
 
     workspace: Path = Path(".")
+    clock: Clock = Clock()
     model: Model = Model()
     advise: Advise = Advise()
     review: Review = Review()

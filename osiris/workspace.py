@@ -105,13 +105,14 @@ class Workspace:
 
 
 def open_workspace(folder: Path | str | None = None, as_of: str | datetime | None = None) -> Workspace:
-    """Open a workspace folder (default: `$OSIRIS_WORKSPACE`, else the current folder), on a fixed clock with `as_of`.
+    """Open a workspace folder (default: `$OSIRIS_WORKSPACE`, else the current folder).
 
+    Its clock stands at `as_of`, else at the setting `clock.as_of`; without either it is the system's.
     Raises `SettingsError` for bad settings, `WorkspaceError` for a folder that is missing or cannot be written.
     """
     settings = load_settings(folder)
     require_writable(settings.workspace)
-    moment = parse_moment(as_of) if isinstance(as_of, str) and as_of else as_of
+    moment = (parse_moment(as_of) if isinstance(as_of, str) and as_of else as_of) or settings.clock.as_of
     return Workspace(settings, FixedClock(as_utc(moment)) if isinstance(moment, datetime) else SystemClock())
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from osiris.clock import FixedClock
-from osiris.errors import BadInput, WorkspaceError
+from osiris.errors import BadInput, SettingsError, WorkspaceError
 from osiris.workspace import open_workspace
 from tests.builders import MOMENT
 
@@ -41,3 +41,15 @@ def test_a_folder_that_cannot_be_written_is_refused():
 def test_an_untrained_workspace_serves_the_base(tmp_path):
     served = open_workspace(tmp_path, MOMENT).served()
     assert (served.name, served.path, served.skipped) == (None, None, ())
+
+
+def test_the_clock_stands_at_the_moment_of_the_settings_unless_told_otherwise(tmp_path):
+    (tmp_path / "osiris.toml").write_text("[clock]\nas_of = 2005-06-07T02:00:00-04:00\n")
+    assert open_workspace(tmp_path).now == datetime(2005, 6, 7, 6, tzinfo=UTC)
+    assert open_workspace(tmp_path, MOMENT).now == MOMENT
+
+
+def test_a_moment_without_its_zone_is_refused(tmp_path):
+    (tmp_path / "osiris.toml").write_text("[clock]\nas_of = 2005-06-07T02:00:00\n")
+    with pytest.raises(SettingsError, match=r"clock\.as_of"):
+        open_workspace(tmp_path)

@@ -80,7 +80,7 @@ class EditForm(widgets.VBox):
         self.message = widgets.Label()
         for field in (*self.fields.values(), self.comment):
             field.observe(lambda _: self.check(), "value")
-        fields = widgets.HBox([*self.fields.values(), self.comment])
+        fields = widgets.HBox([*self.fields.values(), self.comment], layout=widgets.Layout(flex_flow="row wrap"))
         super().__init__([fields, widgets.HBox([self.save, self.cancel, self.message])])
         self.check()
 

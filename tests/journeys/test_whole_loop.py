@@ -8,6 +8,7 @@ import pytest
 
 from osiris.demo import TICKERS, run_demo
 from osiris.errors import WorkspaceError
+from osiris.loop.review import check_in_time
 from osiris.records import parse_reply
 from osiris.workspace import open_workspace
 
@@ -153,6 +154,13 @@ def test_a_page_that_runs_twice_changes_nothing(workspace, result, folder):
     assert run_page("03_outcomes", folder, {"as_of": as_of}).result["written"] == 0
     assert "published before" in run_page("06_dpo", folder, {"as_of": as_of}).result["note"]
     assert (workspace.advice.rows(), workspace.shelf.names(), len(workspace.tracking.adapters())) == before
+
+
+def test_the_newest_ideas_can_still_be_reviewed(workspace, folder):
+    left = open_workspace(folder)
+    newest = workspace.advice.rows("status = 'pending'")[-1]
+    assert left.now == newest["as_of"]
+    check_in_time(newest, left.settings, left.now)
 
 
 def test_the_folder_of_a_demo_is_not_used_twice(result, folder):
