@@ -1,8 +1,8 @@
-"""Exchange calendars: when a daily bar began and when it was complete, half days and clock changes included.
+"""Exchange calendars: when a bar began and when it was complete, half days and clock changes included.
 
-Daily bars everywhere are a DataFrame with the columns `COLUMNS`, one ticker, sorted by `start`: `start`, `end` aware
-UTC datetime64 (session open and close), prices raw in the instrument's currency, `volume` in shares, `split` the ratio
-that takes effect at this bar's open (2.0 for 2:1 on the ex-date, else 1.0), `source` a name.
+Bars everywhere are a DataFrame with the columns `COLUMNS`, one ticker, sorted by `start`: `start`, `end` aware UTC
+datetime64 (of a daily bar the session's open and close), prices raw in the instrument's currency, `volume` in shares,
+`split` the ratio that takes effect at this bar's open (2.0 for 2:1 on the ex-date, else 1.0), `source` a name.
 """
 
 import re
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from osiris.errors import BadInput, SettingsError
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 COLUMNS = ("start", "end", "open", "high", "low", "close", "volume", "split", "source")
 PRICE_COLUMNS = ("open", "high", "low", "close")
 FIRST_YEAR = 1990
+DAILY = "1d"
+MINUTE = 60_000_000_000
+MINUTES = {"60m": 60, "30m": 30, "15m": 15, "5m": 5, "2m": 2, "1m": 1}
+"""Lengths of the bars shorter than a session, by their names, the longest first."""
 ROUND_THE_CLOCK = re.compile(r"-(USD|EUR|GBP|USDT|USDC|BTC)$")
 CURRENCY_PAIR = re.compile(r"=X$")
 
@@ -64,6 +69,27 @@ def sessions_between(calendar: str, start: datetime, end: datetime) -> pd.Dateti
     return closes[(opens >= pd.Timestamp(start)) & (closes <= pd.Timestamp(end))].as_unit("us")
 
 
+def session_edges(calendar: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Opens and closes of all sessions known, each shape (n,), ascending int64 nanoseconds UTC."""
+    return _edges(calendar)
+
+
+def intraday_frame(
+    starts: pd.DatetimeIndex, values: pd.DataFrame, calendar: str, interval: str, source: str
+) -> pd.DataFrame:
+    """Bars that began at `starts` (aware) in the common format; those outside of the sessions are left out.
+
+    A bar lasts `interval` (a name of `MINUTES`) but never beyond its session's close. `values` as for `daily_frame`.
+    """
+    starts = pd.DatetimeIndex(starts).tz_convert("UTC").as_unit("ns")
+    opens, closes = _edges(calendar)
+    at = starts.asi8
+    session = np.searchsorted(opens, at, side="right") - 1
+    inside = (session >= 0) & (at < closes[session])
+    ends = np.minimum(at + MINUTES[interval] * MINUTE, closes[session])[inside]
+    return _frame(starts[inside], pd.to_datetime(ends, utc=True), values[inside], source)
+
+
 def timezone_of(calendar: str) -> str:
     """Name of the time zone in which the calendar's dates are counted, e.g. `America/New_York`."""
     return str(_load(calendar).tz)
@@ -74,13 +100,24 @@ def daily_frame(dates: pd.DatetimeIndex, values: pd.DataFrame, calendar: str, so
 
     Missing volume is 0, a missing split 1. Raises as `session_bounds`; checks nothing else.
     """
-    start, end = session_bounds(calendar, dates)
+    return _frame(*session_bounds(calendar, dates), values, source)
+
+
+def _frame(start: pd.DatetimeIndex, end: pd.DatetimeIndex, values: pd.DataFrame, source: str) -> pd.DataFrame:
     columns = {name: values[name].to_numpy(np.float64) for name in PRICE_COLUMNS}
     for name, default in (("volume", 0.0), ("split", 1.0)):
         given = values[name].to_numpy(np.float64) if name in values else np.full(len(values), default)
         columns[name] = np.where(np.isnan(given), default, given)
-    frame = pd.DataFrame({"start": start, "end": end, **columns, "source": source}, columns=list(COLUMNS))
+    frame = pd.DataFrame(
+        {"start": start.as_unit("us"), "end": end.as_unit("us"), **columns, "source": source}, columns=list(COLUMNS)
+    )
     return frame.sort_values("start", ignore_index=True)
+
+
+@cache
+def _edges(calendar: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    loaded = _load(calendar)
+    return tuple(pd.DatetimeIndex(bound).as_unit("ns").asi8 for bound in (loaded.opens, loaded.closes))
 
 
 @cache

@@ -150,8 +150,10 @@ def import_prices(
 
     Exits with 1 when bars differ from stored ones or look like an unrecorded split.
     """
+    from osiris.loop.price_files import import_bars
+
     with _opened(workspace) as ws:
-        report = ws.prices.import_file(path, ws.now, replace=replace, progress=True)
+        report = import_bars(ws.bars, ws.settings, path, ws.now, replace=replace, progress=True)
         _report(report, as_json, "Imported")
     raise typer.Exit(1 if report.disputed or report.suspicious else 0)
 

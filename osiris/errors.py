@@ -35,7 +35,16 @@ class NoPrices(OsirisError):
 
 
 class SourceUnavailable(OsirisError):
-    """A price source could not be asked (network, limit); says nothing about the instrument."""
+    """A source could not be asked (network, limit); says nothing about the instrument.
+
+    `retry_after` is how many seconds it wants to be left alone, where it said so.
+    """
+
+    retry_after: float | None = None
+
+
+class Busy(OsirisError):
+    """The same job is under way in another process; nothing was done."""
 
 
 class TooLittleData(OsirisError):

@@ -9,7 +9,10 @@ VECTOR_SIZE = 16
 
 
 def advice_schema() -> "pa.Schema":
-    """Schema of an idea; `price` and `atr` (last close and ATR at `as_of`) recover the levels as drafted."""
+    """Schema of an idea; `price` and `atr` (last close and ATR at `as_of`) recover the levels as drafted.
+
+    `close_asked_*` is a person's word to close the trade by hand: when, at which price (null: what trades next), who.
+    """
     import pyarrow as pa
 
     time, text, number = pa.timestamp("us", "UTC"), pa.string(), pa.float64()
@@ -21,6 +24,7 @@ def advice_schema() -> "pa.Schema":
         "hermes_raw": pa.int64(), "hermes_score": number, "hermes_note": text,
         "decision_latency_ms": number, "novelty": number, "vector": pa.list_(pa.float32(), VECTOR_SIZE),
         "status": text, "status_at": time, "reviewer": text,
+        "close_asked_at": time, "close_asked_price": number, "close_asked_by": text,
         "outcome": text, "exit_reason": text, "close_price": number, "closed_at": time,
         "r_multiple": number, "ambiguous": pa.bool_(), "shadow": pa.bool_(), "open_reason": text,
         "event_id": text, "published_at": time,

@@ -70,6 +70,9 @@ class Outcomes(Section):
     breakeven_r: float = Field(0.05, ge=0, description="closed within this many R of the entry counts as breakeven")
     max_holding_days: int = Field(0, ge=0, description="calendar days until an idea expires; 0 is off")
     tolerance: float = Field(0.02, gt=0, description="largest relative difference of two sources' closes")
+    delisted_after_days: int = Field(
+        7, ge=0, description="days without a bar after which a price given by hand closes a trade"
+    )
 
 
 class Prices(Section):
@@ -79,6 +82,7 @@ class Prices(Section):
     calendars: dict[str, str] = {}
     calendar: str = "XNYS"
     yahoo_url: str = ""
+    intraday: bool = Field(True, description="ask Yahoo for hourly bars, and for finer ones where a day is ambiguous")
 
 
 class Redis(Section):

@@ -3,7 +3,10 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
+
 from osiris.records import Side, prompt_id, stable_hash
+from osiris.schemas import advice_schema
 from osiris.settings import load_settings
 from osiris.store.advice import AdviceStore
 from osiris.store.journal import Journal
@@ -46,6 +49,7 @@ def idea(**changes):
         "status": "pending",
         "status_at": None,
         "reviewer": None,
+        **dict.fromkeys(("close_asked_at", "close_asked_price", "close_asked_by")),
         **dict.fromkeys(("outcome", "exit_reason", "close_price", "closed_at", "r_multiple", "ambiguous")),
         "shadow": True,
         **dict.fromkeys(("open_reason", "event_id", "published_at")),
@@ -56,6 +60,11 @@ def idea(**changes):
 def ideas(count, **changes):
     """`count` different ideas."""
     return [idea(number=number, **changes) for number in range(count)]
+
+
+def table_of(*rows):
+    """Outcome columns as `AdviceStore.settle` takes them."""
+    return pa.Table.from_pylist(rows, schema=pa.schema([advice_schema().field(name) for name in rows[0]]))
 
 
 def make_store(folder: Path) -> AdviceStore:

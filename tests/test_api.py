@@ -12,7 +12,7 @@ import pytest
 from osiris.api import token_path
 from osiris.llm.starter import starter_folder, starter_recipe
 from osiris.services import start_api
-from tests.builders import MOMENT, idea, ideas, make_workspace
+from tests.builders import MOMENT, idea, ideas, make_workspace, table_of
 
 NOW = MOMENT + timedelta(hours=2)
 numbers = itertools.count()
@@ -392,7 +392,7 @@ def shelf(workspace):
     approved = {"status": "approved", "status_at": NOW, "reviewer": "ann", "shadow": False}
     given = {"idempotency_key": "shelf", "transaction_id": rows[0]["id"], "feedback_content": "{}", "ts": NOW}
     workspace.advice.decide(given | {"feedback_type": "approval"}, approved)
-    workspace.advice.settle([{"id": rows[1]["id"], "outcome": "win"}])
+    workspace.advice.settle(table_of({"id": rows[1]["id"], "outcome": "win"}))
     return [row["id"] for row in rows]
 
 

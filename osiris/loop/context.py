@@ -6,10 +6,10 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
+from osiris.bar_frames import known_at, rebased
 from osiris.errors import NoPrices
 from osiris.llm.prompts import render
 from osiris.policy import context as policy
-from osiris.store.bars import known_at, rebased
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,10 @@ from osiris.llm.loader import Drafter
 from osiris.loop.advise import HISTORY_DAYS, take_snapshots
 from osiris.loop.context import Snapshot
 from osiris.loop.first_touch import first_touch
-from osiris.loop.outcomes import as_kernel_bars, as_kernel_ideas
+from osiris.loop.judge import as_claims, kernel_ideas
 from osiris.loop.prices import PriceDesk
 from osiris.records import levels_from_reply
 from osiris.settings import Settings
-from osiris.store.bars import known_at
 
 RESAMPLES = 9999
 IDEA_COLUMNS = [
@@ -121,15 +120,13 @@ def settle_on_paper(ideas: pd.DataFrame, prices: PriceDesk, settings: Settings, 
     """Add `r` and `filled`: as the outcome logger would, but closed at the last bar before `as_of`."""
     if ideas.empty:
         return ideas.assign(r=pd.Series(dtype=float), filled=pd.Series(dtype=bool))
-    bars = prices.bars_many(
-        sorted(ideas["ticker"].unique()), ideas["as_of"].min() - timedelta(days=HISTORY_DAYS), as_of, as_of
-    )
+    start = ideas["as_of"].min() - timedelta(days=HISTORY_DAYS)
+    lines = prices.timelines(sorted(ideas["ticker"].unique()), start, as_of)
     settled = []
     for ticker, group in ideas.groupby("ticker", sort=True):
-        kernel_bars = as_kernel_bars(known_at(bars[ticker], as_of))
-        kernel_ideas = as_kernel_ideas(group, kernel_bars, settings)
-        last = np.full(len(group), kernel_bars.end[-1])
-        touches = first_touch(kernel_bars, kernel_ideas._replace(expiry=np.minimum(kernel_ideas.expiry, last)))
+        bars = lines[ticker].bars
+        asked_for = kernel_ideas(as_claims(group), bars, settings.outcomes.max_holding_days)
+        touches = first_touch(bars, asked_for._replace(expiry=np.minimum(asked_for.expiry, bars.end[-1])))
         settled.append(group.assign(r=touches.r, filled=touches.filled & np.isfinite(touches.r)))
     return pd.concat(settled).sort_index()
 

@@ -1,51 +1,45 @@
 """The outcome logger: settles ideas against real prices, then publishes `advice.outcome`.
 
 Accepted ideas count from acceptance, ideas nobody accepted (shadow outcomes) from their draft; both only once they are
-`outcomes.min_age_hours` old. An idea stays open, with the reason, whenever the evidence is missing or in doubt.
+`outcomes.min_age_hours` old. An idea stays open, with the reason, whenever the evidence is missing or in doubt, and is
+judged anew by the next run. One run at a time.
 """
 
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock, Timeout
 
-from osiris.errors import SourceUnavailable
-from osiris.loop.first_touch import (
-    EXPIRY,
-    LOSS,
-    NEVER,
-    STILL_OPEN,
-    STOP,
-    TARGET,
-    WIN,
-    Bars,
-    Ideas,
-    Touches,
-    first_touch,
-)
+from osiris.errors import Busy, SourceUnavailable
+from osiris.loop.judge import judge
 from osiris.loop.prices import PriceDesk
-from osiris.records import FINAL, ExitReason, Outcome, Status, event_id
+from osiris.records import FINAL, Outcome, Status, event_id
 from osiris.settings import Settings
 from osiris.store.advice import AdviceStore
-from osiris.store.bars import cumulative_split, known_at, suspicious_jumps
 from osiris.store.events import Events
 from osiris.store.tables import ACCEPTED_SQL, PENDING, UNSETTLED, sql_time
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 SHADOW_SQL = "status IN ('rejected', 'expired')"
 COLUMNS = [
-    "id", "ticker", "side", "entry", "target", "stop", "as_of", "status", "status_at", "outcome", "open_reason",
-    "adapter", "patch_id",
+    "id", "ticker", "side", "entry", "target", "stop", "as_of", "status", "status_at", "close_asked_at",
+    "close_asked_price", "outcome", "open_reason",
 ]  # fmt: skip
 EVENT_COLUMNS = [
     "id", "ticker", "side", "outcome", "exit_reason", "close_price", "closed_at", "r_multiple", "adapter", "patch_id",
     "event_id",
 ]  # fmt: skip
 LOOK_BACK_DAYS = 10
-DAY = 86_400_000_000_000
-Verdict = dict[str, Any]
-REASONS = {TARGET: ExitReason.TARGET, STOP: ExitReason.STOP, EXPIRY: ExitReason.EXPIRY}
+BATCH = 100_000
+"""Ideas judged and written at a time, which bounds the memory of a run."""
 
 
 @dataclass
@@ -67,17 +61,28 @@ class OutcomeReport:
 
 
 def settle(
-    advice: AdviceStore, prices: PriceDesk, events: Events, settings: Settings, as_of: datetime
+    advice: AdviceStore,
+    prices: PriceDesk,
+    events: Events,
+    settings: Settings,
+    as_of: datetime,
+    *,
+    progress: bool = False,
 ) -> OutcomeReport:
-    """Expire, settle and publish, in that order, then compact; again at the same `as_of` it changes no row."""
-    report = OutcomeReport(as_of, expired=expire_overdue(advice, settings, as_of))
-    ideas = eligible(advice, settings, as_of)
-    verdicts = judge_all(ideas, prices, settings, as_of)
-    report.written = advice.settle(_changed(verdicts, ideas))
-    report.published = publish(advice, events, as_of, report.notes)
-    report.notes += prices.notes
-    advice.optimize()
-    return _counted(report, verdicts)
+    """Expire, settle and publish, in that order, then compact; again at the same `as_of` it changes no row.
+
+    Raises `Busy` while another run is under way on this workspace.
+    """
+    with one_at_a_time(settings):
+        report = OutcomeReport(as_of, expired=expire_overdue(advice, settings, as_of))
+        for ideas in batches(eligible(advice, settings, as_of)):
+            verdicts = judge_all(ideas, prices, settings, as_of, progress=progress)
+            report.written += advice.settle(_as_table(_changed(verdicts)))
+            _count(report, verdicts)
+        report.published = publish(advice, events, as_of, report.notes)
+        report.notes += prices.notes
+        advice.optimize()
+    return report
 
 
 def expire_overdue(advice: AdviceStore, settings: Settings, as_of: datetime) -> int:
@@ -99,58 +104,39 @@ def eligible(advice: AdviceStore, settings: Settings, as_of: datetime) -> pd.Dat
     return ideas.assign(shadow=~accepted, since=ideas["status_at"].where(accepted, ideas["as_of"]))
 
 
-def judge_all(ideas: pd.DataFrame, prices: PriceDesk, settings: Settings, as_of: datetime) -> list[Verdict]:
-    """Judge ideas of any tickers, fetching each ticker's bars once."""
-    if ideas.empty:
-        return []
-    tickers = sorted(ideas["ticker"].unique())
-    bars = prices.bars_many(tickers, ideas["as_of"].min() - timedelta(days=LOOK_BACK_DAYS), as_of, as_of)
-    return [
-        verdict
-        for ticker, group in ideas.groupby("ticker", sort=True)
-        for verdict in judge(group, bars.get(ticker), settings, as_of, prices.disputed.get(ticker))
-    ]
+def batches(ideas: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """The ideas in parts of about `BATCH`, those of one ticker together, so that its bars are fetched once."""
+    ideas = ideas.sort_values("ticker", kind="stable", ignore_index=True)
+    last_of_ticker = np.flatnonzero(ideas["ticker"] != ideas["ticker"].shift(-1)) + 1
+    start = 0
+    while start < len(ideas):
+        fits = last_of_ticker[last_of_ticker <= start + BATCH]
+        end = fits[-1] if len(fits) and fits[-1] > start else last_of_ticker[last_of_ticker > start][0]
+        yield ideas.iloc[start:end]
+        start = end
 
 
-def judge(
-    ideas: pd.DataFrame, bars: pd.DataFrame | None, settings: Settings, as_of: datetime, dispute: str | None = None
-) -> list[Verdict]:
-    """Judge ideas on one ticker.
+def judge_all(
+    ideas: pd.DataFrame, prices: PriceDesk, settings: Settings, as_of: datetime, *, progress: bool = False
+) -> pd.DataFrame:
+    """The verdicts of `loop.judge` with what the ideas had before; ambiguous ones are judged on finer bars first."""
+    start = ideas["as_of"].min() - timedelta(days=LOOK_BACK_DAYS)
 
-    `ideas` has columns id, side, entry, target, stop, as_of, since; `bars` are as in `store.bars` and may reach past
-    `as_of`, which is not looked at. Missing or disputed bars leave every idea open, with that as the reason.
-    """
-    if dispute or bars is None or known_at(bars, as_of).empty:
-        return [_open(idea, dispute or "no prices from any source") for idea in ideas.itertuples()]
-    seen = known_at(bars, as_of)
-    kernel_bars = as_kernel_bars(seen)
-    touches = first_touch(kernel_bars, as_kernel_ideas(ideas, kernel_bars, settings))
-    jumps = suspicious_jumps(seen)["start"]
-    return [
-        _verdict(idea, touches, i, seen, jumps[jumps > idea.as_of], settings)
-        for i, idea in enumerate(ideas.itertuples())
-    ]
+    def judged(chosen: pd.DataFrame) -> pd.DataFrame:
+        lines = prices.timelines(sorted(chosen["ticker"].unique()), start, as_of, progress=progress)
+        return judge(chosen, lines, settings.outcomes, as_of)
 
-
-def as_kernel_bars(bars: pd.DataFrame) -> Bars:
-    """Bars of `store.bars` as the kernel takes them."""
-    times = (_nanoseconds(bars[name]) for name in ("start", "end"))
-    prices = (np.ascontiguousarray(bars[name], np.float64) for name in ("open", "high", "low", "close"))
-    return Bars(*times, *prices, cumulative_split(bars))
-
-
-def as_kernel_ideas(ideas: pd.DataFrame, bars: Bars, settings: Settings) -> Ideas:
-    """Ideas as the kernel takes them; the basis of an idea is that of the last bar complete at its `as_of`."""
-    last = np.searchsorted(bars.end, _nanoseconds(ideas["as_of"]), side="right") - 1
-    since = _nanoseconds(ideas["since"])
-    days = settings.outcomes.max_holding_days
-    return Ideas(
-        np.where(ideas["side"] == "long", 1.0, -1.0),
-        *(np.ascontiguousarray(ideas[name], np.float64) for name in ("entry", "target", "stop")),
-        np.where(last >= 0, bars.split[last], 1.0),
-        since,
-        since + days * DAY if days else np.full(len(ideas), NEVER),
+    before = ideas[["id", "ticker", "shadow", "outcome", "open_reason"]].rename(
+        columns={"outcome": "was", "open_reason": "was_open_for"}
     )
+    verdicts = judged(ideas).merge(before, on="id", validate="one_to_one")
+    doubtful = verdicts[verdicts["ambiguous"].eq(True)]
+    refined = prices.refine(doubtful.groupby("ticker")["closed_at"].unique().to_dict(), as_of)
+    if not refined:
+        return verdicts
+    again = verdicts["ticker"].isin(refined)
+    anew = judged(ideas[ideas["ticker"].isin(refined)]).merge(before, on="id", validate="one_to_one")
+    return pd.concat([verdicts[~again], anew], ignore_index=True)
 
 
 def publish(advice: AdviceStore, events: Events, as_of: datetime, notes: list[str]) -> int:
@@ -167,59 +153,46 @@ def publish(advice: AdviceStore, events: Events, as_of: datetime, notes: list[st
     return new
 
 
-def _verdict(idea: Any, touches: Touches, i: int, bars: pd.DataFrame, jumps: pd.Series, settings: Settings) -> Verdict:
-    state, j = touches.state[i], touches.bar[i]
-    until = bars["start"].iloc[j] if j >= 0 else bars["start"].iloc[-1]
-    if (jumps <= until).any():
-        return _open(idea, f"a price jump on {jumps.iloc[0]:%Y-%m-%d} looks like an unrecorded split")
-    if state == STILL_OPEN:
-        if touches.reason[i] == EXPIRY:
-            return _open(idea, "expired: the entry never traded") | {"exit_reason": ExitReason.EXPIRY}
-        return _open(idea, "neither level reached" if touches.filled[i] else "the entry has not traded")
-    outcome = _outcome(state, touches.r[i], settings.outcomes.breakeven_r)
-    return {
-        "id": idea.id,
-        "outcome": outcome,
-        "exit_reason": REASONS[touches.reason[i]],
-        "close_price": round(float(touches.price[i]), 6),
-        "closed_at": bars["start" if touches.at_open[i] else "end"].iloc[j].to_pydatetime(),
-        "r_multiple": float(touches.r[i]),
-        "ambiguous": bool(touches.ambiguous[i]),
-        "shadow": bool(idea.shadow),
-        "open_reason": None,
-        "event_id": None if idea.shadow else event_id(idea.id, outcome),
-    }
+@contextmanager
+def one_at_a_time(settings: Settings) -> Iterator[None]:
+    """Hold the workspace's outcome logger; raises `Busy` when another process does. A killed one lets go."""
+    settings.data.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(settings.data / "outcomes.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise Busy(
+            "to be the only outcome run on this workspace", "another one under way", "wait for it to end"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
-def _outcome(state: int, r: float, band: float) -> Outcome:
-    if state in (WIN, LOSS):
-        return Outcome.WIN if state == WIN else Outcome.LOSS
-    if abs(r) <= band:
-        return Outcome.BREAKEVEN
-    return Outcome.WIN if r > 0 else Outcome.LOSS
-
-
-def _open(idea: Any, reason: str) -> Verdict:
-    empty = dict.fromkeys(("exit_reason", "close_price", "closed_at", "r_multiple", "ambiguous", "event_id"))
-    return {"id": idea.id, "outcome": Outcome.OPEN, **empty, "shadow": bool(idea.shadow), "open_reason": reason}
-
-
-def _changed(verdicts: list[Verdict], ideas: pd.DataFrame) -> list[Verdict]:
+def _changed(verdicts: pd.DataFrame) -> pd.DataFrame:
     """Leave out the ideas that stay open for the reason already noted."""
-    noted = dict(zip(ideas["id"], zip(ideas["outcome"], ideas["open_reason"], strict=True), strict=True))
-    return [v for v in verdicts if (v["outcome"], v["open_reason"]) != noted[v["id"]] or v["exit_reason"]]
+    same = verdicts["outcome"].eq(Outcome.OPEN) & verdicts["exit_reason"].isna()
+    same &= verdicts["was"].eq(Outcome.OPEN) & verdicts["was_open_for"].eq(verdicts["open_reason"])
+    return verdicts[~same]
 
 
-def _counted(report: OutcomeReport, verdicts: list[Verdict]) -> OutcomeReport:
-    report.looked_at = len(verdicts)
-    for verdict in verdicts:
-        report.shadow += verdict["outcome"] in FINAL and verdict["shadow"]
-        if not verdict["shadow"]:
-            setattr(report, verdict["outcome"], getattr(report, verdict["outcome"]) + 1)
-        if verdict["outcome"] == Outcome.OPEN:
-            report.reasons[verdict["open_reason"]] = report.reasons.get(verdict["open_reason"], 0) + 1
-    return report
+def _as_table(verdicts: pd.DataFrame) -> "pa.Table":
+    """The outcome columns to write; only what an accepted idea came to is an event."""
+    import pyarrow as pa
+
+    final = verdicts["outcome"].isin(FINAL) & ~verdicts["shadow"].astype(bool)
+    named = zip(verdicts["id"], verdicts["outcome"], final, strict=True)
+    written = verdicts.drop(columns=["ticker", "was", "was_open_for"])
+    written = written.assign(event_id=[event_id(i, o) if publish else None for i, o, publish in named])
+    return pa.Table.from_pandas(written, preserve_index=False)
 
 
-def _nanoseconds(times: pd.Series) -> np.ndarray:
-    return times.dt.as_unit("ns").astype("int64").to_numpy()
+def _count(report: OutcomeReport, verdicts: pd.DataFrame) -> None:
+    report.looked_at += len(verdicts)
+    shadow, outcome = verdicts["shadow"].astype(bool), verdicts["outcome"]
+    report.shadow += int((shadow & outcome.isin(FINAL)).sum())
+    for name, count in outcome[~shadow].value_counts().items():
+        setattr(report, name, getattr(report, name) + int(count))
+    reasons = Counter(verdicts["open_reason"][outcome.eq(Outcome.OPEN)])
+    report.reasons = dict(Counter(report.reasons) + reasons)

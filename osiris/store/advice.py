@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from osiris.errors import Conflict, NotFound
-from osiris.records import Status
+from osiris.records import ACCEPTED, FINAL, Status
 from osiris.store.tables import PENDING, UNSETTLED, Row, Tables, changed, compact, open_tables, quoted, scan, writes_of
 
 if TYPE_CHECKING:
@@ -73,19 +73,37 @@ class AdviceStore:
             rows = [{"id": i, "status": "expired", "status_at": at} for i in sorted(self._ids(PENDING) & set(ids))]
             return self._commit("expired", rows)
 
-    def settle(self, rows: Sequence[Row]) -> int:
+    def settle(self, verdicts: "pa.Table") -> int:
         """Write outcomes (`id` and outcome columns) of ideas that have no final one; returns how many were written."""
+        import pyarrow.compute as pc
+
         with self._writing():
-            unsettled = self._ids(UNSETTLED)
-            return self._commit("settled", [row for row in rows if row["id"] in unsettled])
+            unsettled = scan(self._tables.advice, UNSETTLED, ["id"])["id"]
+            return self._commit("settled", verdicts.filter(pc.is_in(verdicts["id"], unsettled)))
+
+    def ask_to_close(self, idea: str, at: datetime, price: float | None, by: str) -> Row:
+        """Note a person's word to close the trade of an accepted idea; the outcome logger acts on it.
+
+        Asked again for the same price it changes nothing. Raises `NotFound`, and `Conflict` for an idea that nobody
+        accepted, that has its outcome, or that was asked to close at another price.
+        """
+        with self._writing():
+            row = self.get(idea)
+            _may_close(row, price)
+            changes = {"id": idea, "close_asked_at": at, "close_asked_price": price, "close_asked_by": by}
+            if row["close_asked_at"] is None:
+                self._commit("close_asked", [changes])
+                row |= changes
+            return row
 
     def mark_published(self, ids: Sequence[str], at: datetime) -> None:
         """Note that the outcome events of `ids` were delivered. Not journaled: consumers drop a repeated event."""
+        import pyarrow as pa
+
         with self._writing():
             if ids:
-                changed(
-                    self._tables.advice, [{"id": i, "published_at": at} for i in ids], "target.published_at IS NULL"
-                )()
+                published = pa.table({"id": ids, "published_at": [at] * len(ids)})
+                changed(self._tables.advice, published, "target.published_at IS NULL")()
 
     def optimize(self) -> None:
         """Compact both tables and drop versions older than an hour."""
@@ -133,10 +151,10 @@ class AdviceStore:
             self._catch_up(tables)
             yield
 
-    def _commit(self, kind: str, rows: list[Row]) -> int:
-        if rows:
+    def _commit(self, kind: str, rows: "list[Row] | pa.Table") -> int:
+        if len(rows):
             writes = writes_of(kind, rows, self._tables)  # a row that fits no column fails here, before the journal
-            end = self.journal.append(kind, rows)
+            end = (self.journal.append if isinstance(rows, list) else self.journal.append_table)(kind, rows)
             for write in writes:
                 write()
             self._mark_applied(end, self._tables)
@@ -166,6 +184,18 @@ class AdviceStore:
             tables = open_tables(self.folder)
             self._catch_up(tables)
             return tables
+
+
+def _may_close(row: Row, price: float | None) -> None:
+    if row["status"] not in ACCEPTED or row["outcome"] in FINAL:
+        came = f"one {row['status']}" + (f" with the outcome {row['outcome']}" if row["outcome"] else "")
+        raise Conflict("an accepted idea without a final outcome", came, "only an open trade can be closed by hand")
+    if row["close_asked_at"] is not None and row["close_asked_price"] != price:
+        raise Conflict(
+            "an idea that nobody asked to close",
+            f"one asked to close by {row['close_asked_by']} at {row['close_asked_at']}",
+            "the outcome logger will settle it",
+        )
 
 
 def _numbers(path: Path) -> list[int]:

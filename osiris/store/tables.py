@@ -54,12 +54,22 @@ def _open(database: Any, folder: Path, name: str, schema: "pa.Schema") -> Any:
         newest = min((table / "_versions").glob("*.manifest"), default=table)
         for damaged in dict.fromkeys((newest, table)):
             try:
-                return database.open_table(name)
+                return _completed(database.open_table(name), schema)
             except (RuntimeError, ValueError, OSError):
                 aside = folder.parent / "quarantine" / f"{name}-{time.time_ns()}-{damaged.name}"
                 aside.parent.mkdir(exist_ok=True)
                 damaged.rename(aside)
     return database.create_table(name, schema=schema, exist_ok=True)
+
+
+def _completed(table: Any, schema: "pa.Schema") -> Any:
+    """The table with the columns that newer versions of Osiris added, null for the rows that are there."""
+    import pyarrow as pa
+
+    absent = [field for field in schema if field.name not in table.schema.names]
+    if absent:
+        table.add_columns(pa.schema(absent))
+    return table
 
 
 def compact(tables: Tables, above: int) -> None:
@@ -84,7 +94,7 @@ def writes_of(kind: str, rows: list[Row], tables: Tables) -> list[Write]:
     if kind == "decided":
         inserted = _inserted(tables.feedback, "idempotency_key", [row["decision"] for row in rows])
         return [inserted, *(changed(tables.advice, [row["changes"]], pending) for row in rows)]
-    if kind in ("expired", "settled"):
+    if kind in ("expired", "settled", "close_asked"):
         return [changed(tables.advice, rows, pending if kind == "expired" else unsettled)]
     raise WorkspaceError("a journal of this version of Osiris", f"an entry {kind!r}", "update Osiris")
 
@@ -96,9 +106,11 @@ def _inserted(table: Any, key: str, rows: list[Row]) -> Write:
     return partial(table.merge_insert(key).when_not_matched_insert_all().execute, data)
 
 
-def changed(table: Any, rows: list[Row], where: str) -> Write:
+def changed(table: Any, rows: "list[Row] | pa.Table", where: str) -> Write:
     """The write of the columns that `rows` name, to the ideas that are still `where`."""
     import pyarrow as pa
 
-    data = pa.Table.from_pylist(rows, schema=pa.schema([table.schema.field(name) for name in rows[0]]))
+    names = rows.column_names if isinstance(rows, pa.Table) else list(rows[0])
+    schema = pa.schema([table.schema.field(name) for name in names])
+    data = rows.cast(schema) if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows, schema=schema)
     return partial(table.merge_insert("id").when_matched_update_all(where=where).execute, data)

@@ -1,23 +1,30 @@
-"""Yahoo's daily bars through yfinance: raw prices with recorded splits, complete bars only.
+"""Yahoo's bars through yfinance, daily and shorter: raw prices with recorded splits, complete bars only.
 
 Covers: split adjustment undone, NaN bars, unfinished bars, 429, 401, an absent network, timeouts, empty and broken
-answers. Does not cover: intraday bars, and splits that Yahoo itself never recorded (they show as a disagreement with
-the local store or in `osiris.store.bars.suspicious_jumps`). No answer is ever taken for a delisting.
+answers. Does not cover: splits that Yahoo itself never recorded (they show as a disagreement with the local store or
+in `osiris.bar_frames.suspicious_jumps`). No answer is ever taken for a delisting.
 """
 
 import logging
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit, urlunsplit
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from osiris.calendars import PRICE_COLUMNS, daily_frame, non_sessions, timezone_of
+from osiris.calendars import DAILY, PRICE_COLUMNS, daily_frame, intraday_frame, non_sessions, timezone_of
 from osiris.errors import SourceUnavailable
 
 SOURCE = "yahoo"
 NOISE = 1e-3
 """Yahoo rounds each price by itself: a high below the close by less than this, relatively, is set right."""
+
+
+REACH = {"60m": timedelta(days=729), "5m": timedelta(days=59), "1m": timedelta(days=29)}
+"""How far back, from its present, Yahoo has bars of these lengths, the longest first."""
+LONGEST_REQUEST = {"1m": timedelta(days=7)}
 
 
 class NothingUsable(SourceUnavailable):
@@ -40,7 +47,7 @@ class Yahoo:
         May be empty when Yahoo has bars but none of the range. Raises `SourceUnavailable` when Yahoo cannot be asked
         (stop asking for the whole batch) and its subclass `NothingUsable` when it can.
         """
-        answer, zone = self._history(ticker, start, calendar), timezone_of(calendar)
+        answer, zone = self._history(ticker, start, None, calendar, DAILY), timezone_of(calendar)
         midnight = answer.index.tz_convert(zone)
         if not calendar.startswith("24/") and (midnight != midnight.normalize()).any():
             raise NothingUsable(
@@ -52,8 +59,30 @@ class Yahoo:
         inside = (frame["start"] >= pd.Timestamp(start)) & (frame["end"] <= pd.Timestamp(min(end, as_of)))
         return frame[inside].reset_index(drop=True)
 
-    def _history(self, ticker: str, start: datetime, calendar: str) -> pd.DataFrame:
-        """Yahoo's answer as yfinance gives it: split-adjusted, index exchange midnight, sorted, never empty."""
+    def fetch_intraday(
+        self, ticker: str, start: datetime, end: datetime, interval: str, splits: pd.Series, *, calendar: str = "XNYS"
+    ) -> pd.DataFrame:
+        """Bars of `interval` (a key of `REACH`) that began at or after `start` and were complete at `end`.
+
+        `splits` holds the split ratios up to the present by the moment (aware) they took effect: Yahoo's adjustment is
+        undone by them, since a short range does not tell the later ones. Raises as `fetch`.
+        """
+        answer = self._history(ticker, start, end, calendar, interval)
+        values = answer.rename(columns=str.lower)
+        starts = values.index.tz_convert("UTC")
+        cumulative = np.append(splits.to_numpy(np.float64)[::-1].cumprod()[::-1], 1.0)
+        later = cumulative[np.searchsorted(splits.index.as_unit("ns").asi8, starts.as_unit("ns").asi8, side="right")]
+        values[list(PRICE_COLUMNS)] = values[list(PRICE_COLUMNS)].mul(later, axis=0)
+        values["volume"], values["split"] = values["volume"] / later, 1.0
+        values, good = _consistent(values)
+        frame = intraday_frame(starts[good], values[good], calendar, interval, SOURCE)
+        inside = (frame["start"] >= pd.Timestamp(start)) & (frame["end"] <= pd.Timestamp(end))
+        return frame[inside & ~frame["start"].duplicated()].reset_index(drop=True)
+
+    def _history(
+        self, ticker: str, start: datetime, end: datetime | None, calendar: str, interval: str
+    ) -> pd.DataFrame:
+        """Yahoo's answer as yfinance gives it: split-adjusted, daily bars at exchange midnight, sorted, never empty."""
         import yfinance
         from yfinance.exceptions import YFException, YFRateLimitError, YFTickerMissingError
 
@@ -62,14 +91,16 @@ class Yahoo:
         self._session = self._session or _session(self._base_url, self._timeout)
         request = yfinance.Ticker(ticker, session=self._session)
         request._tz = timezone_of(calendar)  # known, so one request less; yfinance would ask for it
-        first = pd.Timestamp(start).tz_convert(request._tz).date()
+        first = pd.Timestamp(start).tz_convert(request._tz)
         try:
             answer = request.history(
-                start=first, interval="1d", auto_adjust=False, back_adjust=False, repair=False, actions=True,
-                timeout=self._timeout,
+                start=first.date() if interval == DAILY else first, end=end, interval=interval,
+                auto_adjust=False, back_adjust=False, repair=False, actions=True, timeout=self._timeout,
             )  # fmt: skip
         except YFRateLimitError as error:
-            raise _unavailable("HTTP 429, too many requests", "wait an hour before asking again") from error
+            raise _unavailable(
+                "HTTP 429, too many requests", "wait before asking again", self._session.retry_after
+            ) from error
         except YFTickerMissingError as error:
             if self._session.status not in (200, 404):
                 raise _unavailable(f"HTTP {self._session.status}", "try again later") from error
@@ -93,17 +124,22 @@ def _as_traded(answer: pd.DataFrame, calendar: str) -> pd.DataFrame:
     since = cumulative[-1] / cumulative
     values[list(PRICE_COLUMNS)] = values[list(PRICE_COLUMNS)].mul(since, axis=0)
     values["volume"] = values["volume"] / since
-    prices = values[list(PRICE_COLUMNS)]
-    top, bottom = prices.max(axis=1), prices.min(axis=1)
-    good = np.isfinite(prices).all(axis=1) & (bottom > 0)
-    good &= (top / prices["high"] - 1 < NOISE) & (1 - bottom / prices["low"] < NOISE)
-    values["high"], values["low"] = top, bottom
+    values, good = _consistent(values)
     dates = values.index.tz_localize(None).normalize()
-    kept = good.to_numpy() & ~dates.isin(non_sessions(calendar, dates))
+    kept = good & ~dates.isin(non_sessions(calendar, dates))
     values = values[kept]
     values["split"] = np.diff(np.log(cumulative[kept]), prepend=0.0)
     values["split"] = np.exp(values["split"]).round(9)
     return daily_frame(dates[kept], values, calendar, SOURCE)
+
+
+def _consistent(values: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
+    """The bars with highs and lows set right where they are off by no more than `NOISE`, and which are usable."""
+    prices = values[list(PRICE_COLUMNS)]
+    top, bottom = prices.max(axis=1), prices.min(axis=1)
+    good = np.isfinite(prices).all(axis=1) & (bottom > 0)
+    good &= (top / prices["high"] - 1 < NOISE) & (1 - bottom / prices["low"] < NOISE)
+    return values.assign(high=top, low=bottom), good.to_numpy()
 
 
 def _session(base_url: str, timeout: float):
@@ -111,22 +147,35 @@ def _session(base_url: str, timeout: float):
     from curl_cffi.requests import Session
 
     class _Redirected(Session):
-        status = 0
+        status, retry_after = 0, None
 
         def request(self, method: str, url: str, **options):
-            self.status = 0
+            self.status, self.retry_after = 0, None
             options["timeout"] = min(options.get("timeout") or timeout, timeout)
             if base_url:
                 url = urlunsplit(urlsplit(base_url)[:2] + urlsplit(url)[2:])
             response = super().request(method, url, **options)
             self.status = response.status_code
+            self.retry_after = _seconds(response.headers.get("Retry-After"))
             return response
 
     return _Redirected(impersonate="chrome")
 
 
-def _unavailable(came: str, remedy: str) -> SourceUnavailable:
-    return SourceUnavailable("an answer from Yahoo", came, f"{remedy}; imported bars are used meanwhile")
+def _seconds(retry_after: str | None) -> float | None:
+    """What a Retry-After header asks for (RFC 9110: seconds or a date); `None` for none or nonsense."""
+    if retry_after is None or retry_after.isdigit():
+        return float(retry_after) if retry_after else None
+    try:
+        return max(0.0, (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return None
+
+
+def _unavailable(came: str, remedy: str, retry_after: float | None = None) -> SourceUnavailable:
+    error = SourceUnavailable("an answer from Yahoo", came, f"{remedy}; imported bars are used meanwhile")
+    error.retry_after = retry_after
+    return error
 
 
 def _nothing(ticker: str, came: str) -> NothingUsable:

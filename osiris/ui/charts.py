@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.dates import ConciseDateFormatter
 from matplotlib.figure import Figure
 
-from osiris.store.bars import rebased
+from osiris.bar_frames import rebased
 
 if TYPE_CHECKING:
     from osiris.loop.gate import Evaluation

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from osiris.bar_frames import known_at
 from osiris.errors import NoPrices
 from osiris.loop.context import snapshot
-from osiris.store.bars import known_at
 from osiris.store.sample import sample_bars
 
 BEFORE_SPLIT = datetime(2005, 2, 25, 21, tzinfo=UTC)

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from osiris.errors import NoPrices
+from osiris.loop.price_files import import_bars
 from osiris.loop.prices import PriceDesk
 from osiris.settings import Outcomes, Prices, Settings
 from osiris.store.bar_files import BadRows
@@ -19,6 +20,7 @@ from tests.store.yahoo_server import YahooServer
 
 START, END = datetime(2005, 1, 3, tzinfo=UTC), datetime(2005, 3, 10, 22, tzinfo=UTC)
 TICKERS = ["AAPL", "IBM", "MSFT"]
+SETTINGS = Settings()
 
 
 @pytest.fixture
@@ -207,29 +209,27 @@ def csv_of(frame: pd.DataFrame, folder: Path, name: str, **changes: float) -> Pa
 
 
 def test_an_import_reports_what_it_added_and_a_second_one_adds_nothing(store, tmp_path):
-    prices = desk(store, nobody(), source="local")
     path = csv_of(sample_bars("FB"), tmp_path, "FB.csv")
-    report = prices.import_file(path, END.replace(year=2013))
+    report = import_bars(store, SETTINGS, path, END.replace(year=2013))
     assert (report.files, report.rows, report.tickers, report.added) == (1, 196, ["FB"], 196)
-    again = prices.import_file(path, END.replace(year=2013))
+    again = import_bars(store, SETTINGS, path, END.replace(year=2013))
     assert (again.added, again.changed, again.disputed) == (0, 0, {})
 
 
 def test_an_import_that_differs_is_reported_and_written_only_with_replace(store, tmp_path):
     load_sample(store, ["FB"])
-    prices = desk(store, nobody(), source="local")
     halved = sample_bars("FB").assign(**{c: sample_bars("FB")[c] / 2 for c in ("open", "high", "low", "close")})
     path = csv_of(halved, tmp_path, "FB.csv")
-    report = prices.import_file(path, END.replace(year=2013))
+    report = import_bars(store, SETTINGS, path, END.replace(year=2013))
     assert "and 195 more bars" in report.disputed["FB"]
     pd.testing.assert_frame_equal(store.get("FB"), sample_bars("FB"))
-    assert prices.import_file(path, END.replace(year=2013), replace=True).changed == 196
+    assert import_bars(store, SETTINGS, path, END.replace(year=2013), replace=True).changed == 196
     assert store.get("FB")["close"].equals(halved["close"])
 
 
 def test_an_import_names_jumps_that_look_like_splits(store, tmp_path):
     path = csv_of(sample_bars("AAPL").iloc[1200:1300], tmp_path, "AAPL.csv", split=1.0)
-    (found,) = desk(store, nobody()).import_file(path, END.replace(year=2013)).suspicious
+    (found,) = import_bars(store, SETTINGS, path, END.replace(year=2013)).suspicious
     assert found.startswith("AAPL 2005-02-28")
 
 
@@ -240,5 +240,5 @@ def test_one_bad_row_in_a_folder_keeps_everything_out(store, tmp_path):
     bad = csv_of(sample_bars("GOOG"), folder, "GOOG.csv")
     bad.write_text(bad.read_text() + "1,1,1,1,1,1,2005-02-26\n")
     with pytest.raises(BadRows, match=r"line 2150 of .*GOOG\.csv"):
-        desk(store, nobody()).import_file(folder, END.replace(year=2013))
+        import_bars(store, SETTINGS, folder, END.replace(year=2013))
     assert store.tickers() == []

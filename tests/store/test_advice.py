@@ -18,7 +18,7 @@ from filelock import FileLock
 from osiris.errors import Conflict, NotFound, WorkspaceError
 from osiris.store.advice import MAX_FRAGMENTS
 from osiris.store.tables import quoted, sql_time
-from tests.builders import MOMENT, idea, ideas, make_store
+from tests.builders import MOMENT, idea, ideas, make_store, table_of
 
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["lancedb", "pytest", "tests.builders"])
@@ -164,9 +164,9 @@ def test_only_pending_ideas_expire(store):
 def test_a_final_outcome_never_changes(store):
     row = idea()
     store.add([row])
-    assert store.settle([outcome(row, "win", r_multiple=2.0)]) == 1
-    assert store.settle([outcome(row, "loss", r_multiple=-1.0)]) == 0
-    assert store.settle([outcome(row, "open")]) == 0
+    assert store.settle(table_of(outcome(row, "win", r_multiple=2.0))) == 1
+    assert store.settle(table_of(outcome(row, "loss", r_multiple=-1.0))) == 0
+    assert store.settle(table_of(outcome(row, "open"))) == 0
     stored = store.get(row["id"])
     assert (stored["outcome"], stored["r_multiple"]) == ("win", 2.0)
 
@@ -174,8 +174,8 @@ def test_a_final_outcome_never_changes(store):
 def test_an_open_outcome_can_still_change(store):
     row = idea()
     store.add([row])
-    assert store.settle([outcome(row, "open", open_reason="neither level reached")]) == 1
-    assert store.settle([outcome(row, "loss", close_price=97.0)]) == 1
+    assert store.settle(table_of(outcome(row, "open", open_reason="neither level reached"))) == 1
+    assert store.settle(table_of(outcome(row, "loss", close_price=97.0))) == 1
     stored = store.get(row["id"])
     assert (stored["outcome"], stored["open_reason"], stored["close_price"]) == ("loss", None, 97.0)
 
@@ -184,14 +184,14 @@ def test_an_outcome_leaves_the_review_alone(store):
     row = idea()
     store.add([row])
     store.decide(decision(row), changes())
-    store.settle([outcome(row)])
+    store.settle(table_of(outcome(row)))
     assert store.get(row["id"])["status"] == "approved"
 
 
 def test_an_event_is_marked_published_once(store):
     row = idea()
     store.add([row])
-    store.settle([outcome(row, event_id="e")])
+    store.settle(table_of(outcome(row, event_id="e")))
     store.mark_published([row["id"]], LATER)
     store.mark_published([row["id"]], LATER + timedelta(hours=1))
     assert store.get(row["id"])["published_at"] == LATER
@@ -306,8 +306,8 @@ def filled(store):
     store.decide(decision(rows[0], "a"), changes())
     store.decide(decision(rows[1], "b", "edited"), changes("edited", **LEVELS))
     store.expire([rows[2]["id"]], LATER)
-    store.settle([outcome(rows[0], "open", open_reason="the entry has not traded")])
-    store.settle([outcome(rows[0], "win", event_id="e", r_multiple=2.0), outcome(rows[1], "loss")])
+    store.settle(table_of(outcome(rows[0], "open", open_reason="the entry has not traded")))
+    store.settle(table_of(outcome(rows[0], "win", event_id="e", r_multiple=2.0), outcome(rows[1], "loss")))
     return content(store)
 
 

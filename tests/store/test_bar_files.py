@@ -27,12 +27,16 @@ def reasons(folder: Path, text: str, as_of: datetime = AS_OF, prices: Prices | N
     return [(row.line, row.reason) for row in caught.value.bad]
 
 
+def frames(file: Path, prices: Prices) -> dict[str, pd.DataFrame]:
+    return {bars.ticker: bars.frame for bars in read_bars(file, prices, AS_OF)}
+
+
 def with_row(row: str) -> str:
     return GOOD + row + "\n"
 
 
 def test_a_good_file_becomes_bars_with_session_bounds_and_splits(tmp_path):
-    frame = read_bars(written(tmp_path, GOOD), Prices(), AS_OF)["AAPL"]
+    frame = frames(written(tmp_path, GOOD), Prices())["AAPL"]
     assert frame["close"].tolist() == [88.99, 44.86]
     assert frame["split"].tolist() == [1.0, 2.0]
     assert str(frame["end"][1]) == "2005-02-28 21:00:00+00:00"
@@ -41,16 +45,16 @@ def test_a_good_file_becomes_bars_with_session_bounds_and_splits(tmp_path):
 
 def test_the_file_name_is_the_ticker_where_the_column_is_missing(tmp_path):
     text = "Date,Open,High,Low,Close,Adj Close\n2005-02-25,1,2,1,2,0.5\n"
-    frames = read_bars(written(tmp_path, text, "brk-b.csv"), Prices(), AS_OF)
-    assert list(frames) == ["BRK-B"]
-    assert frames["BRK-B"]["volume"].tolist() == [0]
+    found = frames(written(tmp_path, text, "brk-b.csv"), Prices())
+    assert list(found) == ["BRK-B"]
+    assert found["BRK-B"]["volume"].tolist() == [0]
 
 
 def test_several_tickers_keep_their_own_calendars(tmp_path):
     text = "ticker,date,open,high,low,close\nVOD.L,2005-02-25,1,2,1,2\nBTC-USD,2005-02-26,1,2,1,2\n"
-    frames = read_bars(written(tmp_path, text), Prices(calendars={"VOD.L": "XLON"}), AS_OF)
-    assert str(frames["VOD.L"]["end"][0]) == "2005-02-25 16:30:00+00:00"
-    assert str(frames["BTC-USD"]["end"][0]) == "2005-02-27 00:00:00+00:00"
+    found = frames(written(tmp_path, text), Prices(calendars={"VOD.L": "XLON"}))
+    assert str(found["VOD.L"]["end"][0]) == "2005-02-25 16:30:00+00:00"
+    assert str(found["BTC-USD"]["end"][0]) == "2005-02-27 00:00:00+00:00"
 
 
 @pytest.mark.parametrize("moment", [
@@ -58,15 +62,15 @@ def test_several_tickers_keep_their_own_calendars(tmp_path):
     "2005-02-28T09:30:00-05:00",
 ])  # fmt: skip
 def test_a_moment_belongs_to_its_session(tmp_path, moment):
-    frame = read_bars(written(tmp_path, f"ts,open,high,low,close\n{moment},1,2,1,2\n"), Prices(), AS_OF)["AAPL"]
+    frame = frames(written(tmp_path, f"ts,open,high,low,close\n{moment},1,2,1,2\n"), Prices())["AAPL"]
     assert str(frame["start"][0]) == "2005-02-28 14:30:00+00:00"
 
 
 def test_parquet_reads_as_csv_does(tmp_path):
     table = pd.read_csv(written(tmp_path, GOOD), parse_dates=["date"])
     table.to_parquet(tmp_path / "AAPL.parquet", index=False)
-    frame = read_bars(tmp_path / "AAPL.parquet", Prices(), AS_OF)["AAPL"]
-    expected = read_bars(tmp_path / "AAPL.csv", Prices(), AS_OF)["AAPL"]
+    frame = frames(tmp_path / "AAPL.parquet", Prices())["AAPL"]
+    expected = frames(tmp_path / "AAPL.csv", Prices())["AAPL"]
     pd.testing.assert_frame_equal(frame.drop(columns="source"), expected.drop(columns="source"))
 
 
@@ -96,7 +100,7 @@ def test_a_bad_row_is_named_by_its_line_and_reason(tmp_path, row, reason):
 
 def test_a_bar_counts_as_complete_from_its_close_on(tmp_path):
     path = written(tmp_path, with_row("AAPL,2005-03-01,1,2,1,2,1,"))
-    assert len(read_bars(path, Prices(), AS_OF)["AAPL"]) == 3
+    assert len(frames(path, Prices())["AAPL"]) == 3
     with pytest.raises(BadRows, match="line 4"):
         read_bars(path, Prices(), AS_OF.replace(hour=20))
 

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from osiris.bar_frames import cumulative_split, known_at, rebased, suspicious_jumps
 from osiris.calendars import daily_frame
 from osiris.errors import BadInput, NoPrices, WorkspaceError
-from osiris.store.bars import BarStore, cumulative_split, known_at, rebased, suspicious_jumps
+from osiris.store.bars import BarStore
 from osiris.store.sample import sample_bars
 
 DATES = pd.DatetimeIndex(["2005-02-24", "2005-02-25", "2005-02-28", "2005-03-01"])
@@ -135,7 +136,7 @@ def test_only_replace_overwrites(store):
     merged = store.merge("AAPL", bars([103, 200], source="b"), replace=True)
     assert (merged.added, merged.changed) == (0, 1)
     assert store.get("AAPL")["close"].tolist() == [103, 200]
-    assert store.get("AAPL")["source"].tolist() == ["b", "a"]
+    assert store.get("AAPL")["source"].tolist() == ["b+confirmed", "b+confirmed"]
 
 
 def test_bars_with_nan_prices_are_dropped_and_counted(store):

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from osiris.bar_frames import rebased, suspicious_jumps
 from osiris.calendars import PRICE_COLUMNS, sessions_between
 from osiris.errors import NotFound
-from osiris.store.bars import BarStore, rebased, suspicious_jumps
+from osiris.store.bars import BarStore
 from osiris.store.sample import TICKERS, load_sample, sample_bars
 
 

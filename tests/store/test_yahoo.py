@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from osiris.bar_frames import suspicious_jumps
 from osiris.errors import SourceUnavailable
-from osiris.store.bars import suspicious_jumps
 from osiris.store.sample import sample_bars
 from osiris.store.yahoo import NothingUsable, Yahoo
 from tests.store import yahoo_server

@@ -8,8 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pandas as pd
 
+from osiris.bar_frames import cumulative_split
 from osiris.calendars import PRICE_COLUMNS
-from osiris.store.bars import cumulative_split
 
 GOOD, EMPTY, UNKNOWN, LIMIT, DENIED, DENIED_ONCE = "good", "empty", "unknown", "429", "401", "401 once"
 GARBAGE, TRUNCATED, HANG, DENIED_AND_HANG = "garbage", "truncated", "hang", "401, and no new crumb ever comes"

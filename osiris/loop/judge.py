@@ -1,0 +1,207 @@
+"""What the market made of ideas: win, loss, breakeven or open, from a timeline of bars.
+
+Whatever is in doubt counts as a loss and says so (`ambiguous`); whatever lacks evidence stays open and says why. A
+trade closed by expiry or by hand is breakeven inside `outcomes.breakeven_r` round the entry, else a win or a loss by
+its sign. Which level came first is for `loop.first_touch` to say.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from osiris.bar_frames import nanoseconds
+from osiris.loop.first_touch import CLOSED, EXPIRY, NEVER, STILL_OPEN, WIN, Bars, Ideas, Touches, first_touch
+from osiris.loop.timeline import Doubts, Timeline
+from osiris.records import ExitReason, Outcome
+from osiris.settings import Outcomes
+
+DAY = 86_400_000_000_000
+NO_PRICES = "no prices from any source"
+NO_TRADE, NOT_FILLED, NOT_REACHED = (
+    "the entry never traded before the idea ended", "the entry has not traded", "neither level reached",
+)  # fmt: skip
+ODD_PRICE = "the price given by hand did not trade when the trade was closed"
+OPEN, WON, LOST, EVEN = range(4)
+OUTCOMES = np.array([Outcome.OPEN, Outcome.WIN, Outcome.LOSS, Outcome.BREAKEVEN], object)
+MANUAL = 4
+REASONS = np.array([None, ExitReason.TARGET, ExitReason.STOP, ExitReason.EXPIRY, ExitReason.MANUAL], object)
+
+
+class Claims(NamedTuple):
+    """Ideas as arrays, each shape (n,): times int64 ns (`asked` is `NEVER` unless closed by hand), prices in currency.
+
+    Levels are in the basis of the last bar complete at `as_of`; `asked_price` is raw, NaN for none.
+    """
+
+    sign: NDArray[np.float64]
+    entry: NDArray[np.float64]
+    target: NDArray[np.float64]
+    stop: NDArray[np.float64]
+    as_of: NDArray[np.int64]
+    since: NDArray[np.int64]
+    asked: NDArray[np.int64]
+    asked_price: NDArray[np.float64]
+
+
+class Rulings(NamedTuple):
+    """What became of claims, each shape (n,): codes of `OUTCOMES` and `REASONS`, raw price, time in ns, R, text."""
+
+    outcome: NDArray[np.int64]
+    reason: NDArray[np.int64]
+    price: NDArray[np.float64]
+    at: NDArray[np.int64]
+    r: NDArray[np.float64]
+    ambiguous: NDArray[np.bool_]
+    why_open: NDArray[np.object_]
+
+
+def judge(ideas: pd.DataFrame, lines: Mapping[str, Timeline], rules: Outcomes, as_of: datetime) -> pd.DataFrame:
+    """Judge ideas of any tickers; one on a ticker without a timeline stays open.
+
+    `ideas` has columns id, ticker, side, entry, target, stop, as_of, since (when it came into force), close_asked_at
+    and close_asked_price (by hand, or null). The answer has a row an idea, by ticker: id, outcome, exit_reason,
+    close_price (raw), closed_at, r_multiple (profit over |entry - stop|), ambiguous, open_reason.
+    """
+    codes, tickers = pd.factorize(ideas["ticker"], sort=True)
+    order = np.argsort(codes, kind="stable")
+    claims = Claims(*(column[order] for column in as_claims(ideas)))
+    edges = np.searchsorted(codes[order], np.arange(len(tickers) + 1))
+    limit = pd.Timestamp(as_of).value
+    rulings = [
+        rule(Claims(*(column[a:b] for column in claims)), lines.get(ticker), rules, limit)
+        for ticker, a, b in zip(tickers, edges, edges[1:], strict=False)
+    ]
+    return _as_frame(ideas["id"].to_numpy(dtype=object)[order], rulings)
+
+
+def as_claims(ideas: pd.DataFrame) -> Claims:
+    """Columns of `judge` as arrays; without `close_asked_at` no idea is closed by hand."""
+    asked, prices = np.full(len(ideas), NEVER), np.full(len(ideas), np.nan)
+    if "close_asked_at" in ideas:
+        asked = np.where(ideas["close_asked_at"].isna(), NEVER, nanoseconds(ideas["close_asked_at"]))
+        prices = ideas["close_asked_price"].to_numpy(np.float64, na_value=np.nan)
+    return Claims(
+        np.where(ideas["side"].to_numpy(dtype=object) == "long", 1.0, -1.0),
+        *(ideas[name].to_numpy(np.float64) for name in ("entry", "target", "stop")),
+        *(nanoseconds(ideas[name]) for name in ("as_of", "since")),
+        asked,
+        prices,
+    )
+
+
+def kernel_ideas(claims: Claims, bars: Bars, max_holding_days: int) -> Ideas:
+    """Claims as the kernel takes them; those closed by hand expire when that was asked for."""
+    last = np.searchsorted(bars.end, claims.as_of, side="right") - 1
+    expiry = claims.since + max_holding_days * DAY if max_holding_days else np.full(len(last), NEVER)
+    return Ideas(
+        *(np.ascontiguousarray(level) for level in claims[:4]),
+        np.where(last >= 0, bars.split[last], 1.0),
+        np.ascontiguousarray(claims.since),
+        np.minimum(expiry, claims.asked),
+    )
+
+
+def rule(claims: Claims, line: Timeline | None, rules: Outcomes, limit: int) -> Rulings:
+    """Judge claims on one ticker at `limit` (ns)."""
+    if line is None or not len(line.bars.start):
+        return _unpriced(len(claims.sign))
+    bars = line.bars
+    asked_for = kernel_ideas(claims, bars, rules.max_holding_days)
+    touches = first_touch(bars, asked_for)
+    by_hand = (touches.reason == EXPIRY) & (asked_for.expiry == claims.asked)
+    closed = touches.state != STILL_OPEN
+    over = ~closed & (touches.reason == EXPIRY)
+    waiting = np.where(touches.filled, NOT_REACHED, NOT_FILLED)
+    rulings = Rulings(
+        _outcomes(touches.r, closed, touches.state, rules.breakeven_r),
+        np.where(by_hand, MANUAL, touches.reason),
+        touches.price.copy(),
+        np.where(touches.at_open, bars.start[touches.bar], bars.end[touches.bar]),
+        touches.r.copy(),
+        touches.ambiguous.copy(),
+        np.where(closed, None, np.where(over, NO_TRADE, waiting)).astype(object),
+    )
+    until = np.where(touches.bar >= 0, bars.start[touches.bar], limit)
+    if (claims.asked != NEVER).any():
+        until = _take_prices(rulings, claims, asked_for, touches, bars, rules, limit, until)
+    _hold_back(rulings, line.levels, np.searchsorted(line.levels.at, claims.since), until)
+    _hold_back(rulings, line.basis, np.searchsorted(line.basis.at, claims.as_of, side="right"), until)
+    return rulings
+
+
+def _outcomes(r: NDArray[np.float64], closed: NDArray[np.bool_], state: NDArray[np.int8], band: float) -> NDArray:
+    free = state == CLOSED
+    even = free & (np.abs(r) <= band)
+    won = (state == WIN) | (free & (r > 0))
+    return np.select([~closed, even, won], [OPEN, EVEN, WON], LOST)
+
+
+def _hold_back(rulings: Rulings, doubts: Doubts, first: NDArray[np.int64], until: NDArray[np.int64]) -> None:
+    """Leave open, with the reason, what ended across a doubt between `first` (an index) and `until` (ns)."""
+    for i in np.flatnonzero(np.searchsorted(doubts.at, until, side="right") > first):
+        _leave_open(rulings, i, doubts.text(first[i]))
+
+
+def _leave_open(rulings: Rulings, i: int, why: str) -> None:
+    for column, value in zip(rulings, (OPEN, 0, np.nan, 0, np.nan, False, why), strict=True):
+        column[i] = value
+
+
+def _take_prices(
+    rulings: Rulings, claims: Claims, ideas: Ideas, touches: Touches, bars: Bars, rules: Outcomes, limit: int,
+    until: NDArray[np.int64],
+) -> NDArray[np.int64]:  # fmt: skip
+    """Close at the price that a person gave where it traded, or where no bar has come since; returns `until`."""
+    silence = rules.delisted_after_days * DAY
+    for i in np.flatnonzero(np.isfinite(claims.asked_price)):
+        price, asked, bar = claims.asked_price[i], claims.asked[i], touches.bar[i]
+        if rulings.reason[i] == MANUAL and rulings.outcome[i] != OPEN:
+            if not _traded(price, bars, bar, rules.tolerance):
+                _leave_open(rulings, i, ODD_PRICE)
+                continue
+        elif bar >= 0 or not touches.filled[i] or bars.end[-1] > asked or limit - asked < silence:
+            continue
+        else:
+            until[i] = bars.start[-1]
+        last = bar if bar >= 0 else len(bars.start) - 1
+        sign = claims.sign[i]
+        basis = price * bars.split[last] / ideas.split[i]
+        r = sign * (basis - claims.entry[i]) / abs(claims.entry[i] - claims.stop[i])
+        outcome = EVEN if abs(r) <= rules.breakeven_r else WON if r > 0 else LOST
+        for column, value in zip(rulings, (outcome, MANUAL, price, asked, r, touches.ambiguous[i], None), strict=True):
+            column[i] = value
+    return until
+
+
+def _traded(price: float, bars: Bars, bar: int, tolerance: float) -> bool:
+    """Whether `price` lies in the bar's range, the close before it included, give or take `tolerance`."""
+    before = bars.close[bar - 1] * bars.split[bar - 1] / bars.split[bar] if bar else bars.open[bar]
+    low, high = min(bars.low[bar], before), max(bars.high[bar], before)
+    return low * (1 - tolerance) <= price <= high * (1 + tolerance)
+
+
+def _unpriced(count: int) -> Rulings:
+    nothing, nan = np.zeros(count, np.int64), np.full(count, np.nan)
+    return Rulings(nothing, nothing, nan, nothing, nan, np.zeros(count, np.bool_), np.full(count, NO_PRICES, object))
+
+
+def _as_frame(ids: NDArray[np.object_], rulings: list[Rulings]) -> pd.DataFrame:
+    whole = Rulings(*(np.concatenate(parts) for parts in zip(*rulings, strict=True))) if rulings else _unpriced(0)
+    is_open = whole.outcome == OPEN
+    moments = pd.Series(pd.to_datetime(whole.at, utc=True).as_unit("us")).mask(is_open)
+    return pd.DataFrame(
+        {
+            "id": ids,
+            "outcome": OUTCOMES[whole.outcome],
+            "exit_reason": REASONS[whole.reason],
+            "close_price": whole.price.round(6),
+            "closed_at": moments,
+            "r_multiple": whole.r,
+            "ambiguous": pd.Series(whole.ambiguous, dtype=object).mask(is_open, None),
+            "open_reason": whole.why_open,
+        }
+    )
