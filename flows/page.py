@@ -2,7 +2,6 @@
 
 import re
 import warnings
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,8 +9,9 @@ from prefect import task
 from prefect.artifacts import create_link_artifact
 from prefect.context import FlowRunContext
 
+from osiris.clock import clock_at
 from osiris.errors import BadInput, NotFound, OsirisError
-from osiris.settings import HOUSE, load_settings
+from osiris.settings import HOUSE, Settings, load_settings
 from osiris.tracking import Tracking
 from osiris.ui.page import RESULT_TYPE
 
@@ -53,7 +53,7 @@ def run_page(name: str, workspace: Path | str, parameters: Parameters) -> Page:
     settings = load_settings(workspace)
     given = {"workspace": str(settings.workspace), **parameters}
     _require_declared(name, set(papermill.inspect_notebook(str(source))), set(given))
-    target = settings.mlruns / "pages" / f"{_stamp(parameters)}-{name}.ipynb"
+    target = settings.mlruns / "pages" / f"{_stamp(parameters, settings)}-{name}.ipynb"
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with warnings.catch_warnings():
@@ -75,12 +75,13 @@ def run_page(name: str, workspace: Path | str, parameters: Parameters) -> Page:
     return Page(result, target)
 
 
-def _retriable(_task: object, _run: object, state: Any) -> bool:
+def retriable(_task: object, _run: object, state: Any) -> bool:
+    """Whether a failed page may come right by itself: only where the network was at fault."""
     error = state.result(raise_on_failure=False)
     return isinstance(error, PageFailed) and error.error_name in NETWORK_ERRORS
 
 
-@task(name="page", task_run_name="{name}", retries=2, retry_delay_seconds=[10, 60], retry_condition_fn=_retriable)
+@task(name="page", task_run_name="{name}", retries=2, retry_delay_seconds=[10, 60], retry_condition_fn=retriable)
 def page_task(name: str, workspace: str, parameters: Parameters) -> dict[str, Any]:
     """Run a page as a Prefect task that links the executed page; retried only when the network failed."""
     page = run_page(name, workspace, parameters)
@@ -108,6 +109,6 @@ def _emitted(name: str, notebook: Any, path: Path) -> dict[str, Any]:
     return dict(results[-1])
 
 
-def _stamp(parameters: Parameters) -> str:
-    moment = parameters.get("as_of") or datetime.now(UTC).isoformat()
+def _stamp(parameters: Parameters, settings: Settings) -> str:
+    moment = parameters.get("as_of") or clock_at(settings.clock.as_of).now().isoformat()
     return re.sub(r"[^0-9T]", "", moment[:19])

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from prefect.settings import temporary_settings
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from osiris.settings import Settings
 
@@ -36,7 +36,7 @@ def prefect_for(settings: Settings) -> Iterator[None]:
         "logging.level": "WARNING",
     }
     logging.getLogger("prefect").setLevel(logging.WARNING)
-    with temporary_settings(updates):
+    with temporary_settings(updates, restore_defaults={PREFECT_API_URL}):
         yield
 
 

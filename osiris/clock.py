@@ -45,6 +45,11 @@ class FixedClock:
         self._moment = moment
 
 
+def clock_at(moment: datetime | None) -> Clock:
+    """A clock that stands at `moment` (aware), or the system's for none."""
+    return FixedClock(moment) if moment else SystemClock()
+
+
 def as_utc(moment: datetime) -> datetime:
     """Return `moment` in UTC; raises `BadInput` for a naive datetime, whose zone nobody knows."""
     if moment.tzinfo is None:

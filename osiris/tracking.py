@@ -239,11 +239,9 @@ def _dataset_input(path: Path, name: str) -> Any:
 
 
 def _all(ask: Callable[[str | None], Any]) -> list[Any]:
-    page = ask(None)
-    found = list(page)
+    found = [*(page := ask(None))]
     while page.token:
-        page = ask(page.token)
-        found += page
+        found += (page := ask(page.token))
     return found
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from osiris.clock import Clock, FixedClock, SystemClock, as_utc, parse_moment
+from osiris.clock import Clock, SystemClock, clock_at, parse_moment
 from osiris.errors import WorkspaceError
 from osiris.settings import Settings, load_settings
 from osiris.store.advice import AdviceStore
@@ -111,9 +111,11 @@ def open_workspace(folder: Path | str | None = None, as_of: str | datetime | Non
     Raises `SettingsError` for bad settings, `WorkspaceError` for a folder that is missing or cannot be written.
     """
     settings = load_settings(folder)
-    require_writable(settings.workspace)
-    moment = (parse_moment(as_of) if isinstance(as_of, str) and as_of else as_of) or settings.clock.as_of
-    return Workspace(settings, FixedClock(as_utc(moment)) if isinstance(moment, datetime) else SystemClock())
+    for part in (settings.workspace, settings.data, settings.adapters, settings.mlruns):
+        require_writable(part)
+    asked = parse_moment(as_of) if isinstance(as_of, str) and as_of else as_of
+    moment = asked if isinstance(asked, datetime) else settings.clock.as_of
+    return Workspace(settings, clock_at(moment))
 
 
 @contextmanager
@@ -127,9 +129,10 @@ def opened(folder: Path | str | None = None, as_of: str | datetime | None = None
 
 
 def require_writable(folder: Path) -> None:
-    """Raise `WorkspaceError` unless a file can be made in `folder`; permissions alone do not tell."""
+    """Raise `WorkspaceError` unless a file can be made in `folder`, if it exists; permissions alone do not tell."""
     try:
-        tempfile.TemporaryFile(dir=folder).close()
+        if folder.exists():
+            tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise WorkspaceError(
             "a folder that can be written", f"{folder} ({error.strerror})", "change its permissions, or name another"

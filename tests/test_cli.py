@@ -112,3 +112,9 @@ def test_an_unknown_key_is_one_line(folder):
 
 def test_an_unwritable_workspace_is_one_line(tmp_path):
     assert "a folder that can be written" in refused(osiris("status", "-w", "/proc", cwd=tmp_path))
+
+
+@pytest.mark.parametrize("name", ["data", "adapters", "mlruns"])
+def test_a_file_where_a_folder_belongs_is_one_line(tmp_path, name):
+    (tmp_path / name).write_text("not a folder")
+    assert "a folder that can be written" in refused(osiris("status", cwd=tmp_path))

@@ -4,7 +4,7 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-from osiris.errors import NotFound
+from osiris.errors import NotFound, OsirisError, SourceUnavailable
 from osiris.llm.starter import Kind, ensure_starter, starter_folder, starter_recipe
 from osiris.settings import Settings
 
@@ -27,14 +27,14 @@ def is_ready(kind: Kind, settings: Settings) -> bool:
         return starter_folder(starter_recipe(kind), settings.model.cache).is_dir()
     try:
         return bool(weight_files(name, kind, settings, local_only=True))
-    except NotFound:
+    except (NotFound, SourceUnavailable):
         return False
 
 
 def base_hash(settings: Settings) -> str:
     """Return the sha256 (64 hex digits) of the base model's weight files' sha256, in the order of their names.
 
-    Builds the starter, or downloads the weights, where they are not there yet; raises `NotFound` where that fails.
+    Builds the starter, or downloads the weights, where they are not there yet; raises `missing` where that fails.
     """
     digest = hashlib.sha256()
     for path in weight_files(settings.model.base, "drafter", settings):
@@ -43,7 +43,7 @@ def base_hash(settings: Settings) -> str:
 
 
 def weight_files(name: str, kind: Kind, settings: Settings, local_only: bool = False) -> list[Path]:
-    """Return the safetensors files of a model, sorted; raises `NotFound` where there are none."""
+    """Return the safetensors files of a model, sorted; raises `NotFound` where there are none, or `missing`."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
@@ -71,7 +71,13 @@ def _hash_of(path: Path, _size: int, _changed: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def missing(name: str, error: Exception) -> NotFound:
-    """Return the error for a model that could not be had."""
+def missing(name: str, error: BaseException) -> OsirisError:
+    """Return the error for a model that could not be had: `SourceUnavailable` where the network was at fault."""
+    from httpx import TransportError
+
     reason = str(error).strip().splitlines()[0]
-    return NotFound("`starter`, a model folder, or a model of the hub within reach", f"{name!r} ({reason})", REMEDY)
+    cause: BaseException | None = error
+    while cause and not isinstance(cause, TransportError):
+        cause = cause.__cause__ or cause.__context__
+    kind = SourceUnavailable if cause else NotFound
+    return kind("`starter`, a model folder, or a model of the hub within reach", f"{name!r} ({reason})", REMEDY)

@@ -13,7 +13,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from osiris.adapters import AdapterShelf
+from osiris.clock import parse_moment
 from osiris.errors import AdapterRejected, TooLittleData
 from osiris.files import write_whole
 from osiris.llm.loader import BASE, ModelDesk
@@ -52,6 +55,18 @@ def night_name(as_of: datetime) -> str:
 def dataset_path(settings: Settings, as_of: datetime) -> Path:
     """Where the preference pairs of a night lie."""
     return settings.data / "datasets" / f"pairs-{night_name(as_of)}.jsonl"
+
+
+def read_pairs(settings: Settings, as_of: datetime) -> pd.DataFrame:
+    """The preference pairs of a night as they are trained on, a row a pair; empty without any."""
+    path = dataset_path(settings, as_of)
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return pd.DataFrame([json.loads(line) for line in lines])
+
+
+def since_when(since: str, as_of: datetime) -> datetime:
+    """From when on feedback is learned from: the moment `since` (ISO 8601), or the last 24 hours where it is empty."""
+    return parse_moment(since) if since else as_of - timedelta(hours=24)
 
 
 def learn_from_feedback(

@@ -1,6 +1,7 @@
 """A person's decision on one idea: checked, stored once, and final."""
 
 import json
+import math
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -57,6 +58,16 @@ def check_in_time(idea: Row, settings: Settings, now: datetime) -> None:
         raise Conflict(
             f"a decision before {deadline.isoformat()}", f"one at {now.isoformat()}", "the idea has expired; draft anew"
         )
+
+
+def ask_to_close(advice: AdviceStore, idea: str, price: float | None, by: str, now: datetime) -> Row:
+    """Ask the outcome logger to close the trade of an accepted idea, at `price` (raw, in currency) or what trades next.
+
+    A level that was reached before stands. Raises `NotFound`, `BadInput` for no price, `Conflict` as the store does.
+    """
+    if price is not None and not (math.isfinite(price) and price > 0):
+        raise BadInput("a price above 0", repr(price), "give where the trade was closed")
+    return advice.ask_to_close(idea, now, price, by)
 
 
 def stored_time(moment: datetime) -> datetime:

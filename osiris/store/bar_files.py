@@ -6,7 +6,6 @@ Other columns are ignored. A ticker with several `ts` in one session has bars sh
 and lasts as long as the closest two are apart.
 """
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,18 +28,8 @@ from osiris.calendars import (
 )
 from osiris.errors import BadInput, NotFound
 from osiris.records import ticker_symbol
+from osiris.row_files import SUFFIXES, BadRow, BadRows, read_rows
 from osiris.settings import Prices
-
-SUFFIXES = (".csv", ".parquet")
-
-
-@dataclass(frozen=True)
-class BadRow:
-    """A row that cannot be used: `line` in the CSV file (1 is the header), or row of the Parquet file, from 1."""
-
-    file: Path
-    line: int
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -50,20 +39,6 @@ class FileBars:
     ticker: str
     interval: str
     frame: pd.DataFrame
-
-
-class BadRows(BadInput):
-    """Some rows of the files are bad; `bad` lists them all."""
-
-    def __init__(self, bad: list[BadRow]) -> None:
-        """Name the first row and the number of them."""
-        first, more = bad[0], f" (and {len(bad) - 1} more bad rows)" if len(bad) > 1 else ""
-        super().__init__(
-            "files of good bars",
-            f"line {first.line} of {first.file}: {first.reason}{more}",
-            "correct the file; nothing of it was imported",
-        )
-        self.bad = bad
 
 
 def bar_files(path: Path) -> list[Path]:
@@ -198,11 +173,7 @@ def _midnight(moment: datetime) -> datetime:
 
 def _rows(file: Path) -> tuple[pd.DataFrame, list[BadRow]]:
     """The rows as they stand (what is absent is empty): ticker, when, prices, volume, split, line; and the odd ones."""
-    try:
-        rows, odd = _csv_rows(file) if file.suffix.lower() == ".csv" else (_parquet_rows(file), [])
-    except (OSError, ValueError, csv.Error) as error:
-        raise BadInput(f"a readable {file.suffix.lower()} file", f"{file}: {error}", "check or convert it") from error
-    rows.columns = [str(column).strip().lower() for column in rows.columns]
+    rows, odd = read_rows(file)
     moments = [name for name in ("date", "ts") if name in rows]
     missing = [name for name in PRICE_COLUMNS if name not in rows]
     if missing or len(moments) != 1 or rows.columns.duplicated().any():
@@ -217,27 +188,3 @@ def _rows(file: Path) -> tuple[pd.DataFrame, list[BadRow]]:
     read |= {name: rows.get(name, "") for name in ("volume", "split")}
     read["ticker"] = rows["ticker"].astype(str).str.strip().str.upper() if "ticker" in rows else file.stem.upper()
     return pd.DataFrame(read, index=rows.index), odd
-
-
-def _csv_rows(file: Path) -> tuple[pd.DataFrame, list[BadRow]]:
-    """All fields as text, indexed by line number, and the rows that have more or fewer than the header."""
-    with file.open(encoding="utf-8-sig", newline="") as text:
-        reader = csv.reader(text, strict=True)
-        header = next(reader, [])
-        rows = {}
-        for row in filter(None, reader):
-            rows[reader.line_num] = row
-    odd = [
-        BadRow(file, line, f"{len(row)} fields, the header has {len(header)}")
-        for line, row in rows.items()
-        if len(row) != len(header)
-    ]
-    whole = {line: row for line, row in rows.items() if len(row) == len(header)}
-    return pd.DataFrame.from_dict(whole, orient="index", columns=header, dtype=object), odd
-
-
-def _parquet_rows(file: Path) -> pd.DataFrame:
-    """The table as it is, null the empty string, indexed from 1."""
-    rows = pd.read_parquet(file).reset_index(drop=True).astype(object)
-    rows.index += 1
-    return rows.where(rows.notna(), "")

@@ -40,7 +40,10 @@ def paths(ideas: pd.DataFrame, bars: dict[str, pd.DataFrame], most: int = 12) ->
     for axis in axes.flat[len(shown) :]:
         axis.axis("off")
     for axis, idea in zip(axes.flat, shown.itertuples(), strict=False):
-        _path(axis, idea, bars[idea.ticker])
+        if idea.ticker in bars and len(bars[idea.ticker]):
+            _path(axis, idea, bars[idea.ticker])
+        else:
+            axis.set(title=f"{idea.ticker}: no prices", xticks=[], yticks=[])
     return figure
 
 

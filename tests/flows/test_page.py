@@ -2,10 +2,14 @@
 
 import nbformat
 import pytest
+from prefect.client.schemas.objects import State, StateType
+from prefect.settings import PREFECT_API_URL
 
-from flows.page import PageFailed, run_page
+from flows.page import PageFailed, retriable, run_page
+from flows.server import prefect_for
 from osiris.errors import BadInput, NotFound
-from tests.builders import MOMENT, make_workspace
+from osiris.settings import HOUSE
+from tests.builders import MOMENT, make_settings, make_workspace
 
 AS_OF = MOMENT.isoformat()
 LOCAL = '[prices]\nsource = "local"\n'
@@ -35,6 +39,18 @@ def test_a_failed_page_is_kept_with_the_cell_marked(folder):
     (page,) = (folder / "mlruns" / "pages").glob("*.ipynb")
     cells = nbformat.read(page, as_version=4).cells
     assert any(output.output_type == "error" for cell in cells for output in cell.get("outputs", []))
+
+
+@pytest.mark.parametrize(("error", "again"), [("SourceUnavailable", True), ("BadInput", False), ("KeyError", False)])
+def test_a_page_is_run_again_only_when_the_network_failed(error, again):
+    failed = State(type=StateType.FAILED, data=PageFailed("01_advise", error, "why", HOUSE))
+    assert retriable(None, None, failed) is again
+
+
+def test_a_server_that_the_environment_names_does_not_take_the_flows_away(tmp_path, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
+    with prefect_for(make_settings(tmp_path)):
+        assert PREFECT_API_URL.value() is None
 
 
 def test_an_hour_without_ideas_settles_nothing(folder):

@@ -1,7 +1,10 @@
-"""The whole loop, one night, with every real part; each test looks at what one step left behind."""
+"""`osiris demo --json`, one night, with every real part; each test looks at what one step left behind."""
 
 import json
 import sqlite3
+import subprocess
+import sys
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -13,6 +16,7 @@ from osiris.records import parse_reply
 from osiris.workspace import open_workspace
 
 NIGHT = "20050412"
+OSIRIS = Path(sys.executable).with_name("osiris")
 AFTER = "2005-04-12T12:00:00+00:00"
 
 
@@ -23,7 +27,11 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def result(folder):
-    return run_demo(folder, nights=1)
+    """What the demo printed: one JSON object on stdout and nothing else there."""
+    asked = ["demo", "--workspace", str(folder), "--nights", "1", "--json"]
+    ran = subprocess.run([OSIRIS, *asked], cwd=folder.parent, capture_output=True, text=True, timeout=540)
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout)
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +135,39 @@ def test_the_last_ideas_came_from_the_new_adapter(workspace, result):
     assert result["last_advise_adapter"] == f"{NIGHT}-dpo"
     assert workspace.advice.count(f"adapter = '{NIGHT}-dpo'") > 0
     assert workspace.served().name == f"{NIGHT}-dpo"
+
+
+def osiris(folder, *words):
+    ran = subprocess.run([OSIRIS, *words, "-w", str(folder)], capture_output=True, text=True, timeout=120, check=True)
+    return ran.stdout
+
+
+def test_the_adapters_are_listed_with_what_they_were_trained_on(result, folder):
+    newest, first = json.loads(osiris(folder, "adapters", "--json"))
+    assert (newest["adapter"], newest["kind"], newest["parent"], newest["served"]) == (
+        f"{NIGHT}-dpo",
+        "dpo",
+        NIGHT,
+        True,
+    )
+    assert (first["adapter"], first["kind"], first["parent"], first["served"]) == (NIGHT, "qlora", "base", False)
+    assert 0 <= newest["heldout_win_rate"] <= 1
+    assert newest["verdict"]
+    text = osiris(folder, "adapters")
+    assert f"{NIGHT}-dpo" in text
+    assert "verdict" in text
+
+
+def test_two_adapters_are_put_side_by_side(result, folder):
+    found = json.loads(osiris(folder, "adapters", "compare", NIGHT, f"{NIGHT}-dpo", "--json"))
+    assert found["adapters"] == [NIGHT, f"{NIGHT}-dpo"]
+    assert found["params"]["beta"][0] is None
+    assert "facts.parent" in osiris(folder, "adapters", "compare", NIGHT, f"{NIGHT}-dpo")
+
+
+def test_the_commands_to_open_the_servers_name_this_workspace(result, folder):
+    assert set(result["commands"]) == {"mlflow", "prefect", "review"}
+    assert all(str(folder) in command for command in result["commands"].values())
 
 
 def test_every_page_was_kept_and_none_failed(workspace, result):

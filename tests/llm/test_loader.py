@@ -1,5 +1,7 @@
 import hashlib
 import shutil
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -65,6 +67,16 @@ def test_a_model_of_another_make_is_loaded_by_the_same_code(tmp_path):
     assert drafter.tokenizer.pad_token_id is not None
     assert says(drafter).startswith('{"ticker":"AAPL","rationale":"')
     assert is_ready("drafter", settings_with(base=str(folder)))
+
+
+def test_a_hub_that_cannot_be_reached_is_the_networks_fault_and_worth_another_try(monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
+    code = (
+        "from osiris.llm.sources import base_hash; from osiris.settings import Model, Settings\n"
+        "base_hash(Settings(model=Model(base='somebody/some-model')))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert "SourceUnavailable" in ran.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("name", ["/no/such/folder", "no such model"])

@@ -10,8 +10,8 @@ import pytest
 from osiris.errors import NoPrices
 from osiris.loop.price_files import import_bars
 from osiris.loop.prices import PriceDesk
+from osiris.row_files import BadRows
 from osiris.settings import Outcomes, Prices, Settings
-from osiris.store.bar_files import BadRows
 from osiris.store.bars import BarStore
 from osiris.store.sample import load_sample, sample_bars
 from osiris.store.yahoo import Yahoo

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from osiris.errors import BadInput, NotFound
+from osiris.row_files import BadRows
 from osiris.settings import Prices
-from osiris.store.bar_files import BadRows, bar_files, read_bars
+from osiris.store.bar_files import bar_files, read_bars
 
 AS_OF = datetime(2005, 3, 1, 21, 0, tzinfo=UTC)
 GOOD = """ticker,date,open,high,low,close,volume,split

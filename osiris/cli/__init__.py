@@ -1,0 +1,117 @@
+"""The command line: every command parses, calls the function that pages and flows call, and prints.
+
+Exit status: 0 done, 1 done with something to look at, 2 an error that the one printed line explains.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from osiris.cli.adapters import adapters_app
+from osiris.cli.common import AsOf, Folder, Json, opened, report
+from osiris.cli.outcomes import close, events_app, label, outcomes
+from osiris.cli.prices import prices_app
+from osiris.errors import OsirisError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Osiris: a workspace in which the model that drafts trade advice learns from what happens to it.",
+)
+
+
+@app.command()
+def demo(
+    workspace: Annotated[Path | None, typer.Option("--workspace", "-w", help="A new or empty folder.")] = None,
+    nights: Annotated[int, typer.Option(min=1, max=10, help="Nights to train.")] = 2,
+    as_json: Json = False,
+) -> None:
+    """Run the whole loop on a historical clock over real daily bars."""
+    from osiris.demo import run_demo, show
+
+    result = run_demo(workspace, nights)
+    print(json.dumps(result, indent=1)) if as_json else show(result)
+
+
+@app.command()
+def advise(
+    workspace: Folder = None,
+    as_of: AsOf = "",
+    sessions: Annotated[int, typer.Option(min=0, help="Draft at the last so many closes instead.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Draft ideas on the configured tickers."""
+    from osiris.loop.advise import advise as draft_ideas
+    from osiris.loop.advise import drafting_moments
+
+    with opened(workspace, as_of) as ws:
+        moments = drafting_moments(ws.settings, ws.now, sessions)
+        done = draft_ideas(ws.advice, ws.prices, ws.events, ws.drafter(), ws.models.judge, ws.settings, moments)
+        report(done, as_json, "Ideas drafted")
+
+
+@app.command()
+def nightly(
+    workspace: Folder = None,
+    as_of: AsOf = "",
+    since: Annotated[str, typer.Option(help="Feedback later than this moment (default: 24 hours before).")] = "",
+    as_json: Json = False,
+) -> None:
+    """Train and compare tonight's adapters: pages 04 to 07 as a Prefect flow."""
+    with opened(workspace, as_of) as ws:
+        from flows.nightly import nightly as flow
+        from flows.server import prefect_for
+
+        with prefect_for(ws.settings):
+            report(flow(str(ws.folder), ws.now.isoformat(), since), as_json, "Night")
+
+
+@app.command()
+def status(workspace: Folder = None, as_json: Json = False) -> None:
+    """What is in the workspace, and which adapter is served."""
+    from osiris.status import workspace_status
+
+    with opened(workspace) as ws:
+        report(workspace_status(ws), as_json, "Workspace")
+
+
+@app.command()
+def api(
+    workspace: Folder = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Default: review.port; 0 picks one.")] = None,
+) -> None:
+    """Serve the HTTP sidecar until interrupted."""
+    from osiris.desk import serve_api
+
+    with opened(workspace) as ws:
+        serve_api(ws, port)
+
+
+@app.command()
+def review(workspace: Folder = None) -> None:
+    """Open the Advisory tab (notebooks/02_review.ipynb) of a workspace in JupyterLab."""
+    from osiris.desk import open_review
+
+    with opened(workspace) as ws:
+        raise typer.Exit(open_review(ws))
+
+
+for command in (outcomes, label, close):
+    app.command()(command)
+app.add_typer(adapters_app, name="adapters")
+app.add_typer(prices_app, name="prices")
+app.add_typer(events_app, name="events")
+
+
+def main() -> None:
+    """Run the command line; a named error becomes one line on stderr and exit status 2."""
+    try:
+        app()
+    except OsirisError as error:
+        print(f"osiris: {error}", file=sys.stderr)
+        raise SystemExit(2) from None

@@ -1,0 +1,109 @@
+"""`osiris outcomes`, `label`, `close` and `events`: what the market made of ideas."""
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from osiris.cli.common import AsOf, Folder, Json, opened, report
+
+events_app = typer.Typer(no_args_is_help=True, help="Outcome events on Redis.")
+
+
+def outcomes(workspace: Folder = None, as_of: AsOf = "", as_json: Json = False) -> None:
+    """Settle ideas against prices and publish the outcomes."""
+    from osiris.loop.outcomes import settle
+
+    with opened(workspace, as_of) as ws:
+        report(settle(ws.advice, ws.prices, ws.events, ws.settings, ws.now, progress=True), as_json, "Outcomes")
+
+
+def label(
+    ideas: Annotated[Path, typer.Argument(help="id,ticker,side,entry,target,stop,accepted_at as CSV or Parquet.")],
+    bars: Annotated[
+        Path, typer.Option("--bars", help="OHLC file, folder: ticker,ts|date,open,high,low,close[,split].")
+    ],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the labels to this .csv or .parquet.")] = None,
+    calendar: Annotated[str, typer.Option(help="Exchange calendar of the tickers.")] = "XNYS",
+    max_holding_days: Annotated[int, typer.Option(min=0, help="Days until an idea expires; 0 is never.")] = 0,
+    breakeven_r: Annotated[float, typer.Option(min=0, help="Closed within so many R of the entry: breakeven.")] = 0.05,
+    as_of: AsOf = "",
+    as_json: Json = False,
+) -> None:
+    """Label a file of ideas against a file of bars; needs no workspace. Exits with 1 when a row was bad.
+
+    Without --out and --json the labels are printed as CSV. Bad rows are listed on stderr and keep no other row out.
+    """
+    from osiris.clock import parse_moment
+    from osiris.loop.label import label_file, to_csv, to_records, write_labels
+    from osiris.settings import Outcomes, Prices
+
+    rules = Outcomes(max_holding_days=max_holding_days, breakeven_r=breakeven_r)
+    moment = parse_moment(as_of) if as_of else datetime.now(UTC)
+    found = label_file(ideas, bars, rules, Prices(calendar=calendar), moment, progress=sys.stderr.isatty())
+    if out:
+        write_labels(found.labels, out)
+    for row in found.bad:
+        print(f"osiris: line {row.line} of {row.file}: {row.reason}", file=sys.stderr)
+    counts = found.labels["outcome"].value_counts().to_dict()
+    if as_json:
+        bad = [{"file": str(row.file), "line": row.line, "reason": row.reason} for row in found.bad]
+        print(json.dumps({"counts": counts, "labels": to_records(found.labels), "bad": bad}, indent=1))
+    elif out:
+        report(
+            {"labelled": len(found.labels), **counts, "bad rows": len(found.bad), "written to": str(out)},
+            False,
+            "Labels",
+        )
+    else:
+        print(to_csv(found.labels), end="")
+    raise typer.Exit(1 if found.bad else 0)
+
+
+def close(
+    idea: Annotated[str, typer.Argument(help="Id of an accepted idea.")],
+    price: Annotated[float | None, typer.Option(help="Where it was closed (default: what trades next).")] = None,
+    by: Annotated[str, typer.Option(help="Your name.")] = "anonymous",
+    workspace: Folder = None,
+    as_of: AsOf = "",
+    as_json: Json = False,
+) -> None:
+    """Close a trade by hand: the outcome logger settles it at that price if it traded, unless a level came first."""
+    from osiris.loop.review import ask_to_close
+
+    with opened(workspace, as_of) as ws:
+        row = ask_to_close(ws.advice, idea, price, by, ws.now)
+        shown = {name: row[name] for name in ("id", "ticker", "close_asked_at", "close_asked_price", "close_asked_by")}
+        report(shown, as_json, "Asked to close")
+
+
+@events_app.command("tail")
+def tail(
+    from_start: Annotated[bool, typer.Option("--from-start", help="Begin with the oldest event.")] = False,
+    count: Annotated[int, typer.Option(min=0, help="Stop after so many; 0: only by Ctrl-C.")] = 0,
+    workspace: Folder = None,
+) -> None:
+    """Show `advice.outcome` events as they come, one JSON object a line."""
+    with opened(workspace) as ws:
+        try:
+            for number, event in enumerate(filter(None, ws.events.tail(from_start)), 1):
+                print(json.dumps(event), flush=True)
+                if number == count:
+                    break
+        except KeyboardInterrupt:
+            raise typer.Exit(0) from None
+
+
+@events_app.command("relay")
+def relay(workspace: Folder = None, as_of: AsOf = "", as_json: Json = False) -> None:
+    """Publish the outcome events that still wait for Redis; `osiris outcomes` does so too."""
+    from osiris.loop.outcomes import publish
+
+    notes: list[str] = []
+    with opened(workspace, as_of) as ws:
+        published = publish(ws.advice, ws.events, ws.now, notes)
+        report({"published": published, "notes": notes}, as_json, "Events")
+    raise typer.Exit(1 if notes else 0)

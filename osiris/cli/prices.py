@@ -1,0 +1,80 @@
+"""`osiris prices`: the local OHLC store."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from osiris.cli.common import Folder, Json, opened, report, rows
+
+prices_app = typer.Typer(no_args_is_help=True, help="The local OHLC store.")
+
+
+@prices_app.command("import")
+def import_prices(
+    path: Path,
+    replace: Annotated[bool, typer.Option("--replace", help="Correct stored bars that differ.")] = False,
+    workspace: Folder = None,
+    as_json: Json = False,
+) -> None:
+    """Import OHLC bars from a CSV, a Parquet file or a folder of them; one bad row keeps everything out.
+
+    Exits with 1 when bars differ from stored ones or look like an unrecorded split.
+    """
+    from osiris.loop.price_files import import_bars
+
+    with opened(workspace) as ws:
+        done = import_bars(ws.bars, ws.settings, path, ws.now, replace=replace, progress=True)
+        report(done, as_json, "Imported")
+    raise typer.Exit(1 if done.disputed or done.suspicious else 0)
+
+
+@prices_app.command("update")
+def update_prices(tickers: list[str], workspace: Folder = None, as_json: Json = False) -> None:
+    """Fetch the newest bars of tickers from Yahoo into the local store; exits with 1 when one was not updated."""
+    with opened(workspace) as ws:
+        done = ws.prices.update(tickers, ws.now, progress=True)
+        report(done, as_json, "Updated")
+    raise typer.Exit(1 if done.failed or done.disputed else 0)
+
+
+@prices_app.command("show")
+def show_prices(
+    ticker: str,
+    last: Annotated[int, typer.Option(min=1, help="How many bars.")] = 10,
+    workspace: Folder = None,
+    as_json: Json = False,
+) -> None:
+    """Show what the local store has of a ticker."""
+    with opened(workspace) as ws:
+        bars = ws.bars.get(ticker)
+        found = json.loads(bars.tail(last).to_json(orient="records", date_format="iso", date_unit="s"))
+        rows(found, as_json, f"{ticker.upper()}: {len(bars)} bars, raw prices, times in UTC")
+
+
+@prices_app.command("disputes")
+def list_disputes(workspace: Folder = None, as_json: Json = False) -> None:
+    """List the days on which sources disagree: no idea is settled across one. Exits with 1 when there are any."""
+    from dataclasses import asdict
+
+    with opened(workspace) as ws:
+        found = [
+            {"ticker": ticker, "day": f"{dispute.start:%Y-%m-%d}", **asdict(dispute), "start": str(dispute.start)}
+            for ticker, disputes in ws.bars.disputes().items()
+            for dispute in disputes
+        ]
+        rows(found, as_json, "Disputed days")
+    raise typer.Exit(1 if found else 0)
+
+
+@prices_app.command("confirm")
+def confirm_bar(
+    ticker: str,
+    day: Annotated[str, typer.Argument(help="YYYY-MM-DD, as `osiris prices disputes` names it.")],
+    workspace: Folder = None,
+) -> None:
+    """Keep the stored bar of a disputed day for good, whatever other sources say (import --replace overwrites it)."""
+    with opened(workspace) as ws:
+        ws.bars.confirm(ticker, day)
+        print(f"The stored bar of {ticker.upper()} on {day} stands.")

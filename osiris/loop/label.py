@@ -1,0 +1,168 @@
+"""Label a file of ideas against a file of bars, by the rules of the outcome logger; no workspace is needed.
+
+Ideas: `id,ticker,side,entry,target,stop,accepted_at`, CSV or Parquet; levels in the price basis of `accepted_at`, an
+aware moment. Bars: what `store.bar_files` reads, daily or shorter, one file or a folder of them. A bad row of either
+is reported with its line and reason and keeps nothing else from being labelled; a bad bar is a missing one.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pydantic import ValidationError
+
+from osiris.bar_frames import nanoseconds
+from osiris.calendars import DAILY, MINUTES, calendar_of
+from osiris.clock import parse_moment
+from osiris.errors import BadInput
+from osiris.files import write_whole
+from osiris.loop.judge import judge
+from osiris.loop.prices import tracked
+from osiris.loop.timeline import Timeline, timeline
+from osiris.records import Levels, ticker_symbol
+from osiris.row_files import SUFFIXES, BadRow, read_rows
+from osiris.settings import Outcomes, Prices
+from osiris.store.bar_files import FileBars, bar_files, scan_bars
+
+IDEA_COLUMNS = ["id", "ticker", "side", "entry", "target", "stop", "accepted_at"]
+LOOK_BACK = timedelta(days=10)
+LABEL_COLUMNS = ["id", "outcome", "exit_reason", "close_price", "closed_at", "r_multiple", "ambiguous"]
+
+
+@dataclass
+class Labels:
+    """`labels` has a row a good idea, in the order of the file, with `LABEL_COLUMNS` and `open_reason`."""
+
+    labels: pd.DataFrame
+    bad: list[BadRow]
+
+
+def label_file(
+    ideas: Path, bars: Path, rules: Outcomes, prices: Prices, as_of: datetime, *, progress: bool = False
+) -> Labels:
+    """Label the ideas of a file at `as_of`; raises `BadInput` or `NotFound` for files that cannot be read."""
+    good, bad = scan_ideas(ideas)
+    read: list[FileBars] = []
+    for file in tracked(bar_files(bars), "Reading bars", progress):
+        found, bad_bars = scan_bars(file, prices, as_of)
+        read += found
+        bad += bad_bars
+    if good.empty:
+        return Labels(pd.DataFrame(columns=[*LABEL_COLUMNS, "open_reason"]), bad)
+    lines = {
+        ticker: _timeline(ticker, read, prices, group["as_of"].min(), as_of, rules.tolerance)
+        for ticker, group in good.groupby("ticker")
+        if any(bars.ticker == ticker for bars in read)
+    }
+    judged = judge(_with_basis(good, lines), lines, rules, as_of).set_index("id").loc[good["id"]]
+    return Labels(judged.reset_index()[[*LABEL_COLUMNS, "open_reason"]], bad)
+
+
+def write_labels(labels: pd.DataFrame, path: Path) -> None:
+    """Write `LABEL_COLUMNS` to a CSV or Parquet file, whole or not at all; raises `BadInput` for another suffix."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise BadInput("an output file that ends in .csv or .parquet", str(path), "name one")
+    try:
+        if path.suffix.lower() == ".csv":
+            write_whole(path, to_csv(labels))
+        else:
+            draft = path.with_name(f".{path.name}.draft")
+            labels[LABEL_COLUMNS].to_parquet(draft, index=False)
+            draft.replace(path)
+    except OSError as error:
+        raise BadInput("an output file that can be written", f"{path} ({error.strerror})", "name another") from error
+
+
+def to_csv(labels: pd.DataFrame) -> str:
+    """`LABEL_COLUMNS` as CSV, moments in ISO 8601."""
+    moments = labels["closed_at"].map(lambda moment: moment.isoformat(), na_action="ignore")
+    return labels.assign(closed_at=moments)[LABEL_COLUMNS].to_csv(index=False)
+
+
+def to_records(labels: pd.DataFrame) -> list[dict[str, object]]:
+    """The labels as JSON values, `open_reason` too; what is absent is null."""
+    moments = labels["closed_at"].map(lambda moment: moment.isoformat(), na_action="ignore")
+    known = labels.assign(closed_at=moments).astype(object)
+    return known.where(known.notna(), None).to_dict("records")
+
+
+def scan_ideas(file: Path) -> tuple[pd.DataFrame, list[BadRow]]:
+    """The good ideas of a file as `loop.judge` takes them, and the bad rows by line.
+
+    Raises `BadInput` for a file that cannot be read or lacks a column.
+    """
+    rows, bad = read_rows(file)
+    missing = [name for name in IDEA_COLUMNS if name not in rows]
+    if missing or rows.columns.duplicated().any():
+        raise BadInput(
+            f"the columns {', '.join(IDEA_COLUMNS)}, each once",
+            f"{', '.join(rows.columns)} in {file}",
+            "name the columns in the first line",
+        )
+    seen: set[str] = set()
+    good = []
+    for line, row in zip(rows.index, rows[IDEA_COLUMNS].itertuples(index=False), strict=True):
+        try:
+            good.append(_idea(row, seen))
+        except BadInput as error:
+            bad.append(BadRow(file, int(line), str(error)))
+    columns = [*IDEA_COLUMNS[:-1], "as_of", "since"]
+    frame = pd.DataFrame(good, columns=columns)
+    moments = {name: pd.to_datetime(frame[name], utc=True) for name in ("as_of", "since")}
+    return frame.assign(**moments), sorted(bad, key=lambda row: row.line)
+
+
+def _idea(row: tuple, seen: set[str]) -> tuple:
+    name, ticker, side, *levels, accepted = (str(value).strip() for value in row)
+    if not name or name in seen:
+        raise BadInput("an id of its own", repr(name), "give each idea one")
+    symbol = ticker_symbol(ticker)
+    try:
+        made = Levels(side=side.lower(), **dict(zip(("entry", "target", "stop"), levels, strict=True)))
+    except ValidationError as error:
+        first = error.errors()[0]
+        what = f"{first['loc'][0]}: " if first["loc"] else ""
+        raise BadInput(
+            "levels of a trade", what + first["msg"].removeprefix("Value error, "), "correct them"
+        ) from error
+    moment = parse_moment(accepted)
+    seen.add(name)
+    return name, symbol, str(made.side), made.entry, made.target, made.stop, moment, moment
+
+
+def _timeline(
+    ticker: str, read: Iterable[FileBars], prices: Prices, first: datetime, as_of: datetime, tolerance: float
+) -> Timeline:
+    mine = [bars for bars in read if bars.ticker == ticker]
+    by_interval = {
+        interval: pd.concat([bars.frame for bars in mine if bars.interval == interval])
+        .drop_duplicates("start")
+        .sort_values("start", ignore_index=True)
+        for interval in (DAILY, *MINUTES)
+        if any(bars.interval == interval for bars in mine)
+    }
+    empty = mine[0].frame.iloc[:0]
+    return timeline(
+        by_interval.pop(DAILY, empty),
+        calendar_of(ticker, prices),
+        first - LOOK_BACK,
+        as_of,
+        finer=by_interval,
+        tolerance=tolerance,
+    )
+
+
+def _with_basis(ideas: pd.DataFrame, lines: dict[str, Timeline]) -> pd.DataFrame:
+    """`as_of` at the end of the bar under way at acceptance: a split that has taken effect is in the levels."""
+    moved = ideas["as_of"].copy()
+    for ticker, group in ideas.groupby("ticker"):
+        if ticker in lines:
+            bars = lines[ticker].bars
+            accepted = nanoseconds(group["since"])
+            under_way = np.searchsorted(bars.start, accepted, side="right") - 1
+            ends = np.where(under_way >= 0, bars.end[under_way], accepted) if len(bars.end) else accepted
+            moved[group.index] = pd.to_datetime(np.maximum(accepted, ends), utc=True)
+    return ideas.assign(as_of=moved)

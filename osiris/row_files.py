@@ -1,0 +1,71 @@
+"""Rows of the CSV and Parquet files that people bring, each with its line, so that a bad one can be named."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from osiris.errors import BadInput
+
+SUFFIXES = (".csv", ".parquet")
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that cannot be used: `line` in the CSV file (1 is the header), or row of the Parquet file, from 1."""
+
+    file: Path
+    line: int
+    reason: str
+
+
+class BadRows(BadInput):
+    """Some rows of the files are bad; `bad` lists them all."""
+
+    def __init__(self, bad: list[BadRow]) -> None:
+        """Name the first row and the number of them."""
+        first, more = bad[0], f" (and {len(bad) - 1} more bad rows)" if len(bad) > 1 else ""
+        super().__init__(
+            "a file of good rows",
+            f"line {first.line} of {first.file}: {first.reason}{more}",
+            "correct the file; nothing of it was imported",
+        )
+        self.bad = bad
+
+
+def read_rows(file: Path) -> tuple[pd.DataFrame, list[BadRow]]:
+    """The fields of a CSV or Parquet file as they stand, by line (or row, from 1), lower-case names; and the odd rows.
+
+    Raises `BadInput` for a file that cannot be read.
+    """
+    try:
+        rows, odd = _csv_rows(file) if file.suffix.lower() == ".csv" else (_parquet_rows(file), [])
+    except (OSError, ValueError, csv.Error) as error:
+        raise BadInput(f"a readable {file.suffix.lower()} file", f"{file}: {error}", "check or convert it") from error
+    rows.columns = [str(column).strip().lower() for column in rows.columns]
+    return rows, odd
+
+
+def _csv_rows(file: Path) -> tuple[pd.DataFrame, list[BadRow]]:
+    """All fields as text, indexed by line number, and the rows that have more or fewer than the header."""
+    with file.open(encoding="utf-8-sig", newline="") as text:
+        reader = csv.reader(text, strict=True)
+        header = next(reader, [])
+        rows = {}
+        for row in filter(None, reader):
+            rows[reader.line_num] = row
+    odd = [
+        BadRow(file, line, f"{len(row)} fields, the header has {len(header)}")
+        for line, row in rows.items()
+        if len(row) != len(header)
+    ]
+    whole = {line: row for line, row in rows.items() if len(row) == len(header)}
+    return pd.DataFrame.from_dict(whole, orient="index", columns=header, dtype=object), odd
+
+
+def _parquet_rows(file: Path) -> pd.DataFrame:
+    """The table as it is, null the empty string, indexed from 1."""
+    rows = pd.read_parquet(file).reset_index(drop=True).astype(object)
+    rows.index += 1
+    return rows.where(rows.notna(), "")
