@@ -22,7 +22,7 @@ def known_at(frame: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
 
 def nanoseconds(times: pd.Series) -> NDArray[np.int64]:
     """Aware UTC times as int64 nanoseconds, shape (n,); NaT is the smallest integer."""
-    return times.dt.as_unit("ns").astype("int64").to_numpy()
+    return pd.DatetimeIndex(times).as_unit("ns").asi8
 
 
 def cumulative_split(frame: pd.DataFrame) -> NDArray[np.float64]:

@@ -73,11 +73,11 @@ def _hash_of(path: Path, _size: int, _changed: int) -> str:
 
 def missing(name: str, error: BaseException) -> OsirisError:
     """Return the error for a model that could not be had: `SourceUnavailable` where the network was at fault."""
-    from httpx import TransportError
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     reason = str(error).strip().splitlines()[0]
     cause: BaseException | None = error
-    while cause and not isinstance(cause, TransportError):
+    while cause and not isinstance(cause, LocalEntryNotFoundError | ConnectionError | TimeoutError):
         cause = cause.__cause__ or cause.__context__
     kind = SourceUnavailable if cause else NotFound
     return kind("`starter`, a model folder, or a model of the hub within reach", f"{name!r} ({reason})", REMEDY)

@@ -40,6 +40,8 @@ EVENT_COLUMNS = [
 LOOK_BACK_DAYS = 10
 BATCH = 100_000
 """Ideas judged and written at a time, which bounds the memory of a run."""
+RELAYED = 5_000
+"""Events made ready at a time."""
 
 
 @dataclass
@@ -141,15 +143,15 @@ def judge_all(
 
 def publish(advice: AdviceStore, events: Events, as_of: datetime, notes: list[str]) -> int:
     """Deliver the outcome events that are still pending; a Redis that is away leaves them pending, with a note."""
-    pending = advice.rows("event_id IS NOT NULL AND published_at IS NULL", EVENT_COLUMNS)
-    if not pending:
-        return 0
+    pending = advice.table("event_id IS NOT NULL AND published_at IS NULL", EVENT_COLUMNS)
+    new = done = 0
     try:
-        new = events.publish_outcomes(pending)
+        for part in pending.select(EVENT_COLUMNS).to_batches(max_chunksize=RELAYED):
+            new += events.publish_outcomes(part.to_pylist())
+            done += len(part)
     except SourceUnavailable as error:
-        notes.append(f"{len(pending)} outcome events wait for Redis: {error}")
-        return 0
-    advice.mark_published([row["id"] for row in pending], as_of)
+        notes.append(f"{len(pending) - done} outcome events wait for Redis: {error}")
+    advice.mark_published(pending["id"].slice(0, done), as_of)
     return new
 
 

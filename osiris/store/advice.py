@@ -96,13 +96,13 @@ class AdviceStore:
                 row |= changes
             return row
 
-    def mark_published(self, ids: Sequence[str], at: datetime) -> None:
+    def mark_published(self, ids: "pa.Array | Sequence[str]", at: datetime) -> None:
         """Note that the outcome events of `ids` were delivered. Not journaled: consumers drop a repeated event."""
         import pyarrow as pa
 
         with self._writing():
-            if ids:
-                published = pa.table({"id": ids, "published_at": [at] * len(ids)})
+            if len(ids):
+                published = pa.table({"id": ids, "published_at": pa.repeat(at, len(ids))})
                 changed(self._tables.advice, published, "target.published_at IS NULL")()
 
     def optimize(self) -> None:
@@ -119,11 +119,16 @@ class AdviceStore:
 
     def rows(self, where: str | None = None, columns: Sequence[str] | None = None) -> list[Row]:
         """Return ideas as dicts, by `as_of` then `id`; `where` is SQL over the columns."""
-        return self._sorted(where, columns).to_pylist()
+        return self.table(where, columns).to_pylist()
 
     def frame(self, where: str | None = None, columns: Sequence[str] | None = None) -> "pd.DataFrame":
         """Return ideas as a data frame, by `as_of` then `id`."""
-        return self._sorted(where, columns).to_pandas()
+        return self.table(where, columns).to_pandas()
+
+    def table(self, where: str | None = None, columns: Sequence[str] | None = None) -> "pa.Table":
+        """Return ideas as an Arrow table, by `as_of` then `id`."""
+        wanted = None if columns is None else list(dict.fromkeys([*columns, "as_of", "id"]))
+        return scan(self._tables.advice, where, wanted).sort_by([("as_of", "ascending"), ("id", "ascending")])
 
     def count(self, where: str | None = None) -> int:
         """Return the number of ideas."""
@@ -136,10 +141,6 @@ class AdviceStore:
     def nearest(self, vector: Iterable[float], where: str, limit: int) -> list[Row]:
         """Return the ideas nearest to `vector` (L2; squared distance in `_distance`), nearest first."""
         return self._tables.advice.search(list(vector)).where(where, prefilter=True).limit(limit).to_list()
-
-    def _sorted(self, where: str | None, columns: Sequence[str] | None) -> "pa.Table":
-        wanted = None if columns is None else list(dict.fromkeys([*columns, "as_of", "id"]))
-        return scan(self._tables.advice, where, wanted).sort_by([("as_of", "ascending"), ("id", "ascending")])
 
     def _ids(self, where: str | None = None) -> set[str]:
         return set(scan(self._tables.advice, where, ["id"])["id"].to_pylist())

@@ -42,10 +42,10 @@ LEFT_MILLISECONDS = 60_000
 
 PUBLISH_ONCE = """
 local new = 0
-for i = 2, #ARGV, 3 do
-  if redis.call('HSETNX', KEYS[1], ARGV[i], ARGV[i + 2]) == 1 then
-    redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[1], '*', 'event_id', ARGV[i], 'payload', ARGV[i + 1])
-    redis.call('PUBLISH', KEYS[2], ARGV[i + 1])
+for _, event in ipairs(cjson.decode(ARGV[2])) do
+  if redis.call('HSETNX', KEYS[1], event[1], event[3]) == 1 then
+    redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[1], '*', 'event_id', event[1], 'payload', event[2])
+    redis.call('PUBLISH', KEYS[2], event[2])
     new = new + 1
   end
 end
@@ -74,8 +74,8 @@ class Events:
         new = 0
         for first in range(0, len(payloads), BATCH):
             batch = payloads[first : first + BATCH]
-            args = [part for p in batch for part in (str(p["event_id"]), _json(p), str(p["closed_at"]))]
-            new += self._asked(lambda args=args: script(keys=[SEEN, OUTCOME], args=[STREAM_LENGTH, *args]))
+            packed = orjson.dumps([[p["event_id"], _json(p).decode(), str(p["closed_at"])] for p in batch])
+            new += self._asked(lambda packed=packed: script(keys=[SEEN, OUTCOME], args=[STREAM_LENGTH, packed]))
         return new
 
     def subscribe(self, *channels: str) -> "PubSub":
