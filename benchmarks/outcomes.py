@@ -121,42 +121,43 @@ def duckdb_query(bars: Bars, ideas: Ideas) -> list[int]:
     """One SQL query with an aggregate over the bars after each idea. Returns as `pandas_loop`."""
     import duckdb
 
-    frame = pd.DataFrame({"at": bars.start, "high": bars.high, "low": bars.low})  # noqa: F841
-    asked = pd.DataFrame(ideas._asdict()).assign(
-        number=range(len(ideas.sign)), until=ideas.since + 400 * 86_400_000_000_000
-    )  # noqa: F841
+    connection = duckdb.connect()
+    until = ideas.since + 400 * 86_400_000_000_000
+    connection.register("b", pd.DataFrame({"moment": bars.start, "high": bars.high, "low": bars.low}))
+    connection.register("i", pd.DataFrame(ideas._asdict()).assign(number=range(len(ideas.sign)), until=until))
     query = """
-        SELECT i.number,
-          min(CASE WHEN (i.sign > 0 AND b.high >= i.target) OR (i.sign < 0 AND b.low <= i.target) THEN b.at END) AS won,
-          min(CASE WHEN (i.sign > 0 AND b.low <= i.stop) OR (i.sign < 0 AND b.high >= i.stop) THEN b.at END) AS lost
-        FROM asked i JOIN frame b ON b.at >= i.since AND b.at < i.until GROUP BY i.number ORDER BY i.number"""
-    rows = duckdb.connect().sql(query).fetchall()
-    return [
-        0 if won is None and lost is None else 1 if lost is None or (won is not None and won < lost) else -1
-        for _, won, lost in rows
-    ]
+        SELECT number,
+          min(CASE WHEN (sign > 0 AND high >= target) OR (sign < 0 AND low <= target) THEN moment END) AS won,
+          min(CASE WHEN (sign > 0 AND low <= stop) OR (sign < 0 AND high >= stop) THEN moment END) AS lost
+        FROM i JOIN b ON moment >= since AND moment < until GROUP BY number ORDER BY number"""
+    rows = connection.sql(query).fetchall()
+    touched = ((won or NEVER, lost or NEVER) for _, won, lost in rows)
+    return [0 if won == lost == NEVER else 1 if won < lost else -1 for won, lost in touched]
 
 
 def vectorbt_exits(bars: Bars, ideas: Ideas) -> list[int]:
-    """vectorbt's OHLCSTX, one column an idea as its stops differ. Returns as `pandas_loop`."""
+    """vectorbt's OHLCSTX on a column of 400 bars an idea, longs and shorts at once each. Returns as `pandas_loop`."""
     import vectorbt as vbt
 
-    outcomes = []
-    for number in range(len(ideas.sign)):
-        at = int(np.searchsorted(bars.start, ideas.since[number])) - 1
-        part = slice(at, at + 400)
-        columns = (pd.Series(column[part]) for column in (bars.open, bars.high, bars.low, bars.close))
-        entries = pd.Series(np.zeros(400, bool))
-        entries.iloc[0] = True
-        entry, sign = ideas.entry[number], ideas.sign[number]
+    outcomes = np.zeros(len(ideas.sign), np.int64)
+    at = np.searchsorted(bars.start, ideas.since) - 1
+    for sign in (1.0, -1.0):
+        mine = np.flatnonzero(ideas.sign == sign)
+        window = at[mine][None, :] + np.arange(400)[:, None]
+        entries = np.zeros(window.shape, bool)
+        entries[0] = True
+        entry, stop, target = (column[mine] for column in (ideas.entry, ideas.stop, ideas.target))
         found = vbt.OHLCSTX.run(
-            entries, *columns, sl_stop=abs(entry - ideas.stop[number]) / entry,
-            tp_stop=abs(ideas.target[number] - entry) / entry, reverse=bool(sign < 0),
+            entries, *(column[window] for column in (bars.open, bars.high, bars.low, bars.close)),
+            sl_stop=np.broadcast_to(np.abs(entry - stop) / entry, window.shape).copy(),
+            tp_stop=np.broadcast_to(np.abs(target - entry) / entry, window.shape).copy(),
+            is_open_safe=False, reverse=sign < 0,
         )  # fmt: skip
-        kinds = found.stop_type.to_numpy().ravel()
-        hit = kinds[kinds >= 0]
-        outcomes.append(0 if not len(hit) else 1 if hit[0] == 2 else -1)
-    return outcomes
+        kinds = found.stop_type.to_numpy()
+        hit = (kinds >= 0).any(axis=0)
+        first = kinds[(kinds >= 0).argmax(axis=0), np.arange(len(mine))]
+        outcomes[mine] = np.where(hit, np.where(first == 2, 1, -1), 0)
+    return outcomes.tolist()
 
 
 def end_to_end(count: int, tickers: int) -> dict[str, object]:
@@ -209,7 +210,7 @@ def make_workspace(folder: Path, count: int, tickers: int) -> None:
 
 
 def settle_once(folder: Path) -> dict[str, object]:
-    """Settle a workspace in this process; seconds of the run (imports and kernel loaded before), counts, peak memory."""
+    """Settle a workspace in this process, imports and kernel loaded before: seconds, counts, peak memory."""
     from osiris.loop.outcomes import settle
     from osiris.workspace import open_workspace
 

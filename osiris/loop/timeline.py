@@ -85,7 +85,8 @@ def timeline(
     session = _session_of(chosen, opens, closes)
     wrong: list[int] = []
     for frame in finer.values():
-        chosen, session, contradicted = _refined(chosen, session, _columns(frame, limit), opens, closes, tolerance)
+        fine = _columns(frame, limit)
+        chosen, session, contradicted = _refined(chosen, session, fine, opens, closes, limit, tolerance)
         wrong += contradicted
     covered = np.zeros(len(opens) + 1, np.bool_)
     covered[session] = True
@@ -111,7 +112,7 @@ def _session_of(bars: _Columns, opens: Times, closes: Times) -> Times:
 
 
 def _refined(
-    coarse: _Columns, session: Times, fine: _Columns, opens: Times, closes: Times, tolerance: float
+    coarse: _Columns, session: Times, fine: _Columns, opens: Times, closes: Times, limit: int, tolerance: float
 ) -> tuple[_Columns, Times, list[int]]:
     """The bars with each session that `fine` covers replaced by it, their sessions, and those that contradict."""
     fine_session = _session_of(fine, opens, closes)
@@ -124,7 +125,8 @@ def _refined(
         run = _unbroken(fine, part, opens[number])
         mine = session == number
         complete = run > part.start and fine.end[run - 1] == closes[number]
-        if run == part.start or (mine.any() and not complete):
+        begun = run > part.start and closes[number] > limit and not mine.any()
+        if not (complete or begun):
             continue
         part = slice(part.start, run)
         if mine.sum() == 1 and _contradict(coarse, mine, fine, part, tolerance):

@@ -1,0 +1,159 @@
+"""What becomes of ideas on a timeline: a long AAPL from 100, target 106, stop 97, on daily bars, unless said."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from osiris.bar_merge import Disagreement
+from osiris.calendars import daily_frame
+from osiris.loop import judge as rules_of
+from osiris.loop.judge import judge
+from osiris.loop.timeline import timeline
+from osiris.settings import Outcomes
+
+SESSIONS = pd.DatetimeIndex(["2005-02-24", "2005-02-25", "2005-02-28", "2005-03-01", "2005-03-02"])
+DRAFTED = datetime(2005, 2, 24, 21, tzinfo=UTC)
+AS_OF = datetime(2005, 3, 2, 21, tzinfo=UTC)
+QUIET, TARGET, STOP = (100, 101, 99, 100), (101, 107, 100.5, 106), (99, 100, 96, 97)
+FILLED_AND_WON = (100, 107, 99.5, 106)
+HALVED = (50, 50.5, 49.5, 50)
+
+
+def ruling(*after, as_of=AS_OF, rules=None, dates=SESSIONS, split=None, disputes=(), **changes):
+    """The verdict on one idea: a quiet Thursday on which it was drafted, then the bars of `after`."""
+    rows = [QUIET, *after][: len(dates)]
+    values = pd.DataFrame(rows, columns=["open", "high", "low", "close"], dtype=float)
+    bars = daily_frame(dates[: len(rows)], values.assign(split=split or 1.0), "XNYS", "test")
+    idea = {
+        "id": "i", "ticker": "AAPL", "side": "long", "entry": 100.0, "target": 106.0, "stop": 97.0, "as_of": DRAFTED,
+        "since": DRAFTED, "close_asked_at": None, "close_asked_price": None,
+    } | changes  # fmt: skip
+    ideas = pd.DataFrame([idea])
+    for name in ("as_of", "since", "close_asked_at"):
+        ideas[name] = pd.to_datetime(ideas[name], utc=True).astype("datetime64[us, UTC]")
+    line = timeline(bars, "XNYS", DRAFTED - timedelta(days=3), as_of, disputes=disputes)
+    return judge(ideas, {"AAPL": line}, rules or Outcomes(), as_of).iloc[0]
+
+
+def asked(day, price=None, hour=16):
+    return {"close_asked_at": datetime(2005, day // 100, day % 100, hour, tzinfo=UTC), "close_asked_price": price}
+
+
+def test_a_winner():
+    row = ruling(QUIET, TARGET)
+    assert (row.outcome, row.exit_reason, row.close_price, row.r_multiple) == ("win", "target", 106.0, 2.0)
+    assert row.closed_at == pd.Timestamp("2005-02-28 21:00", tz="UTC")
+    assert row.open_reason is None
+
+
+def test_an_idea_without_bars_stays_open():
+    ideas = pd.DataFrame([{"id": "i", "ticker": "ZZZZ", "side": "long", "entry": 1.0, "target": 2.0, "stop": 0.5}])
+    ideas = ideas.assign(as_of=pd.Timestamp(DRAFTED), since=pd.Timestamp(DRAFTED))
+    row = judge(ideas, {}, Outcomes(), AS_OF).iloc[0]
+    assert (row.outcome, row.open_reason, row.ambiguous) == ("open", rules_of.NO_PRICES, None)
+
+
+def test_no_ideas_have_no_verdicts():
+    assert judge(pd.DataFrame(columns=["id", "ticker", "side", "entry", "target", "stop", "as_of", "since"]).astype(
+        {"as_of": "datetime64[us, UTC]", "since": "datetime64[us, UTC]"}), {}, Outcomes(), AS_OF).empty  # fmt: skip
+
+
+class TestDoubt:
+    def test_no_verdict_across_a_session_without_a_bar(self):
+        row = ruling(QUIET, TARGET, dates=SESSIONS[[0, 1, 3]])
+        assert (row.outcome, row.open_reason) == ("open", "no bar of 2005-02-28")
+        assert pd.isna(row.closed_at)
+        assert np.isnan(row.r_multiple)
+
+    def test_a_verdict_before_the_missing_session_stands(self):
+        assert ruling(FILLED_AND_WON, QUIET, dates=SESSIONS[[0, 1, 3]]).outcome == "win"
+
+    def test_a_missing_session_before_acceptance_does_not_matter(self):
+        later = datetime(2005, 2, 28, 22, tzinfo=UTC)
+        row = ruling(QUIET, TARGET, dates=SESSIONS[[0, 3, 4]], since=later)
+        assert row.outcome == "win"
+
+    def test_no_verdict_across_a_disputed_bar(self):
+        start = datetime(2005, 2, 28, 14, 30, tzinfo=UTC)
+        row = ruling(QUIET, TARGET, disputes=[Disagreement(start, 106, 1, "file", 99, 1, "yahoo")])
+        assert (row.outcome, row.open_reason) == ("open", "sources differ on 2005-02-28")
+
+    def test_a_verdict_before_the_disputed_bar_stands(self):
+        start = datetime(2005, 2, 28, 14, 30, tzinfo=UTC)
+        assert ruling(FILLED_AND_WON, QUIET, disputes=[Disagreement(start, 1, 1, "a", 2, 1, "b")]).outcome == "win"
+
+    def test_no_verdict_across_a_jump_that_looks_like_a_split(self):
+        row = ruling(QUIET, HALVED)
+        assert row.open_reason == "a price jump on 2005-02-28 looks like an unrecorded split"
+
+    def test_an_unfilled_idea_does_not_end_across_a_missing_session(self):
+        away = (104, 105, 103, 104)
+        row = ruling(away, away, dates=SESSIONS[[0, 1, 4]], rules=Outcomes(max_holding_days=5))
+        assert (row.outcome, row.exit_reason, row.open_reason) == ("open", None, "no bar of 2005-02-28")
+
+    def test_a_halted_share_stays_open(self):
+        row = ruling(QUIET)
+        assert (row.outcome, row.open_reason) == ("open", "no bar of 2005-02-28")
+
+
+class TestSplits:
+    def test_the_levels_are_rescaled_once(self):
+        row = ruling(QUIET, HALVED, (50.5, 53.5, 50, 53), split=[1, 1, 2, 1])
+        assert (row.outcome, row.close_price, row.r_multiple) == ("win", 53.0, pytest.approx(2.0))
+
+    def test_a_split_before_the_idea_is_in_its_levels_already(self):
+        row = ruling(QUIET, TARGET, split=[2, 1, 1])
+        assert (row.outcome, row.close_price) == ("win", 106.0)
+
+
+class TestClosing:
+    @pytest.mark.parametrize(
+        ("price", "outcome"), [(100.1, "breakeven"), (99.86, "breakeven"), (102, "win"), (98, "loss")]
+    )
+    def test_expiry_is_breakeven_inside_the_band_and_else_by_sign(self, price, outcome):
+        row = ruling(QUIET, (price,) * 4, rules=Outcomes(max_holding_days=4, breakeven_r=0.05))
+        assert (row.outcome, row.exit_reason) == (outcome, "expiry")
+
+    def test_by_hand_without_a_price_it_closes_at_what_trades_next(self):
+        row = ruling(QUIET, (101, 102, 100, 101.5), **asked(228))
+        assert (row.outcome, row.exit_reason, row.close_price) == ("win", "manual", 101.5)
+        overnight = ruling(QUIET, (101, 102, 100, 101.5), **asked(225, hour=22))
+        assert (overnight.exit_reason, overnight.close_price) == ("manual", 101.0)
+
+    def test_by_hand_at_a_price_that_traded_it_closes_there_and_then(self):
+        row = ruling(QUIET, (101, 102, 100, 101.5), **asked(228, 101.2))
+        assert (row.outcome, row.exit_reason, row.close_price) == ("win", "manual", 101.2)
+        assert row.closed_at == pd.Timestamp("2005-02-28 16:00", tz="UTC")
+        assert row.r_multiple == pytest.approx(0.4)
+        assert ruling(QUIET, (101, 102, 100, 101.5), **asked(228, 100.05)).outcome == "breakeven"
+
+    def test_by_hand_at_a_price_that_never_traded_it_stays_open(self):
+        row = ruling(QUIET, (101, 102, 100, 101.5), **asked(228, 120.0))
+        assert (row.outcome, row.open_reason) == ("open", rules_of.ODD_PRICE)
+
+    def test_a_level_that_was_reached_before_stands(self):
+        row = ruling(STOP, (101, 102, 100, 101.5), **asked(228, 101.2))
+        assert (row.outcome, row.exit_reason) == ("loss", "stop")
+
+    def test_an_idea_never_filled_ends_without_a_trade(self):
+        away = (104, 105, 103, 104)
+        row = ruling(away, away, **asked(228, 104.0))
+        assert (row.outcome, row.exit_reason, row.open_reason) == ("open", "manual", rules_of.NO_TRADE)
+
+    def test_a_delisted_share_closes_at_the_price_given_after_a_week_of_silence(self):
+        soon, later = datetime(2005, 3, 4, 21, tzinfo=UTC), datetime(2005, 3, 9, 21, tzinfo=UTC)
+        assert ruling(QUIET, as_of=soon, **asked(301, 40.0)).outcome == "open"
+        row = ruling(QUIET, as_of=later, **asked(301, 40.0))
+        assert (row.outcome, row.exit_reason, row.close_price, row.r_multiple) == ("loss", "manual", 40.0, -20.0)
+        assert ruling(QUIET, as_of=later, **asked(301)).outcome == "open"
+
+    def test_a_price_by_hand_after_a_split_is_in_the_basis_of_that_day(self):
+        row = ruling(QUIET, HALVED, HALVED, split=[1, 1, 2, 1], **asked(301, 50.5))
+        assert (row.outcome, row.r_multiple) == ("win", pytest.approx(1 / 3))
+
+
+def test_finer_bars_settle_a_double_touch():
+    both = (100, 107, 96, 100)
+    assert (ruling(QUIET, both).outcome, ruling(QUIET, both).ambiguous) == ("loss", True)

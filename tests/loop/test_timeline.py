@@ -1,0 +1,156 @@
+"""Which bars ideas are judged on: the finest that cover a session, and what nobody can vouch for.
+
+Sessions of XNYS in 2005: Thursday 2005-02-24 to Tuesday 2005-03-01, 14:30 to 21:00 UTC.
+"""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from osiris.bar_merge import Disagreement
+from osiris.calendars import daily_frame, intraday_frame
+from osiris.loop.timeline import CONTRADICTED, DISPUTED, JUMP, MISSING, timeline
+
+DATES = pd.DatetimeIndex(["2005-02-24", "2005-02-25", "2005-02-28", "2005-03-01"])
+FIRST, AS_OF = datetime(2005, 2, 24, tzinfo=UTC), datetime(2005, 3, 1, 21, tzinfo=UTC)
+QUIET = (100, 102, 98, 101)
+
+
+def frame(rows):
+    return pd.DataFrame(rows, columns=["open", "high", "low", "close"], dtype=float)
+
+
+def daily(rows=(QUIET,) * 4, dates=DATES, split=None):
+    return daily_frame(dates, frame(rows).assign(split=split or 1.0), "XNYS", "test")
+
+
+def hourly(day, bars=7, skip=(), rows=None, interval="60m"):
+    """Hourly bars of a session that together are `QUIET`: seven, the last of half an hour."""
+    starts = pd.date_range(f"{day} 14:30", periods=bars, freq="60min", tz="UTC")
+    kept = [n for n in range(bars) if n not in skip]
+    values = [QUIET if rows is None else rows[n] for n in kept]
+    return intraday_frame(starts[kept], frame(values), "XNYS", interval, "test")
+
+
+def lay(bars=None, as_of=AS_OF, **options):
+    return timeline(daily() if bars is None else bars, "XNYS", FIRST, as_of, **options)
+
+
+def kinds(doubts):
+    return [(f"{pd.Timestamp(at):%m-%d}", kind) for at, kind in zip(doubts.at, doubts.kinds, strict=True)]
+
+
+def test_daily_bars_alone_are_the_timeline():
+    line = lay()
+    assert len(line.bars.start) == 4
+    assert (kinds(line.levels), kinds(line.basis)) == ([], [])
+
+
+def test_a_session_that_hourly_bars_cover_is_seen_by_the_hour():
+    line = lay(finer={"60m": hourly("2005-02-25")})
+    assert len(line.bars.start) == 3 + 7
+    assert (np.diff(line.bars.start) > 0).all()
+    lengths = (line.bars.end - line.bars.start)[1:8] / 60e9
+    assert lengths.tolist() == [60] * 6 + [30]
+
+
+def test_the_finest_bars_win():
+    fine = hourly("2005-02-25", bars=78, interval="5m").assign()
+    starts = pd.date_range("2005-02-25 14:30", periods=78, freq="5min", tz="UTC")
+    fine = intraday_frame(starts, frame([QUIET] * 78), "XNYS", "5m", "test")
+    line = lay(finer={"60m": hourly("2005-02-25"), "5m": fine})
+    assert len(line.bars.start) == 3 + 78
+
+
+@pytest.mark.parametrize("skip", [(0,), (3,), (6,)], ids=["first", "middle", "last"])
+def test_hourly_bars_with_a_gap_are_passed_over_for_the_daily_bar(skip):
+    line = lay(finer={"60m": hourly("2005-02-25", skip=skip)})
+    assert len(line.bars.start) == 4
+    assert kinds(line.levels) == []
+
+
+def test_hourly_bars_with_a_gap_and_no_daily_bar_leave_the_session_missing():
+    line = lay(daily([QUIET] * 3, DATES[[0, 2, 3]]), finer={"60m": hourly("2005-02-25", skip=(3,))})
+    assert kinds(line.levels) == [("02-25", MISSING)]
+
+
+def test_a_session_under_way_is_seen_up_to_its_first_gap():
+    during = datetime(2005, 3, 1, 19, 30, tzinfo=UTC)
+    line = lay(as_of=during, finer={"60m": hourly("2005-03-01")})
+    assert len(line.bars.start) == 3 + 5
+    gap = lay(as_of=during, finer={"60m": hourly("2005-03-01", skip=(2,))})
+    assert len(gap.bars.start) == 3 + 2
+    assert kinds(line.levels) == kinds(gap.levels) == []
+
+
+def test_what_was_not_complete_is_not_seen():
+    assert len(lay(as_of=datetime(2005, 3, 1, 20, 59, tzinfo=UTC)).bars.start) == 3
+    assert len(lay(as_of=datetime(2005, 3, 1, 15, 29, tzinfo=UTC), finer={"60m": hourly("2005-03-01")}).bars.start) == 3
+
+
+def test_a_session_without_a_bar_is_in_doubt():
+    line = lay(daily([QUIET] * 3, DATES[[0, 1, 3]]))
+    assert kinds(line.levels) == [("02-28", MISSING)]
+    assert line.levels.text(0) == "no bar of 2005-02-28"
+
+
+def test_a_holiday_is_not_missed():
+    line = timeline(daily(), "XNYS", datetime(2005, 2, 19, tzinfo=UTC), AS_OF)
+    assert kinds(line.levels) == [("02-22", MISSING), ("02-23", MISSING)]  # Monday the 21st was Washington's birthday
+
+
+def test_a_disputed_bar_is_in_doubt():
+    start = daily()["start"][1].to_pydatetime()
+    line = lay(disputes=[Disagreement(start, 101, 1, "file:a", 99, 1, "yahoo")])
+    assert kinds(line.levels) == [("02-25", DISPUTED)]
+
+
+@pytest.mark.parametrize("wrong", [(100, 107, 98, 101), (100, 102, 90, 101), (100, 102, 98, 98)])
+def test_hourly_bars_that_contradict_the_daily_one_are_in_doubt(wrong):
+    rows = [QUIET] * 6 + [wrong]
+    line = lay(finer={"60m": hourly("2005-02-25", rows=rows)})
+    assert kinds(line.levels) == [("02-25", CONTRADICTED)]
+    assert kinds(lay(finer={"60m": hourly("2005-02-25", rows=rows)}, tolerance=0.1).levels) == []
+
+
+def test_a_jump_like_a_split_is_a_doubt_about_the_basis_unless_it_is_recorded():
+    halved = [QUIET, QUIET, *[tuple(price / 2 for price in QUIET)] * 2]
+    assert kinds(lay(daily(halved)).basis) == [("02-28", JUMP)]
+    assert kinds(lay(daily(halved, split=[1, 1, 2, 1])).basis) == []
+
+
+def test_a_split_takes_effect_with_the_first_hour_of_its_day():
+    halved = [QUIET, QUIET, *[tuple(price / 2 for price in QUIET)] * 2]
+    hours = hourly("2005-02-28", rows=[halved[2]] * 7)
+    line = lay(daily(halved, split=[1, 1, 2, 1]), finer={"60m": hours})
+    assert line.bars.split.tolist() == [1, 1] + [2] * 8
+    assert (kinds(line.levels), kinds(line.basis)) == ([], [])
+
+
+def test_half_days_end_early():
+    friday = pd.date_range("2005-11-25 14:30", periods=4, freq="60min", tz="UTC")
+    hours = intraday_frame(friday, frame([QUIET] * 4), "XNYS", "60m", "test")
+    as_of = datetime(2005, 11, 25, 18, tzinfo=UTC)
+    line = timeline(daily()[:0], "XNYS", datetime(2005, 11, 25, tzinfo=UTC), as_of, finer={"60m": hours})
+    assert kinds(line.levels) == []
+    assert f"{pd.Timestamp(line.bars.end[-1]):%H:%M}" == "18:00"
+
+
+@pytest.mark.parametrize(("day", "opens"), [("2005-04-01", "14:30"), ("2005-04-04", "13:30")])
+def test_daylight_saving_moves_the_session_in_utc(day, opens):
+    bars = daily_frame(pd.DatetimeIndex([day]), frame([QUIET]), "XNYS", "test")
+    assert f"{bars['start'][0]:%H:%M}" == opens
+
+
+def test_bars_outside_of_the_sessions_are_left_out():
+    starts = pd.DatetimeIndex(["2005-02-25 13:30", "2005-02-25 14:30", "2005-02-25 21:00"], tz="UTC")
+    assert len(intraday_frame(starts, frame([QUIET] * 3), "XNYS", "60m", "test")) == 1
+
+
+def test_crypto_has_a_session_every_day():
+    days = pd.DatetimeIndex(["2005-02-26", "2005-02-27"])
+    bars = daily_frame(days, frame([QUIET] * 2), "24/7", "test")
+    line = timeline(bars, "24/7", datetime(2005, 2, 26, tzinfo=UTC), datetime(2005, 3, 1, tzinfo=UTC))
+    assert kinds(line.levels) == [("02-28", MISSING)]
