@@ -159,7 +159,7 @@ class PriceDesk:
         for ticker in tracked(tickers, "Prices", progress):
             missing = self._missing(ticker, start, end, interval)
             if len(missing):
-                back = OVERLAP if interval == DAILY else timedelta(0)
+                back = OVERLAP if interval == DAILY else timedelta(days=1)  # `missing` are closes
                 self._ask(ticker, max(start, missing[0].to_pydatetime() - back), end, interval, missing)
 
     def _ask(

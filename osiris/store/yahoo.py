@@ -8,6 +8,7 @@ in `osiris.bar_frames.suspicious_jumps`). No answer is ever taken for a delistin
 import logging
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from itertools import count
 from urllib.parse import urlsplit, urlunsplit
 
 import numpy as np
@@ -18,6 +19,7 @@ from osiris.calendars import DAILY, PRICE_COLUMNS, daily_frame, intraday_frame, 
 from osiris.errors import SourceUnavailable
 
 SOURCE = "yahoo"
+ASKED = count(1)
 NOISE = 1e-3
 """Yahoo rounds each price by itself: a high below the close by less than this, relatively, is set right."""
 
@@ -95,7 +97,8 @@ class Yahoo:
         try:
             answer = request.history(
                 start=first.date() if interval == DAILY else first, end=end, interval=interval,
-                auto_adjust=False, back_adjust=False, repair=False, actions=True, timeout=self._timeout,
+                auto_adjust=False, back_adjust=False, repair=False, actions=True,
+                timeout=self._timeout + next(ASKED) * 1e-6,  # yfinance keeps the answers to a question asked before
             )  # fmt: skip
         except YFRateLimitError as error:
             raise _unavailable(

@@ -1,15 +1,17 @@
 import socket
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from osiris.errors import NoPrices
+from osiris.calendars import daily_frame, intraday_frame, session_bounds, sessions_between
+from osiris.errors import NoPrices, NotFound
 from osiris.loop.price_files import import_bars
 from osiris.loop.prices import PriceDesk
+from osiris.loop.timeline import DISPUTED
 from osiris.row_files import BadRows
 from osiris.settings import Outcomes, Prices, Settings
 from osiris.store.bars import BarStore
@@ -242,3 +244,115 @@ def test_one_bad_row_in_a_folder_keeps_everything_out(store, tmp_path):
     with pytest.raises(BadRows, match=r"line 2150 of .*GOOG\.csv"):
         import_bars(store, SETTINGS, folder, END.replace(year=2013))
     assert store.tickers() == []
+
+
+class TestIntraday:
+    """Hourly bars of the last two sessions that are over, so that they are within Yahoo's reach."""
+
+    @pytest.fixture
+    def days(self, server):
+        now = datetime.now(UTC)
+        closes = sessions_between("XNYS", now - timedelta(days=14), now)[-2:]
+        dates = pd.DatetimeIndex(closes.tz_convert("America/New_York").date)
+        opens, closes = session_bounds("XNYS", dates)
+        quiet = pd.DataFrame([(100.0, 102.0, 98.0, 101.0)] * 2, columns=["open", "high", "low", "close"])
+        server.bars["AAPL"] = daily_frame(dates, quiet, "XNYS", "test")
+        for interval, minutes in (("60m", 60), ("1m", 1)):
+            starts = pd.DatetimeIndex(
+                [
+                    t
+                    for o, c in zip(opens, closes, strict=True)
+                    for t in pd.date_range(o, c, freq=f"{minutes}min", inclusive="left")
+                ]
+            )
+            rows = pd.DataFrame([(100.0, 102.0, 98.0, 101.0)] * len(starts), columns=quiet.columns)
+            server.intraday["AAPL", interval] = intraday_frame(starts, rows, "XNYS", interval, "test")
+        return opens, closes
+
+    def lines(self, prices, days):
+        opens, closes = days
+        return prices.timelines(["AAPL"], opens[0].to_pydatetime(), closes[1].to_pydatetime())["AAPL"]
+
+    def test_sessions_are_seen_by_the_hour_and_kept(self, server, store, days):
+        prices = desk(store, server.url)
+        line = self.lines(prices, days)
+        assert len(line.bars.start) == len(server.intraday["AAPL", "60m"])
+        assert len(line.levels.at) == 0
+        assert set(store.get("AAPL", interval="60m")["source"]) == {"yahoo"}
+
+    def test_a_ticker_costs_one_request_an_interval_and_what_is_kept_none(self, server, store, days):
+        self.lines(desk(store, server.url), days)
+        assert [query["interval"] for _, query in server.charts] == ["1d", "60m"]
+        self.lines(desk(store, server.url), days)
+        assert len(server.charts) == 2
+
+    def test_they_are_not_asked_for_where_settings_say_so(self, server, store, days):
+        settings = Settings(prices=Prices(intraday=False))
+        line = self.lines(PriceDesk(store, Yahoo(server.url), settings), days)
+        assert len(line.bars.start) == 2
+        assert [query["interval"] for _, query in server.charts] == ["1d"]
+
+    def test_a_doubtful_session_is_asked_for_by_the_minute_once(self, server, store, days):
+        prices = desk(store, server.url)
+        self.lines(prices, days)
+        opens, closes = days
+        hit = (opens[1] + pd.Timedelta(minutes=90)).to_pydatetime()
+        assert prices.refine({"AAPL": [hit]}, closes[1].to_pydatetime()) == {"AAPL"}
+        minutes = store.get("AAPL", interval="1m")
+        assert set(minutes["start"].dt.date) == {opens[1].date()}
+        assert prices.refine({"AAPL": [hit]}, closes[1].to_pydatetime()) == set()
+        assert [query["interval"] for _, query in server.charts] == ["1d", "60m", "1m"]
+
+    def test_history_beyond_yahoos_reach_is_not_asked_for(self, server, store):
+        prices = desk(store, server.url)
+        prices.timelines(["AAPL"], START, END)
+        prices.refine({"AAPL": [END]}, END)
+        assert [query["interval"] for _, query in server.charts] == ["1d"]
+
+    def test_without_a_network_the_stored_ones_are_used(self, server, store, days):
+        self.lines(desk(store, server.url), days)
+        line = self.lines(desk(store, nobody()), days)
+        assert len(line.bars.start) == len(server.intraday["AAPL", "60m"])
+
+
+def test_a_limit_that_says_how_long_is_kept_to(server, store):
+    load_sample(store, ["AAPL"])
+    server.behaviour, server.retry_after = yahoo_server.LIMIT, "3600"
+    prices = desk(store, server.url, pause=0.0)
+    prices.bars("AAPL", START, END, END)
+    before = len(server.charts)
+    server.behaviour = yahoo_server.GOOD
+    assert set(prices.bars("AAPL", START, END, END)["source"]) == {"sample"}
+    assert len(server.charts) == before
+
+
+def test_a_dispute_outlives_the_process_that_found_it(server, store):
+    store.merge("AAPL", sample_bars("AAPL").assign(split=1.0))
+    desk(store, server.url).bars("AAPL", START, END, END)
+    later = desk(BarStore(store._root), nobody())
+    assert "2005-02-28" in later.disputed["AAPL"]
+    line = later.timelines(["AAPL"], START, END)["AAPL"]
+    assert list(line.levels.kinds) == [DISPUTED]
+
+
+def test_a_person_ends_a_dispute_for_good(server, store):
+    store.merge("AAPL", sample_bars("AAPL").assign(split=1.0))
+    prices = desk(store, server.url, pause=0.0)
+    prices.bars("AAPL", START, END, END)
+    with pytest.raises(NotFound, match="2005-02-28"):
+        store.confirm("AAPL", "2005-03-01")
+    assert store.confirm("AAPL", "2005-02-28") == 1
+    prices.bars("AAPL", START, END, END)
+    assert desk(store, server.url).disputed == {}
+
+
+def test_an_import_of_shorter_bars_goes_to_their_own_place(store, tmp_path):
+    moments = ["2005-02-25T14:30:00Z", "2005-02-25T15:00:00Z", "2005-02-25T15:30:00Z"]
+    rows = "".join(f"{moment},100,101,99,100\n" for moment in moments)
+    (tmp_path / "AAPL.csv").write_text("ts,open,high,low,close\n" + rows)
+    report = import_bars(store, SETTINGS, tmp_path / "AAPL.csv", END)
+    assert (report.rows, report.added) == (3, 3)
+    assert store.tickers() == []
+    assert (
+        store.get("AAPL", interval="30m")["end"] - store.get("AAPL", interval="30m")["start"]
+    ).dt.seconds.tolist() == [1800] * 3

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from osiris.bar_frames import suspicious_jumps
+from osiris.calendars import intraday_frame
 from osiris.errors import SourceUnavailable
 from osiris.store.sample import sample_bars
 from osiris.store.yahoo import NothingUsable, Yahoo
@@ -86,6 +87,64 @@ def test_a_limit_is_unavailable_and_is_not_hammered(server):
         Yahoo(server.url).fetch("AAPL", START, END, as_of=END)
     assert not isinstance(caught.value, NothingUsable)
     assert len(server.charts) <= 2
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [(None, None), ("120", 120), ("nonsense", None), ("Fri, 01 Jan 2100 00:00:00 GMT", 1e9)],
+)
+def test_a_limit_that_says_how_long_is_understood(server, header, seconds):
+    server.behaviour, server.retry_after = yahoo_server.LIMIT, header
+    with pytest.raises(SourceUnavailable, match="429") as caught:
+        Yahoo(server.url).fetch("AAPL", START, END, as_of=END)
+    assert caught.value.retry_after is None if seconds is None else caught.value.retry_after >= seconds
+
+
+def test_dividends_leave_raw_prices_as_they_are(server):
+    server.dividends = {"2005-02-09": 0.08, "2005-03-09": 5.0}
+    bars = Yahoo(server.url).fetch("MSFT", START, END, as_of=END)
+    np.testing.assert_allclose(bars["close"], raw("MSFT", START, END)["close"], rtol=1e-6)
+
+
+class TestIntraday:
+    """Hourly bars of two sessions of AAPL before its split of 2005-02-28, and one after."""
+
+    DAYS = ("2005-02-24", "2005-02-25", "2005-02-28")
+    SPLITS = pd.Series([2.0], pd.DatetimeIndex(["2005-02-28 14:30"], tz="UTC"))
+
+    @pytest.fixture
+    def hours(self, server):
+        parts = []
+        for day, price in zip(self.DAYS, (90.0, 88.0, 44.0), strict=True):
+            starts = pd.date_range(f"{day} 14:30", periods=7, freq="60min", tz="UTC")
+            rows = pd.DataFrame([(price, price + 1, price - 1, price)] * 7, columns=["open", "high", "low", "close"])
+            parts.append(intraday_frame(starts, rows.assign(volume=7.0), "XNYS", "60m", "test"))
+        server.intraday["AAPL", "60m"] = pd.concat(parts, ignore_index=True)
+        return server.intraday["AAPL", "60m"]
+
+    def fetch(self, server, end="2005-02-28 21:00", interval="60m"):
+        start, end = (pd.Timestamp(moment, tz="UTC").to_pydatetime() for moment in ("2005-02-24", end))
+        return Yahoo(server.url).fetch_intraday("AAPL", start, end, interval, self.SPLITS)
+
+    def test_they_are_as_traded_too(self, server, hours):
+        bars = self.fetch(server)
+        pd.testing.assert_frame_equal(bars, hours.assign(source="yahoo"), rtol=1e-6, check_exact=False)
+        assert (bars["split"] == 1).all()
+
+    def test_the_last_one_of_a_session_ends_with_it(self, server, hours):
+        assert f"{self.fetch(server)['end'][6]:%H:%M}" == "21:00"
+
+    def test_one_that_is_not_complete_is_left_out(self, server, hours):
+        assert len(self.fetch(server, end="2005-02-25 16:29")) == 7 + 1
+
+    def test_an_empty_answer_is_about_this_ticker_alone(self, server, hours):
+        with pytest.raises(NothingUsable):
+            self.fetch(server, interval="5m")
+
+    def test_a_limit_is_unavailable(self, server, hours):
+        server.behaviour = yahoo_server.LIMIT
+        with pytest.raises(SourceUnavailable, match="429"):
+            self.fetch(server)
 
 
 def test_a_refused_crumb_is_renewed_once_and_then_works(server):

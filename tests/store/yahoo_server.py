@@ -8,8 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pandas as pd
 
-from osiris.bar_frames import cumulative_split
-from osiris.calendars import PRICE_COLUMNS
+from osiris.calendars import DAILY, PRICE_COLUMNS, session_bounds
 
 GOOD, EMPTY, UNKNOWN, LIMIT, DENIED, DENIED_ONCE = "good", "empty", "unknown", "429", "401", "401 once"
 GARBAGE, TRUNCATED, HANG, DENIED_AND_HANG = "garbage", "truncated", "hang", "401, and no new crumb ever comes"
@@ -20,13 +19,16 @@ NOT_FOUND = {"code": "Not Found", "description": "No data found, symbol may be d
 class YahooServer:
     """Serves raw `bars` (ticker -> frame) as Yahoo would; `behaviour` can be changed between requests.
 
-    `nulls` are dates whose prices are null, `hidden_splits` leaves splits out of the events, `charts` are the chart
-    requests seen, as (ticker, parameters).
+    `nulls` are dates whose prices are null, `dividends` amounts by date, `intraday` raw bars by (ticker, interval),
+    `retry_after` the header of a 429, `charts` are the chart requests seen, as (ticker, parameters).
     """
 
     def __init__(self, bars: dict[str, pd.DataFrame], zone: str = "America/New_York") -> None:
         self.bars, self.zone, self.behaviour = bars, zone, GOOD
         self.nulls: set[str] = set()
+        self.dividends: dict[str, float] = {}
+        self.intraday: dict[tuple[str, str], pd.DataFrame] = {}
+        self.retry_after: str | None = None
         self.charts: list[tuple[str, dict[str, str]]] = []
         self.crumbs = 0
         self._released = threading.Event()
@@ -61,12 +63,14 @@ class YahooServer:
         return 200, json.dumps({"chart": {"result": [self._chart(ticker, query)], "error": None}}).encode()
 
     def _chart(self, ticker: str, query: dict[str, str]) -> dict:
-        bars = self.bars[ticker]
-        later = cumulative_split(bars)[-1] / cumulative_split(bars)
+        daily, interval = self.bars[ticker], query["interval"]
+        bars = daily if interval == DAILY else self.intraday.get((ticker, interval), daily[:0])
+        splits = daily[daily["split"] != 1]
+        later = pd.Series([splits["split"][splits["start"] > at].prod() for at in bars["start"]], bars.index, float)
         adjusted = bars.assign(
             volume=bars["volume"] * later, **{name: bars[name] / later for name in PRICE_COLUMNS}
         ).astype(dict.fromkeys(PRICE_COLUMNS, "float32"))
-        seconds = adjusted["start"].map(lambda moment: int(moment.timestamp()))
+        seconds = pd.Series([int(moment.timestamp()) for moment in adjusted["start"]], adjusted.index, int)
         inside = (seconds >= int(query["period1"])) & (seconds < int(query["period2"]))
         inside &= self.behaviour != EMPTY
         adjusted, seconds = adjusted[inside], seconds[inside]
@@ -80,18 +84,28 @@ class YahooServer:
             for second, split in zip(seconds.tolist(), adjusted["split"].tolist(), strict=True)
             if split != 1
         }
-        chart = {"meta": self._meta(ticker), "indicators": {"quote": [{}]}}
+        paid = zip(seconds.tolist(), adjusted["start"].dt.strftime("%Y-%m-%d"), strict=True)
+        dividends = {str(s): {"date": s, "amount": self.dividends[day]} for s, day in paid if day in self.dividends}
+        chart = {"meta": self._meta(ticker, interval, adjusted), "indicators": {"quote": [{}]}}
         if len(seconds):
-            chart |= {"timestamp": seconds.tolist(), "events": {"splits": events}}
+            chart |= {"timestamp": seconds.tolist(), "events": {"splits": events, "dividends": dividends}}
             chart["indicators"] = {"quote": [quote], "adjclose": [{"adjclose": quote["close"]}]}
         return chart
 
-    def _meta(self, ticker: str) -> dict:
-        return {
+    def _meta(self, ticker: str, interval: str, bars: pd.DataFrame) -> dict:
+        meta = {
             "currency": "USD", "symbol": ticker, "instrumentType": "EQUITY", "exchangeTimezoneName": self.zone,
             "firstTradeDate": int(datetime(1984, 9, 7, 14, 30, tzinfo=UTC).timestamp()), "priceHint": 2,
-            "validRanges": ["1d", "max"], "dataGranularity": "1d",
+            "validRanges": ["1d", "max"], "dataGranularity": interval,
         }  # fmt: skip
+        if interval != DAILY:
+            days = pd.DatetimeIndex(bars["start"].dt.tz_convert(self.zone).dt.date.unique())
+            periods = zip(*session_bounds("XNYS", days), strict=True)
+            meta["tradingPeriods"] = [
+                [{"timezone": "EST", "start": int(o.timestamp()), "end": int(c.timestamp()), "gmtoffset": -18000}]
+                for o, c in periods
+            ]
+        return meta
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         server = self
@@ -113,6 +127,8 @@ class YahooServer:
             def reply(self, status: int, body: bytes) -> None:
                 cut = server.behaviour == TRUNCATED
                 self.send_response(status)
+                if status == 429 and server.retry_after:
+                    self.send_header("Retry-After", server.retry_after)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body) + 1000 * cut))
                 self.end_headers()
