@@ -1,0 +1,163 @@
+"""Kill -9 of the outcome logger, the relay, the reader and Redis: no outcome lost, none twice, each event once."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter, deque
+from datetime import timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from osiris.calendars import daily_frame, sessions_between
+from osiris.errors import SourceUnavailable
+from osiris.loop.outcomes import settle
+from osiris.settings import HOUSE
+from tests.builders import MOMENT, idea, make_workspace
+from tests.journeys.outcome_worker import DAYS, keep_books, moments
+
+TICKERS, IDEAS = ["AAPL", "IBM", "MSFT"], 1500
+OUTCOME_COLUMNS = ["id", "outcome", "exit_reason", "close_price", "closed_at", "r_multiple", "ambiguous", "event_id"]
+LOCAL = '[prices]\nsource = "local"\n[outcomes]\nmax_holding_days = 60\n'
+
+
+def prepared(folder):
+    """A workspace of random walks and of ideas accepted over the first half of them."""
+    folder.mkdir()
+    workspace = make_workspace(folder, LOCAL)
+    closes = sessions_between("XNYS", MOMENT - timedelta(days=20), MOMENT + timedelta(days=DAYS))
+    dates = pd.DatetimeIndex(closes.tz_convert("America/New_York").date)
+    chance = np.random.default_rng(11)
+    for ticker in TICKERS:
+        close = 100 * np.exp(np.cumsum(chance.normal(0, 0.015, len(dates))))
+        opened = np.r_[100.0, close[:-1]] * np.exp(chance.normal(0, 0.004, len(dates)))
+        high, low = np.maximum(opened, close) * 1.004, np.minimum(opened, close) * 0.996
+        values = pd.DataFrame({"open": opened, "high": high, "low": low, "close": close})
+        workspace.bars.merge(ticker, daily_frame(dates, values, "XNYS", "test"))
+    prices = {ticker: workspace.bars.get(ticker).set_index("end")["close"] for ticker in TICKERS}
+    drafted = [close for close in closes if MOMENT <= close.to_pydatetime() <= MOMENT + timedelta(days=DAYS / 2)]
+    rows = []
+    for number in range(IDEAS):
+        ticker, at = TICKERS[number % 3], drafted[chance.integers(len(drafted))]
+        entry, sign = float(prices[ticker][at]), float(chance.choice([-1, 1]))
+        moment = at.to_pydatetime()
+        rows.append(
+            idea(
+                number=number, ticker=ticker, as_of=moment, side="long" if sign > 0 else "short", entry=entry,
+                target=entry * (1 + 0.04 * sign), stop=entry * (1 - 0.03 * sign), status="approved",
+                status_at=moment + timedelta(hours=1), reviewer="ann", shadow=False,
+            )
+        )  # fmt: skip
+    workspace.advice.add(rows)
+    return workspace
+
+
+def started(role, folder):
+    asked = [sys.executable, "-m", "tests.journeys.outcome_worker", role, str(folder)]
+    return subprocess.Popen(asked, cwd=HOUSE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def told_to_work(worker):
+    assert worker.stdout.readline() == "ready\n"
+    worker.stdin.write("go\n")
+    worker.stdin.flush()
+
+
+def killed(worker):
+    """Whether it was at work when it was killed."""
+    at_work = worker.poll() is None
+    worker.kill()
+    worker.communicate()
+    return at_work
+
+
+def kill_redis(workspace):
+    with contextlib.suppress(SourceUnavailable):
+        os.kill(workspace.events.server_pid(), signal.SIGKILL)
+        time.sleep(0.05)
+        workspace.events.ping()
+
+
+@pytest.fixture(scope="module")
+def crashed(tmp_path_factory, kills):
+    """The workspace after so many kills at random moments, and how many hit each kind of process at work."""
+    folder = tmp_path_factory.mktemp("crashes") / "workspace"
+    workspace = prepared(folder)
+    chance, hits = random.Random(5), Counter()
+    rounds = [["logger", "relay", *(["reader"] if number % 3 == 0 else [])] for number in range(kills)]
+    waiting = deque([[started(role, folder) for role in rounds[0]]])
+    for number, roles in enumerate(rounds):
+        if sum(hits.values()) >= kills:
+            break
+        waiting.append([started(role, folder) for role in rounds[min(number + 1, len(rounds) - 1)]])
+        workers = waiting.popleft()
+        for worker in workers:
+            told_to_work(worker)
+        if number % 7 == 3:
+            time.sleep(chance.uniform(0.01, 0.2))
+            kill_redis(workspace)
+            hits["redis"] += 1
+        for role, worker in sorted(zip(roles, workers, strict=True), key=lambda _: chance.random()):
+            time.sleep(chance.uniform(0.01, 0.25))
+            hits[role] += killed(worker)
+    for worker in (worker for workers in waiting for worker in workers):
+        killed(worker)
+    left = int((folder / "done").read_text())
+    yield workspace, hits, left
+    workspace.close()
+
+
+def final(workspace):
+    return workspace.advice.frame(columns=OUTCOME_COLUMNS)[OUTCOME_COLUMNS].sort_values("id", ignore_index=True)
+
+
+def test_the_kills_hit_processes_at_work(crashed, kills):
+    _, hits, left = crashed
+    assert sum(hits.values()) >= kills
+    assert min(hits[name] for name in ("logger", "relay", "redis", "reader")) >= kills // 25
+    assert 0 < left < len(moments()) - 1, "the work ended before the kills did"
+
+
+def test_the_outcomes_are_those_of_a_run_that_nobody_killed(crashed, tmp_path):
+    workspace, _, _ = crashed
+    quiet = prepared(tmp_path / "quiet")
+    for each in (workspace, quiet):
+        settle(each.advice, each.prices, each.events, each.settings, moments()[-1])
+    assert final(quiet)["event_id"].notna().sum() > IDEAS / 2
+    pd.testing.assert_frame_equal(final(workspace), final(quiet))
+    quiet.close()
+
+
+def test_no_outcome_was_written_twice(crashed):
+    workspace, _, _ = crashed
+    settle(workspace.advice, workspace.prices, workspace.events, workspace.settings, moments()[-1])
+    ends = Counter(
+        row["id"]
+        for entry in workspace.advice.journal.read()
+        if entry.kind == "settled"
+        for row in entry.rows
+        if row["outcome"] != "open"
+    )
+    assert len(ends) == workspace.advice.count("event_id IS NOT NULL")
+    assert set(ends.values()) == {1}
+
+
+def test_every_event_was_delivered_once_to_a_reader_that_drops_repeats(crashed):
+    workspace, _, _ = crashed
+    settle(workspace.advice, workspace.prices, workspace.events, workspace.settings, moments()[-1])
+    keep_books(workspace)
+    settled = workspace.advice.frame("event_id IS NOT NULL")
+    assert settled["published_at"].notna().all()
+    with sqlite3.connect(workspace.folder / "books.db") as books:
+        kept = {row[0]: row[1:] for row in books.execute("SELECT * FROM event")}
+    assert kept == {r.event_id: (r.id, r.outcome, r.r_multiple) for r in settled.itertuples()}
+    streamed = [event["event_id"] for event in workspace.events.outcomes()]
+    assert sorted(streamed) == sorted(kept)
+    print(json.dumps({"events": len(kept)}))
