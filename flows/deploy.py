@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from prefect import serve
+from prefect.client.schemas.objects import ConcurrencyLimitConfig
 from prefect.schedules import Cron
 
 from flows.advise import advise
@@ -11,6 +12,7 @@ from flows.nightly import nightly
 from flows.outcomes import outcomes
 
 ZONE = "America/New_York"
+ONE_RUN = ConcurrencyLimitConfig(limit=1, collision_strategy="CANCEL_NEW")
 
 
 def deploy(workspace: Path) -> None:
@@ -18,7 +20,9 @@ def deploy(workspace: Path) -> None:
     given = {"workspace": str(workspace.resolve())}
     serve(
         advise.to_deployment("advise", schedule=Cron("30 16 * * 1-5", timezone=ZONE), parameters=given),
-        outcomes.to_deployment("outcomes", schedule=Cron("0 * * * *", timezone=ZONE), parameters=given),
+        outcomes.to_deployment(
+            "outcomes", schedule=Cron("0 * * * *", timezone=ZONE), parameters=given, concurrency_limit=ONE_RUN
+        ),
         nightly.to_deployment("nightly", schedule=Cron("0 2 * * *", timezone=ZONE), parameters=given),
     )
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from osiris.store.sample import load_sample
-from tests.builders import ideas, make_workspace
+from osiris.loop.outcomes import one_at_a_time
+from osiris.store.sample import load_sample, sample_bars
+from tests.builders import MOMENT, idea, ideas, make_workspace
 
 OSIRIS = Path(sys.executable).with_name("osiris")
 
@@ -38,7 +39,7 @@ def folder(tmp_path):
 
 def test_help_names_every_command(tmp_path):
     text = osiris("--help", cwd=tmp_path).stdout
-    for command in ("demo", "advise", "outcomes", "nightly", "adapters", "prices", "status", "api", "review"):
+    for command in "demo advise outcomes nightly adapters prices status api review label close events".split():  # noqa: SIM905
         assert f"\n  {command} " in text
 
 
@@ -118,3 +119,89 @@ def test_an_unwritable_workspace_is_one_line(tmp_path):
 def test_a_file_where_a_folder_belongs_is_one_line(tmp_path, name):
     (tmp_path / name).write_text("not a folder")
     assert "a folder that can be written" in refused(osiris("status", cwd=tmp_path))
+
+
+IDEAS = """id,ticker,side,entry,target,stop,accepted_at
+a,IBM,long,92.5,93.5,91.5,2005-02-24T21:00:00Z
+b,IBM,long,92.5,91.0,91.5,2005-02-24T21:00:00Z
+"""
+BARS = "ticker,date,open,high,low,close\nIBM,2005-02-25,92.4,93.9,92.2,92.8\n"
+
+
+class TestLabel:
+    @pytest.fixture
+    def files(self, tmp_path):
+        (tmp_path / "ideas.csv").write_text(IDEAS)
+        (tmp_path / "bars.csv").write_text(BARS)
+        return tmp_path
+
+    def test_labels_are_printed_as_csv_and_bad_rows_beside_them(self, files):
+        process = osiris("label", "ideas.csv", "--bars", "bars.csv", cwd=files)
+        assert process.returncode == 1
+        assert process.stdout.splitlines() == [
+            "id,outcome,exit_reason,close_price,closed_at,r_multiple,ambiguous",
+            "a,win,target,93.5,2005-02-25T21:00:00+00:00,1.0,False",
+        ]
+        assert process.stderr.startswith("osiris: line 3 of ideas.csv: expected side and levels")
+
+    def test_labels_are_one_json_object(self, files):
+        process = osiris("label", "ideas.csv", "--bars", "bars.csv", "--json", cwd=files)
+        found = json.loads(process.stdout)
+        assert (found["counts"], found["labels"][0]["outcome"]) == ({"win": 1}, "win")
+        assert [(row["line"], row["file"]) for row in found["bad"]] == [(3, "ideas.csv")]
+
+    def test_labels_are_written_and_counted(self, files):
+        (files / "ideas.csv").write_text("".join(IDEAS.splitlines(keepends=True)[:2]))
+        process = osiris("label", "ideas.csv", "--bars", ".", "-o", "out.csv", cwd=files)
+        assert process.returncode == 2, "ideas.csv is in the folder and no file of bars"
+        process = osiris("label", "ideas.csv", "--bars", "bars.csv", "-o", "out.csv", cwd=files)
+        assert (process.returncode, process.stderr) == (0, "")
+        assert "labelled" in process.stdout
+        assert (files / "out.csv").read_text().splitlines()[1].startswith("a,win,target,93.5,")
+
+    def test_a_file_that_is_not_there_is_one_line(self, files):
+        assert "nowhere.csv" in refused(osiris("label", "nowhere.csv", "--bars", "bars.csv", cwd=files))
+
+
+def test_a_trade_is_asked_to_close(folder):
+    name = accepted(folder)
+    closed = json.loads(osiris("close", name, "--price", "101", "--by", "ann", "--json", cwd=folder).stdout)
+    assert (closed["id"], closed["close_asked_price"], closed["close_asked_by"]) == (name, 101.0, "ann")
+    assert "by ann" in refused(osiris("close", name, "--price", "99", cwd=folder))
+    assert "the id of an idea" in refused(osiris("close", "nobody", cwd=folder))
+
+
+def accepted(folder):
+    workspace = make_workspace(folder, '[prices]\nsource = "local"\n')
+    row = idea(number=9, status="approved", status_at=MOMENT, shadow=False)
+    workspace.advice.add([row])
+    workspace.close()
+    return row["id"]
+
+
+def test_events_are_shown_a_line_each(folder):
+    workspace = make_workspace(folder, '[prices]\nsource = "local"\n')
+    workspace.events.publish_outcomes([{"event_id": "e", "id": "i", "outcome": "win", "closed_at": "2005-03-01"}])
+    process = osiris("events", "tail", "--from-start", "--count", "1", cwd=folder)
+    assert json.loads(process.stdout)["id"] == "i"
+    assert json.loads(osiris("events", "relay", "--json", cwd=folder).stdout) == {"published": 0, "notes": []}
+    workspace.close()
+
+
+def test_a_second_outcome_run_is_refused(folder):
+    workspace = make_workspace(folder, '[prices]\nsource = "local"\n')
+    with one_at_a_time(workspace.settings):
+        assert "the only outcome run" in refused(osiris("outcomes", cwd=folder))
+
+
+def test_a_dispute_is_listed_until_a_person_confirms_the_stored_bar(folder):
+    workspace = make_workspace(folder)
+    halved = sample_bars("IBM").assign(close=sample_bars("IBM")["close"] / 2, source="other")
+    workspace.bars.merge("IBM", halved[halved["start"].dt.strftime("%Y-%m-%d") == "2005-03-01"])
+    listed = osiris("prices", "disputes", "--json", cwd=folder)
+    assert (listed.returncode, [(row["ticker"], row["day"]) for row in json.loads(listed.stdout)]) == (
+        1, [("IBM", "2005-03-01")],
+    )  # fmt: skip
+    assert "2005-03-01" in refused(osiris("prices", "confirm", "IBM", "2005-03-02", cwd=folder))
+    assert "stands" in osiris("prices", "confirm", "ibm", "2005-03-01", cwd=folder).stdout
+    assert osiris("prices", "disputes", cwd=folder).returncode == 0

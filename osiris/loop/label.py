@@ -126,7 +126,7 @@ def _idea(row: tuple, seen: set[str]) -> tuple:
         first = error.errors()[0]
         what = f"{first['loc'][0]}: " if first["loc"] else ""
         raise BadInput(
-            "levels of a trade", what + first["msg"].removeprefix("Value error, "), "correct them"
+            "side and levels of a trade", what + first["msg"].removeprefix("Value error, "), "correct them"
         ) from error
     moment = parse_moment(accepted)
     seen.add(name)

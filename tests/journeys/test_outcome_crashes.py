@@ -123,6 +123,7 @@ def test_the_kills_hit_processes_at_work(crashed, kills):
     assert sum(hits.values()) >= kills
     assert min(hits[name] for name in ("logger", "relay", "redis", "reader")) >= kills // 25
     assert 0 < left < len(moments()) - 1, "the work ended before the kills did"
+    print(json.dumps({**hits, "moments done": left}))
 
 
 def test_the_outcomes_are_those_of_a_run_that_nobody_killed(crashed, tmp_path):

@@ -1,14 +1,18 @@
 """The outcome logger on a workspace with hand-made bars: what is looked at, what it becomes, what is published."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 import pytest
 
-from osiris.calendars import daily_frame
-from osiris.loop.outcomes import settle
+from osiris.calendars import daily_frame, intraday_frame, session_bounds, sessions_between
+from osiris.errors import BadInput, Busy
+from osiris.loop.outcomes import EVENT_COLUMNS, batches, one_at_a_time, settle
+from osiris.loop.review import ask_to_close
+from osiris.settings import HOUSE
 from osiris.store.events import OUTCOME, Events, heard
 from tests.builders import MOMENT, idea, make_workspace
+from tests.store.yahoo_server import YahooServer
 
 LOCAL = '[prices]\nsource = "local"\n'
 QUIET = (100, 101, 99, 100)
@@ -152,3 +156,87 @@ def test_a_redis_that_is_away_costs_no_outcome_and_is_caught_up_with(desk, tmp_p
     assert "wait for Redis" in report.notes[0]
     assert run(workspace, 5).published == 1
     assert run(workspace, 5).published == 0
+
+
+def test_a_second_run_at_the_same_time_is_refused_and_changes_nothing(desk):
+    workspace = desk([approved()], [QUIET, TARGET])
+    with one_at_a_time(workspace.settings), pytest.raises(Busy, match="another one under way"):
+        run(workspace, 5)
+    assert workspace.advice.rows()[0]["outcome"] is None
+    assert run(workspace, 5).win == 1
+
+
+def test_ideas_go_in_batches_of_whole_tickers(monkeypatch):
+    monkeypatch.setattr("osiris.loop.outcomes.BATCH", 3)
+    ideas = pd.DataFrame({"ticker": list("CABBACCCCA")})
+    assert ["".join(part["ticker"]) for part in batches(ideas)] == ["AAA", "BB", "CCCCC"]
+
+
+def test_a_trade_closed_by_hand_is_settled_at_the_price_given(desk):
+    workspace = desk([approved()], [QUIET, QUIET, QUIET])
+    name = workspace.advice.rows()[0]["id"]
+    asked = ask_to_close(workspace.advice, name, 100.5, "bob", MOMENT + timedelta(days=4, hours=-4))
+    assert asked["close_asked_price"] == 100.5
+    run(workspace, 5)
+    row = workspace.advice.rows()[0]
+    assert (row["outcome"], row["exit_reason"], row["close_price"]) == ("win", "manual", 100.5)
+    assert row["closed_at"] == asked["close_asked_at"]
+
+
+@pytest.mark.parametrize("price", [0.0, -1.0, float("nan")])
+def test_a_trade_is_closed_at_a_price(desk, price):
+    workspace = desk([approved()], [QUIET])
+    with pytest.raises(BadInput, match="above 0"):
+        ask_to_close(workspace.advice, workspace.advice.rows()[0]["id"], price, "bob", MOMENT)
+
+
+def test_a_missing_session_holds_an_idea_back_until_its_bar_is_there(desk):
+    workspace = desk([approved()], [QUIET, QUIET, TARGET])
+    path = workspace.bars._path("AAPL", "1d")
+    whole = pd.read_parquet(path)
+    whole[whole["start"].dt.strftime("%Y-%m-%d") != "2005-03-01"].to_parquet(path)
+    assert run(workspace, 6).reasons == {"no bar of 2005-03-01": 1}
+    workspace.bars.merge("AAPL", whole[whole["start"].dt.strftime("%Y-%m-%d") == "2005-03-01"])
+    assert run(workspace, 6).win == 1
+
+
+def test_what_an_event_holds_is_documented(desk):
+    workspace = desk([approved()], [QUIET, TARGET])
+    run(workspace, 5)
+    (event,) = workspace.events.outcomes()
+    documented = (HOUSE / "docs" / "outcomes.md").read_text()
+    assert list(event) == EVENT_COLUMNS
+    assert [name for name in event if f"`{name}`" not in documented] == []
+
+
+def test_an_ambiguous_day_is_settled_by_minutes_from_yahoo(tmp_path):
+    """Yesterday's day and hour touched both levels; by the minute the target came first."""
+    now = datetime.now(UTC)
+    closes = sessions_between("XNYS", now - timedelta(days=14), now)[-3:]
+    dates = pd.DatetimeIndex(closes.tz_convert("America/New_York").date)
+    opens, closes = session_bounds("XNYS", dates)
+    rows = [(100, 101, 99, 100), (100, 101, 99, 100), (100, 107, 96, 100)]
+    columns = ["open", "high", "low", "close"]
+    with YahooServer(
+        {"AAPL": daily_frame(dates, pd.DataFrame(rows, columns=columns, dtype=float), "XNYS", "t")}
+    ) as yahoo:
+        hours = pd.date_range(opens[2], closes[2], freq="60min", inclusive="left")
+        by_hour = [rows[2]] + [(100, 101, 99, 100)] * (len(hours) - 1)
+        frame = pd.DataFrame(by_hour, columns=columns, dtype=float)
+        yahoo.intraday["AAPL", "60m"] = intraday_frame(hours, frame, "XNYS", "60m", "t")
+        minutes = pd.date_range(opens[2], closes[2], freq="1min", inclusive="left")
+        by_minute = [(100, 107, 100, 101), (101, 101, 96, 100)] + [(100, 101, 99, 100)] * (len(minutes) - 2)
+        frame = pd.DataFrame(by_minute, columns=columns, dtype=float)
+        yahoo.intraday["AAPL", "1m"] = intraday_frame(minutes, frame, "XNYS", "1m", "t")
+        workspace = make_workspace(tmp_path, f'[prices]\nyahoo_url = "{yahoo.url}"\n', None)
+        drafted = closes[0].to_pydatetime()
+        workspace.advice.add([approved(as_of=drafted) | {"status_at": drafted}])
+        report = settle(
+            workspace.advice, workspace.prices, workspace.events, workspace.settings, closes[2].to_pydatetime()
+        )
+        assert (report.win, report.loss) == (1, 0), report
+        row = workspace.advice.rows()[0]
+        assert (row["outcome"], row["ambiguous"]) == ("win", False)
+        assert row["closed_at"] == (opens[2] + pd.Timedelta(minutes=1)).to_pydatetime()
+        assert [query["interval"] for _, query in yahoo.charts] == ["1d", "60m", "1m"]
+        workspace.close()

@@ -16,6 +16,7 @@ import pytest
 from filelock import FileLock
 
 from osiris.errors import Conflict, NotFound, WorkspaceError
+from osiris.schemas import advice_schema
 from osiris.store.advice import MAX_FRAGMENTS
 from osiris.store.tables import quoted, sql_time
 from tests.builders import MOMENT, idea, ideas, make_store, table_of
@@ -508,3 +509,43 @@ def wait_for(condition, seconds=60):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+ACCEPTED = {"status": "approved", "status_at": MOMENT, "reviewer": "ann", "shadow": False}
+
+
+class TestClosing:
+    def test_it_is_noted_once_and_a_repeat_changes_nothing(self, store):
+        store.add([idea(**ACCEPTED)])
+        name = store.rows()[0]["id"]
+        assert store.ask_to_close(name, MOMENT, 101.0, "bob")["close_asked_by"] == "bob"
+        before = store.journal.size
+        assert store.ask_to_close(name, MOMENT + timedelta(days=1), 101.0, "eve")["close_asked_by"] == "bob"
+        assert store.journal.size == before
+        with pytest.raises(Conflict, match="bob"):
+            store.ask_to_close(name, MOMENT, 99.0, "eve")
+
+    @pytest.mark.parametrize("row", [{}, {"status": "rejected"}, {"outcome": "win", "status": "approved"}])
+    def test_only_an_open_trade_can_be_closed(self, store, row):
+        store.add([idea(**row)])
+        with pytest.raises(Conflict, match="an accepted idea without a final outcome"):
+            store.ask_to_close(store.rows()[0]["id"], MOMENT, None, "bob")
+
+    def test_it_is_rebuilt_from_the_journal(self, store, tmp_path):
+        store.add([idea(**ACCEPTED)])
+        store.ask_to_close(store.rows()[0]["id"], MOMENT, None, "bob")
+        shutil.rmtree(store.folder)
+        assert make_store(tmp_path).rows()[0]["close_asked_by"] == "bob"
+
+
+def test_a_table_of_an_older_osiris_gets_the_new_columns(tmp_path):
+    folder = tmp_path / "data" / "advice.lancedb"
+    old = pa.schema([field for field in advice_schema() if not field.name.startswith("close_asked")])
+    row = {name: value for name, value in idea().items() if name in old.names}
+    folder.mkdir(parents=True)
+    lancedb.connect(folder).create_table("advice", pa.Table.from_pylist([row], schema=old), schema=old)
+    store = make_store(tmp_path)
+    (found,) = store.rows()
+    assert (found["id"], found["close_asked_at"]) == (row["id"], None)
+    store.add([idea(number=1)])
+    assert store.count() == 2

@@ -90,3 +90,65 @@ def test_the_last_to_leave_stops_the_server(tmp_path):
 def test_a_server_that_is_away_is_named():
     with pytest.raises(SourceUnavailable, match=r"redis://127\.0\.0\.1:1"):
         Events(None, "redis://127.0.0.1:1").ping()
+
+
+class TestDelivery:
+    def test_a_group_gets_each_event_once_oldest_first_and_goes_on_where_it_was(self, events):
+        taken = []
+        events.publish_outcomes([outcome(1), outcome(2)])
+        assert events.deliver("books", "a", taken.extend) == 2
+        events.publish_outcomes([outcome(3)])
+        assert events.deliver("books", "b", taken.extend) == 1
+        assert [event["id"] for event in taken] == ["i1", "i2", "i3"]
+        assert events.deliver("others", "a", lambda _: None) == 3
+
+    def test_what_a_reader_failed_on_is_delivered_again(self, events):
+        def fail(_):
+            raise RuntimeError("the reader's own trouble")
+
+        events.publish_outcomes([outcome(1)])
+        with pytest.raises(RuntimeError):
+            events.deliver("books", "a", fail)
+        taken = []
+        assert events.deliver("books", "b", taken.extend) == 0, "it was not left for long enough"
+        assert events.deliver("books", "b", taken.extend, idle=0) == 1
+        assert [event["id"] for event in taken] == ["i1"]
+
+    def test_there_may_be_nothing(self, events):
+        assert events.deliver("books", "a", lambda _: None) == 0
+
+
+class TestTail:
+    def test_it_begins_with_what_comes_next(self, events):
+        events.publish_outcomes([outcome(1)])
+        tail = events.tail()
+        assert next(tail) is None
+        events.publish_outcomes([outcome(2)])
+        assert next(tail)["id"] == "i2"
+
+    def test_or_with_the_oldest(self, events):
+        events.publish_outcomes([outcome(1), outcome(2)])
+        tail = events.tail(from_start=True)
+        assert [next(tail)["id"] for _ in range(2)] == ["i1", "i2"]
+        assert next(tail) is None
+
+
+def test_the_socket_lies_in_the_workspace_and_outlives_no_kill(events, tmp_path):
+    assert events.ping()
+    assert (tmp_path / "redis" / "redis.socket").is_socket()
+    os.kill(events.server_pid(), signal.SIGKILL)
+    time.sleep(0.3)
+    with pytest.raises(SourceUnavailable):
+        events.ping()
+    assert events.ping()
+
+
+def test_a_folder_too_deep_for_a_socket_has_it_elsewhere(tmp_path):
+    events = Events(tmp_path / ("d" * 60) / ("e" * 60))
+    assert events.ping()
+    events.close()
+
+
+def test_what_is_not_a_number_is_null_in_an_event(events):
+    events.publish_outcomes([outcome(1) | {"r_multiple": float("nan")}])
+    assert next(events.outcomes())["r_multiple"] is None

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta, timezone
 
+import pyarrow as pa
 import pytest
 
 from osiris.errors import WorkspaceError
@@ -90,3 +91,20 @@ def test_a_line_that_is_json_but_no_entry_is_damage_too(journal, line):
     journal.path.write_text(line + "\n")
     with pytest.raises(WorkspaceError, match="damage at byte 0"):
         entries(journal)
+
+
+def test_a_table_is_read_back_as_the_rows_it_holds(journal):
+    rows = [
+        {"id": "a", "at": MOMENT, "price": 1.5, "flag": True},
+        {"id": "b", "at": None, "price": None, "flag": None},
+    ]
+    schema = pa.schema({"id": pa.string(), "at": pa.timestamp("us", "UTC"), "price": pa.float64(), "flag": pa.bool_()})
+    end = journal.append_table("settled", pa.Table.from_pylist(rows, schema=schema))
+    assert entries(journal) == [("settled", rows)]
+    assert end == journal.size
+
+
+def test_a_table_with_a_nan_leaves_the_journal_as_it_was(journal):
+    with pytest.raises(ValueError, match="price"):
+        journal.append_table("settled", pa.table({"id": ["a"], "price": [float("nan")]}))
+    assert journal.size == 0

@@ -1,0 +1,147 @@
+"""Remove each guard of the outcome logger in turn and show that its test fails: `python -m tests.guards [NAME ...]`.
+
+Works on a copy of the tree. A guard whose test still passes is reported, and the exit status is 1. Not a test itself:
+it takes some minutes, most of them imports.
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.progress import track
+
+from osiris.settings import HOUSE
+
+
+class Guard(NamedTuple):
+    """What is guarded, where, the code that guards it, the code without, and the tests that must then fail."""
+
+    name: str
+    file: str
+    guard: str
+    without: str
+    tests: str
+
+
+TOUCH, LINE, JUDGE = "osiris/loop/first_touch.py", "osiris/loop/timeline.py", "osiris/loop/judge.py"
+LOGGER, PRICES, YAHOO = "osiris/loop/outcomes.py", "osiris/loop/prices.py", "osiris/store/yahoo.py"
+ADVICE, EVENTS, BARS, MERGE = (
+    "osiris/store/advice.py",
+    "osiris/store/events.py",
+    "osiris/store/bars.py",
+    "osiris/bar_merge.py",
+)
+TEST_TOUCH, TEST_PATHS = "tests/loop/test_first_touch.py", "tests/loop/test_first_touch_properties.py --cases 5000"
+TEST_LINE, TEST_JUDGE, TEST_LOGGER = (f"tests/loop/test_{name}.py" for name in ("timeline", "judge", "outcomes"))
+TEST_PRICES, TEST_YAHOO, TEST_EVENTS = (
+    "tests/loop/test_prices.py",
+    "tests/store/test_yahoo.py",
+    "tests/store/test_events.py",
+)
+
+GUARDS = [
+    Guard("24 elapsed hours", LOGGER, "({ACCEPTED_SQL} AND status_at <= {latest})", "({ACCEPTED_SQL})", TEST_LOGGER),
+    Guard("shadow outcomes are no events", LOGGER, "isin(FINAL) & ~verdicts", "isin(FINAL) | verdicts", TEST_LOGGER),
+    Guard("one run at a time", LOGGER, "        lock.acquire()\n", "        pass\n", TEST_LOGGER),
+    Guard("Redis away costs no outcome", LOGGER, "except SourceUnavailable as error:", "except ZeroDivisionError as error:", TEST_LOGGER),
+    Guard("delivery is noted", LOGGER, "    advice.mark_published(", "    len(", TEST_LOGGER),
+    Guard("finer bars where a day is ambiguous", LOGGER, "    if not refined:", "    if True:", TEST_LOGGER),
+    Guard("bars before acceptance do not count", TOUCH, "np.searchsorted(start, since[i])", "0", TEST_TOUCH),
+    Guard("the entry must trade", TOUCH, "if low <= e <= h:", "if True:", TEST_TOUCH),
+    Guard("a gap through the stop", TOUCH, "elif o <= x:", "elif o < -1e9:", TEST_TOUCH),
+    Guard("a gap through the target", TOUCH, "elif o >= t:", "elif o > 1e9:", TEST_TOUCH),
+    Guard("both levels in a bar are a loss", TOUCH, "elif low <= x:", "elif low <= x and h < t:", TEST_TOUCH),
+    Guard("both levels in a bar are in doubt", TOUCH, "ambiguous[i] |= h >= t", "ambiguous[i] |= False", TEST_TOUCH),
+    Guard("the order inside the filling bar", TOUCH, "h >= t and (o <= e or c >= t)", "h >= t", TEST_PATHS),
+    Guard("a stop in the filling bar", TOUCH, "ambiguous[i] = target_maybe or not stop_sure", "ambiguous[i] = target_maybe", TEST_PATHS),
+    Guard("a target in the filling bar", TOUCH, "                    elif target_maybe:\n", "                    elif False:\n", TEST_PATHS),
+    Guard("expiry", TOUCH, "if code == STILL_OPEN and expiry[i] <= end[j]:", "if False:", TEST_TOUCH),
+    Guard("a split rescales", TOUCH, "s * cumulative[j] / split[i]", "s", TEST_TOUCH),
+    Guard("a split rescales once", JUDGE, "np.where(last >= 0, bars.split[last], 1.0)", "np.ones(len(last))", TEST_JUDGE),
+    Guard("the breakeven band", JUDGE, "free & (np.abs(r) <= band)", "free & (np.abs(r) < 0)", TEST_JUDGE),
+    Guard("no verdict across doubts about levels", JUDGE, "    _hold_back(rulings, line.levels", "    len if rulings else (rulings, line.levels", TEST_JUDGE),
+    Guard("no verdict across a jump", JUDGE, "    _hold_back(rulings, line.basis", "    len if rulings else (rulings, line.basis", TEST_JUDGE),
+    Guard("a verdict before a doubt stands", JUDGE, "np.where(touches.bar >= 0, bars.start[touches.bar], limit)", "np.full(len(closed), limit)", TEST_JUDGE),
+    Guard("a price by hand must have traded", JUDGE, "if not _traded(", "if False and not _traded(", TEST_JUDGE),
+    Guard("a delisting needs silence", JUDGE, "or limit - asked < silence", "", TEST_JUDGE),
+    Guard("a level reached before a close by hand", JUDGE, "np.minimum(expiry, claims.asked)", "np.minimum(claims.since, claims.asked)", TEST_JUDGE),
+    Guard("the future is not seen", LINE, "known = columns.end <= limit", "known = columns.end <= limit + 10**15", TEST_LINE),
+    Guard("a session without bars", LINE, "opens[(closes <= limit) & ~covered[:-1]]", "opens[:0]", TEST_LINE),
+    Guard("a disputed session", LINE, "for d in disputes]", "for d in ()]", TEST_LINE),
+    Guard("finer bars that contradict", LINE, "if mine.sum() == 1 and _contradict(", "if False and _contradict(", TEST_LINE),
+    Guard("finer bars with a gap", LINE, "and bars.start[at] == expected:", ":", TEST_LINE),
+    Guard("the gap of a session that is over", LINE, "and closes[number] > limit ", "", TEST_LINE),
+    Guard("a jump like a split", LINE, "_doubts({JUMP: jumps})", "_doubts({JUMP: jumps[:0]})", TEST_LINE),
+    Guard("half days", "osiris/calendars.py", "np.minimum(at + MINUTES[interval] * MINUTE, closes[session])", "(at + MINUTES[interval] * MINUTE)", TEST_LINE),
+    Guard("regular hours", "osiris/calendars.py", "(session >= 0) & (at < closes[session])", "(session >= 0)", TEST_LINE),
+    Guard("raw prices", YAHOO, "auto_adjust=False", "auto_adjust=True", TEST_YAHOO),
+    Guard("Yahoo's split adjustment is undone", YAHOO, "since = cumulative[-1] / cumulative", "since = cumulative / cumulative", TEST_YAHOO),
+    Guard("the same by the hour", YAHOO, ".mul(later, axis=0)", ".mul(1.0, axis=0)", TEST_YAHOO),
+    Guard("NaN bars", YAHOO, "kept = good & ~", "kept = (good | True) & ~", TEST_YAHOO),
+    Guard("rows on holidays", YAHOO, "~dates.isin(non_sessions(calendar, dates))", "True", TEST_YAHOO),
+    Guard("bars under way", YAHOO, '(frame["end"] <= pd.Timestamp(min(end, as_of)))', '(frame["end"] <= frame["end"])', TEST_YAHOO),
+    Guard("no network is no delisting", YAHOO, 'raise _unavailable(came, "check the network, or try again later")', "raise _nothing(ticker, came)", TEST_YAHOO),
+    Guard("how long a limit lasts", YAHOO, 'self.retry_after = _seconds(response.headers.get("Retry-After"))', "pass", TEST_YAHOO),
+    Guard("no answer from yfinance's cache", YAHOO, " + next(ASKED) * 1e-6", "", TEST_YAHOO),
+    Guard("a hang", YAHOO, 'options["timeout"] = min(options.get("timeout") or timeout, timeout)', "options.pop('timeout', None)", f"{TEST_YAHOO} -k crumb_that_never --timeout 60"),
+    Guard("a limit stops the batch", PRICES, "self._quiet_until = now + ", "_ = now + ", TEST_PRICES),
+    Guard("a limit is kept to", PRICES, "max(self._pause, error.retry_after or 0.0)", "self._pause", TEST_PRICES),
+    Guard("one refusal of a ticker stops no other", PRICES, "except NothingUsable as error:", "except ZeroDivisionError as error:", TEST_PRICES),
+    Guard("beyond Yahoo's reach", PRICES, "start = max(start, datetime.now(UTC) - REACH[interval])", "pass", TEST_PRICES),
+    Guard("sources apart", MERGE, ".abs() > tolerance", ".abs() > 1e9", TEST_PRICES),
+    Guard("splits apart", MERGE, 'apart |= ~np.isclose(theirs["split"], mine["split"], rtol=1e-6)', "pass", TEST_PRICES),
+    Guard("a person's word stands", MERGE, "apart &= ~mine", "apart &= mine", TEST_PRICES),
+    Guard("disputes are remembered", BARS, "_note_disputes(path, [*earlier, *merged.disagreements])", "pass", TEST_PRICES),
+    Guard("a final outcome is final", ADVICE, 'verdicts.filter(pc.is_in(verdicts["id"], unsettled))', "verdicts", "tests/store/test_advice.py"),
+    Guard("an event once", EVENTS, "if redis.call('HSETNX', KEYS[1], event[1], event[3]) == 1 then", "if redis.call('HSET', KEYS[1], event[1], event[3]) then", TEST_EVENTS),
+    Guard("an acknowledged event survives a kill", EVENTS, '"appendonly": "yes"', '"appendonly": "no"', TEST_EVENTS),
+    Guard("acknowledged after the reader's work", EVENTS, "            handle([json", "            self._redis.xack(OUTCOME, group, *[e for e, _ in entries])\n            handle([json", TEST_EVENTS),
+    Guard("the basis of a labelled file", "osiris/loop/label.py", "return ideas.assign(as_of=moved)", "return ideas", "tests/loop/test_label.py"),
+    Guard("bad rows of a labelled file", "osiris/loop/label.py", "if not name or name in seen:", "if False:", "tests/loop/test_label.py"),
+]  # fmt: skip
+
+
+def main(names: list[str]) -> int:
+    """Check the guards named, or all; returns the exit status."""
+    chosen = [guard for guard in GUARDS if not names or guard.name in names]
+    console = Console(soft_wrap=True)
+    with tempfile.TemporaryDirectory() as folder:
+        tree = copied(Path(folder) / "tree")
+        passed = [guard for guard in track(chosen, "Removing guards") if not caught(guard, tree, console)]
+    console.print(f"{len(chosen) - len(passed)} of {len(chosen)} guards have a test that fails without them")
+    return 1 if passed else 0
+
+
+def copied(tree: Path) -> Path:
+    """The package, its pages and tests, in a folder of their own."""
+    for part in ("osiris", "flows", "tests", "notebooks", "recipes", "docs"):
+        shutil.copytree(HOUSE / part, tree / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(HOUSE / "pyproject.toml", tree)
+    return tree
+
+
+def caught(guard: Guard, tree: Path, console: Console) -> bool:
+    """Whether a test fails without the guard."""
+    path = tree / guard.file
+    whole = path.read_text()
+    if whole.count(guard.guard) != 1:
+        console.print(f"[red]{guard.name}[/red]: its code is there {whole.count(guard.guard)} times in {guard.file}")
+        return False
+    path.write_text(whole.replace(guard.guard, guard.without))
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", *guard.tests.split()]
+    ran = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
+    path.write_text(whole)
+    failed = [line for line in ran.stdout.splitlines() if line.startswith("FAILED")]
+    if ran.returncode == 1 and failed:
+        console.print(f"{guard.name}: {failed[0].split(' - ')[0].removeprefix('FAILED ')}", highlight=False)
+        return True
+    console.print(f"[red]{guard.name}[/red]: no test failed (status {ran.returncode})\n{ran.stdout[-500:]}")
+    return False
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
