@@ -58,7 +58,8 @@ class Touches(NamedTuple):
     """What became of each idea, arrays of shape (m,).
 
     `state` is STILL_OPEN, WIN (target), LOSS (stop) or CLOSED (expiry); `price` is the raw exit price and `r` the
-    profit over the initial risk, both NaN while open; `bar` is the exit bar's index or -1; `at_open` tells a gap exit.
+    profit over the initial risk, both NaN while open; `bar` is the exit bar's index or -1; `at_open` tells a gap exit;
+    `doubt` is the index of the first bar whose order of prices would have to be known, or -1.
     """
 
     state: NDArray[np.int8]
@@ -69,6 +70,7 @@ class Touches(NamedTuple):
     r: NDArray[np.float64]
     filled: NDArray[np.bool_]
     ambiguous: NDArray[np.bool_]
+    doubt: NDArray[np.int64]
 
 
 def first_touch(bars: Bars, ideas: Ideas) -> Touches:
@@ -83,6 +85,7 @@ def first_touch(bars: Bars, ideas: Ideas) -> Touches:
         np.full(count, np.nan),
         np.zeros(count, np.bool_),
         np.zeros(count, np.bool_),
+        np.full(count, -1, np.int64),
     )
     _resolve(*bars, *ideas, *touches)
     return touches
@@ -92,7 +95,7 @@ def first_touch(bars: Bars, ideas: Ideas) -> Touches:
 def _resolve(
     start, end, opens, highs, lows, closes, cumulative,
     sign, entry, target, stop, split, since, expiry,
-    state, reason, bar, at_open, price, r, filled, ambiguous,
+    state, reason, bar, at_open, price, r, filled, ambiguous, doubt,
 ):  # fmt: skip
     for i in range(len(sign)):
         s = sign[i]
@@ -134,6 +137,8 @@ def _resolve(
                 ambiguous[i] |= h >= t
             elif h >= t:
                 level, code, why = t, WIN, TARGET
+            if ambiguous[i] and doubt[i] < 0:
+                doubt[i] = j
             if code == STILL_OPEN and expiry[i] <= end[j]:
                 if filled[i]:
                     level, code, why = c, CLOSED, EXPIRY

@@ -48,7 +48,10 @@ class Claims(NamedTuple):
 
 
 class Rulings(NamedTuple):
-    """What became of claims, each shape (n,): codes of `OUTCOMES` and `REASONS`, raw price, time in ns, R, text."""
+    """What became of claims, each shape (n,): codes of `OUTCOMES` and `REASONS`, raw price, time in ns, R, text.
+
+    `doubt_at` (ns) is the start of the first bar that finer ones would have to explain, `NEVER` for none.
+    """
 
     outcome: NDArray[np.int64]
     reason: NDArray[np.int64]
@@ -57,6 +60,7 @@ class Rulings(NamedTuple):
     r: NDArray[np.float64]
     ambiguous: NDArray[np.bool_]
     why_open: NDArray[np.object_]
+    doubt_at: NDArray[np.int64]
 
 
 def judge(ideas: pd.DataFrame, lines: Mapping[str, Timeline], rules: Outcomes, as_of: datetime) -> pd.DataFrame:
@@ -64,7 +68,8 @@ def judge(ideas: pd.DataFrame, lines: Mapping[str, Timeline], rules: Outcomes, a
 
     `ideas` has columns id, ticker, side, entry, target, stop, as_of, since (when it came into force), close_asked_at
     and close_asked_price (by hand, or null). The answer has a row an idea, by ticker: id, outcome, exit_reason,
-    close_price (raw), closed_at, r_multiple (profit over |entry - stop|), ambiguous, open_reason.
+    close_price (raw), closed_at, r_multiple (profit over |entry - stop|), ambiguous, open_reason, and doubt_at, the
+    start of the first bar that finer ones would have to explain.
     """
     codes, tickers = pd.factorize(ideas["ticker"], sort=True)
     order = np.argsort(codes, kind="stable")
@@ -124,6 +129,7 @@ def rule(claims: Claims, line: Timeline | None, rules: Outcomes, limit: int) -> 
         touches.r.copy(),
         touches.ambiguous.copy(),
         np.where(closed, None, np.where(over, NO_TRADE, waiting)).astype(object),
+        np.where(touches.doubt >= 0, bars.start[touches.doubt], NEVER),
     )
     until = np.where(touches.bar >= 0, bars.start[touches.bar], limit)
     if (claims.asked != NEVER).any():
@@ -147,7 +153,11 @@ def _hold_back(rulings: Rulings, doubts: Doubts, first: NDArray[np.int64], until
 
 
 def _leave_open(rulings: Rulings, i: int, why: str) -> None:
-    for column, value in zip(rulings, (OPEN, 0, np.nan, 0, np.nan, False, why), strict=True):
+    _rule(rulings, i, OPEN, 0, np.nan, 0, np.nan, False, why)
+
+
+def _rule(rulings: Rulings, i: int, *values: object) -> None:
+    for column, value in zip(rulings, values, strict=False):
         column[i] = value
 
 
@@ -172,8 +182,7 @@ def _take_prices(
         basis = price * bars.split[last] / ideas.split[i]
         r = sign * (basis - claims.entry[i]) / abs(claims.entry[i] - claims.stop[i])
         outcome = EVEN if abs(r) <= rules.breakeven_r else WON if r > 0 else LOST
-        for column, value in zip(rulings, (outcome, MANUAL, price, asked, r, touches.ambiguous[i], None), strict=True):
-            column[i] = value
+        _rule(rulings, i, outcome, MANUAL, price, asked, r, touches.ambiguous[i], None)
     return until
 
 
@@ -186,7 +195,8 @@ def _traded(price: float, bars: Bars, bar: int, tolerance: float) -> bool:
 
 def _unpriced(count: int) -> Rulings:
     nothing, nan = np.zeros(count, np.int64), np.full(count, np.nan)
-    return Rulings(nothing, nothing, nan, nothing, nan, np.zeros(count, np.bool_), np.full(count, NO_PRICES, object))
+    why, never = np.full(count, NO_PRICES, object), np.full(count, NEVER)
+    return Rulings(nothing, nothing, nan, nothing, nan, np.zeros(count, np.bool_), why, never)
 
 
 def _as_frame(ids: NDArray[np.object_], rulings: list[Rulings]) -> pd.DataFrame:
@@ -203,5 +213,6 @@ def _as_frame(ids: NDArray[np.object_], rulings: list[Rulings]) -> pd.DataFrame:
             "r_multiple": whole.r,
             "ambiguous": pd.Series(whole.ambiguous, dtype=object).mask(is_open, None),
             "open_reason": whole.why_open,
+            "doubt_at": pd.Series(pd.to_datetime(whole.doubt_at, utc=True)).mask(whole.doubt_at == NEVER),
         }
     )

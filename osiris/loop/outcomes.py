@@ -40,6 +40,8 @@ EVENT_COLUMNS = [
 LOOK_BACK_DAYS = 10
 BATCH = 100_000
 """Ideas judged and written at a time, which bounds the memory of a run."""
+REFINEMENTS = 3
+"""How often finer bars are asked for: those of one day may move the doubt to another."""
 RELAYED = 5_000
 """Events made ready at a time."""
 
@@ -123,22 +125,24 @@ def judge_all(
 ) -> pd.DataFrame:
     """The verdicts of `loop.judge` with what the ideas had before; ambiguous ones are judged on finer bars first."""
     start = ideas["as_of"].min() - timedelta(days=LOOK_BACK_DAYS)
-
-    def judged(chosen: pd.DataFrame) -> pd.DataFrame:
-        lines = prices.timelines(sorted(chosen["ticker"].unique()), start, as_of, progress=progress)
-        return judge(chosen, lines, settings.outcomes, as_of)
-
     before = ideas[["id", "ticker", "shadow", "outcome", "open_reason"]].rename(
         columns={"outcome": "was", "open_reason": "was_open_for"}
     )
-    verdicts = judged(ideas).merge(before, on="id", validate="one_to_one")
-    doubtful = verdicts[verdicts["ambiguous"].eq(True)]
-    refined = prices.refine(doubtful.groupby("ticker")["closed_at"].unique().to_dict(), as_of)
-    if not refined:
-        return verdicts
-    again = verdicts["ticker"].isin(refined)
-    anew = judged(ideas[ideas["ticker"].isin(refined)]).merge(before, on="id", validate="one_to_one")
-    return pd.concat([verdicts[~again], anew], ignore_index=True)
+
+    def judged(chosen: pd.DataFrame) -> pd.DataFrame:
+        lines = prices.timelines(sorted(chosen["ticker"].unique()), start, as_of, progress=progress)
+        verdicts = judge(chosen, lines, settings.outcomes, as_of)
+        return verdicts.merge(before, on="id", validate="one_to_one")
+
+    verdicts = judged(ideas)
+    for _ in range(REFINEMENTS):
+        doubtful = verdicts[verdicts["doubt_at"].notna()]
+        refined = prices.refine(doubtful.groupby("ticker")["doubt_at"].unique().to_dict(), as_of)
+        if not refined:
+            break
+        anew = judged(ideas[ideas["ticker"].isin(refined)])
+        verdicts = pd.concat([verdicts[~verdicts["ticker"].isin(refined)], anew], ignore_index=True)
+    return verdicts
 
 
 def publish(advice: AdviceStore, events: Events, as_of: datetime, notes: list[str]) -> int:
@@ -185,7 +189,7 @@ def _as_table(verdicts: pd.DataFrame) -> "pa.Table":
 
     final = verdicts["outcome"].isin(FINAL) & ~verdicts["shadow"].astype(bool)
     named = zip(verdicts["id"], verdicts["outcome"], final, strict=True)
-    written = verdicts.drop(columns=["ticker", "was", "was_open_for"])
+    written = verdicts.drop(columns=["ticker", "was", "was_open_for", "doubt_at"])
     written = written.assign(event_id=[event_id(i, o) if publish else None for i, o, publish in named])
     return pa.Table.from_pandas(written, preserve_index=False)
 

@@ -188,7 +188,7 @@ class AdviceStore:
 
 
 def _may_close(row: Row, price: float | None) -> None:
-    if row["status"] not in ACCEPTED or row["outcome"] in FINAL:
+    if row["status"] not in ACCEPTED or row["outcome"] in FINAL or row["exit_reason"]:
         came = f"one {row['status']}" + (f" with the outcome {row['outcome']}" if row["outcome"] else "")
         raise Conflict("an accepted idea without a final outcome", came, "only an open trade can be closed by hand")
     if row["close_asked_at"] is not None and row["close_asked_price"] != price:

@@ -154,6 +154,18 @@ class TestClosing:
         assert (row.outcome, row.r_multiple) == ("win", pytest.approx(1 / 3))
 
 
-def test_finer_bars_settle_a_double_touch():
-    both = (100, 107, 96, 100)
-    assert (ruling(QUIET, both).outcome, ruling(QUIET, both).ambiguous) == ("loss", True)
+class TestDoubtfulBars:
+    """`doubt_at` names the bar that finer ones would have to explain."""
+
+    def test_a_double_touch(self):
+        row = ruling(QUIET, (100, 107, 96, 100))
+        assert (row.outcome, row.ambiguous) == ("loss", True)
+        assert row.doubt_at == pd.Timestamp("2005-02-28 14:30", tz="UTC")
+
+    def test_a_target_before_or_after_the_fill_leaves_a_doubt_about_that_bar_however_it_ends(self):
+        maybe = (102, 107, 99, 101)
+        for after in ([QUIET], [QUIET, (96, 97, 95, 96)], [QUIET, (107, 108, 106.5, 107)]):
+            assert ruling(maybe, *after).doubt_at == pd.Timestamp("2005-02-25 14:30", tz="UTC")
+
+    def test_a_plain_day_leaves_none(self):
+        assert pd.isna(ruling(QUIET, TARGET).doubt_at)
