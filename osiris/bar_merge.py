@@ -10,11 +10,11 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
-from osiris.calendars import COLUMNS, PRICE_COLUMNS
+from osiris.calendars import COLUMNS, DAILY, PRICE_COLUMNS
 from osiris.errors import BadInput
 
 SAME_PRICE = 0.02
-"""Largest relative difference of two sources' closes that counts as agreement, unless the caller says otherwise."""
+"""Largest relative difference of two sources' prices that counts as agreement, unless the caller says otherwise."""
 CONFIRMED = "confirmed"
 """Stands among the sources of a bar that a person spoke for."""
 COMPARED = [*PRICE_COLUMNS, "volume", "split"]
@@ -22,21 +22,22 @@ COMPARED = [*PRICE_COLUMNS, "volume", "split"]
 
 @dataclass(frozen=True)
 class Disagreement:
-    """Two sources on one bar: the stored close and split, which were kept, and those offered."""
+    """Two sources on one bar: the column on which they are furthest apart, the value that was kept, and the other."""
 
     start: datetime
-    kept_close: float
-    kept_split: float
+    column: str
+    kept: float
+    offered: float
     kept_source: str
-    offered_close: float
-    offered_split: float
     offered_source: str
+    interval: str = DAILY
 
     def __str__(self) -> str:
         """Describe it on one line."""
+        length = "" if self.interval == DAILY else f" ({self.interval} bar of {self.start:%H:%M})"
         return (
-            f"{self.start:%Y-%m-%d}: {self.kept_source} close {self.kept_close:g} split {self.kept_split:g}, "
-            f"{self.offered_source} close {self.offered_close:g} split {self.offered_split:g}"
+            f"{self.start:%Y-%m-%d}{length}: {self.kept_source} {self.column} {self.kept:g}, "
+            f"{self.offered_source} {self.column} {self.offered:g}"
         )
 
 
@@ -70,26 +71,31 @@ def typed(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def combine(
-    stored: pd.DataFrame, offered: pd.DataFrame, tolerance: float, replace: bool
+    stored: pd.DataFrame, offered: pd.DataFrame, tolerance: float, replace: bool, interval: str = DAILY
 ) -> tuple[pd.DataFrame, Merged]:
     """Both frames as one, by the rules of the module's head, and what was done."""
     kept, new = stored.set_index("start"), offered.set_index("start")
     both = kept.index.intersection(new.index)
     mine, theirs = kept.loc[both], new.loc[both]
+    added = len(new) - len(both)
     if replace:
         changed = (mine[COMPARED] != theirs[COMPARED]).any(axis=1)
-        spoken = new.loc[both].assign(source=[joined(name, CONFIRMED) for name in theirs["source"]])
-        combined = pd.concat([kept.drop(both), new.drop(both), spoken])
-        merged = Merged(len(new) - len(both), int(changed.sum()))
+        spoken = new.assign(source=[joined(name, CONFIRMED) for name in new["source"]])
+        combined, merged = pd.concat([kept.drop(both), spoken]), Merged(added, int(changed.sum()))
     else:
-        apart = (theirs["close"] / mine["close"] - 1).abs() > tolerance
-        apart |= ~np.isclose(theirs["split"], mine["split"], rtol=1e-6)
-        apart &= ~mine["source"].str.split("+").map(lambda names: CONFIRMED in names).astype(bool)
-        pairs = zip(mine["source"][~apart], theirs["source"][~apart], strict=True)
-        kept.loc[both[~apart], "source"] = [joined(a, b) for a, b in pairs]
+        apart = _apart(mine, theirs)
+        beyond = (apart > tolerance).any(axis=1) & ~is_confirmed(mine["source"])
+        pairs = zip(mine["source"][~beyond], theirs["source"][~beyond], strict=True)
+        kept.loc[both[~beyond], "source"] = [joined(a, b) for a, b in pairs]
         combined = pd.concat([kept, new.drop(both)])
-        merged = Merged(len(new) - len(both), disagreements=_described(mine[apart], theirs[apart]))
+        found = _described(mine[beyond], theirs[beyond], apart[beyond], interval)
+        merged = Merged(added, disagreements=found)
     return combined.sort_index().reset_index()[list(COLUMNS)], merged
+
+
+def is_confirmed(sources: pd.Series) -> pd.Series:
+    """Which bars a person spoke for, by their sources."""
+    return sources.str.split("+").map(lambda names: CONFIRMED in names).astype(bool)
 
 
 def joined(sources: str, another: str) -> str:
@@ -97,7 +103,24 @@ def joined(sources: str, another: str) -> str:
     return sources if another in sources.split("+") else f"{sources}+{another}"
 
 
-def _described(mine: pd.DataFrame, theirs: pd.DataFrame) -> list[Disagreement]:
-    columns = ["close", "split", "source"]
-    rows = zip(mine[columns].itertuples(), theirs[columns].itertuples(index=False), strict=True)
-    return [Disagreement(kept.Index.to_pydatetime(), *kept[1:], *offered) for kept, offered in rows]
+def _apart(mine: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
+    """Relative distance of prices; of splits 0 where they are the same and infinite where not."""
+    prices = ["close", "high", "low", "open"]
+    apart = (theirs[prices] / mine[prices] - 1).abs()
+    same = np.isclose(theirs["split"], mine["split"], rtol=1e-6)
+    return apart.assign(split=np.where(same, 0.0, np.inf))
+
+
+def _described(mine: pd.DataFrame, theirs: pd.DataFrame, apart: pd.DataFrame, interval: str) -> list[Disagreement]:
+    return [
+        Disagreement(
+            start.to_pydatetime(),
+            column,
+            float(mine.at[start, column]),
+            float(theirs.at[start, column]),
+            mine.at[start, "source"],
+            theirs.at[start, "source"],
+            interval,
+        )
+        for start, column in (apart.idxmax(axis=1).items() if len(apart) else ())
+    ]

@@ -5,6 +5,9 @@ from typing import Protocol
 
 from osiris.errors import BadInput
 
+YEARS = range(1900, 2200)
+"""Moments outside of these are slips of the pen; nanoseconds of some would not fit into 64 bits."""
+
 
 class Clock(Protocol):
     """Anything that tells the time as an aware UTC datetime."""
@@ -63,4 +66,6 @@ def parse_moment(text: str) -> datetime:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise BadInput("an ISO 8601 moment", repr(text), "write e.g. 2005-02-28T21:00:00+00:00") from error
+    if moment.year not in YEARS:
+        raise BadInput(f"a moment of the years {YEARS.start} to {YEARS.stop - 1}", repr(text), "correct it")
     return as_utc(moment)

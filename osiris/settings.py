@@ -68,10 +68,10 @@ class Outcomes(Section):
 
     min_age_hours: float = Field(24, ge=0, description="elapsed hours after acceptance before an idea is looked at")
     breakeven_r: float = Field(0.05, ge=0, description="closed within this many R of the entry counts as breakeven")
-    max_holding_days: int = Field(0, ge=0, description="calendar days until an idea expires; 0 is off")
+    max_holding_days: int = Field(0, ge=0, le=36500, description="calendar days until an idea expires; 0 is off")
     tolerance: float = Field(0.02, gt=0, description="largest relative difference of two sources' closes")
     delisted_after_days: int = Field(
-        7, ge=0, description="days without a bar after which a price given by hand closes a trade"
+        7, ge=0, le=36500, description="days without a bar after which a price given by hand closes a trade"
     )
 
 

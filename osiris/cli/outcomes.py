@@ -28,7 +28,7 @@ def label(
     ],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the labels to this .csv or .parquet.")] = None,
     calendar: Annotated[str, typer.Option(help="Exchange calendar of the tickers.")] = "XNYS",
-    max_holding_days: Annotated[int, typer.Option(min=0, help="Days until an idea expires; 0 is never.")] = 0,
+    max_holding_days: Annotated[int, typer.Option(min=0, max=36500, help="Days until an idea expires; 0: never.")] = 0,
     breakeven_r: Annotated[float, typer.Option(min=0, help="Closed within so many R of the entry: breakeven.")] = 0.05,
     as_of: AsOf = "",
     as_json: Json = False,

@@ -8,6 +8,8 @@ Rules (each errs on the side of a loss, never of a win, and says so with `ambigu
 - Inside the filling bar the order of touches follows from the open: a price that came from the target's side reached
   the entry before the stop, so its stop counts and its target only if the bar also closed beyond it; and the reverse.
 - At expiry the trade closes at the first price there is: the open of a bar that began after it, else the bar's close.
+  Of what happened inside the bar in which it expires nobody knows whether it came before: a target does not count
+  there, a stop does, a fill is no trade, each in doubt.
 - Later splits rescale the levels: bars are compared in the price basis of the idea.
 """
 
@@ -108,6 +110,7 @@ def _resolve(
             h = (highs[j] if s > 0 else lows[j]) * to_basis
             low = (lows[j] if s > 0 else highs[j]) * to_basis
             level, code, why = np.nan, STILL_OPEN, NO_REASON
+            cut = start[j] < expiry[i] < end[j]
             if expiry[i] <= start[j]:
                 if filled[i]:
                     level, code, why, at_open[i] = o, CLOSED, EXPIRY, True
@@ -116,14 +119,15 @@ def _resolve(
                     break
             elif not filled[i]:
                 if low <= e <= h:
-                    filled[i] = True
+                    filled[i] = not cut or o == e
+                    ambiguous[i] |= not filled[i]
                     stop_sure = x >= low and (o >= e or c <= x)
                     stop_maybe = x >= low
                     target_sure = h >= t and (o <= e or c >= t)
                     target_maybe = h >= t
                     if stop_maybe:
-                        level, code, why = x, LOSS, STOP
-                        ambiguous[i] = target_maybe or not stop_sure
+                        level, code, why, filled[i] = x, LOSS, STOP, True
+                        ambiguous[i] = target_maybe or not stop_sure or cut
                     elif target_sure:
                         level, code, why = t, WIN, TARGET
                     elif target_maybe:
@@ -134,9 +138,11 @@ def _resolve(
                 level, code, why, at_open[i] = o, WIN, TARGET, True
             elif low <= x:
                 level, code, why = x, LOSS, STOP
-                ambiguous[i] |= h >= t
+                ambiguous[i] |= h >= t or cut
             elif h >= t:
                 level, code, why = t, WIN, TARGET
+            if code == WIN and cut and not at_open[i]:
+                level, code, why, ambiguous[i] = np.nan, STILL_OPEN, NO_REASON, True
             if ambiguous[i] and doubt[i] < 0:
                 doubt[i] = j
             if code == STILL_OPEN and expiry[i] <= end[j]:

@@ -18,9 +18,9 @@ from osiris.calendars import calendar_of, sessions_between
 from osiris.llm.generate import DraftRequest, draft
 from osiris.llm.loader import Drafter
 from osiris.loop.advise import HISTORY_DAYS, take_snapshots
+from osiris.loop.claims import as_claims, kernel_ideas
 from osiris.loop.context import Snapshot
 from osiris.loop.first_touch import first_touch
-from osiris.loop.judge import as_claims, kernel_ideas
 from osiris.loop.prices import PriceDesk
 from osiris.records import levels_from_reply
 from osiris.settings import Settings
@@ -125,7 +125,7 @@ def settle_on_paper(ideas: pd.DataFrame, prices: PriceDesk, settings: Settings, 
     settled = []
     for ticker, group in ideas.groupby("ticker", sort=True):
         bars = lines[ticker].bars
-        asked_for = kernel_ideas(as_claims(group), bars, settings.outcomes.max_holding_days)
+        asked_for = kernel_ideas(as_claims(group), lines[ticker], settings.outcomes.max_holding_days)
         touches = first_touch(bars, asked_for._replace(expiry=np.minimum(asked_for.expiry, bars.end[-1])))
         settled.append(group.assign(r=touches.r, filled=touches.filled & np.isfinite(touches.r)))
     return pd.concat(settled).sort_index()

@@ -13,13 +13,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from osiris.bar_frames import nanoseconds
+from osiris.loop.claims import DAY, Claims, as_claims, kernel_ideas
 from osiris.loop.first_touch import CLOSED, EXPIRY, NEVER, STILL_OPEN, WIN, Bars, Ideas, Touches, first_touch
 from osiris.loop.timeline import Doubts, Timeline
 from osiris.records import ExitReason, Outcome
 from osiris.settings import Outcomes
 
-DAY = 86_400_000_000_000
 NO_PRICES = "no prices from any source"
 NO_TRADE, NOT_FILLED, NOT_REACHED = (
     "the entry never traded before the idea ended", "the entry has not traded", "neither level reached",
@@ -29,22 +28,6 @@ OPEN, WON, LOST, EVEN = range(4)
 OUTCOMES = np.array([Outcome.OPEN, Outcome.WIN, Outcome.LOSS, Outcome.BREAKEVEN], object)
 MANUAL = 4
 REASONS = np.array([None, ExitReason.TARGET, ExitReason.STOP, ExitReason.EXPIRY, ExitReason.MANUAL], object)
-
-
-class Claims(NamedTuple):
-    """Ideas as arrays, each shape (n,): times int64 ns (`asked` is `NEVER` unless closed by hand), prices in currency.
-
-    Levels are in the basis of the last bar complete at `as_of`; `asked_price` is raw, NaN for none.
-    """
-
-    sign: NDArray[np.float64]
-    entry: NDArray[np.float64]
-    target: NDArray[np.float64]
-    stop: NDArray[np.float64]
-    as_of: NDArray[np.int64]
-    since: NDArray[np.int64]
-    asked: NDArray[np.int64]
-    asked_price: NDArray[np.float64]
 
 
 class Rulings(NamedTuple):
@@ -83,39 +66,17 @@ def judge(ideas: pd.DataFrame, lines: Mapping[str, Timeline], rules: Outcomes, a
     return _as_frame(ideas["id"].to_numpy(dtype=object)[order], rulings)
 
 
-def as_claims(ideas: pd.DataFrame) -> Claims:
-    """Columns of `judge` as arrays; without `close_asked_at` no idea is closed by hand."""
-    asked, prices = np.full(len(ideas), NEVER), np.full(len(ideas), np.nan)
-    if "close_asked_at" in ideas:
-        asked = np.where(ideas["close_asked_at"].isna(), NEVER, nanoseconds(ideas["close_asked_at"]))
-        prices = ideas["close_asked_price"].to_numpy(np.float64, na_value=np.nan)
-    return Claims(
-        np.where(ideas["side"].to_numpy(dtype=object) == "long", 1.0, -1.0),
-        *(ideas[name].to_numpy(np.float64) for name in ("entry", "target", "stop")),
-        *(nanoseconds(ideas[name]) for name in ("as_of", "since")),
-        asked,
-        prices,
-    )
-
-
-def kernel_ideas(claims: Claims, bars: Bars, max_holding_days: int) -> Ideas:
-    """Claims as the kernel takes them; those closed by hand expire when that was asked for."""
-    last = np.searchsorted(bars.end, claims.as_of, side="right") - 1
-    expiry = claims.since + max_holding_days * DAY if max_holding_days else np.full(len(last), NEVER)
-    return Ideas(
-        *(np.ascontiguousarray(level) for level in claims[:4]),
-        np.where(last >= 0, bars.split[last], 1.0),
-        np.ascontiguousarray(claims.since),
-        np.minimum(expiry, claims.asked),
-    )
-
-
 def rule(claims: Claims, line: Timeline | None, rules: Outcomes, limit: int) -> Rulings:
     """Judge claims on one ticker at `limit` (ns)."""
     if line is None or not len(line.bars.start):
         return _unpriced(len(claims.sign))
+    inside = _inside_of_broken(line, claims.since)
+    if inside:
+        return _joined(
+            [(chosen, rule(_part(claims, chosen), part, rules, limit)) for chosen, part in inside], len(claims.sign)
+        )
     bars = line.bars
-    asked_for = kernel_ideas(claims, bars, rules.max_holding_days)
+    asked_for = kernel_ideas(claims, line, rules.max_holding_days)
     touches = first_touch(bars, asked_for)
     by_hand = (touches.reason == EXPIRY) & (asked_for.expiry == claims.asked)
     closed = touches.state != STILL_OPEN
@@ -133,10 +94,32 @@ def rule(claims: Claims, line: Timeline | None, rules: Outcomes, limit: int) -> 
     )
     until = np.where(touches.bar >= 0, bars.start[touches.bar], limit)
     if (claims.asked != NEVER).any():
-        until = _take_prices(rulings, claims, asked_for, touches, bars, rules, limit, until)
-    _hold_back(rulings, line.levels, np.searchsorted(line.levels.at, claims.since), until)
-    _hold_back(rulings, line.basis, np.searchsorted(line.basis.at, claims.as_of, side="right"), until)
+        until = _take_prices(rulings, claims, asked_for, touches, line, rules, limit, until)
+    _hold_back(rulings, line.doubts, np.minimum(claims.as_of, claims.since), until)
     return rulings
+
+
+def _inside_of_broken(line: Timeline, since: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], Timeline]]:
+    """Which ideas came into force inside of a session whose finer bars have a gap, and what each is judged on."""
+    found, left = [], np.ones(len(since), np.bool_)
+    for session in line.broken:
+        mine = (since > session[0]) & (since < session[1])
+        if mine.any():
+            found.append((np.flatnonzero(mine), line.inside(session)))
+            left &= ~mine
+    return [*found, (np.flatnonzero(left), line._replace(broken={}))] if found else []
+
+
+def _part(claims: Claims, chosen: NDArray[np.int64]) -> Claims:
+    return Claims(*(column[chosen] for column in claims))
+
+
+def _joined(parts: list[tuple[NDArray[np.int64], Rulings]], count: int) -> Rulings:
+    whole = _unpriced(count)
+    for chosen, rulings in parts:
+        for column, values in zip(whole, rulings, strict=True):
+            column[chosen] = values
+    return whole
 
 
 def _outcomes(r: NDArray[np.float64], closed: NDArray[np.bool_], state: NDArray[np.int8], band: float) -> NDArray:
@@ -146,9 +129,11 @@ def _outcomes(r: NDArray[np.float64], closed: NDArray[np.bool_], state: NDArray[
     return np.select([~closed, even, won], [OPEN, EVEN, WON], LOST)
 
 
-def _hold_back(rulings: Rulings, doubts: Doubts, first: NDArray[np.int64], until: NDArray[np.int64]) -> None:
-    """Leave open, with the reason, what ended across a doubt between `first` (an index) and `until` (ns)."""
-    for i in np.flatnonzero(np.searchsorted(doubts.at, until, side="right") > first):
+def _hold_back(rulings: Rulings, doubts: Doubts, since: NDArray[np.int64], until: NDArray[np.int64]) -> None:
+    """Leave open, with the reason, what ended across a doubt: one that ends after `since` and begins by `until`."""
+    first = doubts.first_after(since)
+    begins = np.append(doubts.start, NEVER)[first]
+    for i in np.flatnonzero(begins <= until):
         _leave_open(rulings, i, doubts.text(first[i]))
 
 
@@ -162,18 +147,18 @@ def _rule(rulings: Rulings, i: int, *values: object) -> None:
 
 
 def _take_prices(
-    rulings: Rulings, claims: Claims, ideas: Ideas, touches: Touches, bars: Bars, rules: Outcomes, limit: int,
+    rulings: Rulings, claims: Claims, ideas: Ideas, touches: Touches, line: Timeline, rules: Outcomes, limit: int,
     until: NDArray[np.int64],
 ) -> NDArray[np.int64]:  # fmt: skip
-    """Close at the price that a person gave where it traded, or where no bar has come since; returns `until`."""
-    silence = rules.delisted_after_days * DAY
+    """Close at the price that a person gave where it traded, or where Yahoo has had no bar since; returns `until`."""
+    bars, silence = line.bars, rules.delisted_after_days * DAY
     for i in np.flatnonzero(np.isfinite(claims.asked_price)):
         price, asked, bar = claims.asked_price[i], claims.asked[i], touches.bar[i]
         if rulings.reason[i] == MANUAL and rulings.outcome[i] != OPEN:
             if not _traded(price, bars, bar, rules.tolerance):
                 _leave_open(rulings, i, ODD_PRICE)
                 continue
-        elif bar >= 0 or not touches.filled[i] or bars.end[-1] > asked or limit - asked < silence:
+        elif bar >= 0 or not touches.filled[i] or bars.end[-1] > asked or limit - asked < silence or not line.silent:
             continue
         else:
             until[i] = bars.start[-1]
@@ -194,9 +179,11 @@ def _traded(price: float, bars: Bars, bar: int, tolerance: float) -> bool:
 
 
 def _unpriced(count: int) -> Rulings:
-    nothing, nan = np.zeros(count, np.int64), np.full(count, np.nan)
+    zeros, nans = (np.zeros(count, np.int64) for _ in range(3)), (np.full(count, np.nan) for _ in range(2))
     why, never = np.full(count, NO_PRICES, object), np.full(count, NEVER)
-    return Rulings(nothing, nothing, nan, nothing, nan, np.zeros(count, np.bool_), why, never)
+    outcome, reason, at = zeros
+    price, r = nans
+    return Rulings(outcome, reason, price, at, r, np.zeros(count, np.bool_), why, never)
 
 
 def _as_frame(ids: NDArray[np.object_], rulings: list[Rulings]) -> pd.DataFrame:

@@ -15,12 +15,13 @@ import pandas as pd
 from pydantic import ValidationError
 
 from osiris.bar_frames import nanoseconds
-from osiris.calendars import DAILY, MINUTES, calendar_of
+from osiris.bar_merge import combine
+from osiris.calendars import DAILY, MINUTES, calendar_of, session_edges
 from osiris.clock import parse_moment
 from osiris.errors import BadInput
 from osiris.files import write_whole
+from osiris.loop.feed import EMPTY, tracked
 from osiris.loop.judge import judge
-from osiris.loop.prices import tracked
 from osiris.loop.timeline import Timeline, timeline
 from osiris.records import Levels, ticker_symbol
 from osiris.row_files import SUFFIXES, BadRow, read_rows
@@ -57,7 +58,7 @@ def label_file(
         for ticker, group in good.groupby("ticker")
         if any(bars.ticker == ticker for bars in read)
     }
-    judged = judge(_with_basis(good, lines), lines, rules, as_of).set_index("id").loc[good["id"]]
+    judged = judge(_with_basis(good, prices), lines, rules, as_of).set_index("id").loc[good["id"]]
     return Labels(judged.reset_index()[[*LABEL_COLUMNS, "open_reason"]], bad)
 
 
@@ -136,33 +137,27 @@ def _idea(row: tuple, seen: set[str]) -> tuple:
 def _timeline(
     ticker: str, read: Iterable[FileBars], prices: Prices, first: datetime, as_of: datetime, tolerance: float
 ) -> Timeline:
-    mine = [bars for bars in read if bars.ticker == ticker]
-    by_interval = {
-        interval: pd.concat([bars.frame for bars in mine if bars.interval == interval])
-        .drop_duplicates("start")
-        .sort_values("start", ignore_index=True)
-        for interval in (DAILY, *MINUTES)
-        if any(bars.interval == interval for bars in mine)
-    }
-    empty = mine[0].frame.iloc[:0]
-    return timeline(
-        by_interval.pop(DAILY, empty),
-        calendar_of(ticker, prices),
-        first - LOOK_BACK,
-        as_of,
-        finer=by_interval,
-        tolerance=tolerance,
-    )
+    """The bars of all files; where two of them differ on a bar it is disputed."""
+    together: dict[str, pd.DataFrame] = {}
+    disputes = []
+    for bars in (bars for bars in read if bars.ticker == ticker):
+        before = together.get(bars.interval, bars.frame.iloc[:0])
+        together[bars.interval], merged = combine(before, bars.frame, tolerance, False, bars.interval)
+        disputes += merged.disagreements
+    finer = {interval: together[interval] for interval in MINUTES if interval in together}
+    daily = together.get(DAILY, EMPTY)
+    start = first - LOOK_BACK
+    calendar = calendar_of(ticker, prices)
+    return timeline(daily, calendar, start, as_of, finer=finer, disputes=disputes, tolerance=tolerance)
 
 
-def _with_basis(ideas: pd.DataFrame, lines: dict[str, Timeline]) -> pd.DataFrame:
-    """`as_of` at the end of the bar under way at acceptance: a split that has taken effect is in the levels."""
+def _with_basis(ideas: pd.DataFrame, prices: Prices) -> pd.DataFrame:
+    """`as_of` at the close of the session under way at acceptance: a split that has taken effect is in the levels."""
     moved = ideas["as_of"].copy()
     for ticker, group in ideas.groupby("ticker"):
-        if ticker in lines:
-            bars = lines[ticker].bars
-            accepted = nanoseconds(group["since"])
-            under_way = np.searchsorted(bars.start, accepted, side="right") - 1
-            ends = np.where(under_way >= 0, bars.end[under_way], accepted) if len(bars.end) else accepted
-            moved[group.index] = pd.to_datetime(np.maximum(accepted, ends), utc=True)
+        opens, closes = session_edges(calendar_of(ticker, prices))
+        accepted = nanoseconds(group["since"])
+        session = np.searchsorted(opens, accepted, side="right") - 1
+        over = np.maximum(accepted, np.where(session >= 0, closes[session], accepted))
+        moved[group.index] = pd.to_datetime(over, utc=True)
     return ideas.assign(as_of=moved)

@@ -38,10 +38,9 @@ EVENT_COLUMNS = [
     "event_id",
 ]  # fmt: skip
 LOOK_BACK_DAYS = 10
+UNASKED = "a bar touched both levels, and Yahoo could not be asked for its minutes"
 BATCH = 100_000
 """Ideas judged and written at a time, which bounds the memory of a run."""
-REFINEMENTS = 3
-"""How often finer bars are asked for: those of one day may move the doubt to another."""
 RELAYED = 5_000
 """Events made ready at a time."""
 
@@ -135,14 +134,13 @@ def judge_all(
         return verdicts.merge(before, on="id", validate="one_to_one")
 
     verdicts = judged(ideas)
-    for _ in range(REFINEMENTS):
+    while True:
         doubtful = verdicts[verdicts["doubt_at"].notna()]
-        refined = prices.refine(doubtful.groupby("ticker")["doubt_at"].unique().to_dict(), as_of)
+        refined, unasked = prices.refine(doubtful.groupby("ticker")["doubt_at"].unique().to_dict(), as_of)
         if not refined:
-            break
+            return _held_back(verdicts, unasked)
         anew = judged(ideas[ideas["ticker"].isin(refined)])
         verdicts = pd.concat([verdicts[~verdicts["ticker"].isin(refined)], anew], ignore_index=True)
-    return verdicts
 
 
 def publish(advice: AdviceStore, events: Events, as_of: datetime, notes: list[str]) -> int:
@@ -174,6 +172,15 @@ def one_at_a_time(settings: Settings) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _held_back(verdicts: pd.DataFrame, unasked: set[str]) -> pd.DataFrame:
+    """Leave open what hangs on finer bars that Yahoo may have but could not be asked for."""
+    held = verdicts["doubt_at"].notna() & verdicts["ticker"].isin(unasked)
+    if held.any():
+        verdicts.loc[held, ["exit_reason", "close_price", "closed_at", "r_multiple", "ambiguous"]] = None
+        verdicts.loc[held, "outcome"], verdicts.loc[held, "open_reason"] = Outcome.OPEN, UNASKED
+    return verdicts
 
 
 def _changed(verdicts: pd.DataFrame) -> pd.DataFrame:

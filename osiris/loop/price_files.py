@@ -6,7 +6,8 @@ from pathlib import Path
 
 from osiris.bar_frames import suspicious_jumps
 from osiris.calendars import DAILY
-from osiris.loop.prices import disputed, tracked
+from osiris.loop.feed import tracked
+from osiris.loop.prices import disputed
 from osiris.settings import Settings
 from osiris.store.bar_files import bar_files, read_bars
 from osiris.store.bars import BarStore

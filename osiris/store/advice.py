@@ -89,7 +89,7 @@ class AdviceStore:
         """
         with self._writing():
             row = self.get(idea)
-            _may_close(row, price)
+            _may_close(row, price, at)
             changes = {"id": idea, "close_asked_at": at, "close_asked_price": price, "close_asked_by": by}
             if row["close_asked_at"] is None:
                 self._commit("close_asked", [changes])
@@ -187,10 +187,14 @@ class AdviceStore:
             return tables
 
 
-def _may_close(row: Row, price: float | None) -> None:
+def _may_close(row: Row, price: float | None, at: datetime) -> None:
     if row["status"] not in ACCEPTED or row["outcome"] in FINAL or row["exit_reason"]:
         came = f"one {row['status']}" + (f" with the outcome {row['outcome']}" if row["outcome"] else "")
         raise Conflict("an accepted idea without a final outcome", came, "only an open trade can be closed by hand")
+    if at < row["status_at"]:
+        raise Conflict(
+            f"a moment after {row['status_at']}, when it was accepted", str(at), "check --as-of or the clock"
+        )
     if row["close_asked_at"] is not None and row["close_asked_price"] != price:
         raise Conflict(
             "an idea that nobody asked to close",

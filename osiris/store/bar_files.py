@@ -26,6 +26,7 @@ from osiris.calendars import (
     session_bounds,
     timezone_of,
 )
+from osiris.clock import YEARS
 from osiris.errors import BadInput, NotFound
 from osiris.records import ticker_symbol
 from osiris.row_files import SUFFIXES, BadRow, BadRows, read_rows
@@ -93,6 +94,8 @@ def _one_ticker(
     dates = dates.astype("datetime64[us]")
     values = rows[[*PRICE_COLUMNS, "volume", "split"]].apply(pd.to_numeric, errors="coerce")
     interval = _interval(moments, dates)
+    if interval is None:
+        return [(line, f"the bars last none of {', '.join(MINUTES)}, a day") for line in rows["line"]], []
     when = dates if interval == DAILY else pd.to_datetime(moments, utc=True)
     reasons: dict[int, str] = {}
     for mask, reason in _problems(rows, values, when, dates, calendar, as_of, interval):
@@ -108,14 +111,14 @@ def _one_ticker(
     return list(reasons.items()), [FileBars(ticker, interval, frame)]
 
 
-def _interval(moments: pd.Series, dates: pd.Series) -> str:
-    """The length of the bars: a day, unless a session has several; then the closest two tell, `1m` at the least."""
-    known = dates.notna()
-    in_order = pd.to_datetime(moments[known], utc=True).sort_values()
-    if not dates[known].duplicated().any() or in_order.nunique() == dates[known].nunique():
+def _interval(moments: pd.Series, dates: pd.Series) -> str | None:
+    """The length of the bars: a day, unless a session has several; then what most of them are apart in it."""
+    known = pd.DataFrame({"at": pd.to_datetime(moments[dates.notna()], utc=True), "day": dates[dates.notna()]})
+    known = known.drop_duplicates("at").sort_values("at")
+    if not known["day"].duplicated().any():
         return DAILY
-    apart = in_order.drop_duplicates().diff().min() / pd.Timedelta(minutes=1)
-    return next((name for name, minutes in MINUTES.items() if minutes <= apart), "1m")
+    apart = known.groupby("day")["at"].diff().dropna() / pd.Timedelta(minutes=1)
+    return next((name for name, minutes in MINUTES.items() if minutes == apart.mode().min()), None)
 
 
 def _problems(
@@ -148,6 +151,11 @@ def _problems(
         starts = when[usable]
         outside = (starts < opens) | (starts >= closes)
         yield outside.reindex(dates.index, fill_value=False), f"the bar begins outside of the session of {calendar}"
+        off = ((starts - opens) % pd.Timedelta(minutes=MINUTES[interval])) != pd.Timedelta(0)
+        yield (
+            off.reindex(dates.index, fill_value=False),
+            f"the bar does not begin a multiple of {interval} after the open",
+        )
         ends = (starts + pd.Timedelta(minutes=MINUTES[interval])).clip(upper=closes)
     unfinished = (ends > pd.Timestamp(as_of)).reindex(dates.index, fill_value=False)
     yield unfinished, f"the bar is not complete at {as_of.isoformat()}"
@@ -159,7 +167,8 @@ def _moment(value: object) -> datetime | None:
         moment = datetime.fromisoformat(str(value).strip())
     except ValueError:
         return None
-    return moment if moment.tzinfo or moment == _midnight(moment) else None
+    usable = (moment.tzinfo or moment == _midnight(moment)) and moment.year in YEARS
+    return moment if usable else None
 
 
 def _session_date(moment: datetime, zone: ZoneInfo) -> datetime:

@@ -18,7 +18,7 @@ import pandas as pd
 from filelock import FileLock
 
 from osiris.bar_merge import CONFIRMED, SAME_PRICE, Disagreement, Merged, checked, combine, joined, typed
-from osiris.calendars import COLUMNS, DAILY
+from osiris.calendars import COLUMNS, DAILY, MINUTES
 from osiris.errors import NoPrices, NotFound, WorkspaceError
 from osiris.files import sync, write_whole
 from osiris.records import ticker_symbol
@@ -109,38 +109,49 @@ class BarStore:
         offered = checked(frame)
         with _changing(path):
             stored = self._read([path]).drop(columns="ticker") if path.exists() else offered.iloc[:0]
-            combined, merged = combine(stored, offered, tolerance, replace)
-            compared = set(offered["start"])
-            earlier = [dispute for dispute in _disputes(path) if dispute.start not in compared]
-            _note_disputes(path, [*earlier, *merged.disagreements])
+            combined, merged = combine(stored, offered, tolerance, replace, interval)
+            spoken = set(zip(offered["start"], offered["source"], strict=True))
+            starts = set(offered["start"]) if replace else set()
+            earlier = _disputes(path)
+            standing = [d for d in earlier if d.start not in starts and (d.start, d.offered_source) not in spoken]
+            _note_disputes(path, [*earlier, *merged.disagreements])  # before the bars, those that ended after them
             if not combined.equals(stored):
                 _write(combined, path)
+            _note_disputes(path, [*standing, *merged.disagreements])
         return Merged(merged.added, merged.changed, len(frame) - len(offered), merged.disagreements)
 
     def disputes(self, tickers: Iterable[str] | None = None) -> dict[str, list[Disagreement]]:
-        """Daily bars on which sources disagree, by ticker (default: all), oldest first; those without are absent."""
-        noted = {path.name.removesuffix(DISPUTES) for path in self._folder(DAILY).glob(f"*{DISPUTES}")}
-        wanted = sorted(noted if tickers is None else noted & set(tickers))
-        return {ticker: found for ticker in wanted if (found := _disputes(self._path(ticker, DAILY)))}
+        """Bars on which sources disagree, by ticker (default: all), oldest first; those without are absent."""
+        noted = sorted(self._root.glob(f"*/*{DISPUTES}"))
+        names = sorted({path.name.removesuffix(DISPUTES) for path in noted})
+        wanted = names if tickers is None else sorted(set(names) & set(tickers))
+        found = {
+            ticker: [d for path in noted if path.name == ticker + DISPUTES for d in _disputes(path)]
+            for ticker in wanted
+        }
+        return {ticker: sorted(disputes, key=lambda d: d.start) for ticker, disputes in found.items() if disputes}
 
     def confirm(self, ticker: str, day: str) -> int:
-        """Keep the stored daily bar of `ticker` on `day` (YYYY-MM-DD) for good, whatever other sources say.
+        """Keep the stored bars of `ticker` on `day` (YYYY-MM-DD, UTC) for good, whatever other sources or jumps say.
 
-        Returns how many disputes that ended. Raises `NotFound` when there is none on that day.
+        Returns how many bars. Raises `NotFound` when there is none on that day.
         """
-        path = self._path(ticker, DAILY)
-        with _changing(path):
-            disputes = _disputes(path)
-            ended = {dispute.start for dispute in disputes if f"{dispute.start:%Y-%m-%d}" == day}
-            if not ended:
-                days = ", ".join(f"{dispute.start:%Y-%m-%d}" for dispute in disputes) or "none"
-                raise NotFound(f"a day on which bars of {path.stem} are disputed ({days})", day, "name one of them")
-            frame = self._read([path]).drop(columns="ticker")
-            mine = frame["start"].isin(ended)
-            frame.loc[mine, "source"] = [joined(sources, CONFIRMED) for sources in frame.loc[mine, "source"]]
-            _write(frame, path)
-            _note_disputes(path, [dispute for dispute in disputes if dispute.start not in ended])
-        return len(ended)
+        kept = 0
+        for interval in (DAILY, *MINUTES):
+            path = self._path(ticker, interval)
+            if not path.exists():
+                continue
+            with _changing(path):
+                frame = self._read([path]).drop(columns="ticker")
+                mine = frame["start"].dt.strftime("%Y-%m-%d") == day
+                frame.loc[mine, "source"] = [joined(sources, CONFIRMED) for sources in frame.loc[mine, "source"]]
+                if mine.any():
+                    _write(frame, path)
+                _note_disputes(path, [d for d in _disputes(path) if f"{d.start:%Y-%m-%d}" != day])
+                kept += int(mine.sum())
+        if not kept:
+            raise NotFound(f"a day (YYYY-MM-DD) with bars of {ticker_symbol(ticker)}", day, "see: osiris prices show")
+        return kept
 
     def _folder(self, interval: str) -> Path:
         return self._root / FOLDERS.get(interval, interval)
@@ -180,7 +191,7 @@ def _changing(path: Path) -> Iterator[None]:
 
 
 def _disputes(path: Path) -> list[Disagreement]:
-    noted = path.with_suffix(DISPUTES)
+    noted = path if path.name.endswith(DISPUTES) else path.with_suffix(DISPUTES)
     if not noted.exists():
         return []
     rows = json.loads(noted.read_text(encoding="utf-8"))
@@ -188,10 +199,11 @@ def _disputes(path: Path) -> list[Disagreement]:
 
 
 def _note_disputes(path: Path, disputes: Sequence[Disagreement]) -> None:
-    """Keep them beside the bars, on disk before any bar of the same merge is."""
+    """Keep them beside the bars, one a bar and source."""
     noted = path.with_suffix(DISPUTES)
     if disputes:
-        rows = [asdict(d) | {"start": d.start.isoformat()} for d in sorted(disputes, key=lambda d: d.start)]
+        last = {(d.start, d.offered_source): d for d in disputes}
+        rows = [asdict(d) | {"start": d.start.isoformat()} for _, d in sorted(last.items())]
         write_whole(noted, json.dumps(rows, indent=1))
     else:
         noted.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ the reader's own work on it is done, and what a killed reader left is delivered 
 `event_id`. A reader that only looks uses `tail`.
 """
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from filelock import FileLock
 
-from osiris.errors import SourceUnavailable
+from osiris.errors import SettingsError, SourceUnavailable
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -63,24 +64,28 @@ class Events:
 
     def publish_generated(self, ideas: list[Mapping[str, object]], as_of: datetime) -> None:
         """Announce drafted ideas on the channel `advice.generated`, one message each."""
-        pipe = self._redis.pipeline(transaction=False)
-        for idea in ideas:
-            pipe.publish(GENERATED, _json({**idea, "as_of": as_of}))
-        self._asked(pipe.execute)
+        messages = [_json({**idea, "as_of": as_of}) for idea in ideas]
+
+        def announce() -> None:
+            pipe = self._redis.pipeline(transaction=False)
+            for message in messages:
+                pipe.publish(GENERATED, message)
+            pipe.execute()
+
+        self._asked(announce)
 
     def publish_outcomes(self, payloads: Sequence[Mapping[str, object]]) -> int:
         """Deliver outcome events, each at most once per `event_id`; returns how many were new to the server."""
-        script = self._redis.register_script(PUBLISH_ONCE)
         new = 0
         for first in range(0, len(payloads), BATCH):
             batch = payloads[first : first + BATCH]
             packed = orjson.dumps([[p["event_id"], _json(p).decode(), str(p["closed_at"])] for p in batch])
-            new += self._asked(lambda packed=packed: script(keys=[SEEN, OUTCOME], args=[STREAM_LENGTH, packed]))
+            new += self._asked(lambda p=packed: self._redis.eval(PUBLISH_ONCE, 2, SEEN, OUTCOME, STREAM_LENGTH, p))
         return new
 
     def subscribe(self, *channels: str) -> "PubSub":
         """Return a subscription the server has confirmed; `heard` reads it, and so do its own methods."""
-        subscription = self._redis.pubsub(ignore_subscribe_messages=True)
+        subscription = self._asked(lambda: self._redis.pubsub(ignore_subscribe_messages=True))
         self._asked(lambda: subscription.subscribe(*channels))
         for _ in channels:
             subscription.get_message(timeout=CONFIRM_SECONDS)
@@ -108,13 +113,7 @@ class Events:
         Events are acknowledged after `handle` has returned. What another reader of the group took and left for `idle`
         milliseconds (default: a minute) is claimed first. Returns when there is none left.
         """
-        from redis.exceptions import ResponseError
-
-        try:
-            self._asked(lambda: self._redis.xgroup_create(OUTCOME, group, id="0", mkstream=True))
-        except ResponseError as error:
-            if "BUSYGROUP" not in str(error):
-                raise
+        self._asked(lambda: self._make_group(group))
         handled, left = 0, LEFT_MILLISECONDS if idle is None else idle
         while True:
             _, entries, *_ = self._asked(lambda: self._redis.xautoclaim(OUTCOME, group, reader, left, count=BATCH))
@@ -123,9 +122,13 @@ class Events:
                 entries = found[0][1] if found else []
             if not entries:
                 return handled
-            handle([json.loads(fields["payload"]) for _, fields in entries])
-            self._asked(lambda e=entries: self._redis.xack(OUTCOME, group, *[entry for entry, _ in e]))
-            handled += len(entries)
+            there = [fields for _, fields in entries if fields]
+            if len(there) < len(entries):
+                self._asked(lambda: self._forget_dropped(group))
+            handle([json.loads(fields["payload"]) for fields in there])
+            if named := [entry for entry, _ in entries if entry]:
+                self._asked(lambda ids=named: self._redis.xack(OUTCOME, group, *ids))
+            handled += len(there)
 
     def ping(self) -> bool:
         """Whether the server answers; raises `SourceUnavailable` when it does not."""
@@ -144,6 +147,21 @@ class Events:
                 with self._opening():
                     client._cleanup()
 
+    def _make_group(self, group: str) -> None:
+        from redis.exceptions import ResponseError
+
+        try:
+            self._redis.xgroup_create(OUTCOME, group, id="0", mkstream=True)
+        except ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+
+    def _forget_dropped(self, group: str) -> None:
+        """Acknowledge what the stream no longer has: Redis 6 would hand it out, nameless, for ever."""
+        for entry in self._redis.xpending_range(OUTCOME, group, "-", "+", BATCH):
+            if not self._redis.xrange(OUTCOME, entry["message_id"], entry["message_id"]):
+                self._redis.xack(OUTCOME, group, entry["message_id"])
+
     def _newest(self) -> str:
         entries = self._asked(lambda: self._redis.xrevrange(OUTCOME, count=1))
         return entries[0][0] if entries else "0"
@@ -153,7 +171,11 @@ class Events:
         if self.url:
             from redis import Redis
 
-            return Redis.from_url(self.url, decode_responses=True)
+            try:
+                return Redis.from_url(self.url, decode_responses=True)
+            except ValueError as error:
+                expected, came = "a url such as redis://localhost:6379/0", f"{self.url!r} ({error})"
+                raise SettingsError(expected, came, "correct redis.url") from error
         return self._embedded()
 
     def _embedded(self) -> "Redis":
@@ -174,15 +196,16 @@ class Events:
         return FileLock(self.folder / "redis.lock")
 
     def _asked(self, question: Any) -> Any:
-        from redis.exceptions import ConnectionError as Refused
-        from redis.exceptions import TimeoutError as TimedOut
+        from redis.exceptions import RedisError
 
         try:
             return question()
-        except (Refused, TimedOut) as error:
+        except RedisError as error:
             self.__dict__.pop("_redis", None)
             where = self.url or f"the embedded server in {self.folder}"
-            raise SourceUnavailable("a Redis server that answers", f"{error} from {where}", "start it again") from error
+            raise SourceUnavailable(
+                "a Redis server that answers", f"{error} from {where}", "start it again, or see to what it says"
+            ) from error
 
 
 def heard(subscription: "PubSub", timeout: float = 0.5) -> list[dict[str, Any]]:
@@ -197,8 +220,10 @@ def _forget_dead_server(registry: Path) -> bool:
 
     if not registry.exists():
         return False
-    pidfile = Path(json.loads(registry.read_text())["pidfile"])
-    alive = pidfile.exists() and psutil.pid_exists(int(pidfile.read_text() or 0))
+    alive = False
+    with contextlib.suppress(ValueError, KeyError, OSError, psutil.Error):  # half a note, or a stranger with its number
+        server = psutil.Process(int(Path(json.loads(registry.read_text())["pidfile"]).read_text()))
+        alive = "redis" in server.name() and server.status() != psutil.STATUS_ZOMBIE
     if not alive:
         registry.unlink()
     return alive

@@ -27,6 +27,8 @@ NOISE = 1e-3
 REACH = {"60m": timedelta(days=729), "5m": timedelta(days=59), "1m": timedelta(days=29)}
 """How far back, from its present, Yahoo has bars of these lengths, the longest first."""
 LONGEST_REQUEST = {"1m": timedelta(days=7)}
+SETTLING = timedelta(minutes=30)
+"""A bar is taken only so long after its end: its last trades are reported late, and some exchanges delayed."""
 
 
 class NothingUsable(SourceUnavailable):
@@ -58,28 +60,36 @@ class Yahoo:
                 f"name the exchange of {ticker} under [prices.calendars]",
             )
         frame = _as_traded(answer, calendar)
-        inside = (frame["start"] >= pd.Timestamp(start)) & (frame["end"] <= pd.Timestamp(min(end, as_of)))
+        inside = (frame["start"] >= pd.Timestamp(start)) & (frame["end"] <= pd.Timestamp(min(end, as_of, _settled())))
         return frame[inside].reset_index(drop=True)
 
     def fetch_intraday(
-        self, ticker: str, start: datetime, end: datetime, interval: str, splits: pd.Series, *, calendar: str = "XNYS"
+        self, ticker: str, start: datetime, end: datetime, interval: str, *, calendar: str = "XNYS"
     ) -> pd.DataFrame:
         """Bars of `interval` (a key of `REACH`) that began at or after `start` and were complete at `end`.
 
-        `splits` holds the split ratios up to the present by the moment (aware) they took effect: Yahoo's adjustment is
-        undone by them, since a short range does not tell the later ones. Raises as `fetch`.
+        Yahoo's adjustment is undone by the splits of its own daily answer, which reaches to the present and so has
+        those that a short range does not tell, today's too; that is a second request. Raises as `fetch`.
         """
+        splits = self._splits(ticker, start, calendar)
         answer = self._history(ticker, start, end, calendar, interval)
         values = answer.rename(columns=str.lower)
-        starts = values.index.tz_convert("UTC")
-        cumulative = np.append(splits.to_numpy(np.float64)[::-1].cumprod()[::-1], 1.0)
-        later = cumulative[np.searchsorted(splits.index.as_unit("ns").asi8, starts.as_unit("ns").asi8, side="right")]
+        days = values.index.tz_convert(timezone_of(calendar)).tz_localize(None).normalize()
+        later = np.array([splits[splits.index > day].prod() for day in days.unique()])[days.factorize()[0]]
         values[list(PRICE_COLUMNS)] = values[list(PRICE_COLUMNS)].mul(later, axis=0)
-        values["volume"], values["split"] = values["volume"] / later, 1.0
+        values["volume"] = values["volume"] / later
+        values["split"] = splits.reindex(days).fillna(1.0).where(~days.duplicated(), 1.0).to_numpy()
         values, good = _consistent(values)
-        frame = intraday_frame(starts[good], values[good], calendar, interval, SOURCE)
-        inside = (frame["start"] >= pd.Timestamp(start)) & (frame["end"] <= pd.Timestamp(end))
+        frame = intraday_frame(values.index[good], values[good], calendar, interval, SOURCE)
+        inside = (frame["start"] >= pd.Timestamp(start)) & (frame["end"] <= pd.Timestamp(min(end, _settled())))
         return frame[inside & ~frame["start"].duplicated()].reset_index(drop=True)
+
+    def _splits(self, ticker: str, start: datetime, calendar: str) -> pd.Series:
+        """Split ratios by date (naive), from a week before `start` to the present."""
+        daily = self._history(ticker, start - timedelta(days=7), None, calendar, DAILY)
+        splits = daily["Stock Splits"].replace(0, 1).fillna(1).astype(float)
+        splits.index = splits.index.tz_localize(None).normalize().as_unit("ns")
+        return splits[splits != 1].groupby(level=0).prod()
 
     def _history(
         self, ticker: str, start: datetime, end: datetime | None, calendar: str, interval: str
@@ -134,6 +144,11 @@ def _as_traded(answer: pd.DataFrame, calendar: str) -> pd.DataFrame:
     values["split"] = np.diff(np.log(cumulative[kept]), prepend=0.0)
     values["split"] = np.exp(values["split"]).round(9)
     return daily_frame(dates[kept], values, calendar, SOURCE)
+
+
+def _settled() -> datetime:
+    """Until when Yahoo's bars are taken for final."""
+    return datetime.now(UTC) - SETTLING
 
 
 def _consistent(values: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.bool_]]:

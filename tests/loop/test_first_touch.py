@@ -105,8 +105,28 @@ def test_a_trade_that_expired_between_bars_closes_at_the_next_open():
     assert (found["state"], found["bar"], found["at_open"], found["price"]) == (CLOSED, 1, True, 102.0)
 
 
-def test_a_barrier_counts_before_expiry_in_the_same_bar():
-    assert resolve(FILLED, (101, 107, 100, 103), expiry=2 * DAY + 1)["state"] == WIN
+def test_a_target_in_the_bar_in_which_it_expires_may_have_come_too_late():
+    found = resolve(FILLED, (101, 107, 100, 103), expiry=2 * DAY + 1)
+    assert (found["state"], found["reason"], found["price"], found["ambiguous"]) == (CLOSED, EXPIRY, 103.0, True)
+    assert found["doubt"] == 1
+
+
+def test_a_stop_in_the_bar_in_which_it_expires_is_a_loss_in_doubt():
+    found = resolve(FILLED, (101, 102, 96, 103), expiry=2 * DAY + 1)
+    assert (found["state"], found["ambiguous"]) == (LOSS, True)
+
+
+def test_a_target_before_the_end_of_a_bar_with_which_it_expires_counts():
+    assert resolve(FILLED, (101, 107, 100, 103), expiry=2 * DAY + DAY // 4)["state"] == WIN
+
+
+def test_a_gap_through_the_target_before_it_expires_counts():
+    assert resolve(FILLED, (108, 109, 107, 108), expiry=2 * DAY + 1)["state"] == WIN
+
+
+def test_a_fill_in_the_bar_in_which_it_expires_is_no_trade():
+    found = resolve((102, 103, 99, 101), expiry=DAY + 1)
+    assert (found["state"], found["reason"], found["filled"], found["ambiguous"]) == (STILL_OPEN, EXPIRY, False, True)
 
 
 def test_an_unfilled_idea_expires_without_a_trade():

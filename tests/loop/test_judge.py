@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from osiris.bar_merge import Disagreement
-from osiris.calendars import daily_frame
+from osiris.calendars import daily_frame, intraday_frame
 from osiris.loop import judge as rules_of
 from osiris.loop.judge import judge
 from osiris.loop.timeline import timeline
@@ -21,19 +21,20 @@ FILLED_AND_WON = (100, 107, 99.5, 106)
 HALVED = (50, 50.5, 49.5, 50)
 
 
-def ruling(*after, as_of=AS_OF, rules=None, dates=SESSIONS, split=None, disputes=(), **changes):
+def ruling(*after, as_of=AS_OF, rules=None, dates=SESSIONS, split=None, disputes=(), silent=False, **changes):
     """The verdict on one idea: a quiet Thursday on which it was drafted, then the bars of `after`."""
     rows = [QUIET, *after][: len(dates)]
     values = pd.DataFrame(rows, columns=["open", "high", "low", "close"], dtype=float)
     bars = daily_frame(dates[: len(rows)], values.assign(split=split or 1.0), "XNYS", "test")
     idea = {
-        "id": "i", "ticker": "AAPL", "side": "long", "entry": 100.0, "target": 106.0, "stop": 97.0, "as_of": DRAFTED,
+        "id": "i", "ticker": "AAPL", "side": "long", "entry": 100.0, "target": 106.0, "stop": 97.0,
+        "as_of": changes.pop("as_of_idea", DRAFTED),
         "since": DRAFTED, "close_asked_at": None, "close_asked_price": None,
     } | changes  # fmt: skip
     ideas = pd.DataFrame([idea])
     for name in ("as_of", "since", "close_asked_at"):
         ideas[name] = pd.to_datetime(ideas[name], utc=True).astype("datetime64[us, UTC]")
-    line = timeline(bars, "XNYS", DRAFTED - timedelta(days=3), as_of, disputes=disputes)
+    line = timeline(bars, "XNYS", DRAFTED - timedelta(days=3), as_of, disputes=disputes, silent=silent)
     return judge(ideas, {"AAPL": line}, rules or Outcomes(), as_of).iloc[0]
 
 
@@ -70,19 +71,29 @@ class TestDoubt:
     def test_a_verdict_before_the_missing_session_stands(self):
         assert ruling(FILLED_AND_WON, QUIET, dates=SESSIONS[[0, 1, 3]]).outcome == "win"
 
-    def test_a_missing_session_before_acceptance_does_not_matter(self):
+    def test_a_missing_session_before_the_draft_does_not_matter(self):
+        later = datetime(2005, 2, 28, 22, tzinfo=UTC)
+        assert ruling(QUIET, TARGET, dates=SESSIONS[[0, 3, 4]], since=later, as_of_idea=later).outcome == "win"
+
+    def test_one_between_draft_and_acceptance_may_have_changed_the_price_basis(self):
         later = datetime(2005, 2, 28, 22, tzinfo=UTC)
         row = ruling(QUIET, TARGET, dates=SESSIONS[[0, 3, 4]], since=later)
-        assert row.outcome == "win"
+        assert (row.outcome, row.open_reason) == ("open", "no bar of 2005-02-25")
+
+    def test_a_session_under_way_at_acceptance_counts(self):
+        start, noon = datetime(2005, 2, 25, 14, 30, tzinfo=UTC), datetime(2005, 2, 25, 17, tzinfo=UTC)
+        dispute = Disagreement(start, "high", 107, 101, "file", "yahoo")
+        row = ruling(QUIET, QUIET, TARGET, disputes=[dispute], since=noon)
+        assert (row.outcome, row.open_reason) == ("open", "sources differ on 2005-02-25")
 
     def test_no_verdict_across_a_disputed_bar(self):
         start = datetime(2005, 2, 28, 14, 30, tzinfo=UTC)
-        row = ruling(QUIET, TARGET, disputes=[Disagreement(start, 106, 1, "file", 99, 1, "yahoo")])
+        row = ruling(QUIET, TARGET, disputes=[Disagreement(start, "close", 106, 99, "file", "yahoo")])
         assert (row.outcome, row.open_reason) == ("open", "sources differ on 2005-02-28")
 
     def test_a_verdict_before_the_disputed_bar_stands(self):
         start = datetime(2005, 2, 28, 14, 30, tzinfo=UTC)
-        assert ruling(FILLED_AND_WON, QUIET, disputes=[Disagreement(start, 1, 1, "a", 2, 1, "b")]).outcome == "win"
+        assert ruling(FILLED_AND_WON, QUIET, disputes=[Disagreement(start, "close", 1, 2, "a", "b")]).outcome == "win"
 
     def test_no_verdict_across_a_jump_that_looks_like_a_split(self):
         row = ruling(QUIET, HALVED)
@@ -133,6 +144,10 @@ class TestClosing:
         row = ruling(QUIET, (101, 102, 100, 101.5), **asked(228, 120.0))
         assert (row.outcome, row.open_reason) == ("open", rules_of.ODD_PRICE)
 
+    def test_a_target_of_the_same_day_may_have_come_too_late(self):
+        row = ruling(QUIET, (100, 107, 98, 106), **asked(228, 98.5))
+        assert (row.outcome, row.exit_reason, row.close_price, row.ambiguous) == ("loss", "manual", 98.5, True)
+
     def test_a_level_that_was_reached_before_stands(self):
         row = ruling(STOP, (101, 102, 100, 101.5), **asked(228, 101.2))
         assert (row.outcome, row.exit_reason) == ("loss", "stop")
@@ -144,10 +159,11 @@ class TestClosing:
 
     def test_a_delisted_share_closes_at_the_price_given_after_a_week_of_silence(self):
         soon, later = datetime(2005, 3, 4, 21, tzinfo=UTC), datetime(2005, 3, 9, 21, tzinfo=UTC)
-        assert ruling(QUIET, as_of=soon, **asked(301, 40.0)).outcome == "open"
-        row = ruling(QUIET, as_of=later, **asked(301, 40.0))
+        assert ruling(QUIET, as_of=soon, silent=True, **asked(301, 40.0)).outcome == "open"
+        assert ruling(QUIET, as_of=later, **asked(301, 40.0)).outcome == "open", "nobody asked Yahoo"
+        row = ruling(QUIET, as_of=later, silent=True, **asked(301, 40.0))
         assert (row.outcome, row.exit_reason, row.close_price, row.r_multiple) == ("loss", "manual", 40.0, -20.0)
-        assert ruling(QUIET, as_of=later, **asked(301)).outcome == "open"
+        assert ruling(QUIET, as_of=later, silent=True, **asked(301)).outcome == "open"
 
     def test_a_price_by_hand_after_a_split_is_in_the_basis_of_that_day(self):
         row = ruling(QUIET, HALVED, HALVED, split=[1, 1, 2, 1], **asked(301, 50.5))
@@ -169,3 +185,50 @@ class TestDoubtfulBars:
 
     def test_a_plain_day_leaves_none(self):
         assert pd.isna(ruling(QUIET, TARGET).doubt_at)
+
+
+class TestHours:
+    """Hourly bars of Friday 2005-02-25, each quiet unless said; the idea is accepted at 15:00 on that day."""
+
+    NOON = datetime(2005, 2, 25, 15, tzinfo=UTC)
+
+    def judged(self, hours, as_of, daily=(QUIET, QUIET, TARGET), **changes):
+        starts = pd.DatetimeIndex([f"2005-02-25 {hour}:30" for hour in hours], tz="UTC")
+        rows = pd.DataFrame(list(hours.values()), columns=["open", "high", "low", "close"], dtype=float)
+        finer = {"60m": intraday_frame(starts, rows, "XNYS", "60m", "test")}
+        values = pd.DataFrame(daily, columns=["open", "high", "low", "close"], dtype=float)
+        bars = daily_frame(SESSIONS[: len(daily)], values, "XNYS", "test")
+        line = timeline(bars, "XNYS", DRAFTED - timedelta(days=3), as_of, finer=finer, tolerance=0.1)
+        moment = pd.Timestamp(self.NOON)
+        idea = {
+            "id": "i", "ticker": "AAPL", "side": "long", "entry": 100.0, "target": 106.0, "stop": 97.0,
+            "as_of": pd.Timestamp(DRAFTED), "since": moment,
+        } | changes  # fmt: skip
+        return judge(pd.DataFrame([idea]), {"AAPL": line}, Outcomes(), as_of).iloc[0]
+
+    def test_a_gap_later_in_the_day_does_not_change_what_was_decided_before_it(self):
+        hours = {14: QUIET, 15: QUIET, 16: STOP, 17: QUIET, 19: QUIET, 20: QUIET}
+        then = self.judged(hours, datetime(2005, 2, 25, 18, 30, tzinfo=UTC))
+        assert then.outcome == "loss"
+        later = self.judged(hours, AS_OF, daily=(QUIET, (100, 101, 96, 100), TARGET))
+        assert (later.outcome, later.closed_at) == ("loss", then.closed_at)
+
+    def test_an_idea_accepted_on_another_day_is_judged_on_the_daily_bar(self):
+        hours = {14: QUIET, 15: QUIET, 16: STOP, 17: QUIET, 19: QUIET, 20: QUIET}
+        row = self.judged(hours, AS_OF, since=pd.Timestamp(DRAFTED))
+        assert row.outcome == "win"
+
+    def test_levels_of_a_draft_in_mid_session_are_in_the_basis_of_the_day_before(self):
+        """The policy drafts from completed daily bars: on a split's day those are still the old shares."""
+        halved = dict.fromkeys(range(14, 21), HALVED)
+        values = pd.DataFrame([QUIET, HALVED, (53, 54, 52, 53)], columns=["open", "high", "low", "close"], dtype=float)
+        bars = daily_frame(SESSIONS[:3], values.assign(split=[1.0, 2.0, 1.0]), "XNYS", "test")
+        starts = pd.DatetimeIndex([f"2005-02-25 {hour}:30" for hour in halved], tz="UTC")
+        rows = pd.DataFrame(list(halved.values()), columns=["open", "high", "low", "close"], dtype=float)
+        line = timeline(bars, "XNYS", DRAFTED - timedelta(days=3), AS_OF, finer={
+            "60m": intraday_frame(starts, rows, "XNYS", "60m", "test")
+        })  # fmt: skip
+        moment = pd.Timestamp("2005-02-25 16:00", tz="UTC")
+        idea = {"id": "i", "ticker": "AAPL", "side": "long", "entry": 100.0, "target": 106.0, "stop": 97.0}
+        row = judge(pd.DataFrame([idea | {"as_of": moment, "since": moment}]), {"AAPL": line}, Outcomes(), AS_OF)
+        assert (row["outcome"][0], row["close_price"][0], row["r_multiple"][0]) == ("win", 53.0, pytest.approx(2.0))

@@ -77,6 +77,8 @@ def test_the_answer_has_the_documented_columns_in_the_order_of_the_file(label):
         (idea("x", "AAPL", accepted="yesterday"), "ISO 8601"),
         (idea("good", "AAPL"), "an id of its own"),
         (idea("", "AAPL"), "an id of its own"),
+        (idea("x", "AAPL", accepted="0001-01-01T00:00:00+00:00"), "the years 1900"),
+        (idea("x", "AAPL", accepted="9999-01-01T00:00:00+00:00"), "the years 1900"),
         ("x,AAPL,long,100\n", "4 fields, the header has 7"),
     ],
 )
@@ -171,3 +173,39 @@ def test_ideas_may_be_parquet(label, tmp_path):
     (tmp_path / "bars.csv").write_text(BARS)
     found = label_file(tmp_path / "ideas.parquet", tmp_path / "bars.csv", Outcomes(), Prices(), AS_OF)
     assert found.labels["outcome"].tolist() == ["win"]
+
+
+@pytest.mark.parametrize("date", ["0001-01-03", "1500-01-03", "9999-01-04"])
+def test_a_bar_of_an_impossible_year_is_a_bad_row(label, date):
+    found = label(idea("gap", "IBM"), bars=BARS + f"IBM,{date},100,101,99,100,\n")
+    assert [(row.line, "no YYYY-MM-DD" in row.reason) for row in found.bad] == [(12, True)]
+    assert found.labels["outcome"].tolist() == ["loss"]
+
+
+def test_two_files_that_differ_on_a_bar_leave_it_in_doubt(tmp_path):
+    (tmp_path / "ideas.csv").write_text(HEAD + idea("gap", "IBM"))
+    folder = tmp_path / "bars"
+    folder.mkdir()
+    (folder / "a.csv").write_text(BARS)
+    (folder / "b.csv").write_text(BARS.replace("IBM,2005-02-25,94,95,93,94", "IBM,2005-02-25,100,107,99,106"))
+    found = label_file(tmp_path / "ideas.csv", folder, Outcomes(), Prices(), AS_OF)
+    assert found.labels["open_reason"].tolist() == ["sources differ on 2005-02-25"]
+
+
+def hourly(*hours):
+    rows = "".join(f"MSFT,2005-02-25T{hour}:30:00Z,100,101,99,100\n" for hour in hours)
+    return "ticker,ts,open,high,low,close\n" + rows
+
+
+def test_bars_of_no_known_length_are_bad_rows(label):
+    found = label(idea("x", "MSFT"), bars=hourly(14, 18))
+    assert [row.reason for row in found.bad] == ["the bars last none of 60m, 30m, 15m, 5m, 2m, 1m, a day"] * 2
+
+
+def test_a_bad_row_does_not_change_the_length_of_the_others(label):
+    odd = hourly(*range(14, 21)) + "MSFT,2005-02-25T15:31:00Z,100,101,99,100\n"
+    found = label(idea("x", "MSFT", accepted="2005-02-25T14:00:00Z"), bars=odd)
+    assert [(row.line, row.reason) for row in found.bad] == [
+        (9, "the bar does not begin a multiple of 60m after the open")
+    ]
+    assert found.labels["open_reason"].tolist() == ["no bar of 2005-02-28"]

@@ -7,10 +7,11 @@ import pytest
 
 from osiris.calendars import daily_frame, intraday_frame, session_bounds, sessions_between
 from osiris.errors import BadInput, Busy
-from osiris.loop.outcomes import EVENT_COLUMNS, batches, one_at_a_time, settle
+from osiris.loop.outcomes import EVENT_COLUMNS, UNASKED, batches, one_at_a_time, settle
 from osiris.loop.review import ask_to_close
 from osiris.settings import HOUSE
 from osiris.store.events import OUTCOME, Events, heard
+from osiris.store.yahoo import SETTLING
 from tests.builders import MOMENT, idea, make_workspace
 from tests.store.yahoo_server import YahooServer
 
@@ -209,34 +210,66 @@ def test_what_an_event_holds_is_documented(desk):
     assert [name for name in event if f"`{name}`" not in documented] == []
 
 
-def test_an_ambiguous_day_is_settled_by_minutes_from_yahoo(tmp_path):
-    """Yesterday's day and hour touched both levels; by the minute the target came first."""
-    now = datetime.now(UTC)
-    closes = sessions_between("XNYS", now - timedelta(days=14), now)[-3:]
-    dates = pd.DatetimeIndex(closes.tz_convert("America/New_York").date)
-    opens, closes = session_bounds("XNYS", dates)
-    rows = [(100, 101, 99, 100), (100, 101, 99, 100), (100, 107, 96, 100)]
-    columns = ["open", "high", "low", "close"]
-    with YahooServer(
-        {"AAPL": daily_frame(dates, pd.DataFrame(rows, columns=columns, dtype=float), "XNYS", "t")}
-    ) as yahoo:
-        hours = pd.date_range(opens[2], closes[2], freq="60min", inclusive="left")
-        by_hour = [rows[2]] + [(100, 101, 99, 100)] * (len(hours) - 1)
-        frame = pd.DataFrame(by_hour, columns=columns, dtype=float)
-        yahoo.intraday["AAPL", "60m"] = intraday_frame(hours, frame, "XNYS", "60m", "t")
-        minutes = pd.date_range(opens[2], closes[2], freq="1min", inclusive="left")
-        by_minute = [(100, 107, 100, 101), (101, 101, 96, 100)] + [(100, 101, 99, 100)] * (len(minutes) - 2)
-        frame = pd.DataFrame(by_minute, columns=columns, dtype=float)
-        yahoo.intraday["AAPL", "1m"] = intraday_frame(minutes, frame, "XNYS", "1m", "t")
-        workspace = make_workspace(tmp_path, f'[prices]\nyahoo_url = "{yahoo.url}"\n', None)
-        drafted = closes[0].to_pydatetime()
-        workspace.advice.add([approved(as_of=drafted) | {"status_at": drafted}])
-        report = settle(
-            workspace.advice, workspace.prices, workspace.events, workspace.settings, closes[2].to_pydatetime()
-        )
-        assert (report.win, report.loss) == (1, 0), report
-        row = workspace.advice.rows()[0]
-        assert (row["outcome"], row["ambiguous"]) == ("win", False)
-        assert row["closed_at"] == (opens[2] + pd.Timedelta(minutes=1)).to_pydatetime()
-        assert [query["interval"] for _, query in yahoo.charts] == ["1d", "60m", "1m"]
+class TestMinutes:
+    """Days and hours that touched both levels, on Yahoo's hourly bars; by the minute the target came first."""
+
+    COLUMNS = ("open", "high", "low", "close")
+
+    @pytest.fixture
+    def yahoo(self):
+        days = 3
+        now = datetime.now(UTC) - SETTLING
+        closes = sessions_between("XNYS", now - timedelta(days=21), now)[-1 - days :]
+        dates = pd.DatetimeIndex(closes.tz_convert("America/New_York").date)
+        self.opens, self.closes = session_bounds("XNYS", dates)
+        both = (100, 107, 96, 100)
+        with YahooServer({"AAPL": daily_frame(dates, self.frame([QUIET, *[both] * days]), "XNYS", "t")}) as server:
+            for interval, first in (("60m", [both]), ("1m", [(100, 107, 100, 101), (101, 101, 96, 100)])):
+                starts, rows = [], []
+                for opened, closed in list(zip(self.opens, self.closes, strict=True))[1:]:
+                    part = pd.date_range(opened, closed, freq=f"{interval[:-1]}min", inclusive="left")
+                    starts += list(part)
+                    rows += first + [QUIET] * (len(part) - len(first))
+                frame = self.frame(rows)
+                server.intraday["AAPL", interval] = intraday_frame(
+                    pd.DatetimeIndex(starts), frame, "XNYS", interval, "t"
+                )
+            yield server
+
+    def frame(self, rows):
+        return pd.DataFrame(rows, columns=list(self.COLUMNS), dtype=float)
+
+    def settled(self, folder, yahoo, ideas=1, behaviour=None):
+        workspace = make_workspace(folder, f'[prices]\nyahoo_url = "{yahoo.url}"\n', None)
+        if not workspace.advice.count():
+            moments = [close.to_pydatetime() for close in self.closes[:ideas]]
+            rows = [approved(as_of=m, number=n) | {"status_at": m} for n, m in enumerate(moments)]
+            workspace.advice.add(rows)
+        as_of = self.closes[-1].to_pydatetime() + timedelta(days=2)
+        report = settle(workspace.advice, workspace.prices, workspace.events, workspace.settings, as_of)
+        rows = workspace.advice.rows()
         workspace.close()
+        return report, rows
+
+    def test_settle_a_day_that_touched_both_levels(self, tmp_path, yahoo):
+        report, (row,) = self.settled(tmp_path, yahoo)
+        assert (report.win, report.loss) == (1, 0), report
+        assert (row["outcome"], row["ambiguous"]) == ("win", False)
+        assert row["closed_at"] == (self.opens[1] + pd.Timedelta(minutes=1)).to_pydatetime()
+
+    def test_are_asked_for_however_many_days_are_in_doubt(self, tmp_path, yahoo):
+        report, _ = self.settled(tmp_path, yahoo, ideas=3)
+        assert (report.win, report.loss) == (3, 0), report
+
+    def test_that_could_not_be_asked_for_leave_it_open_until_they_can(self, tmp_path, yahoo):
+        yahoo.limited = "1m"
+        report, (row,) = self.settled(tmp_path, yahoo)
+        assert report.reasons == {UNASKED: 1}
+        assert (row["outcome"], row["closed_at"], row["event_id"]) == ("open", None, None)
+        yahoo.limited = None
+        assert self.settled(tmp_path, yahoo)[0].win == 1
+
+    def test_that_nobody_has_leave_a_loss_in_doubt(self, tmp_path, yahoo):
+        del yahoo.intraday["AAPL", "1m"]
+        report, (row,) = self.settled(tmp_path, yahoo)
+        assert (report.loss, row["ambiguous"]) == (1, True)

@@ -16,7 +16,7 @@ from osiris.row_files import BadRows
 from osiris.settings import Outcomes, Prices, Settings
 from osiris.store.bars import BarStore
 from osiris.store.sample import load_sample, sample_bars
-from osiris.store.yahoo import Yahoo
+from osiris.store.yahoo import SETTLING, Yahoo
 from tests.store import yahoo_server
 from tests.store.yahoo_server import YahooServer
 
@@ -251,7 +251,7 @@ class TestIntraday:
 
     @pytest.fixture
     def days(self, server):
-        now = datetime.now(UTC)
+        now = datetime.now(UTC) - SETTLING
         closes = sessions_between("XNYS", now - timedelta(days=14), now)[-2:]
         dates = pd.DatetimeIndex(closes.tz_convert("America/New_York").date)
         opens, closes = session_bounds("XNYS", dates)
@@ -277,14 +277,14 @@ class TestIntraday:
         prices = desk(store, server.url)
         line = self.lines(prices, days)
         assert len(line.bars.start) == len(server.intraday["AAPL", "60m"])
-        assert len(line.levels.at) == 0
+        assert len(line.doubts.start) == 0
         assert set(store.get("AAPL", interval="60m")["source"]) == {"yahoo"}
 
     def test_a_ticker_costs_one_request_an_interval_and_what_is_kept_none(self, server, store, days):
         self.lines(desk(store, server.url), days)
-        assert [query["interval"] for _, query in server.charts] == ["1d", "60m"]
+        assert [query["interval"] for _, query in server.charts] == ["1d", "1d", "60m"], "the second for its splits"
         self.lines(desk(store, server.url), days)
-        assert len(server.charts) == 2
+        assert len(server.charts) == 3
 
     def test_they_are_not_asked_for_where_settings_say_so(self, server, store, days):
         settings = Settings(prices=Prices(intraday=False))
@@ -297,11 +297,11 @@ class TestIntraday:
         self.lines(prices, days)
         opens, closes = days
         hit = (opens[1] + pd.Timedelta(minutes=90)).to_pydatetime()
-        assert prices.refine({"AAPL": [hit]}, closes[1].to_pydatetime()) == {"AAPL"}
+        assert prices.refine({"AAPL": [hit]}, closes[1].to_pydatetime()) == ({"AAPL"}, set())
         minutes = store.get("AAPL", interval="1m")
         assert set(minutes["start"].dt.date) == {opens[1].date()}
-        assert prices.refine({"AAPL": [hit]}, closes[1].to_pydatetime()) == set()
-        assert [query["interval"] for _, query in server.charts] == ["1d", "60m", "1m"]
+        assert prices.refine({"AAPL": [hit]}, closes[1].to_pydatetime()) == (set(), set())
+        assert [query["interval"] for _, query in server.charts] == ["1d", "1d", "60m", "1d", "1m"]
 
     def test_history_beyond_yahoos_reach_is_not_asked_for(self, server, store):
         prices = desk(store, server.url)
@@ -332,16 +332,17 @@ def test_a_dispute_outlives_the_process_that_found_it(server, store):
     later = desk(BarStore(store._root), nobody())
     assert "2005-02-28" in later.disputed["AAPL"]
     line = later.timelines(["AAPL"], START, END)["AAPL"]
-    assert list(line.levels.kinds) == [DISPUTED]
+    assert DISPUTED in line.doubts.kinds
 
 
 def test_a_person_ends_a_dispute_for_good(server, store):
     store.merge("AAPL", sample_bars("AAPL").assign(split=1.0))
     prices = desk(store, server.url, pause=0.0)
     prices.bars("AAPL", START, END, END)
-    with pytest.raises(NotFound, match="2005-02-28"):
-        store.confirm("AAPL", "2005-03-01")
+    with pytest.raises(NotFound, match="a day"):
+        store.confirm("AAPL", "2005-02-27")
     assert store.confirm("AAPL", "2005-02-28") == 1
+    assert prices.disputed == {}
     prices.bars("AAPL", START, END, END)
     assert desk(store, server.url).disputed == {}
 

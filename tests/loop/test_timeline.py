@@ -39,13 +39,13 @@ def lay(bars=None, as_of=AS_OF, **options):
 
 
 def kinds(doubts):
-    return [(f"{pd.Timestamp(at):%m-%d}", kind) for at, kind in zip(doubts.at, doubts.kinds, strict=True)]
+    return [(f"{pd.Timestamp(at):%m-%d}", kind) for at, kind in zip(doubts.start, doubts.kinds, strict=True)]
 
 
 def test_daily_bars_alone_are_the_timeline():
     line = lay()
     assert len(line.bars.start) == 4
-    assert (kinds(line.levels), kinds(line.basis)) == ([], [])
+    assert kinds(line.doubts) == []
 
 
 def test_a_session_that_hourly_bars_cover_is_seen_by_the_hour():
@@ -57,7 +57,6 @@ def test_a_session_that_hourly_bars_cover_is_seen_by_the_hour():
 
 
 def test_the_finest_bars_win():
-    fine = hourly("2005-02-25", bars=78, interval="5m").assign()
     starts = pd.date_range("2005-02-25 14:30", periods=78, freq="5min", tz="UTC")
     fine = intraday_frame(starts, frame([QUIET] * 78), "XNYS", "5m", "test")
     line = lay(finer={"60m": hourly("2005-02-25"), "5m": fine})
@@ -68,12 +67,12 @@ def test_the_finest_bars_win():
 def test_hourly_bars_with_a_gap_are_passed_over_for_the_daily_bar(skip):
     line = lay(finer={"60m": hourly("2005-02-25", skip=skip)})
     assert len(line.bars.start) == 4
-    assert kinds(line.levels) == []
+    assert kinds(line.doubts) == []
 
 
 def test_hourly_bars_with_a_gap_and_no_daily_bar_leave_the_session_missing():
     line = lay(daily([QUIET] * 3, DATES[[0, 2, 3]]), finer={"60m": hourly("2005-02-25", skip=(3,))})
-    assert kinds(line.levels) == [("02-25", MISSING)]
+    assert kinds(line.doubts) == [("02-25", MISSING)]
 
 
 def test_a_session_under_way_is_seen_up_to_its_first_gap():
@@ -82,7 +81,7 @@ def test_a_session_under_way_is_seen_up_to_its_first_gap():
     assert len(line.bars.start) == 3 + 5
     gap = lay(as_of=during, finer={"60m": hourly("2005-03-01", skip=(2,))})
     assert len(gap.bars.start) == 3 + 2
-    assert kinds(line.levels) == kinds(gap.levels) == []
+    assert kinds(line.doubts) == kinds(gap.doubts) == []
 
 
 def test_what_was_not_complete_is_not_seen():
@@ -92,33 +91,33 @@ def test_what_was_not_complete_is_not_seen():
 
 def test_a_session_without_a_bar_is_in_doubt():
     line = lay(daily([QUIET] * 3, DATES[[0, 1, 3]]))
-    assert kinds(line.levels) == [("02-28", MISSING)]
-    assert line.levels.text(0) == "no bar of 2005-02-28"
+    assert kinds(line.doubts) == [("02-28", MISSING)]
+    assert line.doubts.text(0) == "no bar of 2005-02-28"
 
 
 def test_a_holiday_is_not_missed():
     line = timeline(daily(), "XNYS", datetime(2005, 2, 19, tzinfo=UTC), AS_OF)
-    assert kinds(line.levels) == [("02-22", MISSING), ("02-23", MISSING)]  # Monday the 21st was Washington's birthday
+    assert kinds(line.doubts) == [("02-22", MISSING), ("02-23", MISSING)]  # Monday the 21st was Washington's birthday
 
 
 def test_a_disputed_bar_is_in_doubt():
     start = daily()["start"][1].to_pydatetime()
-    line = lay(disputes=[Disagreement(start, 101, 1, "file:a", 99, 1, "yahoo")])
-    assert kinds(line.levels) == [("02-25", DISPUTED)]
+    line = lay(disputes=[Disagreement(start, "close", 101, 99, "file:a", "yahoo")])
+    assert kinds(line.doubts) == [("02-25", DISPUTED)]
 
 
 @pytest.mark.parametrize("wrong", [(100, 107, 98, 101), (100, 102, 90, 101), (100, 102, 98, 98)])
 def test_hourly_bars_that_contradict_the_daily_one_are_in_doubt(wrong):
     rows = [QUIET] * 6 + [wrong]
     line = lay(finer={"60m": hourly("2005-02-25", rows=rows)})
-    assert kinds(line.levels) == [("02-25", CONTRADICTED)]
-    assert kinds(lay(finer={"60m": hourly("2005-02-25", rows=rows)}, tolerance=0.1).levels) == []
+    assert kinds(line.doubts) == [("02-25", CONTRADICTED)]
+    assert kinds(lay(finer={"60m": hourly("2005-02-25", rows=rows)}, tolerance=0.1).doubts) == []
 
 
 def test_a_jump_like_a_split_is_a_doubt_about_the_basis_unless_it_is_recorded():
     halved = [QUIET, QUIET, *[tuple(price / 2 for price in QUIET)] * 2]
-    assert kinds(lay(daily(halved)).basis) == [("02-28", JUMP)]
-    assert kinds(lay(daily(halved, split=[1, 1, 2, 1])).basis) == []
+    assert kinds(lay(daily(halved)).doubts) == [("02-28", JUMP)]
+    assert kinds(lay(daily(halved, split=[1, 1, 2, 1])).doubts) == []
 
 
 def test_a_split_takes_effect_with_the_first_hour_of_its_day():
@@ -126,7 +125,7 @@ def test_a_split_takes_effect_with_the_first_hour_of_its_day():
     hours = hourly("2005-02-28", rows=[halved[2]] * 7)
     line = lay(daily(halved, split=[1, 1, 2, 1]), finer={"60m": hours})
     assert line.bars.split.tolist() == [1, 1] + [2] * 8
-    assert (kinds(line.levels), kinds(line.basis)) == ([], [])
+    assert kinds(line.doubts) == []
 
 
 def test_half_days_end_early():
@@ -134,7 +133,7 @@ def test_half_days_end_early():
     hours = intraday_frame(friday, frame([QUIET] * 4), "XNYS", "60m", "test")
     as_of = datetime(2005, 11, 25, 18, tzinfo=UTC)
     line = timeline(daily()[:0], "XNYS", datetime(2005, 11, 25, tzinfo=UTC), as_of, finer={"60m": hours})
-    assert kinds(line.levels) == []
+    assert kinds(line.doubts) == []
     assert f"{pd.Timestamp(line.bars.end[-1]):%H:%M}" == "18:00"
 
 
@@ -153,4 +152,40 @@ def test_crypto_has_a_session_every_day():
     days = pd.DatetimeIndex(["2005-02-26", "2005-02-27"])
     bars = daily_frame(days, frame([QUIET] * 2), "24/7", "test")
     line = timeline(bars, "24/7", datetime(2005, 2, 26, tzinfo=UTC), datetime(2005, 3, 1, tzinfo=UTC))
-    assert kinds(line.levels) == [("02-28", MISSING)]
+    assert kinds(line.doubts) == [("02-28", MISSING)]
+
+
+def test_minutes_explain_the_hours_of_a_session_under_way():
+    during = datetime(2005, 3, 1, 18, 45, tzinfo=UTC)
+    starts = pd.date_range("2005-03-01 14:30", periods=150, freq="1min", tz="UTC")
+    minutes = intraday_frame(starts, frame([QUIET] * 150), "XNYS", "1m", "test")
+    line = lay(as_of=during, finer={"60m": hourly("2005-03-01"), "1m": minutes})
+    assert len(line.bars.start) == 3 + 120 + 2, "two hours by the minute, cut at an hour's edge, and two hours"
+    assert (np.diff(line.bars.start)[3:] > 0).all()
+    assert (line.bars.start[4:] == line.bars.end[3:-1]).all()
+
+
+def test_a_day_that_a_person_confirmed_is_beyond_doubt():
+    halved = [QUIET, QUIET, *[tuple(price / 2 for price in QUIET)] * 2]
+    spoken = daily(halved)
+    spoken["source"] = ["test", "test", "test+confirmed", "test"]
+    assert kinds(lay(spoken).doubts) == []
+    rows = [QUIET] * 6 + [(100, 107, 98, 101)]
+    spoken = daily().assign(source="test+confirmed")
+    line = lay(spoken, finer={"60m": hourly("2005-02-25", rows=rows)})
+    assert (kinds(line.doubts), len(line.bars.start)) == ([], 4)
+
+
+def test_an_idea_of_a_session_with_a_gap_is_judged_on_the_hours_before_it():
+    line = lay(finer={"60m": hourly("2005-02-25", skip=(4,))})
+    ((session, bars),) = line.broken.items()
+    assert session == (line.bars.start[1], line.bars.end[1])
+    assert len(bars.start) == 4
+    inside = line.inside(session)
+    assert len(inside.bars.start) == 3 + 4
+    assert (np.diff(inside.bars.start) > 0).all()
+
+
+def test_what_a_historical_moment_cannot_know_is_no_dispute_yet():
+    late = Disagreement(datetime(2005, 3, 2, 14, 30, tzinfo=UTC), "close", 1, 2, "a", "b")
+    assert kinds(lay(disputes=[late]).doubts) == []

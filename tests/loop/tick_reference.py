@@ -2,8 +2,9 @@
 
 A bar tells where the price began, ended and reached, not in which order. The reference follows every order: a path
 begins at the open, visits high, low and (before the trade is filled) the entry in any order with at least the first
-two, ends at the close, and trades at every price between. Between bars nothing trades. What holds on all paths is
-sure; where paths differ, the answer is the worst of them and marked ambiguous.
+two, ends at the close, and trades at every price between. Between bars nothing trades. In the bar in which the idea
+expires a path may be cut anywhere. What holds on all paths is sure; where paths differ, the answer is the worst of
+them and marked ambiguous.
 """
 
 from itertools import product
@@ -57,6 +58,8 @@ def outcomes(bars: list[Bar], idea: Idea) -> set[End]:
             ends |= {End(CLOSED, bar.open, number, True) if s == FILLED else _no_trade(number) for s in states}
             return ends
         following: set[str] = set()
+        if idea.expiry is not None and bar.start < idea.expiry < bar.end:
+            return ends | {end for state in states for end in _cut(bar, state, idea, number)}
         for state in states:
             for path in _paths(bar, state, idea):
                 found = _walk(bar, path, state, idea, number)
@@ -81,6 +84,19 @@ def verdict(bars: list[Bar], idea: Idea) -> tuple[End, bool]:
 
 def _no_trade(number: int) -> End:
     return End(NO_TRADE, None, number, False)
+
+
+def _cut(bar: Bar, state: str, idea: Idea, number: int) -> set[End]:
+    """The ends in a bar in which the idea expires, on some path, at some moment: it closes at the bar's close then."""
+    found = {_walk(bar, path, state, idea, number) for path in _paths(bar, state, idea)}
+    ends = {end for end in found if isinstance(end, End)}
+    if any(end.at_open for end in ends):
+        return ends
+    if state == UNFILLED and bar.open != idea.entry:
+        ends.add(_no_trade(number))
+    if state == FILLED or bar.low <= idea.entry <= bar.high:
+        ends.add(End(CLOSED, bar.close, number, False))
+    return ends
 
 
 def _paths(bar: Bar, state: str, idea: Idea) -> tuple[str, ...]:

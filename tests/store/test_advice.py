@@ -531,6 +531,11 @@ class TestClosing:
         with pytest.raises(Conflict, match="an accepted idea without a final outcome"):
             store.ask_to_close(store.rows()[0]["id"], MOMENT, None, "bob")
 
+    def test_it_is_not_closed_before_it_was_accepted(self, store):
+        store.add([idea(**ACCEPTED)])
+        with pytest.raises(Conflict, match="when it was accepted"):
+            store.ask_to_close(store.rows()[0]["id"], MOMENT - timedelta(hours=1), None, "bob")
+
     def test_it_is_rebuilt_from_the_journal(self, store, tmp_path):
         store.add([idea(**ACCEPTED)])
         store.ask_to_close(store.rows()[0]["id"], MOMENT, None, "bob")

@@ -121,7 +121,7 @@ def test_a_second_source_that_agrees_confirms_and_changes_no_price(store):
 def test_a_second_source_that_differs_is_reported_and_not_written(store):
     store.merge("AAPL", bars([100, 200], source="a"))
     (found,) = store.merge("AAPL", bars([103, 200], source="b"), 0.02).disagreements
-    assert str(found) == "2005-02-24: a close 100 split 1, b close 103 split 1"
+    assert str(found) == "2005-02-24: a close 100, b close 103"
     assert store.get("AAPL")["close"].tolist() == [100, 200]
     assert store.get("AAPL")["source"].tolist() == ["a", "a+b"]
 
@@ -200,3 +200,62 @@ while True:
 def test_importing_the_module_does_not_import_duckdb():
     code = "import sys, osiris.store.bars; sys.exit('duckdb' in sys.modules or 'exchange_calendars' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+class TestDisputes:
+    """Who may end a dispute: its own source, when it agrees; a person; nobody else."""
+
+    @pytest.fixture
+    def disputed(self, store):
+        store.merge("AAPL", bars([100, 200], source="a"))
+        store.merge("AAPL", bars([120, 200], source="b"))
+        assert [str(d) for d in store.disputes()["AAPL"]] == ["2005-02-24: a close 100, b close 120"]
+        return store
+
+    def test_the_stored_source_said_again_does_not_end_it(self, disputed):
+        disputed.merge("AAPL", bars([100, 200], source="a"))
+        disputed.merge("AAPL", bars([100, 200], source="c"))
+        assert list(disputed.disputes()) == ["AAPL"]
+
+    def test_its_own_source_ends_it_by_agreeing(self, disputed):
+        disputed.merge("AAPL", bars([100, 200], source="b"))
+        assert disputed.disputes() == {}
+
+    def test_a_third_source_may_dispute_it_too(self, disputed):
+        disputed.merge("AAPL", bars([90, 200], source="c"))
+        disputed.merge("AAPL", bars([100, 200], source="b"))
+        assert [d.offered_source for d in disputed.disputes()["AAPL"]] == ["c"]
+
+    def test_a_person_ends_it_for_good(self, disputed):
+        assert disputed.confirm("AAPL", "2005-02-24") == 1
+        assert disputed.merge("AAPL", bars([120, 200], source="b")).disagreements == []
+        disputed.merge("AAPL", bars([120, 200], source="person"), replace=True)
+        assert disputed.merge("AAPL", bars([100, 200], source="a")).disagreements == []
+        assert disputed.disputes() == {}
+
+    def test_new_bars_of_a_person_stand_too(self, store):
+        store.merge("AAPL", bars([100], source="person"), replace=True)
+        assert store.merge("AAPL", bars([120], source="yahoo")).disagreements == []
+
+    def test_high_and_low_are_compared_too(self, store):
+        wild = bars([100, 200], source="file").assign(high=[140.0, 202.0], low=[60.0, 198.0])
+        store.merge("AAPL", wild)
+        (found,) = store.merge("AAPL", bars([100, 200], source="yahoo")).disagreements
+        assert (found.column, found.kept, found.offered) == ("low", 60.0, 99.0)
+        assert store.get("AAPL")["source"].tolist() == ["file", "file+yahoo"]
+
+    def test_shorter_bars_are_disputed_too(self, store):
+        store.merge("AAPL", bars([100], source="a"), interval="60m")
+        store.merge("AAPL", bars([120], source="b"), interval="60m")
+        assert [d.interval for d in store.disputes()["AAPL"]] == ["60m"]
+        store.confirm("AAPL", "2005-02-24")
+        assert store.disputes() == {}
+
+    def test_it_outlives_a_correction_that_was_not_written(self, disputed, monkeypatch):
+        def full(*_):
+            raise OSError("No space left on device")
+
+        monkeypatch.setattr("osiris.store.bars._write", full)
+        with pytest.raises(WorkspaceError):
+            disputed.merge("AAPL", bars([120, 200], source="person"), replace=True)
+        assert list(disputed.disputes()) == ["AAPL"]

@@ -1,5 +1,6 @@
 """Events on a real Redis server."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,7 +9,7 @@ import time
 
 import pytest
 
-from osiris.errors import SourceUnavailable
+from osiris.errors import SettingsError, SourceUnavailable
 from osiris.store.events import BATCH, GENERATED, OUTCOME, Events, heard
 
 
@@ -152,3 +153,41 @@ def test_a_folder_too_deep_for_a_socket_has_it_elsewhere(tmp_path):
 def test_what_is_not_a_number_is_null_in_an_event(events):
     events.publish_outcomes([outcome(1) | {"r_multiple": float("nan")}])
     assert next(events.outcomes())["r_multiple"] is None
+
+
+def test_an_event_that_the_stream_has_dropped_does_not_stop_a_group(events):
+    def fail(_):
+        raise RuntimeError
+
+    events.publish_outcomes([outcome(1), outcome(2)])
+    with pytest.raises(RuntimeError):
+        events.deliver("books", "a", fail)
+    events._redis.xtrim(OUTCOME, maxlen=1, approximate=False)
+    taken = []
+    assert events.deliver("books", "b", taken.extend, idle=0) == 1
+    assert [event["id"] for event in taken] == ["i2"]
+
+
+def test_a_server_that_takes_nothing_more_is_away(events):
+    events.ping()
+    events._redis.config_set("maxmemory", "1")
+    with pytest.raises(SourceUnavailable, match="memory"):
+        events.publish_outcomes([outcome(1)])
+
+
+def test_a_url_that_is_none_is_a_setting_to_correct():
+    with pytest.raises(SettingsError, match=r"redis\.url"):
+        Events(None, "localhost:6379").ping()
+
+
+@pytest.mark.parametrize("note", ["", "{", '{"pidfile": "nowhere"}', "a stranger"])
+def test_the_note_of_a_dead_server_does_not_stop_a_new_one(tmp_path, note):
+    if note == "a stranger":
+        (tmp_path / "pid").write_text(str(os.getpid()))
+        note = json.dumps({"pidfile": str(tmp_path / "pid")})
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    (folder / "redis.db.settings").write_text(note)
+    events = Events(folder)
+    assert events.ping()
+    events.close()

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from osiris.bar_frames import suspicious_jumps
-from osiris.calendars import intraday_frame
+from osiris.calendars import daily_frame, intraday_frame
 from osiris.errors import SourceUnavailable
 from osiris.store.sample import sample_bars
 from osiris.store.yahoo import NothingUsable, Yahoo
@@ -110,7 +110,6 @@ class TestIntraday:
     """Hourly bars of two sessions of AAPL before its split of 2005-02-28, and one after."""
 
     DAYS = ("2005-02-24", "2005-02-25", "2005-02-28")
-    SPLITS = pd.Series([2.0], pd.DatetimeIndex(["2005-02-28 14:30"], tz="UTC"))
 
     @pytest.fixture
     def hours(self, server):
@@ -124,12 +123,16 @@ class TestIntraday:
 
     def fetch(self, server, end="2005-02-28 21:00", interval="60m"):
         start, end = (pd.Timestamp(moment, tz="UTC").to_pydatetime() for moment in ("2005-02-24", end))
-        return Yahoo(server.url).fetch_intraday("AAPL", start, end, interval, self.SPLITS)
+        return Yahoo(server.url).fetch_intraday("AAPL", start, end, interval)
 
     def test_they_are_as_traded_too(self, server, hours):
         bars = self.fetch(server)
-        pd.testing.assert_frame_equal(bars, hours.assign(source="yahoo"), rtol=1e-6, check_exact=False)
-        assert (bars["split"] == 1).all()
+        expected = hours.assign(source="yahoo")
+        pd.testing.assert_frame_equal(bars.drop(columns="split"), expected.drop(columns="split"), rtol=1e-6)
+
+    def test_a_split_takes_effect_with_the_first_of_its_day(self, server, hours):
+        split = self.fetch(server).set_index("start")["split"]
+        assert split[split != 1].to_dict() == {pd.Timestamp("2005-02-28 14:30", tz="UTC"): 2.0}
 
     def test_the_last_one_of_a_session_ends_with_it(self, server, hours):
         assert f"{self.fetch(server)['end'][6]:%H:%M}" == "21:00"
@@ -145,6 +148,21 @@ class TestIntraday:
         server.behaviour = yahoo_server.LIMIT
         with pytest.raises(SourceUnavailable, match="429"):
             self.fetch(server)
+
+
+def test_a_bar_is_taken_only_when_its_last_trades_are_in():
+    now = pd.Timestamp.now(tz="UTC").floor("min")
+    day = pd.DataFrame([(100.0, 101.0, 99.0, 100.0)] * 2, columns=["open", "high", "low", "close"])
+    days = daily_frame(
+        pd.DatetimeIndex([now.normalize() - pd.Timedelta(days=n) for n in (2, 1)]).tz_localize(None), day, "24/7", "t"
+    )
+    starts = pd.date_range(now - pd.Timedelta(hours=3), now, freq="1min")
+    minutes = intraday_frame(starts, day.iloc[[0] * len(starts)], "24/7", "1m", "t")
+    with YahooServer({"BTC-USD": days}, zone="UTC", calendar="24/7") as server:
+        server.intraday["BTC-USD", "1m"] = minutes
+        start = (now - pd.Timedelta(hours=3)).to_pydatetime()
+        bars = Yahoo(server.url).fetch_intraday("BTC-USD", start, now.to_pydatetime(), "1m", calendar="24/7")
+    assert pd.Timedelta(minutes=29) <= now - bars["end"].iloc[-1] <= pd.Timedelta(minutes=31)
 
 
 def test_a_refused_crumb_is_renewed_once_and_then_works(server):

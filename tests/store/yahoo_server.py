@@ -19,16 +19,18 @@ NOT_FOUND = {"code": "Not Found", "description": "No data found, symbol may be d
 class YahooServer:
     """Serves raw `bars` (ticker -> frame) as Yahoo would; `behaviour` can be changed between requests.
 
-    `nulls` are dates whose prices are null, `dividends` amounts by date, `intraday` raw bars by (ticker, interval),
-    `retry_after` the header of a 429, `charts` are the chart requests seen, as (ticker, parameters).
+    `nulls` are dates whose prices are null, `dividends` amounts by date, `intraday` raw bars by (ticker, interval).
+    `retry_after` is the header of a 429, `limited` an interval that always gets one; `charts` are the chart requests
+    seen, as (ticker, parameters).
     """
 
-    def __init__(self, bars: dict[str, pd.DataFrame], zone: str = "America/New_York") -> None:
-        self.bars, self.zone, self.behaviour = bars, zone, GOOD
+    def __init__(self, bars: dict[str, pd.DataFrame], zone: str = "America/New_York", calendar: str = "XNYS") -> None:
+        self.bars, self.zone, self.calendar, self.behaviour = bars, zone, calendar, GOOD
         self.nulls: set[str] = set()
         self.dividends: dict[str, float] = {}
         self.intraday: dict[tuple[str, str], pd.DataFrame] = {}
         self.retry_after: str | None = None
+        self.limited: str | None = None
         self.charts: list[tuple[str, dict[str, str]]] = []
         self.crumbs = 0
         self._released = threading.Event()
@@ -47,7 +49,7 @@ class YahooServer:
     def answer(self, ticker: str, query: dict[str, str]) -> tuple[int, bytes]:
         """Status and body of a chart request."""
         self.charts.append((ticker, query))
-        behaviour = self.behaviour
+        behaviour = LIMIT if query["interval"] == self.limited else self.behaviour
         if behaviour == DENIED_ONCE:
             self.behaviour = GOOD
         if behaviour == HANG:
@@ -89,8 +91,15 @@ class YahooServer:
         chart = {"meta": self._meta(ticker, interval, adjusted), "indicators": {"quote": [{}]}}
         if len(seconds):
             chart |= {"timestamp": seconds.tolist(), "events": {"splits": events, "dividends": dividends}}
-            chart["indicators"] = {"quote": [quote], "adjclose": [{"adjclose": quote["close"]}]}
+            chart["indicators"] = {"quote": [quote], "adjclose": [{"adjclose": self._after_dividends(adjusted)}]}
         return chart
+
+    def _after_dividends(self, bars: pd.DataFrame) -> list[float]:
+        """Closes as if dividends had been paid in shares: each before a dividend is less by its share of the price."""
+        days = bars["start"].dt.strftime("%Y-%m-%d")
+        left = (1 - days.map(self.dividends).fillna(0.0) / bars["close"].shift()).fillna(1.0)
+        since = left[::-1].cumprod()[::-1].shift(-1, fill_value=1.0)
+        return (bars["close"] * since).astype(float).tolist()
 
     def _meta(self, ticker: str, interval: str, bars: pd.DataFrame) -> dict:
         meta = {
@@ -100,7 +109,7 @@ class YahooServer:
         }  # fmt: skip
         if interval != DAILY:
             days = pd.DatetimeIndex(bars["start"].dt.tz_convert(self.zone).dt.date.unique())
-            periods = zip(*session_bounds("XNYS", days), strict=True)
+            periods = zip(*session_bounds(self.calendar, days), strict=True)
             meta["tradingPeriods"] = [
                 [{"timezone": "EST", "start": int(o.timestamp()), "end": int(c.timestamp()), "gmtoffset": -18000}]
                 for o, c in periods
