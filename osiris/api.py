@@ -1,7 +1,8 @@
-"""The HTTP sidecar: `POST /feedback/phi3/`, `GET /advice`, `GET /health`.
+"""The HTTP sidecar: `POST /feedback/phi3/`, `GET /advice`, `POST /advice/{id}/close`, `GET /health`.
 
-What it covers: a bearer token, a Host allow-list, a body limit, no unknown fields, no NaN, idempotent replays, one
-winner of two reviewers. What it does not: TLS and user accounts; it listens on loopback unless told otherwise.
+What it covers: a bearer token, a Host and an Origin allow-list, a body limit, no unknown fields, no NaN, idempotent
+replays, one winner of two reviewers. What it does not: TLS and user accounts; it listens on loopback unless told
+otherwise.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from fastapi import Depends, FastAPI, Header, Query, Request, Response
 from fastapi import Path as PathParameter
@@ -24,8 +26,8 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from osiris.errors import BadInput, Conflict, NotFound, OsirisError
-from osiris.loop.review import decide, stored_time
-from osiris.records import Feedback, Outcome, Status, stable_hash
+from osiris.loop.review import ask_to_close, decide, stored_time
+from osiris.records import Close, Feedback, Outcome, Status, stable_hash
 from osiris.schemas import advice_schema
 from osiris.store.tables import quoted, sql_time
 from osiris.workspace import Workspace
@@ -51,6 +53,7 @@ def create_app(workspace: Workspace) -> FastAPI:
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=sorted(hosts))
     _answer_with_problems(app)
     _limit_bodies(app, workspace.settings.review.max_body_bytes)
+    _refuse_foreign_pages(app, hosts, workspace.settings.review.origins)
 
     @app.post("/feedback/phi3/")
     def feedback(body: Feedback, idempotency_key: Annotated[str | None, Header(max_length=128)] = None) -> Row:
@@ -79,6 +82,11 @@ def create_app(workspace: Workspace) -> FastAPI:
     def one(idea: Annotated[str, PathParameter(max_length=64)]) -> Row:
         """One idea as it stands."""
         return shown(workspace.advice.get(idea))
+
+    @app.post("/advice/{idea}/close")
+    def close(idea: Annotated[str, PathParameter(max_length=64)], body: Close) -> Row:
+        """Ask the outcome logger to close a trade, at a price or at what trades next; again, it changes nothing."""
+        return shown(ask_to_close(workspace.advice, idea, body.price, body.reviewer, workspace.now))
 
     @app.get("/health")
     def health(adapter_date: bool = False) -> Row:
@@ -163,3 +171,23 @@ def _limit_bodies(app: FastAPI, limit: int) -> None:
         if size and int(size) > limit:
             return _problem(413, "Refused", f"expected a body of at most {limit} bytes; got {size}; send less")
         return await proceed(request)
+
+
+def _refuse_foreign_pages(app: FastAPI, hosts: set[str], origins: list[str]) -> None:
+    """Refuse what a browser sends for a page from elsewhere: it says so in Origin."""
+
+    @app.middleware("http")
+    async def homely(request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
+        origin = request.headers.get("origin")
+        if origin is not None and origin not in origins and not _is_of(origin, hosts):
+            expected = "a request from a page of this machine, or of review.origins"
+            return _problem(403, "Refused", f"expected {expected}; got Origin {origin[:100]}; add it there")
+        return await proceed(request)
+
+
+def _is_of(origin: str, hosts: set[str]) -> bool:
+    try:
+        host = urlsplit(origin).hostname or ""
+    except ValueError:
+        return False
+    return (f"[{host}]" if ":" in host else host) in hosts

@@ -195,6 +195,15 @@ class FeedbackContent(BaseModel):
         return any(level is not None for level in (self.entry, self.target, self.stop))
 
 
+class Close(BaseModel):
+    """Body of `POST /advice/{id}/close`: where the trade was closed (default: what trades next), and who says so."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    price: Price | None = None
+    reviewer: Annotated[str, Field(min_length=1, max_length=80)] = "anonymous"
+
+
 def ticker_symbol(text: str) -> str:
     """Return `text` as a ticker (upper case); raises `BadInput` for anything that is no symbol."""
     symbol = text.strip().upper()

@@ -60,6 +60,7 @@ class Review(Section):
     deadline_hours: float = Field(24, gt=0, description="an idea nobody decided on by then expires")
     host: str = "127.0.0.1"
     port: int = Field(8710, ge=0, le=65535, description="0 picks a free port")
+    origins: list[str] = Field([], description="pages elsewhere that may use the API, e.g. https://desk.example")
     max_body_bytes: int = Field(65536, ge=1024)
 
 

@@ -380,6 +380,59 @@ def test_loopback_by_any_of_its_names_is_served(client, host):
     assert client.get("/advice", headers={"Host": host}).status_code == 200
 
 
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://evil.example",
+        "null",
+        "http://127.0.0.1.evil.example",
+        "http://[",
+        "file://",
+        "http://localhost@evil.example",
+    ],
+)
+def test_a_page_from_elsewhere_is_refused(client, workspace, new_idea, origin):
+    row = new_idea()
+    answer = client.post("/feedback/phi3/", json=feedback(row), headers={"Origin": origin})
+    assert_problem(answer, 403, "review.origins")
+    assert workspace.advice.get(row["id"])["status"] == "pending"
+
+
+@pytest.mark.parametrize("origin", ["http://localhost:8888", "http://127.0.0.1", "http://[::1]:8866"])
+def test_a_page_of_this_machine_is_served(client, origin):
+    assert client.get("/advice", headers={"Origin": origin}).status_code == 200
+
+
+def test_a_page_that_settings_name_is_served(tmp_path):
+    workspace = make_workspace(tmp_path, '[review]\norigins = ["https://desk.example"]\n', NOW)
+    with start_api(workspace, port=0) as api, api.client() as client:
+        assert client.get("/advice", headers={"Origin": "https://desk.example"}).status_code == 200
+        assert client.get("/advice", headers={"Origin": "https://other.example"}).status_code == 403
+
+
+# -- closing ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_trade_is_asked_to_close_once(client, workspace, new_idea):
+    row = new_idea(status="approved", status_at=MOMENT, shadow=False)
+    answer = client.post(f"/advice/{row['id']}/close", json={"price": 101.5, "reviewer": "ann"})
+    assert answer.status_code == 200
+    assert (answer.json()["close_asked_price"], answer.json()["close_asked_by"]) == (101.5, "ann")
+    assert client.post(f"/advice/{row['id']}/close", json={"price": 101.5}).json()["close_asked_by"] == "ann"
+    assert_problem(client.post(f"/advice/{row['id']}/close", json={"price": 99}), 409, "by ann")
+
+
+@pytest.mark.parametrize("body", [{"price": 0}, {"price": "101"}, {"prise": 1}, {"price": -1}, {"reviewer": ""}])
+def test_a_malformed_close_is_refused(client, new_idea, body):
+    row = new_idea(status="approved", status_at=MOMENT, shadow=False)
+    assert_problem(client.post(f"/advice/{row['id']}/close", json=body), 422)
+
+
+def test_only_an_open_trade_is_closed(client, new_idea):
+    assert_problem(client.post(f"/advice/{new_idea()['id']}/close", json={}), 409, "an accepted idea")
+    assert_problem(client.post("/advice/nobody/close", json={}), 404)
+
+
 # -- reading ----------------------------------------------------------------------------------------------------------
 
 
