@@ -83,7 +83,7 @@ class TestDoubt:
     def test_a_session_under_way_at_acceptance_counts(self):
         start, noon = datetime(2005, 2, 25, 14, 30, tzinfo=UTC), datetime(2005, 2, 25, 17, tzinfo=UTC)
         dispute = Disagreement(start, "high", 107, 101, "file", "yahoo")
-        row = ruling(QUIET, QUIET, TARGET, disputes=[dispute], since=noon)
+        row = ruling(QUIET, QUIET, TARGET, disputes=[dispute], since=noon, as_of_idea=noon)
         assert (row.outcome, row.open_reason) == ("open", "sources differ on 2005-02-25")
 
     def test_no_verdict_across_a_disputed_bar(self):

@@ -140,6 +140,12 @@ class TestIntraday:
     def test_one_that_is_not_complete_is_left_out(self, server, hours):
         assert len(self.fetch(server, end="2005-02-25 16:29")) == 7 + 1
 
+    def test_an_answer_given_before_is_not_taken_for_todays(self, server, hours):
+        server.intraday["AAPL", "60m"] = hours[:7]
+        assert len(self.fetch(server)) == 7
+        server.intraday["AAPL", "60m"] = hours
+        assert len(self.fetch(server)) == 21
+
     def test_an_empty_answer_is_about_this_ticker_alone(self, server, hours):
         with pytest.raises(NothingUsable):
             self.fetch(server, interval="5m")
