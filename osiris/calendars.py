@@ -74,6 +74,13 @@ def session_edges(calendar: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return _edges(calendar)
 
 
+def session_day(calendar: str, moment: datetime) -> str:
+    """The day (YYYY-MM-DD, UTC) on which the session opened that `moment` lies in, or the last one before it."""
+    opens, _ = _edges(calendar)
+    session = int(np.searchsorted(opens, pd.Timestamp(moment).value, side="right")) - 1
+    return f"{pd.Timestamp(opens[max(session, 0)], unit='ns'):%Y-%m-%d}"
+
+
 def intraday_frame(
     starts: pd.DatetimeIndex, values: pd.DataFrame, calendar: str, interval: str, source: str
 ) -> pd.DataFrame:

@@ -11,14 +11,15 @@ VECTOR_SIZE = 16
 def advice_schema() -> "pa.Schema":
     """Schema of an idea; `price` and `atr` (last close and ATR at `as_of`) recover the levels as drafted.
 
-    `close_asked_*` is a person's word to close the trade by hand: when, at which price (null: what trades next), who.
+    `basis_at` is the end of the last bar the model saw: the levels are in its price basis. `close_asked_*` is a
+    person's word to close the trade by hand: when, at which price (null: what trades next), who.
     """
     import pyarrow as pa
 
     time, text, number = pa.timestamp("us", "UTC"), pa.string(), pa.float64()
     fields: dict[str, pa.DataType] = {
         "prompt_id": text, "as_of": time, "created_at": time, "ticker": text, "side": text,
-        "entry": number, "target": number, "stop": number, "price": number, "atr": number,
+        "entry": number, "target": number, "stop": number, "price": number, "atr": number, "basis_at": time,
         "confidence": number, "rationale": text, "prompt": text, "reply": text,
         "model": text, "adapter": text, "policy": text, "patch_id": text,
         "hermes_raw": pa.int64(), "hermes_score": number, "hermes_note": text,

@@ -49,7 +49,7 @@ def idea(**changes):
         "status": "pending",
         "status_at": None,
         "reviewer": None,
-        **dict.fromkeys(("close_asked_at", "close_asked_price", "close_asked_by")),
+        **dict.fromkeys(("basis_at", "close_asked_at", "close_asked_price", "close_asked_by")),
         **dict.fromkeys(("outcome", "exit_reason", "close_price", "closed_at", "r_multiple", "ambiguous")),
         "shadow": True,
         **dict.fromkeys(("open_reason", "event_id", "published_at")),

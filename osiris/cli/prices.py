@@ -58,9 +58,16 @@ def list_disputes(workspace: Folder = None, as_json: Json = False) -> None:
     """List the days on which sources disagree: no idea is settled across one. Exits with 1 when there are any."""
     from dataclasses import asdict
 
+    from osiris.calendars import calendar_of, session_day
+
     with opened(workspace) as ws:
         found = [
-            {"ticker": ticker, "day": f"{dispute.start:%Y-%m-%d}", **asdict(dispute), "start": str(dispute.start)}
+            {
+                "ticker": ticker,
+                "day": session_day(calendar_of(ticker, ws.settings.prices), dispute.start),
+                **asdict(dispute),
+                "start": str(dispute.start),
+            }
             for ticker, disputes in ws.bars.disputes().items()
             for dispute in disputes
         ]
@@ -75,6 +82,8 @@ def confirm_bar(
     workspace: Folder = None,
 ) -> None:
     """Keep the stored bar of a disputed day for good, whatever other sources say (import --replace overwrites it)."""
+    from osiris.calendars import calendar_of
+
     with opened(workspace) as ws:
-        ws.bars.confirm(ticker, day)
+        ws.bars.confirm(ticker, day, calendar_of(ticker.upper(), ws.settings.prices))
         print(f"The stored bar of {ticker.upper()} on {day} stands.")

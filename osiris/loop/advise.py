@@ -158,6 +158,7 @@ def _row(shot: Snapshot, sample: int, text: str, reply: Reply, drafter: Drafter)
         "entry": levels.entry,
         "target": levels.target,
         "stop": levels.stop,
+        "basis_at": shot.basis_at,
         "price": shot.price,
         "atr": shot.atr,
         "confidence": reply.confidence,

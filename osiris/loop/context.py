@@ -14,10 +14,14 @@ from osiris.policy import context as policy
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A ticker at a moment: last close and ATR (currency, basis of `as_of`), features, and the text of them."""
+    """A ticker at a moment: last close and ATR, features, and the text of them.
+
+    Prices are in currency, in the basis of the last bar, which ended at `basis_at`.
+    """
 
     ticker: str
     as_of: datetime
+    basis_at: datetime
     price: float
     atr: float
     features: tuple[policy.Feature, ...]
@@ -47,6 +51,7 @@ def snapshot(ticker: str, bars: pd.DataFrame, as_of: datetime) -> Snapshot:
     return Snapshot(
         ticker=ticker,
         as_of=as_of,
+        basis_at=seen["end"].iloc[-1].to_pydatetime(),
         price=float(close[-1]),
         atr=policy.atr(high, low, close),
         features=tuple(features),

@@ -14,7 +14,7 @@ from osiris.calendars import COLUMNS, DAILY, MINUTE, MINUTES, calendar_of, sessi
 from osiris.errors import SourceUnavailable
 from osiris.settings import Settings
 from osiris.store.bars import BarStore
-from osiris.store.yahoo import LONGEST_REQUEST, REACH, SETTLING, SOURCE, NothingUsable, Yahoo
+from osiris.store.yahoo import LONGEST_REQUEST, REACH, SETTLING, SOURCE, NothingThere, NothingUsable, Yahoo
 
 OVERLAP = timedelta(days=8)
 """Yahoo is asked for that much before the first missing daily bar, so that a changed price basis shows."""
@@ -40,6 +40,7 @@ class Feed:
         self._store, self._yahoo, self._settings, self._pause = bars, yahoo, settings, pause
         self._quiet_until = 0.0
         self._asked: dict[tuple[str, str], tuple[pd.Timestamp, pd.Timestamp, float]] = {}
+        self._misfits: set[str] = set()
         self.notes: list[str] = []
 
     def note(self, text: str) -> None:
@@ -61,17 +62,17 @@ class Feed:
                 back = OVERLAP if interval == DAILY else timedelta(days=1)  # `missing` are closes
                 self._ask(ticker, max(start, missing[0].to_pydatetime() - back), end, interval, missing)
 
-    def refine(self, moments: Mapping[str, Sequence[datetime]], as_of: datetime) -> tuple[set[str], set[str]]:
+    def refine(
+        self, moments: Mapping[str, Sequence[datetime]], as_of: datetime
+    ) -> tuple[set[str], set[tuple[str, datetime]]]:
         """Ask Yahoo for the finest bars it has of the sessions at `moments`, by ticker.
 
-        Returns the tickers that got any, and those that Yahoo could not be asked for.
+        Returns the tickers that got any, and the (ticker, moment) that Yahoo could not be asked for.
         """
         if not self._settings.prices.intraday or self._settings.prices.source != "yahoo":
             return set(), set()
-        answers = {ticker: {self._refined(ticker, t, as_of) for t in times} for ticker, times in moments.items()}
-        return {t for t, found in answers.items() if True in found}, {
-            t for t, found in answers.items() if None in found
-        }
+        answers = {(ticker, t): self._refined(ticker, t, as_of) for ticker, times in moments.items() for t in times}
+        return {key[0] for key, found in answers.items() if found}, {k for k, found in answers.items() if found is None}
 
     def fetch(self, ticker: str, start: datetime, end: datetime, interval: str) -> Merged:
         """Merge Yahoo's bars into the store, which takes down where the two differ.
@@ -91,7 +92,12 @@ class Feed:
     def answered(self, ticker: str, as_of: datetime) -> bool:
         """Whether Yahoo answered, in this process, to the question for the daily bars of `ticker` up to now."""
         asked = self._asked.get((ticker, DAILY))
-        return asked is not None and time.monotonic() < asked[2] and asked[1] >= pd.Timestamp(as_of) - SILENCE
+        return (
+            asked is not None
+            and ticker not in self._misfits
+            and time.monotonic() < asked[2]
+            and asked[1] >= pd.Timestamp(as_of) - SILENCE
+        )
 
     def _refined(self, ticker: str, moment: datetime, as_of: datetime) -> bool | None:
         """Fetch the session of `moment` in the shortest bars that Yahoo still has; as `_ask`."""
@@ -121,6 +127,8 @@ class Feed:
         except NothingUsable as error:
             self.note(str(error))
             merged = Merged()
+            if not isinstance(error, NothingThere):
+                self._misfits.add(ticker)
         except SourceUnavailable as error:
             self._quiet_until = now + max(self._pause, error.retry_after or 0.0)
             self.note(f"Yahoo is unavailable, the local store is used: {error.came}")

@@ -27,7 +27,7 @@ from osiris.settings import Settings
 
 RESAMPLES = 9999
 IDEA_COLUMNS = [
-    "prompt", "ticker", "as_of", "since", "side", "confidence", "entry", "target", "stop", "reward_to_risk",
+    "prompt", "ticker", "as_of", "since", "basis_at", "side", "confidence", "entry", "target", "stop", "reward_to_risk",
 ]  # fmt: skip
 
 
@@ -162,7 +162,7 @@ def compare(challenger: Evaluation, champion: Evaluation, settings: Settings) ->
 def _idea(number: int, shot: Snapshot, reply: Any) -> dict[str, Any]:
     levels = levels_from_reply(reply, shot.price, shot.atr)
     values = (
-        number, shot.ticker, shot.as_of, shot.as_of, str(reply.side), reply.confidence,
+        number, shot.ticker, shot.as_of, shot.as_of, shot.basis_at, str(reply.side), reply.confidence,
         levels.entry, levels.target, levels.stop, levels.reward_to_risk,
     )  # fmt: skip
     return dict(zip(IDEA_COLUMNS, values, strict=True))

@@ -14,8 +14,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from osiris.loop.claims import DAY, Claims, as_claims, kernel_ideas
+from osiris.loop.doubts import Doubts
 from osiris.loop.first_touch import CLOSED, EXPIRY, NEVER, STILL_OPEN, WIN, Bars, Ideas, Touches, first_touch
-from osiris.loop.timeline import Doubts, Timeline
+from osiris.loop.timeline import Timeline
 from osiris.records import ExitReason, Outcome
 from osiris.settings import Outcomes
 
@@ -49,7 +50,8 @@ class Rulings(NamedTuple):
 def judge(ideas: pd.DataFrame, lines: Mapping[str, Timeline], rules: Outcomes, as_of: datetime) -> pd.DataFrame:
     """Judge ideas of any tickers; one on a ticker without a timeline stays open.
 
-    `ideas` has columns id, ticker, side, entry, target, stop, as_of, since (when it came into force), close_asked_at
+    `ideas` has columns id, ticker, side, entry, target, stop, as_of, since (when it came into force), and it may have
+    basis_at (the end of the last bar in whose price basis the levels are), close_asked_at
     and close_asked_price (by hand, or null). The answer has a row an idea, by ticker: id, outcome, exit_reason,
     close_price (raw), closed_at, r_multiple (profit over |entry - stop|), ambiguous, open_reason, and doubt_at, the
     start of the first bar that finer ones would have to explain.
@@ -95,7 +97,7 @@ def rule(claims: Claims, line: Timeline | None, rules: Outcomes, limit: int) -> 
     until = np.where(touches.bar >= 0, bars.start[touches.bar], limit)
     if (claims.asked != NEVER).any():
         until = _take_prices(rulings, claims, asked_for, touches, line, rules, limit, until)
-    _hold_back(rulings, line.doubts, np.minimum(claims.as_of, claims.since), until)
+    _hold_back(rulings, line.doubts, np.minimum.reduce([claims.as_of, claims.since, claims.basis]), until)
     return rulings
 
 

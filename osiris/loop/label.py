@@ -152,7 +152,7 @@ def _timeline(
 
 
 def _with_basis(ideas: pd.DataFrame, prices: Prices) -> pd.DataFrame:
-    """`as_of` at the close of the session under way at acceptance: a split that has taken effect is in the levels."""
+    """`basis_at` at the close of the session under way at acceptance: a split that took effect is in the levels."""
     moved = ideas["as_of"].copy()
     for ticker, group in ideas.groupby("ticker"):
         opens, closes = session_edges(calendar_of(ticker, prices))
@@ -160,4 +160,4 @@ def _with_basis(ideas: pd.DataFrame, prices: Prices) -> pd.DataFrame:
         session = np.searchsorted(opens, accepted, side="right") - 1
         over = np.maximum(accepted, np.where(session >= 0, closes[session], accepted))
         moved[group.index] = pd.to_datetime(over, utc=True)
-    return ideas.assign(as_of=moved)
+    return ideas.assign(basis_at=moved)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 SHADOW_SQL = "status IN ('rejected', 'expired')"
 COLUMNS = [
-    "id", "ticker", "side", "entry", "target", "stop", "as_of", "status", "status_at", "close_asked_at",
+    "id", "ticker", "side", "entry", "target", "stop", "as_of", "basis_at", "status", "status_at", "close_asked_at",
     "close_asked_price", "outcome", "open_reason",
 ]  # fmt: skip
 EVENT_COLUMNS = [
@@ -174,9 +174,10 @@ def one_at_a_time(settings: Settings) -> Iterator[None]:
         lock.release()
 
 
-def _held_back(verdicts: pd.DataFrame, unasked: set[str]) -> pd.DataFrame:
+def _held_back(verdicts: pd.DataFrame, unasked: set[tuple[str, datetime]]) -> pd.DataFrame:
     """Leave open what hangs on finer bars that Yahoo may have but could not be asked for."""
-    held = verdicts["doubt_at"].notna() & verdicts["ticker"].isin(unasked)
+    hangs = [pair in unasked for pair in zip(verdicts["ticker"], verdicts["doubt_at"], strict=True)]
+    held = verdicts["outcome"].isin(FINAL) & pd.Series(hangs, verdicts.index, dtype=bool)
     if held.any():
         verdicts.loc[held, ["exit_reason", "close_price", "closed_at", "r_multiple", "ambiguous"]] = None
         verdicts.loc[held, "outcome"], verdicts.loc[held, "open_reason"] = Outcome.OPEN, UNASKED

@@ -19,33 +19,10 @@ from numpy.typing import NDArray
 from osiris.bar_frames import looks_like_split, nanoseconds
 from osiris.bar_merge import Disagreement, is_confirmed
 from osiris.calendars import session_edges
+from osiris.loop.doubts import CONTRADICTED, DISPUTED, JUMP, MISSING, Doubts, Times
 from osiris.loop.first_touch import Bars
 
-Times = NDArray[np.int64]
-MISSING, DISPUTED, CONTRADICTED, JUMP = "missing", "disputed", "contradicted", "jump"
-TEXTS = {
-    MISSING: "no bar of {day}",
-    DISPUTED: "sources differ on {day}",
-    CONTRADICTED: "finer bars contradict the daily bar of {day}",
-    JUMP: "a price jump on {day} looks like an unrecorded split",
-}
 NO_FINER: Mapping[str, pd.DataFrame] = {}
-
-
-class Doubts(NamedTuple):
-    """Spans of time (ns, by start) nobody can vouch for, and the kind of each."""
-
-    start: Times
-    end: Times
-    kinds: Sequence[str]
-
-    def text(self, index: int) -> str:
-        """Say what is in doubt, and on which day."""
-        return TEXTS[self.kinds[index]].format(day=f"{pd.Timestamp(self.start[index], unit='ns'):%Y-%m-%d}")
-
-    def first_after(self, moments: Times) -> Times:
-        """Index of the first doubt that ends after each moment."""
-        return np.searchsorted(np.maximum.accumulate(self.end), moments, side="right")
 
 
 class Timeline(NamedTuple):
@@ -63,10 +40,20 @@ class Timeline(NamedTuple):
     silent: bool
 
     def inside(self, session: tuple[int, int]) -> "Timeline":
-        """The timeline with the finer bars of a broken session in place of its daily bar."""
-        away = (self.bars.start < session[0]) | (self.bars.start >= session[1])
-        kept, added = Bars(*(column[away] for column in self.bars)), self.broken[session]
-        merged = Bars(*(np.concatenate(parts) for parts in zip(kept, added, strict=True)))
+        """The timeline with the finer bars of a broken session in place of its daily bar.
+
+        A last bar stands for the time after the gap: of the day's high and low it has what no bar before it showed.
+        """
+        of_day = (self.bars.start >= session[0]) & (self.bars.start < session[1])
+        hours, day = self.broken[session], Bars(*(column[of_day] for column in self.bars))
+        rest = Bars(hours.end[-1:], day.end, hours.close[-1:], day.high, day.low, day.close, day.split)
+        calm_high, calm_low = np.maximum(rest.open, rest.close), np.minimum(rest.open, rest.close)
+        rest = rest._replace(
+            high=np.where(day.high > hours.high.max(), day.high, calm_high),
+            low=np.where(day.low < hours.low.min(), day.low, calm_low),
+        )
+        kept = (column[~of_day] for column in self.bars)
+        merged = Bars(*(np.concatenate(parts) for parts in zip(kept, hours, rest, strict=True)))
         order = np.argsort(merged.start, kind="stable")
         return self._replace(bars=Bars(*(np.ascontiguousarray(column[order]) for column in merged)), broken={})
 
@@ -117,13 +104,13 @@ def timeline(
     a session whose high, low or close are apart by more than `tolerance`, relatively, contradict each other.
     """
     sessions = _sessions(calendar, first, as_of)
-    chosen = _columns(daily, sessions.limit)
+    chosen = days = _columns(daily, sessions.limit)
     confirmed = _confirmed(daily) if finer else np.array([], np.int64)
     wrong: list[int] = []
     broken: dict[tuple[int, int], _Columns] = {}
     for frame in finer.values():
         fine = _columns(frame, sessions.limit)
-        chosen = _refined(chosen, fine, sessions, confirmed, tolerance, wrong, broken)
+        chosen = _refined(chosen, fine, days, sessions, confirmed, tolerance, wrong, broken)
     covered = np.zeros(len(sessions.opens) + 1, np.bool_)
     covered[sessions.of(chosen)] = True
     missing = np.flatnonzero((sessions.closes <= sessions.limit) & ~covered[:-1])
@@ -133,7 +120,7 @@ def timeline(
     bars = Bars(*chosen[:-1], chosen.split.cumprod())
     return Timeline(
         bars,
-        _doubts(doubtful, sessions, _jumps(chosen, daily)),
+        _doubts(doubtful, sessions, _jumps(chosen, sessions, [daily, *finer.values()])),
         sessions.closes[sessions.closes <= sessions.limit],
         {session: _in_basis_of(bars, part) for session, part in broken.items()},
         silent,
@@ -160,6 +147,7 @@ def _confirmed(daily: pd.DataFrame) -> Times:
 def _refined(
     coarse: _Columns,
     fine: _Columns,
+    days: _Columns,
     sessions: _Sessions,
     confirmed: Times,
     tolerance: float,
@@ -178,18 +166,20 @@ def _refined(
         over = closed <= sessions.limit
         if run == begin:
             continue
-        if over and fine.end[run - 1] < closed:
+        whole = fine.end[run - 1] == closed
+        if over and not whole and not (mine.sum() > 1):
             if mine.any():
                 broken.setdefault((opened, closed), _Columns(*(column[begin:run] for column in fine)))
             continue
         replaced = mine & (coarse.end <= fine.end[run - 1])
         if (mine & ~replaced).any():
             run = begin + int(np.searchsorted(fine.end[begin:run], coarse.end[replaced].max(initial=0), side="right"))
-        if over and mine.sum() == 1 and _contradict(coarse, mine, fine, slice(begin, run), tolerance):
+        if run > begin and over and _contradict(days, days.start == opened, fine, slice(begin, run), whole, tolerance):
             if opened in confirmed:
                 continue
             wrong.append(int(number))
-        broken.pop((opened, closed), None)
+        if whole:
+            broken.pop((opened, closed), None)
         if replaced.any() and run > begin:
             fine.split[begin:run] = 1.0
             fine.split[begin] = coarse.split[replaced].prod()
@@ -208,13 +198,18 @@ def _unbroken(bars: _Columns, at: int, stop: int, opened: int) -> int:
     return at
 
 
-def _contradict(coarse: _Columns, mine: NDArray[np.bool_], fine: _Columns, part: slice, tolerance: float) -> bool:
-    pairs = (
-        (coarse.high[mine][0], fine.high[part].max()),
-        (coarse.low[mine][0], fine.low[part].min()),
-        (coarse.close[mine][0], fine.close[part][-1]),
-    )
-    return any(abs(finer / daily - 1) > tolerance for daily, finer in pairs)
+def _contradict(
+    days: _Columns, mine: NDArray[np.bool_], fine: _Columns, part: slice, whole: bool, tolerance: float
+) -> bool:
+    """Whether finer bars leave the range of their daily bar or, where they are `whole`, end or reach elsewhere."""
+    if not mine.any():
+        return False
+    high = fine.high[part].max() / days.high[mine][0] - 1
+    low = fine.low[part].min() / days.low[mine][0] - 1
+    close = fine.close[part][-1] / days.close[mine][0] - 1
+    if high > tolerance or low < -tolerance:
+        return True
+    return whole and max(-high, low, abs(close)) > tolerance
 
 
 def _in_basis_of(bars: Bars, part: _Columns) -> Bars:
@@ -223,11 +218,13 @@ def _in_basis_of(bars: Bars, part: _Columns) -> Bars:
     return Bars(*part[:-1], np.full(len(part.start), bars.split[min(at, len(bars.split) - 1)]))
 
 
-def _jumps(chosen: _Columns, daily: pd.DataFrame) -> tuple[Times, Times]:
-    """Starts and ends of the bars that look like an unrecorded split and that no person confirmed."""
+def _jumps(chosen: _Columns, sessions: _Sessions, frames: Sequence[pd.DataFrame]) -> tuple[Times, Times]:
+    """Starts and ends of the bars that look like an unrecorded split, but for sessions that a person spoke for."""
     found = looks_like_split(chosen.open, chosen.close, chosen.split)
     if found.any():
-        found &= ~np.isin(chosen.start, _confirmed(daily))
+        spoken = np.concatenate([_confirmed(frame) for frame in frames])
+        of_spoken = np.searchsorted(sessions.opens, spoken, side="right")
+        found &= ~np.isin(np.searchsorted(sessions.opens, chosen.start, side="right"), of_spoken)
     return chosen.start[found], chosen.end[found]
 
 

@@ -3,7 +3,7 @@
 Columns: `date` (YYYY-MM-DD) or `ts` (ISO 8601 with offset; at midnight its own date counts, else the exchange's),
 `open`, `high`, `low`, `close` as traded, optionally `ticker` (else the file's name is the ticker), `volume`, `split`.
 Other columns are ignored. A ticker with several `ts` in one session has bars shorter than a day: each began at its `ts`
-and lasts as long as the closest two are apart.
+and lasts as long as most of them are apart.
 """
 
 from collections.abc import Iterator
@@ -31,6 +31,8 @@ from osiris.errors import BadInput, NotFound
 from osiris.records import ticker_symbol
 from osiris.row_files import SUFFIXES, BadRow, BadRows, read_rows
 from osiris.settings import Prices
+
+MOST = 0.8
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def _one_ticker(
     dates = pd.to_datetime(moments.map({m: _session_date(m, zone) for m in moments.dropna().unique()}))
     dates = dates.astype("datetime64[us]")
     values = rows[[*PRICE_COLUMNS, "volume", "split"]].apply(pd.to_numeric, errors="coerce")
-    interval = _interval(moments, dates)
+    interval = _interval(moments, dates, calendar)
     if interval is None:
         return [(line, f"the bars last none of {', '.join(MINUTES)}, a day") for line in rows["line"]], []
     when = dates if interval == DAILY else pd.to_datetime(moments, utc=True)
@@ -111,14 +113,25 @@ def _one_ticker(
     return list(reasons.items()), [FileBars(ticker, interval, frame)]
 
 
-def _interval(moments: pd.Series, dates: pd.Series) -> str | None:
-    """The length of the bars: a day, unless a session has several; then what most of them are apart in it."""
-    known = pd.DataFrame({"at": pd.to_datetime(moments[dates.notna()], utc=True), "day": dates[dates.notna()]})
-    known = known.drop_duplicates("at").sort_values("at")
-    if not known["day"].duplicated().any():
+def _interval(moments: pd.Series, dates: pd.Series, calendar: str) -> str | None:
+    """The length of the bars: a day, unless a session has several.
+
+    Else the longest of `MINUTES` at whose multiples after the open most bars begin, if the closest two of those are as
+    far apart; `None` for any other length.
+    """
+    known = dates.notna() & ~dates.isin(non_sessions(calendar, pd.DatetimeIndex(dates.dropna())))
+    rows = pd.DataFrame({"at": pd.to_datetime(moments[known], utc=True), "day": dates[known]})
+    rows = rows.drop_duplicates("at").sort_values("at")
+    if not rows["day"].duplicated().any():
         return DAILY
-    apart = known.groupby("day")["at"].diff().dropna() / pd.Timedelta(minutes=1)
-    return next((name for name, minutes in MINUTES.items() if minutes == apart.mode().min()), None)
+    opens, _ = session_bounds(calendar, pd.DatetimeIndex(rows["day"]))
+    after = (pd.DatetimeIndex(rows["at"]) - opens) / pd.Timedelta(minutes=1)
+    for name, minutes in MINUTES.items():
+        on_step = np.isclose(after % minutes, 0)
+        if on_step.mean() >= MOST:
+            apart = rows[on_step].groupby("day")["at"].diff().min() / pd.Timedelta(minutes=1)
+            return name if apart == minutes else None
+    return None
 
 
 def _problems(

@@ -18,7 +18,7 @@ import pandas as pd
 from filelock import FileLock
 
 from osiris.bar_merge import CONFIRMED, SAME_PRICE, Disagreement, Merged, checked, combine, joined, typed
-from osiris.calendars import COLUMNS, DAILY, MINUTES
+from osiris.calendars import COLUMNS, DAILY, MINUTES, session_day
 from osiris.errors import NoPrices, NotFound, WorkspaceError
 from osiris.files import sync, write_whole
 from osiris.records import ticker_symbol
@@ -131,8 +131,10 @@ class BarStore:
         }
         return {ticker: sorted(disputes, key=lambda d: d.start) for ticker, disputes in found.items() if disputes}
 
-    def confirm(self, ticker: str, day: str) -> int:
-        """Keep the stored bars of `ticker` on `day` (YYYY-MM-DD, UTC) for good, whatever other sources or jumps say.
+    def confirm(self, ticker: str, day: str, calendar: str) -> int:
+        """Keep the stored bars of `ticker` on `day` for good, whatever other sources or jumps say.
+
+        `day` (YYYY-MM-DD) is that of the session's open in UTC, as in the reasons why ideas stay open.
 
         Returns how many bars. Raises `NotFound` when there is none on that day.
         """
@@ -143,12 +145,12 @@ class BarStore:
                 continue
             with _changing(path):
                 frame = self._read([path]).drop(columns="ticker")
-                mine = frame["start"].dt.strftime("%Y-%m-%d") == day
+                mine = [session_day(calendar, start) == day for start in frame["start"]]
                 frame.loc[mine, "source"] = [joined(sources, CONFIRMED) for sources in frame.loc[mine, "source"]]
-                if mine.any():
+                if any(mine):
                     _write(frame, path)
-                _note_disputes(path, [d for d in _disputes(path) if f"{d.start:%Y-%m-%d}" != day])
-                kept += int(mine.sum())
+                _note_disputes(path, [d for d in _disputes(path) if session_day(calendar, d.start) != day])
+                kept += sum(mine)
         if not kept:
             raise NotFound(f"a day (YYYY-MM-DD) with bars of {ticker_symbol(ticker)}", day, "see: osiris prices show")
         return kept
@@ -194,8 +196,12 @@ def _disputes(path: Path) -> list[Disagreement]:
     noted = path if path.name.endswith(DISPUTES) else path.with_suffix(DISPUTES)
     if not noted.exists():
         return []
-    rows = json.loads(noted.read_text(encoding="utf-8"))
-    return [Disagreement(**row | {"start": datetime.fromisoformat(row["start"])}) for row in rows]
+    try:
+        rows = json.loads(noted.read_text(encoding="utf-8"))
+        return [Disagreement(**row | {"start": datetime.fromisoformat(row["start"])}) for row in rows]
+    except (ValueError, TypeError, KeyError) as error:
+        remedy = "remove it once you have looked at it, and run: osiris prices update"
+        raise WorkspaceError("a list of disputed bars", f"{error} in {noted}", remedy) from error
 
 
 def _note_disputes(path: Path, disputes: Sequence[Disagreement]) -> None:

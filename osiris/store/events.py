@@ -125,7 +125,8 @@ class Events:
             there = [fields for _, fields in entries if fields]
             if len(there) < len(entries):
                 self._asked(lambda: self._forget_dropped(group))
-            handle([json.loads(fields["payload"]) for fields in there])
+            if there:
+                handle([json.loads(fields["payload"]) for fields in there])
             if named := [entry for entry, _ in entries if entry]:
                 self._asked(lambda ids=named: self._redis.xack(OUTCOME, group, *ids))
             handled += len(there)

@@ -6,6 +6,7 @@ in `osiris.bar_frames.suspicious_jumps`). No answer is ever taken for a delistin
 """
 
 import logging
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from itertools import count
@@ -27,6 +28,7 @@ NOISE = 1e-3
 REACH = {"60m": timedelta(days=729), "5m": timedelta(days=59), "1m": timedelta(days=29)}
 """How far back, from its present, Yahoo has bars of these lengths, the longest first."""
 LONGEST_REQUEST = {"1m": timedelta(days=7)}
+SPLITS_KEPT = 900.0
 SETTLING = timedelta(minutes=30)
 """A bar is taken only so long after its end: its last trades are reported late, and some exchanges delayed."""
 
@@ -35,12 +37,17 @@ class NothingUsable(SourceUnavailable):
     """Yahoo answered, but without usable bars of this ticker; says nothing about other tickers, nor of a delisting."""
 
 
+class NothingThere(NothingUsable):
+    """Yahoo knows no bars of this ticker in that range."""
+
+
 class Yahoo:
     """Asks Yahoo, or a server at `base_url` that speaks for all of its hosts; `timeout` in seconds a request."""
 
     def __init__(self, base_url: str = "", timeout: float = 10.0) -> None:
         """Remember where to ask; nothing is asked and yfinance is not imported before the first `fetch`."""
         self._base_url, self._timeout, self._session = base_url, timeout, None
+        self._known_splits: dict[str, tuple[float, datetime, pd.Series | None]] = {}
 
     def fetch(
         self, ticker: str, start: datetime, end: datetime, *, as_of: datetime, calendar: str = "XNYS"
@@ -52,6 +59,7 @@ class Yahoo:
         (stop asking for the whole batch) and its subclass `NothingUsable` when it can.
         """
         answer, zone = self._history(ticker, start, None, calendar, DAILY), timezone_of(calendar)
+        self._known_splits[ticker] = (time.monotonic(), start, self._split_dates(answer))
         midnight = answer.index.tz_convert(zone)
         if not calendar.startswith("24/") and (midnight != midnight.normalize()).any():
             raise NothingUsable(
@@ -85,8 +93,15 @@ class Yahoo:
         return frame[inside & ~frame["start"].duplicated()].reset_index(drop=True)
 
     def _splits(self, ticker: str, start: datetime, calendar: str) -> pd.Series:
-        """Split ratios by date (naive), from a week before `start` to the present."""
-        daily = self._history(ticker, start - timedelta(days=7), None, calendar, DAILY)
+        """Split ratios by date (naive), from before `start` to the present; asked for once in a quarter of an hour."""
+        asked, first, splits = self._known_splits.get(ticker, (0.0, start, None))
+        if splits is None or first > start or time.monotonic() - asked > SPLITS_KEPT:
+            first = start - timedelta(days=7)
+            splits = self._split_dates(self._history(ticker, first, None, calendar, DAILY))
+            self._known_splits[ticker] = (time.monotonic(), first, splits)
+        return splits
+
+    def _split_dates(self, daily: pd.DataFrame) -> pd.Series:
         splits = daily["Stock Splits"].replace(0, 1).fillna(1).astype(float)
         splits.index = splits.index.tz_localize(None).normalize().as_unit("ns")
         return splits[splits != 1].groupby(level=0).prod()
@@ -196,5 +211,5 @@ def _unavailable(came: str, remedy: str, retry_after: float | None = None) -> So
     return error
 
 
-def _nothing(ticker: str, came: str) -> NothingUsable:
-    return NothingUsable(f"bars of {ticker} from Yahoo", came, "check the symbol, or import bars from a file")
+def _nothing(ticker: str, came: str) -> NothingThere:
+    return NothingThere(f"bars of {ticker} from Yahoo", came, "check the symbol, or import bars from a file")

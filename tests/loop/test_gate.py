@@ -39,7 +39,7 @@ def test_on_paper_open_trades_are_marked_at_the_last_close_before_the_moment(wor
     as_of = datetime(2005, 3, 10, 21, tzinfo=UTC)
     bars = workspace.bars.get("IBM")
     at = bars[bars["end"] == pd.Timestamp(as_of)].iloc[0]
-    values = (0, "IBM", as_of, as_of, "long", 0.6, at.close, at.close * 1.5, at.close * 0.5, 1.0)
+    values = (0, "IBM", as_of, as_of, as_of, "long", 0.6, at.close, at.close * 1.5, at.close * 0.5, 1.0)
     idea = pd.DataFrame([values], columns=IDEA_COLUMNS)
     settled = settle_on_paper(idea, workspace.prices, workspace.settings, NIGHT).iloc[0]
     last = bars[bars["end"] <= pd.Timestamp(NIGHT)].iloc[-1]

@@ -56,6 +56,14 @@ def test_an_idea_without_bars_stays_open():
     assert (row.outcome, row.open_reason, row.ambiguous) == ("open", rules_of.NO_PRICES, None)
 
 
+def test_levels_are_in_the_basis_of_the_last_bar_the_model_saw():
+    """Drafted after the close of a split's day from the bars of the day before: those are the old shares."""
+    late = datetime(2005, 2, 25, 21, 10, tzinfo=UTC)
+    seen = {"since": late, "as_of_idea": late, "basis_at": pd.Timestamp(DRAFTED)}
+    row = ruling(HALVED, HALVED, (53, 54, 52, 53), split=[1, 2, 1, 1], **seen)
+    assert (row.outcome, row.close_price) == ("win", 53.0)
+
+
 def test_no_ideas_have_no_verdicts():
     assert judge(pd.DataFrame(columns=["id", "ticker", "side", "entry", "target", "stop", "as_of", "since"]).astype(
         {"as_of": "datetime64[us, UTC]", "since": "datetime64[us, UTC]"}), {}, Outcomes(), AS_OF).empty  # fmt: skip
@@ -212,6 +220,13 @@ class TestHours:
         assert then.outcome == "loss"
         later = self.judged(hours, AS_OF, daily=(QUIET, (100, 101, 96, 100), TARGET))
         assert (later.outcome, later.closed_at) == ("loss", then.closed_at)
+
+    def test_a_stop_that_only_the_day_shows_came_after_the_gap(self):
+        hours = {14: QUIET, 15: QUIET, 16: QUIET, 18: QUIET, 19: QUIET, 20: QUIET}
+        row = self.judged(hours, AS_OF, daily=(QUIET, (100, 101, 90, 100), TARGET))
+        assert (row.outcome, row.exit_reason) == ("loss", "stop")
+        shown = {14: (100, 101, 90, 100), 15: QUIET, 16: QUIET, 18: QUIET, 19: QUIET, 20: QUIET}
+        assert self.judged(shown, AS_OF, daily=(QUIET, (100, 101, 90, 100), TARGET)).outcome == "win"
 
     def test_an_idea_accepted_on_another_day_is_judged_on_the_daily_bar(self):
         hours = {14: QUIET, 15: QUIET, 16: STOP, 17: QUIET, 19: QUIET, 20: QUIET}

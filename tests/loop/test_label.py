@@ -209,3 +209,21 @@ def test_a_bad_row_does_not_change_the_length_of_the_others(label):
         (9, "the bar does not begin a multiple of 60m after the open")
     ]
     assert found.labels["open_reason"].tolist() == ["no bar of 2005-02-28"]
+
+
+def test_an_idea_of_a_split_s_day_means_the_same_before_and_after_its_close(label):
+    hours = "".join(
+        f"AAPL,2005-02-28T{hour}:30:00Z,50.5,51,50,50.5,{'2' if hour == 14 else ''}\n" for hour in range(14, 21)
+    )
+    days = "ticker,ts,open,high,low,close,split\n"
+    before = "".join(f"AAPL,2005-02-25T{hour}:30:00Z,100,101,99,100,\n" for hour in range(14, 21))
+    hit = hours.replace("T16:30:00Z,50.5,51,50,50.5", "T16:30:00Z,50.5,53.5,50,53")
+    row = idea("x", "AAPL", "long", "50.5", "53", "49", "2005-02-28T14:35:00+00:00")
+    for moment in (datetime(2005, 2, 28, 18, 30, tzinfo=UTC), datetime(2005, 3, 1, 12, tzinfo=UTC)):
+        assert verdicts(label(row, bars=days + before + hit, as_of=moment))[0][:2] == ("x", "win")
+
+
+def test_minutes_with_holes_are_minutes(label):
+    minutes = [30, 31, 33, 35, 37, 39, 40]
+    rows = "".join(f"MSFT,2005-02-25T14:{minute}:00Z,100,101,99,100\n" for minute in minutes)
+    assert label(idea("x", "MSFT"), bars="ticker,ts,open,high,low,close\n" + rows).bad == []

@@ -9,9 +9,9 @@ import pytest
 
 from osiris.calendars import daily_frame, intraday_frame, session_bounds, sessions_between
 from osiris.errors import NoPrices, NotFound
+from osiris.loop.doubts import DISPUTED
 from osiris.loop.price_files import import_bars
 from osiris.loop.prices import PriceDesk
-from osiris.loop.timeline import DISPUTED
 from osiris.row_files import BadRows
 from osiris.settings import Outcomes, Prices, Settings
 from osiris.store.bars import BarStore
@@ -282,9 +282,9 @@ class TestIntraday:
 
     def test_a_ticker_costs_one_request_an_interval_and_what_is_kept_none(self, server, store, days):
         self.lines(desk(store, server.url), days)
-        assert [query["interval"] for _, query in server.charts] == ["1d", "1d", "60m"], "the second for its splits"
+        assert [query["interval"] for _, query in server.charts] == ["1d", "60m"]
         self.lines(desk(store, server.url), days)
-        assert len(server.charts) == 3
+        assert len(server.charts) == 2
 
     def test_they_are_not_asked_for_where_settings_say_so(self, server, store, days):
         settings = Settings(prices=Prices(intraday=False))
@@ -301,7 +301,7 @@ class TestIntraday:
         minutes = store.get("AAPL", interval="1m")
         assert set(minutes["start"].dt.date) == {opens[1].date()}
         assert prices.refine({"AAPL": [hit]}, closes[1].to_pydatetime()) == (set(), set())
-        assert [query["interval"] for _, query in server.charts] == ["1d", "1d", "60m", "1d", "1m"]
+        assert [query["interval"] for _, query in server.charts] == ["1d", "60m", "1m"]
 
     def test_history_beyond_yahoos_reach_is_not_asked_for(self, server, store):
         prices = desk(store, server.url)
@@ -340,8 +340,8 @@ def test_a_person_ends_a_dispute_for_good(server, store):
     prices = desk(store, server.url, pause=0.0)
     prices.bars("AAPL", START, END, END)
     with pytest.raises(NotFound, match="a day"):
-        store.confirm("AAPL", "2005-02-27")
-    assert store.confirm("AAPL", "2005-02-28") == 1
+        store.confirm("AAPL", "2005-02-27", "XNYS")
+    assert store.confirm("AAPL", "2005-02-28", "XNYS") == 1
     assert prices.disputed == {}
     prices.bars("AAPL", START, END, END)
     assert desk(store, server.url).disputed == {}
@@ -357,3 +357,14 @@ def test_an_import_of_shorter_bars_goes_to_their_own_place(store, tmp_path):
     assert (
         store.get("AAPL", interval="30m")["end"] - store.get("AAPL", interval="30m")["start"]
     ).dt.seconds.tolist() == [1800] * 3
+
+
+def test_yahoo_is_silent_only_where_it_knows_no_bars(server, store):
+    load_sample(store, ["AAPL"])
+    late = datetime(2013, 4, 1, tzinfo=UTC)
+    server.behaviour = yahoo_server.UNKNOWN
+    assert desk(store, server.url).timelines(["AAPL"], datetime(2013, 2, 1, tzinfo=UTC), late)["AAPL"].silent
+    server.behaviour = yahoo_server.GOOD
+    london = PriceDesk(store, Yahoo(server.url), Settings(prices=Prices(calendars={"AAPL": "XTKS"})))
+    assert not london.timelines(["AAPL"], datetime(2013, 2, 1, tzinfo=UTC), late)["AAPL"].silent
+    assert not desk(store, nobody()).timelines(["AAPL"], datetime(2013, 2, 1, tzinfo=UTC), late)["AAPL"].silent

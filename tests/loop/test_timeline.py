@@ -11,7 +11,8 @@ import pytest
 
 from osiris.bar_merge import Disagreement
 from osiris.calendars import daily_frame, intraday_frame
-from osiris.loop.timeline import CONTRADICTED, DISPUTED, JUMP, MISSING, timeline
+from osiris.loop.doubts import CONTRADICTED, DISPUTED, JUMP, MISSING
+from osiris.loop.timeline import timeline
 
 DATES = pd.DatetimeIndex(["2005-02-24", "2005-02-25", "2005-02-28", "2005-03-01"])
 FIRST, AS_OF = datetime(2005, 2, 24, tzinfo=UTC), datetime(2005, 3, 1, 21, tzinfo=UTC)
@@ -182,10 +183,38 @@ def test_an_idea_of_a_session_with_a_gap_is_judged_on_the_hours_before_it():
     assert session == (line.bars.start[1], line.bars.end[1])
     assert len(bars.start) == 4
     inside = line.inside(session)
-    assert len(inside.bars.start) == 3 + 4
+    assert len(inside.bars.start) == 3 + 4 + 1, "and one for what the day shows and the hours do not"
     assert (np.diff(inside.bars.start) > 0).all()
 
 
 def test_what_a_historical_moment_cannot_know_is_no_dispute_yet():
     late = Disagreement(datetime(2005, 3, 2, 14, 30, tzinfo=UTC), "close", 1, 2, "a", "b")
     assert kinds(lay(disputes=[late]).doubts) == []
+
+
+def test_minutes_with_a_gap_do_not_take_hours_away_that_are_whole():
+    starts = pd.date_range("2005-02-25 14:30", periods=80, freq="1min", tz="UTC")
+    minutes = intraday_frame(starts, frame([QUIET] * 80), "XNYS", "1m", "test")
+    line = lay(finer={"60m": hourly("2005-02-25"), "1m": minutes})
+    assert line.broken == {}
+    assert len(line.bars.start) == 3 + 60 + 6, "an hour by the minute, and the six others"
+
+
+def test_finer_bars_are_held_against_the_day_whatever_stands_for_it():
+    starts = pd.date_range("2005-02-25 14:30", periods=78, freq="5min", tz="UTC")
+    wild = intraday_frame(starts, frame([QUIET] * 77 + [(100, 110, 98, 101)]), "XNYS", "5m", "test")
+    finer = {"60m": hourly("2005-02-25"), "5m": wild}
+    assert kinds(lay(finer=finer).doubts) == [("02-25", CONTRADICTED)]
+    line = lay(daily().assign(source="test+confirmed"), finer=finer)
+    assert (kinds(line.doubts), line.bars.high.max()) == ([], 102)
+
+
+def test_a_jump_within_a_day_that_a_person_confirmed_is_beyond_doubt():
+    day = (100, 102, 50, 51)
+    hours = [QUIET] * 3 + [(50, 52, 50, 51)] * 4
+    finer = {"60m": hourly("2005-02-25", rows=hours)}
+    rest = [tuple(price / 2 for price in QUIET)] * 2
+    assert JUMP in [kind for _, kind in kinds(lay(daily([QUIET, day, *rest]), finer=finer).doubts)]
+    spoken = daily([QUIET, day, *rest])
+    spoken.loc[1, "source"] = "test+confirmed"
+    assert kinds(lay(spoken, finer=finer).doubts) == []

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from osiris.bar_frames import cumulative_split, known_at, rebased, suspicious_jumps
-from osiris.calendars import daily_frame
+from osiris.calendars import daily_frame, intraday_frame
 from osiris.errors import BadInput, NoPrices, WorkspaceError
 from osiris.store.bars import BarStore
 from osiris.store.sample import sample_bars
@@ -227,7 +227,7 @@ class TestDisputes:
         assert [d.offered_source for d in disputed.disputes()["AAPL"]] == ["c"]
 
     def test_a_person_ends_it_for_good(self, disputed):
-        assert disputed.confirm("AAPL", "2005-02-24") == 1
+        assert disputed.confirm("AAPL", "2005-02-24", "XNYS") == 1
         assert disputed.merge("AAPL", bars([120, 200], source="b")).disagreements == []
         disputed.merge("AAPL", bars([120, 200], source="person"), replace=True)
         assert disputed.merge("AAPL", bars([100, 200], source="a")).disagreements == []
@@ -248,7 +248,7 @@ class TestDisputes:
         store.merge("AAPL", bars([100], source="a"), interval="60m")
         store.merge("AAPL", bars([120], source="b"), interval="60m")
         assert [d.interval for d in store.disputes()["AAPL"]] == ["60m"]
-        store.confirm("AAPL", "2005-02-24")
+        store.confirm("AAPL", "2005-02-24", "XNYS")
         assert store.disputes() == {}
 
     def test_it_outlives_a_correction_that_was_not_written(self, disputed, monkeypatch):
@@ -259,3 +259,18 @@ class TestDisputes:
         with pytest.raises(WorkspaceError):
             disputed.merge("AAPL", bars([120, 200], source="person"), replace=True)
         assert list(disputed.disputes()) == ["AAPL"]
+
+    def test_a_list_that_cannot_be_read_is_not_taken_for_none(self, disputed, tmp_path):
+        (tmp_path / "daily" / "AAPL.disputes.json").write_text('[{"start": "2005-02-24"}]')
+        with pytest.raises(WorkspaceError, match=r"AAPL\.disputes\.json"):
+            disputed.disputes()
+
+    def test_a_day_is_that_of_its_session_s_open(self, store):
+        """Sydney opens at 23:00 UTC of the day before: its bars of two UTC days are one session."""
+        hours = pd.DatetimeIndex(["2024-12-10 23:00", "2024-12-11 02:00", "2024-12-11 23:00"], tz="UTC")
+        values = pd.DataFrame({"open": 1.0, "high": 1.0, "low": 1.0, "close": 1.0}, index=range(3))
+        store.merge("BHP.AX", intraday_frame(hours, values, "XASX", "60m", "a"), interval="60m")
+        store.merge("BHP.AX", intraday_frame(hours[1:2], values[:1] * 2, "XASX", "60m", "b"), interval="60m")
+        assert store.confirm("BHP.AX", "2024-12-10", "XASX") == 2
+        assert store.disputes() == {}
+        assert store.get("BHP.AX", interval="60m")["source"].tolist() == ["a+confirmed", "a+confirmed", "a"]

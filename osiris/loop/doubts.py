@@ -1,0 +1,33 @@
+"""Spans of time in which nobody can vouch for the bars, or for the price basis they are in."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Times = NDArray[np.int64]
+MISSING, DISPUTED, CONTRADICTED, JUMP = "missing", "disputed", "contradicted", "jump"
+TEXTS = {
+    MISSING: "no bar of {day}",
+    DISPUTED: "sources differ on {day}",
+    CONTRADICTED: "finer bars contradict the daily bar of {day}",
+    JUMP: "a price jump on {day} looks like an unrecorded split",
+}
+
+
+class Doubts(NamedTuple):
+    """Spans of time (ns, by start) nobody can vouch for, and the kind of each."""
+
+    start: Times
+    end: Times
+    kinds: Sequence[str]
+
+    def text(self, index: int) -> str:
+        """Say what is in doubt, and on which day."""
+        return TEXTS[self.kinds[index]].format(day=f"{pd.Timestamp(self.start[index], unit='ns'):%Y-%m-%d}")
+
+    def first_after(self, moments: Times) -> Times:
+        """Index of the first doubt that ends after each moment."""
+        return np.searchsorted(np.maximum.accumulate(self.end), moments, side="right")
