@@ -10,7 +10,7 @@ Row = dict[str, Any]
 
 
 def workspace_status(workspace: Workspace) -> Row:
-    """Counts of ideas by status and (accepted ones) outcome, bars, adapters, what is served and why not a newer one."""
+    """What is in the workspace: ideas by status and outcome, disputes, adapters, and which one is served and why."""
     served = workspace.served()
     return {
         "workspace": str(workspace.folder),
@@ -21,6 +21,7 @@ def workspace_status(workspace: Workspace) -> Row:
         "unpublished_events": workspace.advice.count("event_id IS NOT NULL AND published_at IS NULL"),
         "feedback": len(workspace.advice.feedback()),
         "tickers": workspace.bars.tickers(),
+        "disputed_bars": sum(len(found) for found in workspace.bars.disputes().values()),
         "model": workspace.settings.model.base,
         "adapters": workspace.shelf.names(),
         "served": served.name or "base",

@@ -203,5 +203,6 @@ def test_a_dispute_is_listed_until_a_person_confirms_the_stored_bar(folder):
         1, [("IBM", "2005-03-01")],
     )  # fmt: skip
     assert "2005-03-05" in refused(osiris("prices", "confirm", "IBM", "2005-03-05", cwd=folder))
+    assert json.loads(osiris("status", "--json", cwd=folder).stdout)["disputed_bars"] == 1
     assert "stands" in osiris("prices", "confirm", "ibm", "2005-03-01", cwd=folder).stdout
     assert osiris("prices", "disputes", cwd=folder).returncode == 0
