@@ -63,7 +63,7 @@ GUARDS = [
     Guard("expiry", TOUCH, "if code == STILL_OPEN and expiry[i] <= end[j]:", "if False:", TEST_TOUCH),
     Guard("a split rescales", TOUCH, "s * cumulative[j] / split[i]", "s", TEST_TOUCH),
     Guard("a split rescales once", CLAIMS, "np.where(last >= 0, bars.split[last], 1.0)", "np.ones(len(last))", TEST_JUDGE),
-    Guard("the breakeven band", JUDGE, "free & (np.abs(r) <= band)", "free & (np.abs(r) < 0)", TEST_JUDGE),
+    Guard("the breakeven band", JUDGE, "[np.abs(r) <= band, r > 0]", "[np.abs(r) < 0, r > 0]", TEST_JUDGE),
     Guard("no verdict across doubts", JUDGE, "    _hold_back(rulings, line.doubts", "    len if rulings else (rulings, line.doubts", TEST_JUDGE),
     Guard("a verdict before a doubt stands", JUDGE, "np.where(touches.bar >= 0, bars.start[touches.bar], limit)", "np.full(len(closed), limit)", TEST_JUDGE),
     Guard("a price by hand must have traded", JUDGE, "if not _traded(", "if False and not _traded(", TEST_JUDGE),

@@ -125,10 +125,13 @@ def _joined(parts: list[tuple[NDArray[np.int64], Rulings]], count: int) -> Rulin
 
 
 def _outcomes(r: NDArray[np.float64], closed: NDArray[np.bool_], state: NDArray[np.int8], band: float) -> NDArray:
-    free = state == CLOSED
-    even = free & (np.abs(r) <= band)
-    won = (state == WIN) | (free & (r > 0))
-    return np.select([~closed, even, won], [OPEN, EVEN, WON], LOST)
+    touched = np.where(state == WIN, WON, LOST)
+    return np.select([~closed, state == CLOSED], [OPEN, _by_sign(r, band)], touched)
+
+
+def _by_sign(r: NDArray[np.float64], band: float) -> NDArray[np.int64]:
+    """What a trade that was closed on neither level comes to."""
+    return np.select([np.abs(r) <= band, r > 0], [EVEN, WON], LOST)
 
 
 def _hold_back(rulings: Rulings, doubts: Doubts, since: NDArray[np.int64], until: NDArray[np.int64]) -> None:
@@ -168,8 +171,7 @@ def _take_prices(
         sign = claims.sign[i]
         basis = price * bars.split[last] / ideas.split[i]
         r = sign * (basis - claims.entry[i]) / abs(claims.entry[i] - claims.stop[i])
-        outcome = EVEN if abs(r) <= rules.breakeven_r else WON if r > 0 else LOST
-        _rule(rulings, i, outcome, MANUAL, price, asked, r, touches.ambiguous[i], None)
+        _rule(rulings, i, _by_sign(r, rules.breakeven_r), MANUAL, price, asked, r, touches.ambiguous[i], None)
     return until
 
 
@@ -181,11 +183,16 @@ def _traded(price: float, bars: Bars, bar: int, tolerance: float) -> bool:
 
 
 def _unpriced(count: int) -> Rulings:
-    zeros, nans = (np.zeros(count, np.int64) for _ in range(3)), (np.full(count, np.nan) for _ in range(2))
-    why, never = np.full(count, NO_PRICES, object), np.full(count, NEVER)
-    outcome, reason, at = zeros
-    price, r = nans
-    return Rulings(outcome, reason, price, at, r, np.zeros(count, np.bool_), why, never)
+    return Rulings(
+        outcome=np.zeros(count, np.int64),
+        reason=np.zeros(count, np.int64),
+        price=np.full(count, np.nan),
+        at=np.zeros(count, np.int64),
+        r=np.full(count, np.nan),
+        ambiguous=np.zeros(count, np.bool_),
+        why_open=np.full(count, NO_PRICES, object),
+        doubt_at=np.full(count, NEVER),
+    )
 
 
 def _as_frame(ids: NDArray[np.object_], rulings: list[Rulings]) -> pd.DataFrame:

@@ -7,7 +7,7 @@ is reported with its line and reason and keeps nothing else from being labelled;
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +22,13 @@ from osiris.errors import BadInput
 from osiris.files import write_whole
 from osiris.loop.feed import EMPTY, tracked
 from osiris.loop.judge import judge
-from osiris.loop.timeline import Timeline, timeline
+from osiris.loop.timeline import LOOK_BACK, Timeline, timeline
 from osiris.records import Levels, ticker_symbol
 from osiris.row_files import SUFFIXES, BadRow, read_rows
 from osiris.settings import Outcomes, Prices
 from osiris.store.bar_files import FileBars, bar_files, scan_bars
 
 IDEA_COLUMNS = ["id", "ticker", "side", "entry", "target", "stop", "accepted_at"]
-LOOK_BACK = timedelta(days=10)
 LABEL_COLUMNS = ["id", "outcome", "exit_reason", "close_price", "closed_at", "r_multiple", "ambiguous"]
 
 
@@ -79,15 +78,18 @@ def write_labels(labels: pd.DataFrame, path: Path) -> None:
 
 def to_csv(labels: pd.DataFrame) -> str:
     """`LABEL_COLUMNS` as CSV, moments in ISO 8601."""
-    moments = labels["closed_at"].map(lambda moment: moment.isoformat(), na_action="ignore")
-    return labels.assign(closed_at=moments)[LABEL_COLUMNS].to_csv(index=False)
+    return _with_texts(labels)[LABEL_COLUMNS].to_csv(index=False)
 
 
 def to_records(labels: pd.DataFrame) -> list[dict[str, object]]:
     """The labels as JSON values, `open_reason` too; what is absent is null."""
-    moments = labels["closed_at"].map(lambda moment: moment.isoformat(), na_action="ignore")
-    known = labels.assign(closed_at=moments).astype(object)
+    known = _with_texts(labels).astype(object)
     return known.where(known.notna(), None).to_dict("records")
+
+
+def _with_texts(labels: pd.DataFrame) -> pd.DataFrame:
+    moments = labels["closed_at"].map(lambda moment: moment.isoformat(), na_action="ignore")
+    return labels.assign(closed_at=moments)
 
 
 def scan_ideas(file: Path) -> tuple[pd.DataFrame, list[BadRow]]:

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from osiris.errors import Busy, SourceUnavailable
 from osiris.loop.judge import judge
 from osiris.loop.prices import PriceDesk
+from osiris.loop.timeline import LOOK_BACK
 from osiris.records import FINAL, Outcome, Status, event_id
 from osiris.settings import Settings
 from osiris.store.advice import AdviceStore
@@ -37,7 +38,6 @@ EVENT_COLUMNS = [
     "id", "ticker", "side", "outcome", "exit_reason", "close_price", "closed_at", "r_multiple", "adapter", "patch_id",
     "event_id",
 ]  # fmt: skip
-LOOK_BACK_DAYS = 10
 UNASKED = "a bar touched both levels, and Yahoo could not be asked for its minutes"
 BATCH = 100_000
 """Ideas judged and written at a time, which bounds the memory of a run."""
@@ -123,7 +123,7 @@ def judge_all(
     ideas: pd.DataFrame, prices: PriceDesk, settings: Settings, as_of: datetime, *, progress: bool = False
 ) -> pd.DataFrame:
     """The verdicts of `loop.judge` with what the ideas had before; ambiguous ones are judged on finer bars first."""
-    start = ideas["as_of"].min() - timedelta(days=LOOK_BACK_DAYS)
+    start = ideas["as_of"].min() - LOOK_BACK
     before = ideas[["id", "ticker", "shadow", "outcome", "open_reason"]].rename(
         columns={"outcome": "was", "open_reason": "was_open_for"}
     )

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 
 import pandas as pd
 
-from osiris.bar_frames import known_at
 from osiris.bar_merge import Disagreement
 from osiris.calendars import DAILY, MINUTES, calendar_of
 from osiris.errors import SourceUnavailable
@@ -54,16 +53,17 @@ class PriceDesk:
 
         Raises `NoPrices` when neither source has the ticker.
         """
-        self._feed.refresh([ticker], start, min(end, as_of))
-        return known_at(self._store.get(ticker, start, end), as_of)
+        known = min(end, as_of)
+        self._feed.refresh([ticker], start, known)
+        return self._store.get(ticker, start, known)
 
     def bars_many(
         self, tickers: Iterable[str], start: datetime, end: datetime, as_of: datetime, *, progress: bool = False
     ) -> dict[str, pd.DataFrame]:
         """`bars` of several tickers; one that neither source has is absent, and a note says so."""
-        wanted = list(tickers)
-        self._feed.refresh(wanted, start, min(end, as_of), progress)
-        found = self._store.get_many(wanted, start, min(end, as_of))
+        wanted, known = list(tickers), min(end, as_of)
+        self._feed.refresh(wanted, start, known, progress)
+        found = self._store.get_many(wanted, start, known)
         self._note_absent(set(wanted) - set(found))
         return found
 

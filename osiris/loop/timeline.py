@@ -9,7 +9,7 @@ Does not cover: sessions with a lunch break, whose finer bars have a gap and are
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +22,8 @@ from osiris.calendars import session_edges
 from osiris.loop.doubts import CONTRADICTED, DISPUTED, JUMP, MISSING, Doubts, Times
 from osiris.loop.first_touch import Bars
 
+LOOK_BACK = timedelta(days=10)
+"""Bars from that long before the first idea on tell its price basis."""
 NO_FINER: Mapping[str, pd.DataFrame] = {}
 
 
