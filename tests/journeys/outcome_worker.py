@@ -10,6 +10,7 @@ from pathlib import Path
 
 from osiris.calendars import sessions_between
 from osiris.errors import Busy
+from osiris.files import write_whole
 from osiris.loop.outcomes import publish, settle
 from osiris.workspace import open_workspace
 from tests.builders import MOMENT
@@ -34,7 +35,7 @@ def log_outcomes(workspace):
             settle(workspace.advice, workspace.prices, workspace.events, workspace.settings, moment)
         except Busy:
             return
-        done.write_text(str(number))
+        write_whole(done, str(number))
 
 
 def relay(workspace):
