@@ -1,6 +1,10 @@
-"""Servers that hold the terminal until interrupted: the API, and JupyterLab on the review page."""
+"""Servers that hold the terminal until interrupted: the API, and the review page in Voila or in JupyterLab."""
 
+import contextlib
+import secrets
 import shlex
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +12,7 @@ from pathlib import Path
 from osiris.settings import HOUSE, child_environment
 from osiris.workspace import Workspace
 
+STOP_SECONDS = 20
 REVIEW_PAGE = HOUSE / "notebooks" / "02_review.ipynb"
 
 
@@ -20,10 +25,61 @@ def serve_api(workspace: Workspace, port: int | None = None) -> None:
         api.wait()
 
 
-def open_review(workspace: Workspace) -> int:
-    """Run JupyterLab on the Advisory tab of `workspace`; returns its exit status."""
-    command = [sys.executable, "-m", "jupyter", "lab", str(REVIEW_PAGE)]
-    return subprocess.call(command, env=child_environment(workspace.folder))
+def open_review(
+    workspace: Workspace, lab: bool = False, port: int = 0, browser: bool = True, dark: bool = False
+) -> int:
+    """Serve the Advisory tab of `workspace` until interrupted: by Voila, or with `lab` in JupyterLab.
+
+    Both listen on loopback and ask for a token, which is in the address they open and print. The API is served here
+    too, unless one runs already. Returns the server's exit status.
+    """
+    from osiris.services import find_api, start_api
+
+    token = secrets.token_urlsafe(32)
+    address = port or free_port()
+    command = _lab(address) if lab else _voila(address, dark)
+    environment = child_environment(workspace.folder) | {"JUPYTER_TOKEN": token}  # not an argument: `ps` shows those
+    print(f"The Advisory tab: http://127.0.0.1:{address}{_path(lab)}?token={token} (Ctrl-C stops it.)", flush=True)
+    with contextlib.nullcontext() if find_api(workspace) else start_api(workspace, port=0):
+        return _until_stopped(subprocess.Popen([*command, *([] if browser else ["--no-browser"])], env=environment))
+
+
+def _until_stopped(server: subprocess.Popen) -> int:
+    """Wait for `server`, which ends with this process, whoever stops it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        return server.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        server.terminate()
+        server.wait(STOP_SECONDS)
+
+
+def _lab(port: int) -> list[str]:
+    return [
+        sys.executable, "-m", "jupyter", "lab", str(REVIEW_PAGE), "--ServerApp.ip=127.0.0.1", f"--port={port}",
+        "--ServerApp.port_retries=0",
+    ]  # fmt: skip
+
+
+def _voila(port: int, dark: bool) -> list[str]:
+    return [
+        sys.executable, "-m", "voila", str(REVIEW_PAGE), "--Voila.ip=127.0.0.1", f"--port={port}",
+        "--Voila.port_retries=0", "--Voila.auto_token=True", "--preheat_kernel=True",
+        f"--theme={'dark' if dark else 'light'}",
+    ]  # fmt: skip
+
+
+def _path(lab: bool) -> str:
+    return f"/lab/tree/{REVIEW_PAGE.name}" if lab else "/"
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
 
 
 def review_command(workspace: Workspace) -> str:

@@ -34,10 +34,13 @@ def advice_schema() -> "pa.Schema":
 
 
 def feedback_schema() -> "pa.Schema":
-    """Schema of one decision; `feedback_content` is JSON, `action` the status it asked for."""
+    """Schema of one decision; `feedback_content` is JSON, `action` the status it asked for.
+
+    `original` is JSON too: the levels and the confidence that the idea had before.
+    """
     import pyarrow as pa
 
-    names = ["transaction_id", "feedback_type", "feedback_content", "action", "reviewer", "schema_version"]
+    names = ["transaction_id", "feedback_type", "feedback_content", "action", "reviewer", "schema_version", "original"]
     times = [pa.field(name, pa.timestamp("us", "UTC")) for name in ("timestamp", "ts")]
     return pa.schema([_key("idempotency_key"), *(pa.field(name, pa.string()) for name in names), *times])
 

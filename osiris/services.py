@@ -25,6 +25,7 @@ from osiris.workspace import Workspace
 
 START_SECONDS = 30
 ANSWER_SECONDS = 10
+CONNECT_SECONDS = 2
 
 
 @dataclass
@@ -39,7 +40,7 @@ class RunningApi:
 
     def client(self) -> httpx.Client:
         """An HTTP client with the token."""
-        return _client(self.url, self.token, START_SECONDS)
+        return _client(self.url, self.token)
 
     def stop(self) -> None:
         """Stop answering, after the requests under way, and take the address back."""
@@ -90,11 +91,11 @@ def find_api(workspace: Workspace) -> httpx.Client | None:
         return None
     token = api_token(workspace)
     try:
-        with _client(url, token, ANSWER_SECONDS) as client:
+        with _client(url, token) as client:
             answers = client.get("/health").is_success
     except httpx.HTTPError:
         return None
-    return _client(url, token, START_SECONDS) if answers else None
+    return _client(url, token) if answers else None
 
 
 def address_path(workspace: Workspace) -> Path:
@@ -104,14 +105,18 @@ def address_path(workspace: Workspace) -> Path:
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        return socket.create_server((host, port))
+        listening = socket.create_server((host, port))
+        # Inherited by what it accepts: an answer goes out in two parts, and the second would wait 40 ms for an ACK.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listening
     except OSError as error:
         raise SourceUnavailable(
             "an address to listen on", f"{error} at {host}:{port}", "set review.port to a free port, or 0"
         ) from error
 
 
-def _client(url: str, token: str, timeout: float) -> httpx.Client:
+def _client(url: str, token: str) -> httpx.Client:
+    timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
     return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=timeout, trust_env=False)
 
 

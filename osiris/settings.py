@@ -62,6 +62,7 @@ class Review(Section):
     port: int = Field(8710, ge=0, le=65535, description="0 picks a free port")
     origins: list[str] = Field([], description="pages elsewhere that may use the API, e.g. https://desk.example")
     max_body_bytes: int = Field(65536, ge=1024)
+    max_requests_per_second: int = Field(100, ge=1, description="of one client of the API")
 
 
 class Outcomes(Section):

@@ -61,6 +61,14 @@ class Workspace:
         return PriceDesk(self.bars, Yahoo(self.settings.prices.yahoo_url), self.settings)
 
     @cached_property
+    def local_prices(self) -> "PriceDesk":
+        """The local store alone, for what must not wait for a network."""
+        from osiris.loop.prices import PriceDesk
+
+        local = self.settings.prices.model_copy(update={"source": "local"})
+        return PriceDesk(self.bars, Yahoo(), self.settings.model_copy(update={"prices": local}))
+
+    @cached_property
     def events(self) -> Events:
         """Redis, the user's or embedded."""
         return Events(self.settings.data / "redis", self.settings.redis.url)

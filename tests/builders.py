@@ -62,6 +62,11 @@ def ideas(count, **changes):
     return [idea(number=number, **changes) for number in range(count)]
 
 
+def to(changes):
+    """What `AdviceStore.decide` asks for: the same changes whatever the idea."""
+    return lambda idea: changes
+
+
 def table_of(*rows):
     """Outcome columns as `AdviceStore.settle` takes them."""
     return pa.Table.from_pylist(rows, schema=pa.schema([advice_schema().field(name) for name in rows[0]]))

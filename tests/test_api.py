@@ -4,6 +4,8 @@ import http.client
 import itertools
 import json
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import httpx
@@ -12,7 +14,8 @@ import pytest
 from osiris.api import token_path
 from osiris.llm.starter import starter_folder, starter_recipe
 from osiris.services import start_api
-from tests.builders import MOMENT, idea, ideas, make_workspace, table_of
+from osiris.store.sample import load_sample
+from tests.builders import MOMENT, idea, ideas, make_workspace, table_of, to
 
 NOW = MOMENT + timedelta(hours=2)
 numbers = itertools.count()
@@ -444,7 +447,7 @@ def shelf(workspace):
     workspace.advice.add(rows)
     approved = {"status": "approved", "status_at": NOW, "reviewer": "ann", "shadow": False}
     given = {"idempotency_key": "shelf", "transaction_id": rows[0]["id"], "feedback_content": "{}", "ts": NOW}
-    workspace.advice.decide(given | {"feedback_type": "approval"}, approved)
+    workspace.advice.decide(given | {"feedback_type": "approval"}, to(approved))
     workspace.advice.settle(table_of({"id": rows[1]["id"], "outcome": "win"}))
     return [row["id"] for row in rows]
 
@@ -455,12 +458,12 @@ def ids(client, **params):
     return [row["id"] for row in answer.json()]
 
 
-def test_ideas_are_listed_by_moment_and_filtered(client, shelf):
+def test_ideas_are_listed_newest_first_and_filtered(client, shelf):
     today, yesterday, before, other = shelf
-    assert ids(client, ticker="READ") == [before, yesterday, today]
+    assert ids(client, ticker="READ") == [today, yesterday, before]
     assert ids(client, ticker="R'2") == [other]
     assert ids(client, ticker="READ", status="approved") == [today]
-    assert ids(client, ticker="READ", status="pending") == [before, yesterday]
+    assert ids(client, ticker="READ", status="pending") == [yesterday, before]
     assert ids(client, ticker="READ", outcome="win") == [yesterday]
     assert ids(client, ticker="READ", outcome="loss") == []
     assert ids(client, ticker="NONE") == []
@@ -468,14 +471,14 @@ def test_ideas_are_listed_by_moment_and_filtered(client, shelf):
 
 def test_a_limit_keeps_the_newest(client, shelf):
     today, yesterday, *_ = shelf
-    assert ids(client, ticker="READ", limit=2) == [yesterday, today]
+    assert ids(client, ticker="READ", limit=2) == [today, yesterday]
 
 
 def test_since_is_an_instant_in_whatever_zone_it_is_written(client, shelf):
     today, yesterday, before, _ = shelf
     assert ids(client, ticker="READ", since=MOMENT.isoformat()) == [today]
-    assert ids(client, ticker="READ", since="2005-02-25T01:59:00+05:00") == [yesterday, today]
-    assert ids(client, ticker="READ", since="0001-01-01T00:00:00Z") == [before, yesterday, today]
+    assert ids(client, ticker="READ", since="2005-02-25T01:59:00+05:00") == [today, yesterday]
+    assert ids(client, ticker="READ", since="0001-01-01T00:00:00Z") == [today, yesterday, before]
 
 
 @pytest.mark.parametrize(
@@ -490,11 +493,195 @@ def test_since_is_an_instant_in_whatever_zone_it_is_written(client, shelf):
         {"since": "2005-02-25T21:00:00"},
         {"since": "0001-01-01T00:00:00+14:00"},
         {"since": "soon"},
+        {"sort": "vector"},
+        {"offset": -1},
+        {"offset": 10**30},
+        {"descending": "perhaps"},
+        {"id": ["i"] * 201},
+        {"id": "i" * 65},
     ],
     ids=repr,
 )
 def test_a_question_that_makes_no_sense_is_refused(client, params):
     assert_problem(client.get("/advice", params=params), 422)
+
+
+def test_a_page_of_ideas_says_how_many_there_are_in_all(client, shelf):
+    today, yesterday, before, _ = shelf
+    answer = client.get("/advice", params={"ticker": "READ", "offset": 1, "limit": 1})
+    assert ([row["id"] for row in answer.json()], answer.headers["X-Total-Count"]) == ([yesterday], "3")
+    assert ids(client, ticker="READ", offset=2) == [before]
+    assert ids(client, ticker="READ", offset=3) == []
+    assert ids(client, ticker="READ", descending=False) == [before, yesterday, today]
+
+
+def test_ideas_are_asked_for_by_id(client, shelf):
+    today, _, before, other = shelf
+    assert set(ids(client, id=[today, other, "nobody's"])) == {today, other}
+    assert ids(client, id=[before], ticker="NONE") == []
+
+
+def test_nothing_is_sent_again_until_something_changed(client, new_idea):
+    row = new_idea()
+    seen = client.get("/advice", params={"id": row["id"]}).headers["ETag"]
+    again = client.get("/advice", params={"id": row["id"]}, headers={"If-None-Match": seen})
+    assert (again.status_code, again.content) == (304, b"")
+    post(client, feedback(row))
+    changed = client.get("/advice", params={"id": row["id"]}, headers={"If-None-Match": seen})
+    assert (changed.status_code, changed.json()[0]["status"]) == (200, "approved")
+    assert changed.headers["ETag"] != seen
+
+
+# -- taking a decision back -------------------------------------------------------------------------------------------
+
+
+def take_back(client, decided, key=None, **changes):
+    body = {name: decided[name] for name in ("status", "status_at", "reviewer")} | changes
+    headers = {"Idempotency-Key": key} if key else {}
+    return client.post(f"/advice/{decided['id']}/undo", json=body, headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [("approval", {}), ("rejection", {}), ("human_edit", {"entry": 101, "target": 109, "stop": 96, "confidence": 0.9})],
+)
+def test_a_decision_taken_back_leaves_the_idea_as_it_was_drafted(client, workspace, new_idea, kind, content):
+    row = new_idea()
+    before = client.get(f"/advice/{row['id']}").json()
+    decided = post(client, feedback(row, kind, **content)).json()
+    assert take_back(client, decided).json() == before
+    assert client.get(f"/advice/{row['id']}").json() == before
+    given = workspace.advice.feedback(f"transaction_id = '{row['id']}'")
+    assert sorted(g["feedback_type"] for g in given) == sorted([kind, "undo"])
+    assert post(client, feedback(row, "rejection"), f"anew-{kind}").json()["status"] == "rejected"
+
+
+def test_taking_back_twice_is_once(client, workspace, new_idea):
+    decided = post(client, feedback(new_idea())).json()
+    first = take_back(client, decided, "once")
+    assert take_back(client, decided, "once").json() == first.json()
+    assert_problem(take_back(client, decided, "again"), 409, "pending")
+    assert len(workspace.advice.feedback(f"transaction_id = '{decided['id']}'")) == 2
+
+
+def test_the_moment_of_a_decision_may_be_written_in_any_zone(client, new_idea):
+    decided = post(client, feedback(new_idea())).json()
+    assert take_back(client, decided, status_at="2005-02-26T04:00:00+05:00").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "changes", [{"status": "rejected"}, {"reviewer": "bob"}, {"status_at": (NOW - timedelta(seconds=1)).isoformat()}]
+)
+def test_only_the_decision_that_stands_is_taken_back_by_who_made_it(client, workspace, new_idea, changes):
+    decided = post(client, feedback(new_idea())).json()
+    assert_problem(take_back(client, decided, **changes), 409, "approved by ann at 2005-02-25 23:00:00+00:00")
+    assert workspace.advice.get(decided["id"])["status"] == "approved"
+
+
+def test_what_has_its_outcome_or_was_asked_to_close_is_not_taken_back(client, workspace, new_idea):
+    settled, closing = (post(client, feedback(new_idea())).json() for _ in range(2))
+    workspace.advice.settle(table_of({"id": settled["id"], "outcome": "loss"}))
+    assert_problem(take_back(client, settled), 409, "settled as loss")
+    client.post(f"/advice/{closing['id']}/close", json={"reviewer": "bob"})
+    assert_problem(take_back(client, closing), 409, "bob asked to close")
+    assert {workspace.advice.get(row["id"])["status"] for row in (settled, closing)} == {"approved"}
+
+
+def test_what_is_still_open_is_taken_back_with_its_outcome(client, workspace, new_idea):
+    decided = post(client, feedback(new_idea())).json()
+    workspace.advice.settle(table_of({"id": decided["id"], "outcome": "open", "open_reason": "not yet"}))
+    undone = take_back(client, decided).json()
+    assert (undone["status"], undone["outcome"], undone["open_reason"]) == ("pending", None, None)
+
+
+@pytest.mark.parametrize("body", [{}, {"status": "pending"}, {"status": "expired"}, {"status_at": "soon"}, {"x": 1}])
+def test_a_malformed_undo_is_refused(client, new_idea, body):
+    decided = post(client, feedback(new_idea())).json()
+    whole = {"status": "approved", "status_at": decided["status_at"], "reviewer": "ann"}
+    answer = client.post(f"/advice/{decided['id']}/undo", json=whole | body if body else {})
+    assert_problem(answer, 422)
+
+
+# -- what stands beside an idea ---------------------------------------------------------------------------------------
+
+
+def test_beside_an_idea_stand_its_siblings_what_came_before_and_what_was_like_it(client, workspace):
+    day, week = timedelta(days=1), timedelta(days=7)
+    asked = idea(ticker="SIDE", number=1, vector=[1.0] * 16)
+    sibling = asked | {"id": "sibling", "side": "short", "target": 94.0, "stop": 103.0, "vector": [1.0] * 16}
+    near = idea(ticker="OTHER", number=2, as_of=MOMENT - week, vector=[0.9] * 16)
+    far = idea(ticker="SIDE", number=3, as_of=MOMENT - day, vector=[-1.0] * 16)
+    later = idea(ticker="SIDE", number=4, as_of=MOMENT + timedelta(minutes=1), vector=[1.0] * 16)
+    unsettled = idea(ticker="SIDE", number=5, as_of=MOMENT - week, vector=[1.0] * 16)
+    workspace.advice.add([asked, sibling, near, far, later, unsettled])
+    for row, outcome in ((near, "win"), (far, "loss"), (later, "win")):
+        workspace.advice.settle(table_of({"id": row["id"], "outcome": outcome, "r_multiple": 1.0}))
+    found = client.get(f"/advice/{asked['id']}/beside").json()
+    assert [row["id"] for row in found["siblings"]] == ["sibling"]
+    assert [row["id"] for row in found["earlier"]] == [far["id"], unsettled["id"]]
+    similar = [(row["id"], round(row["distance"], 2)) for row in found["similar"] if row["ticker"] in ("SIDE", "OTHER")]
+    assert similar == [(near["id"], 0.4), (far["id"], 8.0)]
+    assert found["bars"] is None
+
+
+def test_the_bars_beside_an_idea_end_at_the_clock_and_are_in_its_basis(tmp_path):
+    friday = MOMENT + timedelta(hours=2)
+    workspace = make_workspace(tmp_path, as_of=MOMENT + timedelta(days=4))
+    load_sample(workspace.bars, ["AAPL"])
+    row = idea(basis_at=MOMENT, price=88.99, entry=88.99, target=95.0, stop=85.0)
+    workspace.advice.add([row])
+    with start_api(workspace, port=0) as api, api.client() as client:
+        bars = client.get(f"/advice/{row['id']}/beside").json()["bars"]
+    ends = dict(zip(bars["end"], bars["close"], strict=True))
+    assert max(ends) == "2005-03-01T21:00:00+00:00"
+    assert ends["2005-02-25T21:00:00+00:00"] == pytest.approx(88.99)
+    assert ends["2005-02-28T21:00:00+00:00"] == pytest.approx(2 * 44.86)  # after the split of that day, twice as dear
+    assert len({len(column) for column in bars.values()}) == 1
+    assert friday < workspace.now
+
+
+def test_what_is_no_symbol_has_no_bars(client, new_idea):
+    row = new_idea(ticker="../../x")
+    assert client.get(f"/advice/{row['id']}/beside").json()["bars"] is None
+    assert_problem(client.get("/advice/nobody/beside"), 404, "nobody")
+
+
+# -- many at once -----------------------------------------------------------------------------------------------------
+
+
+def test_clicks_at_once_are_one_write(tmp_path):
+    workspace = make_workspace(tmp_path, as_of=NOW)
+    rows = ideas(40)
+    workspace.advice.add(rows)
+    with start_api(workspace, port=0) as api, api.client() as client, ThreadPoolExecutor(16) as pool:
+        post(client, feedback(rows[0]))
+        before, entries = workspace.advice.journal.size, len(list(workspace.advice.journal.read()))
+        answers = list(pool.map(lambda row: post(client, feedback(row)), rows[1:]))
+    assert {answer.status_code for answer in answers} == {200}
+    assert workspace.advice.count("status = 'approved'") == len(workspace.advice.feedback()) == 40
+    assert workspace.advice.journal.size > before
+    assert len(list(workspace.advice.journal.read())) - entries < len(rows) / 2
+
+
+def test_of_a_group_the_refused_one_is_refused_alone(api, workspace, new_idea):
+    rows = [new_idea() for _ in range(12)]
+    with api.client() as client, ThreadPoolExecutor(16) as pool:
+        bodies = [feedback(row, "human_edit", target=108.0 if n % 3 else 99.0) for n, row in enumerate(rows)]
+        codes = list(pool.map(lambda body: post(client, body).status_code, bodies))
+    assert codes == [200 if n % 3 else 422 for n in range(12)]
+    stored = [workspace.advice.get(row["id"])["status"] for row in rows]
+    assert stored == ["edited" if n % 3 else "pending" for n in range(12)]
+
+
+def test_a_client_that_asks_too_often_is_told_to_wait(tmp_path):
+    workspace = make_workspace(tmp_path, "[review]\nmax_requests_per_second = 3\n", NOW)
+    with start_api(workspace, port=0) as api, api.client() as client:
+        answers = [client.get("/advice") for _ in range(6)]
+        assert {answer.status_code for answer in answers} == {200, 429}
+        assert_problem(answers[-1], 429, "at most 3 requests a second")
+        assert answers[-1].headers["Retry-After"] == "1"
+        time.sleep(1.1)
+        assert client.get("/advice").status_code == 200
 
 
 # -- health -----------------------------------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from osiris.errors import BadInput
-from osiris.records import Feedback, Levels, Reply, Status, advice_id, levels_from_reply, parse_reply, ticker_symbol
+from osiris.records import Levels, Reply, Status, advice_id, levels_from_reply, parse_reply, ticker_symbol
+from osiris.requests import Feedback
 
 GOOD = (
     '{"ticker":"AAPL","rationale":"momentum up, follow","side":"long","target_atr":2.0,"stop_atr":1.0,"confidence":0.6}'

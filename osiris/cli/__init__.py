@@ -93,12 +93,18 @@ def api(
 
 
 @app.command()
-def review(workspace: Folder = None) -> None:
-    """Open the Advisory tab (notebooks/02_review.ipynb) of a workspace in JupyterLab."""
+def review(
+    workspace: Folder = None,
+    lab: Annotated[bool, typer.Option("--lab", help="In JupyterLab, as a notebook.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")] = 0,
+    browser: Annotated[bool, typer.Option(help="Open it in a browser.")] = True,
+    dark: Annotated[bool, typer.Option("--dark", help="Light on dark; JupyterLab has a theme of its own.")] = False,
+) -> None:
+    """Serve the Advisory tab (notebooks/02_review.ipynb) of a workspace as a page of its own."""
     from osiris.desk import open_review
 
     with opened(workspace) as ws:
-        raise typer.Exit(open_review(ws))
+        raise typer.Exit(open_review(ws, lab, port, browser, dark))
 
 
 for command in (outcomes, label, close):

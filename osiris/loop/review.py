@@ -3,14 +3,14 @@
 import json
 import math
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
 
 from osiris.clock import as_utc
 from osiris.errors import BadInput, Conflict
-from osiris.records import ACCEPTED, Feedback, Levels, Status
+from osiris.records import ACCEPTED, SCHEMA_VERSION, Levels, Status
+from osiris.requests import Feedback, Undo
 from osiris.settings import Settings
 from osiris.store.advice import AdviceStore
 
@@ -24,10 +24,27 @@ def decide(advice: AdviceStore, feedback: Feedback, key: str, settings: Settings
     A repeat under the same key changes nothing. Raises `NotFound` for an unknown idea, `BadInput` for levels that make
     no trade, `Conflict` when somebody decided before or the review deadline has passed.
     """
-    idea = advice.get(feedback.transaction_id)
-    levels = adjusted_levels(idea, feedback)
-    in_time = partial(check_in_time, settings=settings, now=now)
-    return advice.decide(_decision(feedback, idea, levels, key, now), _changes(feedback, levels, now), in_time)
+
+    def change(idea: Row) -> Row:
+        levels = adjusted_levels(idea, feedback)
+        check_in_time(idea, settings, now)
+        return _changes(feedback, levels, now)
+
+    content = feedback.feedback_content
+    said = content.model_dump(mode="json", exclude_none=True)
+    kind, action, sent = str(feedback.feedback_type), str(feedback.action), stored_time(feedback.timestamp)
+    return advice.decide(_row(feedback.transaction_id, key, kind, action, said, content.reviewer, sent, now), change)
+
+
+def undo(advice: AdviceStore, idea: str, made: Undo, key: str, now: datetime) -> Row:
+    """Take back the decision `made` under the idempotency `key` and return the idea, pending again as it was drafted.
+
+    The decision stays in the feedback, followed by this one. Raises `NotFound`, and `Conflict` unless it is the
+    decision that stands, made by the same reviewer, and its outcome is open.
+    """
+    before = {"status": str(made.status), "status_at": stored_time(made.status_at), "reviewer": made.reviewer}
+    said = {"status": before["status"], "status_at": before["status_at"].isoformat()}
+    return advice.undo(_row(idea, key, "undo", str(Status.PENDING), said, made.reviewer, now, now), before)
 
 
 def adjusted_levels(idea: Row, feedback: Feedback) -> Levels:
@@ -82,19 +99,16 @@ def _message(error: ValidationError) -> str:
     return error.errors()[0]["msg"].removeprefix("Value error, ")
 
 
-def _decision(feedback: Feedback, idea: Row, levels: Levels, key: str, now: datetime) -> Row:
-    content = feedback.feedback_content.model_dump(mode="json", exclude_none=True)
-    if feedback.action is Status.EDITED:
-        content["adjusted"] = levels.model_dump(mode="json")
+def _row(idea: str, key: str, kind: str, action: str, said: Row, reviewer: str, sent: datetime, now: datetime) -> Row:
     return {
         "idempotency_key": key,
-        "transaction_id": idea["id"],
-        "feedback_type": str(feedback.feedback_type),
-        "feedback_content": json.dumps(content, sort_keys=True),
-        "action": str(feedback.action),
-        "reviewer": feedback.feedback_content.reviewer,
-        "schema_version": feedback.schema_version,
-        "timestamp": stored_time(feedback.timestamp),
+        "transaction_id": idea,
+        "feedback_type": kind,
+        "feedback_content": json.dumps(said, sort_keys=True),
+        "action": action,
+        "reviewer": reviewer,
+        "schema_version": SCHEMA_VERSION,
+        "timestamp": sent,
         "ts": now,
     }
 

@@ -5,7 +5,7 @@ of columns; a whole row is never written back. The journal is the truth: what a 
 store is next opened or written to, and a table whose newest version is damaged or lost is rebuilt from it.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
@@ -14,9 +14,21 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from osiris.errors import Conflict, NotFound
-from osiris.records import ACCEPTED, FINAL, Status
-from osiris.store.tables import PENDING, UNSETTLED, Row, Tables, changed, compact, open_tables, quoted, scan, writes_of
+from osiris.store.grouped import Grouped
+from osiris.store.rules import Asked, Ballot, Change, as_drafted, may_close, may_undo, same_decision, unknown
+from osiris.store.tables import (
+    PENDING,
+    UNSETTLED,
+    Row,
+    Tables,
+    changed,
+    compact,
+    one_of,
+    open_tables,
+    quoted,
+    scan,
+    writes_of,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +48,7 @@ class AdviceStore:
         folder.parent.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(folder.with_name("advice.lock"))
         self._applied_path = folder.with_name("advice.applied")
+        self._decided: Grouped[Asked, Row] = Grouped(self._decide_all)
 
     def add(self, rows: Sequence[Row]) -> int:
         """Store drafted ideas; an id that exists is left alone. Returns how many were new."""
@@ -43,28 +56,31 @@ class AdviceStore:
             known = self._ids()
             return self._commit("drafted", list({r["id"]: r for r in rows if r["id"] not in known}.values()))
 
-    def decide(self, decision: Row, changes: Row, check: Callable[[Row], None] | None = None) -> Row:
-        """Store one decision on a pending idea: the `feedback` row and the `changes` of the idea's columns.
+    def decide(self, decision: Row, change: Change) -> Row:
+        """Store one decision on a pending idea: the `feedback` row, and the columns of the idea that `change` returns.
 
-        `check` gets the idea under the lock and raises to refuse the decision. A repeat of the same idempotency key
-        with the same content returns the idea unchanged. Raises `NotFound` for an unknown idea, and `Conflict` when it
-        was decided already (naming who, what and when) or the key was used for something else.
+        `change` gets the idea under the lock and raises to refuse the decision. Decisions that come at once from
+        several threads are one write. A repeat of the same idempotency key with the same content returns the idea
+        unchanged. Raises `NotFound` for an unknown idea, and `Conflict` when it was decided already (naming who, what
+        and when) or the key was used for something else.
+        """
+        return self._decided(Asked(decision, change))
+
+    def undo(self, decision: Row, made: Row) -> Row:
+        """Take back the decision `made` (status, status_at, reviewer): the idea is pending again, as it was drafted.
+
+        `decision` is the `feedback` row that says so. A repeat of its idempotency key returns the idea unchanged.
+        Raises `NotFound`, and `Conflict` as `store.rules.may_undo` does.
         """
         with self._writing():
             idea = self.get(decision["transaction_id"])
             earlier = self.feedback(f"idempotency_key = '{quoted(decision['idempotency_key'])}'")
             if earlier:
-                _same_decision(earlier[0], decision)
+                same_decision(earlier[0], decision)
                 return idea
-            if idea["status"] != Status.PENDING:
-                raise Conflict(
-                    "a pending idea",
-                    f"one {idea['status']} by {idea['reviewer'] or 'the review deadline'} at {idea['status_at']}",
-                    "reload the table",
-                )
-            if check:
-                check(idea)
-            self._commit("decided", [{"decision": decision, "changes": {"id": idea["id"], **changes}}])
+            may_undo(idea, made)
+            changes = as_drafted(idea, self.feedback(f"transaction_id = '{quoted(idea['id'])}'"))
+            self._commit("undone", [{"decision": decision, "changes": {"id": idea["id"], **changes}}])
             return idea | changes
 
     def expire(self, ids: Iterable[str], at: datetime) -> int:
@@ -89,7 +105,7 @@ class AdviceStore:
         """
         with self._writing():
             row = self.get(idea)
-            _may_close(row, price, at)
+            may_close(row, price, at)
             changes = {"id": idea, "close_asked_at": at, "close_asked_price": price, "close_asked_by": by}
             if row["close_asked_at"] is None:
                 self._commit("close_asked", [changes])
@@ -114,7 +130,7 @@ class AdviceStore:
         """Return one idea; raises `NotFound`."""
         rows = self.rows(f"id = '{quoted(idea)}'")
         if not rows:
-            raise NotFound("the id of an idea", repr(idea), "list them with GET /advice")
+            raise unknown(idea)
         return rows[0]
 
     def rows(self, where: str | None = None, columns: Sequence[str] | None = None) -> list[Row]:
@@ -141,6 +157,22 @@ class AdviceStore:
     def nearest(self, vector: Iterable[float], where: str, limit: int) -> list[Row]:
         """Return the ideas nearest to `vector` (L2; squared distance in `_distance`), nearest first."""
         return self._tables.advice.search(list(vector)).where(where, prefilter=True).limit(limit).to_list()
+
+    @property
+    def version(self) -> str:
+        """Changes with every fact that is stored; read it before the rows that it is to speak of."""
+        return " ".join(map(str, _numbers(self._applied_path)))
+
+    def _decide_all(self, asked: "Sequence[Asked]") -> "list[Row | Exception]":
+        """Decide on all that were asked at once: one line of the journal, one write a table."""
+        with self._writing():
+            ideas = {row["id"]: row for row in self.rows(one_of("id", [a.decision["transaction_id"] for a in asked]))}
+            keys = one_of("idempotency_key", [a.decision["idempotency_key"] for a in asked])
+            known = {row["idempotency_key"]: row for row in self.feedback(keys)}
+            ballot = Ballot(ideas, known)
+            answers = [ballot.answer(*one) for one in asked]
+            self._commit("decided", ballot.accepted)
+            return answers
 
     def _ids(self, where: str | None = None) -> set[str]:
         return set(scan(self._tables.advice, where, ["id"])["id"].to_pylist())
@@ -187,27 +219,6 @@ class AdviceStore:
             return tables
 
 
-def _may_close(row: Row, price: float | None, at: datetime) -> None:
-    if row["status"] not in ACCEPTED or row["outcome"] in FINAL or row["exit_reason"]:
-        came = f"one {row['status']}" + (f" with the outcome {row['outcome']}" if row["outcome"] else "")
-        raise Conflict("an accepted idea without a final outcome", came, "only an open trade can be closed by hand")
-    if at < row["status_at"]:
-        raise Conflict(
-            f"a moment after {row['status_at']}, when it was accepted", str(at), "check --as-of or the clock"
-        )
-    if row["close_asked_at"] is not None and row["close_asked_price"] != price:
-        raise Conflict(
-            "an idea that nobody asked to close",
-            f"one asked to close by {row['close_asked_by']} at {row['close_asked_at']}",
-            "the outcome logger will settle it",
-        )
-
-
 def _numbers(path: Path) -> list[int]:
     words = path.read_text().split() if path.exists() else []
     return [int(word) for word in words] if len(words) == 3 else [0, 0, 0]
-
-
-def _same_decision(earlier: Row, repeated: Row) -> None:
-    if any(earlier[name] != repeated[name] for name in ("transaction_id", "feedback_type", "feedback_content")):
-        raise Conflict("a new idempotency key", "one already used for another decision", "send a fresh key")

@@ -1,7 +1,7 @@
 """The LanceDB tables behind the advice store: opened (what is damaged is put aside), read, changed and compacted."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ Row = dict[str, Any]
 Write = Callable[[], object]
 ACCEPTED_SQL = "status IN ('approved', 'edited')"
 PENDING = "status = 'pending'"
+DECIDED_SQL = "status IN ('approved', 'edited', 'rejected')"
 UNSETTLED = "(outcome IS NULL OR outcome = 'open')"
 
 
@@ -40,6 +41,12 @@ def open_tables(folder: Path) -> Tables:
 def quoted(text: str) -> str:
     """Escape a value for a SQL string literal."""
     return text.replace("'", "''")
+
+
+def one_of(column: str, values: Iterable[str]) -> str:
+    """SQL that is true where `column` has one of `values` (at least one)."""
+    listed = ", ".join(f"'{quoted(value)}'" for value in sorted(set(values)))
+    return f"{column} IN ({listed})"
 
 
 def sql_time(moment: datetime) -> str:
@@ -91,12 +98,21 @@ def writes_of(kind: str, rows: list[Row], tables: Tables) -> list[Write]:
     pending, unsettled = f"target.{PENDING}", UNSETTLED.replace("outcome", "target.outcome")
     if kind == "drafted":
         return [_inserted(tables.advice, "id", rows)]
-    if kind == "decided":
+    if kind in ("decided", "undone"):
+        from_status = pending if kind == "decided" else f"target.{DECIDED_SQL} AND {unsettled}"
         inserted = _inserted(tables.feedback, "idempotency_key", [row["decision"] for row in rows])
-        return [inserted, *(changed(tables.advice, [row["changes"]], pending) for row in rows)]
+        return [inserted, *(changed(tables.advice, alike, from_status) for alike in _alike(rows))]
     if kind in ("expired", "settled", "close_asked"):
         return [changed(tables.advice, rows, pending if kind == "expired" else unsettled)]
     raise WorkspaceError("a journal of this version of Osiris", f"an entry {kind!r}", "update Osiris")
+
+
+def _alike(rows: list[Row]) -> list[list[Row]]:
+    """The `changes` of decisions, those of the same columns together: each group is one write."""
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row["changes"]), []).append(row["changes"])
+    return list(groups.values())
 
 
 def _inserted(table: Any, key: str, rows: list[Row]) -> Write:

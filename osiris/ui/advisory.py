@@ -1,30 +1,39 @@
-"""The Advisory tab: a row an idea, a button a decision, each decision one `POST /feedback/phi3/`.
+"""The Advisory tab: a table of ideas worked through by keyboard, what stands beside each, and what became of decisions.
 
 What it covers: a decision is shown as saved only once the server said so; while the server is away it is kept, and sent
-again under the same key; what a model or a person wrote is shown as plain text, neither HTML nor TeX. What it does not:
-changes made elsewhere appear with the next refresh, not by themselves.
+again under the same key when it is back; what happens elsewhere is shown within a second or two; rows keep their place
+while they are worked on; what a model or a person wrote is shown as plain text. What it does not: decisions that are
+still kept here when the notebook's kernel ends are gone, and the page says so before it is left.
 """
 
-import secrets
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import ipywidgets as widgets
 
 from osiris.clock import Clock, SystemClock
-from osiris.records import FeedbackType, Status
-from osiris.ui.idea_row import WIDTHS, Idea, IdeaRow, button, label, plain
+from osiris.records import Status
+from osiris.requests import FeedbackType
+from osiris.ui.controls import button, plain
+from osiris.ui.desk_client import Away, DeskClient, Idea, Letter
+from osiris.ui.dossier import Dossier
+from osiris.ui.edits import check, typed_from
+from osiris.ui.pinned_page import ALL, PinnedPage
+from osiris.ui.pulse import beat
+from osiris.ui.review_table import ReviewTable, row_of
 
 if TYPE_CHECKING:
     from osiris.services import RunningApi
     from osiris.workspace import Workspace
 
-UNDECIDED = {401, 408, 429}
-"""Answers that, like any 5xx, say nothing about the decision itself."""
+BEAT, SLOWEST = 1.0, 4.0
+"""Seconds between two looks at the server, and at most between two while it is away."""
+WORDS = {FeedbackType.APPROVAL: "approval", FeedbackType.REJECTION: "rejection", FeedbackType.HUMAN_EDIT: "edit"}
 
 
 class AdvisoryTab(widgets.VBox):
-    """The table of ideas of one status; `rows` are those on the page, `unsent` the decisions not yet answered."""
+    """The desk: `page` has the ideas shown, `desk.unsent` the decisions without an answer, `made` those made here."""
 
     def __init__(
         self,
@@ -35,95 +44,199 @@ class AdvisoryTab(widgets.VBox):
         clock: Clock | None = None,
     ) -> None:
         """Show the ideas that the API behind `client` has; a server that is away is said in `notice`."""
-        self.client, self.page_size, self.clock = client, page_size, clock or SystemClock()
+        self.desk, self.clock = DeskClient(client), clock or SystemClock()
+        self.page = PinnedPage(self.desk, page_size, status)
         self.api: RunningApi | None = None
-        self.ideas: list[Idea] = []
-        self.unsent: dict[str, tuple[Idea, str, dict[str, Any]]] = {}
-        self.page = 0
-        self.status = widgets.Dropdown(options=[str(s) for s in Status], value=status, description="Status")
-        self.reviewer = widgets.Text(reviewer, description="Reviewer", continuous_update=True)
-        self.reload = button("🔄 Refresh", self.refresh)
+        self.find: Callable[[], httpx.Client | None] = lambda: None
+        self.notes: dict[str, tuple[str, str]] = {}
+        self.made: list[list[Idea]] = []
+        self._pause = BEAT
         self.served_by, self.notice, self.place = widgets.Label(), widgets.Label(), widgets.Label()
+        self.status = widgets.Dropdown(options=[*map(str, Status), ALL], value=status, description="Status")
+        self.ticker = widgets.Text(placeholder="all", description="Ticker", continuous_update=False)
+        self.reviewer = widgets.Text(reviewer, description="Reviewer")
+        self.approve = button("✅ Approve selected", lambda: self.decide(FeedbackType.APPROVAL, self.table.selected))
+        self.reject = button("❌ Reject selected", lambda: self.decide(FeedbackType.REJECTION, self.table.selected))
+        self.take_back = button("↩ Undo", self.undo)
         self.back, self.forth = button("◀", lambda: self.turn(-1)), button("▶", lambda: self.turn(+1))
-        self.table, self._made = widgets.VBox(), list[IdeaRow]()
-        self.status.observe(lambda _: self.turn(-self.page), "value")
-        head = widgets.HBox([label(name, width, bold=True) for name, width in WIDTHS.items()])
-        tools = widgets.HBox([self.reviewer, self.status, self.reload, self.back, self.place, self.forth])
-        super().__init__([self.served_by, tools, self.notice, head, self.table])
-        self.refresh()
+        self.table, self.dossier = ReviewTable(), Dossier()
+        super().__init__([self.served_by, *self._controls(), self.table, self.dossier])
+        self.reload()
+        self.table.observe(lambda _: self._look_beside(), ["cursor", "dark"])  # the first picture comes with the beat
+        self._beating = beat(self.tick)
+        if self._beating:
+            self._beating.add_done_callback(self._say_stopped)
 
-    @property
-    def rows(self) -> list["IdeaRow"]:
-        """The rows on the page."""
-        return list(self.table.children)
+    def _controls(self) -> list[widgets.HBox]:
+        self.table.on_msg(lambda _, message, __: self.act(message))
+        self.table.observe(lambda _: self._offer(), "selected")
+        for control in (self.status, self.ticker):
+            control.observe(lambda _: self.filter(), "value")
+        for field in (self.reviewer, self.status, self.ticker):
+            field.layout.width, field.style.description_width = "220px", "70px"
+        filters = [self.reviewer, self.status, self.ticker, self.back, self.place, self.forth]
+        return [widgets.HBox(filters), widgets.HBox([self.approve, self.reject, self.take_back, self.notice])]
 
-    def refresh(self) -> None:
-        """Load the ideas anew, newest first; those with an unsent decision stay on top, whatever became of them."""
-        try:
-            answer = self.client.get("/advice", params={"status": self.status.value, "limit": 10_000})
-        except httpx.HTTPError as error:
-            self.notice.value = f"The table is not up to date: {_away(error)} Press Refresh when it is back."
-            return
-        self.notice.value = "" if answer.is_success else plain(f"The table is not up to date: {_detail(answer)}")
-        if answer.is_success:
-            kept = [idea for idea, _, _ in self.unsent.values()]
-            self.ideas = kept + [idea for idea in reversed(answer.json()) if idea["id"] not in self.unsent]
-            self._show()
+    def act(self, message: dict[str, Any]) -> None:
+        """Do what the table says that a person did."""
+        match message["do"]:
+            case "approval" | "rejection" as kind:
+                self.decide(FeedbackType(kind), message["ids"])
+            case "edit":
+                self.open_form(message["id"])
+            case "typed":
+                self._check(message["values"])
+            case "save":
+                self.save(message["values"])
+            case "cancel":
+                self.table.form = {}
+            case "undo":
+                self.undo()
+            case "turn":
+                self.turn(message["by"])
+            case "sort":
+                self.sort(message["by"])
+
+    def decide(self, kind: FeedbackType, ids: list[str], content: dict[str, Any] | None = None) -> None:
+        """Decide on those of `ids` that are on the page and still open: one letter each, all sent at once."""
+        now, name = self.clock.now().isoformat(), self.reviewer.value.strip() or "anonymous"
+        said = {**(content or {}), "reviewer": name}
+        body = {"feedback_type": str(kind), "feedback_content": said, "timestamp": now, "schema_version": "1.0"}
+        self._send(
+            [
+                Letter(idea, "/feedback/phi3/", {"transaction_id": idea["id"], **body}, WORDS[kind])
+                for idea in self.page.ideas
+                if idea["id"] in ids and self.page.open(idea)
+            ]
+        )
+        self.table.selected = [i for i in self.table.selected if i not in ids]
+
+    def undo(self) -> None:
+        """Take back the last decision made here, or all of the last selection."""
+        group = [idea for idea in (self.made.pop() if self.made else []) if idea["id"] not in self.desk.unsent]
+        made = [{name: idea[name] for name in ("status", "status_at", "reviewer")} for idea in group]
+        self._send([Letter(i, f"/advice/{i['id']}/undo", body, "undo") for i, body in zip(group, made, strict=True)])
+
+    def open_form(self, idea: str) -> None:
+        """Open the fields of an edit under the row of an open idea."""
+        found = self.page.find(idea)
+        if found and self.page.open(found):
+            self.table.form = {"id": idea, "values": typed_from(found)}
+            self._check(typed_from(found))
+
+    def save(self, typed: dict[str, str]) -> None:
+        """Send the edit, unless the server would refuse it: then say why."""
+        content = self._check(typed)
+        if content is not None:
+            idea, self.table.form = self.table.form["id"], {}
+            self.decide(FeedbackType.HUMAN_EDIT, [idea], content)
+
+    def filter(self) -> None:
+        """Show the first page of what the filters ask for."""
+        self.page.status, self.page.ticker = self.status.value, self.ticker.value.strip().upper()
+        self.reload()
+
+    def sort(self, by: str) -> None:
+        """Sort by a column; by the same one again, the other way round."""
+        self.page.descending = not self.page.descending if by == self.page.sort else True
+        self.page.sort = by
+        self.table.descending, self.table.sort = self.page.descending, by
+        self.reload()
 
     def turn(self, pages: int) -> None:
-        """Turn so many pages onwards, and refresh."""
-        self.page += pages
-        self.refresh()
+        """Turn a page, if there is one."""
+        if self.page.has_next if pages > 0 else self.page.offset:
+            self.reload(self.page.turned(pages))
 
-    def decide(self, row: "IdeaRow", kind: FeedbackType, content: dict[str, Any]) -> None:
-        """Keep a decision under a fresh key, and send it."""
-        reviewer = self.reviewer.value.strip() or "anonymous"
-        body = {
-            "transaction_id": row.idea["id"],
-            "feedback_type": str(kind),
-            "feedback_content": {**content, "reviewer": reviewer},
-            "timestamp": self.clock.now().isoformat(),
-            "schema_version": "1.0",
-        }
-        self.unsent[row.idea["id"]] = (row.idea, secrets.token_hex(16), body)
-        self.send_kept(row)
+    def reload(self, offset: int = 0) -> None:
+        """Show the page at `offset`; ideas with an unsent decision stay on top, whatever became of them."""
+        self.notes = {key: note for key, note in self.notes.items() if key in self.desk.unsent}
+        self.table.form, self.table.selected = {}, []
+        self.page.begin(offset)
+        self._look()
+        self._show()
 
-    def send_kept(self, row: "IdeaRow") -> None:
-        """Send the kept decision of a row; it is dropped only when the server has answered to it."""
-        _, key, body = self.unsent[row.idea["id"]]
-        try:
-            answer = self.client.post("/feedback/phi3/", json=body, headers={"Idempotency-Key": key})
-        except httpx.HTTPError as error:
-            row.wait(f"{body['feedback_type']}, {_away(error)}")
+    def tick(self) -> float:
+        """Send what is kept, look what changed; returns the seconds until the next time."""
+        self._send(list(self.desk.unsent.values()))
+        self._look()
+        if self.table.cursor and not self.dossier.title:
+            self._look_beside()
+        return self._pause
+
+    def _send(self, letters: list[Letter]) -> None:
+        if not letters:
             return
-        if answer.status_code in UNDECIDED or answer.is_server_error:
-            row.wait(f"{body['feedback_type']}, {_detail(answer)}")
-            return
-        del self.unsent[row.idea["id"]]
-        if answer.is_success:
-            row.show(answer.json(), "Saved.")
-        else:
-            row.show(self._as_stored(row.idea), f"Not saved: {_detail(answer)}")
+        answers = self.desk.send(letters)
+        self.notes |= {answer.letter.idea["id"]: answer.note for answer in answers}
+        self.page.put(answer.idea for answer in answers if answer.idea)
+        decided = [answer.idea for answer in answers if answer.saved and answer.idea["status"] != Status.PENDING]
+        self.made += [decided] if decided else []
+        self._show()
 
-    def _as_stored(self, idea: Idea) -> Idea:
+    def _look(self) -> None:
         try:
-            answer = self.client.get(f"/advice/{idea['id']}")
-        except httpx.HTTPError:
-            return idea
-        return answer.json() if answer.is_success else idea
+            changed = self.page.look()
+        except Away as error:
+            self._pause = min(self._pause * 2, SLOWEST)
+            self.notice.value = plain(f"⚠ Not up to date: {error}. Trying again.")
+            self._find_again()
+            return
+        self._pause, self.notice.value = BEAT, self._waiting()
+        if changed:
+            self._show()
 
     def _show(self) -> None:
-        self.page = max(0, min(self.page, (len(self.ideas) - 1) // self.page_size))
-        first = self.page * self.page_size
-        page = self.ideas[first : first + self.page_size]
-        self.back.disabled, self.forth.disabled = first == 0, first + len(page) >= len(self.ideas)
-        self.place.value = f"{first + 1}–{first + len(page)} of {len(self.ideas)}" if page else "no ideas"
-        self._made += [IdeaRow(idea, self.decide, self.send_kept) for idea in page[len(self._made) :]]
-        for row, idea in zip(self._made, page, strict=False):
-            row.show(idea)
-            if idea["id"] in self.unsent:
-                row.wait(f"{self.unsent[idea['id']][2]['feedback_type']}, no answer from the server yet.")
-        self.table.children = self._made[: len(page)]
+        now, page = self.clock.now(), self.page
+        self.table.rows = [row_of(idea, now, *self.notes.get(idea["id"], ("", ""))) for idea in page.ideas]
+        if not page.find(self.table.cursor):
+            best = [idea["id"] for idea in page.ideas if page.open(idea)] or [idea["id"] for idea in page.ideas]
+            self.table.cursor = next(iter(best), "")
+        form = page.find(self.table.form.get("id", ""))
+        if self.table.form and not (form and page.open(form)):
+            self.table.form = {}
+        self._offer()
+
+    def _offer(self) -> None:
+        self.place.value = self.page.where()
+        self.back.disabled, self.forth.disabled = not self.page.offset, not self.page.has_next
+        self.approve.disabled = self.reject.disabled = not self.table.selected
+        last = self.made[-1] if self.made else []
+        about = f" {last[0]['status']} {last[0]['ticker']}" if len(last) == 1 else f" {len(last)} decisions"
+        self.take_back.disabled, self.take_back.description = not last, "↩ Undo" + (about if last else "")
+
+    def _look_beside(self) -> None:
+        found = self.page.find(self.table.cursor)
+        if not found:
+            self.dossier.clear()
+            return
+        try:
+            self.dossier.show(found, self.desk.beside(found["id"]), self.table.dark)
+        except Away as error:
+            self.dossier.clear(f"{found['ticker']}: {error}")
+
+    def _check(self, typed: dict[str, str]) -> dict[str, Any] | None:
+        """What the edit would send, or `None`; the form says what it comes to or what is wrong."""
+        found = self.page.find(self.table.form.get("id", ""))
+        if found is None:
+            return None
+        checked = check(found, typed)
+        self.table.form = self.table.form | {"message": checked.message, "ok": checked.ok}
+        return checked.content if checked.ok else None
+
+    def _waiting(self) -> str:
+        count = len(self.desk.unsent)
+        return f"⚠ Not saved yet: {count}. They are kept here and sent again until the server answers." if count else ""
+
+    def _find_again(self) -> None:
+        client = self.find()
+        if client is not None and client.base_url != self.desk.http.base_url:
+            self.desk.http = client
+            self.served_by.value = plain(f"API of this workspace: {client.base_url} (found again).")
+
+    def _say_stopped(self, task: Any) -> None:
+        if not task.cancelled() and task.exception():
+            self.notice.value = plain(f"⚠ The page no longer follows the server: {task.exception()!r}. Open it anew.")
 
 
 def open_advisory(workspace: "Workspace", reviewer: str = "anonymous") -> AdvisoryTab:
@@ -133,16 +246,7 @@ def open_advisory(workspace: "Workspace", reviewer: str = "anonymous") -> Adviso
     client = find_api(workspace)
     api = None if client else start_api(workspace, port=0)
     tab = AdvisoryTab(client or api.client(), reviewer=reviewer, clock=workspace.clock)
-    tab.api = api
+    tab.api, tab.find = api, lambda: find_api(workspace)
     where = "started here; it ends with this notebook" if api else "already running"
-    tab.served_by.value = f"API of this workspace: {tab.client.base_url} ({where})."
+    tab.served_by.value = f"API of this workspace: {tab.desk.http.base_url} ({where})."
     return tab
-
-
-def _away(error: httpx.HTTPError) -> str:
-    return f"the server does not answer ({type(error).__name__})."
-
-
-def _detail(answer: httpx.Response) -> str:
-    problem = answer.headers.get("content-type", "").startswith("application/problem+json")
-    return f"{answer.json()['detail'] if problem else answer.text[:200]} (HTTP {answer.status_code})."

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
@@ -16,6 +17,76 @@ if TYPE_CHECKING:
     from osiris.loop.gate import Evaluation
 
 COLOURS = {"win": "#2a9d5c", "loss": "#c8453b", "breakeven": "#8a8a8a", "open": "#3b6fc8"}
+
+
+def setup(bars: dict[str, list], idea: dict[str, Any], earlier: Sequence[dict[str, Any]], dark: bool) -> Figure:
+    """Daily bars and volume round an idea, with its entry, target and stop, and where earlier ideas were drafted.
+
+    `bars` has columns `end` (ISO 8601), `open`, `high`, `low`, `close`, `volume`; prices are in the idea's basis.
+    """
+    ends = pd.to_datetime(bars["end"])
+    opens, highs, lows, closes = (np.array(bars[name], float) for name in ("open", "high", "low", "close"))
+    place, moment = np.arange(len(ends)), pd.Timestamp(idea["as_of"])
+    ink = "#d0d0d0" if dark else "#333333"
+    colours = np.where(closes >= opens, COLOURS["win"], COLOURS["loss"])
+    figure = Figure(figsize=(8, 4.2), layout="constrained", facecolor="none")
+    price, volume = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [5, 1]})
+    price.vlines(place, lows, highs, colours, linewidth=0.8)
+    body = np.maximum(np.abs(closes - opens), (highs - lows) * 0.02)
+    price.bar(place, body, bottom=np.minimum(opens, closes), width=0.7, color=colours)
+    volume.bar(place, np.array(bars["volume"], float), width=0.7, color=colours, alpha=0.6)
+    then = int((ends <= moment).sum()) - 0.5
+    for axis in (price, volume):
+        axis.axvline(then, color=ink, linewidth=0.8, linestyle=":")
+    for name, colour in (("target", COLOURS["win"]), ("entry", ink), ("stop", COLOURS["loss"])):
+        price.hlines(idea[name], then - 0.5, len(ends) + 2, colour, linewidth=1.4)
+        price.text(len(ends) + 2.3, idea[name], f"{name} {idea[name]:,.6g}", color=colour, va="center", fontsize=9)
+    _mark_earlier(price, earlier, ends, lows, highs)
+    price.set_xlim(-1, len(ends) + max(10, len(ends) * 0.14))
+    ticks = place[:: max(len(place) // 8, 1)]
+    volume.set_xticks(ticks, [f"{ends[i]:%d %b %y}" for i in ticks], fontsize=8)
+    volume.set_yticks([])
+    volume.set_ylabel("volume", color=ink, fontsize=8)
+    for axis in (price, volume):
+        axis.set_facecolor("none")
+        axis.tick_params(colors=ink, labelsize=8)
+        axis.spines[:].set_visible(False)
+        axis.grid(color=ink, alpha=0.15, linewidth=0.5)
+    return figure
+
+
+def estimates(table: pd.DataFrame) -> Figure:
+    """Values with their confidence intervals, rates on the left, means in R on the right (see `loop.reviewers`)."""
+    figure, axes = plt.subplots(1, 2, figsize=(11, 0.6 + 0.42 * len(table) / 2), layout="constrained")
+    is_rate = table.index.str.contains("rate")
+    for axis, chosen, unit, neutral in ((axes[0], table[is_rate], "share", 0.5), (axes[1], table[~is_rate], "R", 0.0)):
+        for place, (_, row) in enumerate(chosen[::-1].iterrows()):
+            axis.plot([row["low"], row["high"]], [place, place], color=COLOURS["open"], linewidth=2)
+            axis.plot([row["value"]], [place], "o", color=COLOURS["open"])
+        names = [f"{name} ({row['ideas']:.0f})" for name, row in chosen[::-1].iterrows()]
+        axis.set_yticks(range(len(names)), names)
+        axis.axvline(neutral, color="grey", linewidth=0.6)
+        axis.set(xlabel=unit)
+    axes[0].set_xlim(0, 1)
+    return figure
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as a picture, sharp on dense screens."""
+    out = BytesIO()
+    figure.savefig(out, format="png", dpi=150)
+    return out.getvalue()
+
+
+def _mark_earlier(
+    axis: plt.Axes, earlier: Sequence[dict[str, Any]], ends: pd.DatetimeIndex, lows: np.ndarray, highs: np.ndarray
+) -> None:
+    """A triangle below (long) or above (short) the bar an earlier idea was drafted at, in the colour of its outcome."""
+    for idea in earlier:
+        at = int((ends <= pd.Timestamp(idea["as_of"])).sum()) - 1
+        if at >= 0:
+            level, marker = (lows[at] * 0.99, "^") if idea["side"] == "long" else (highs[at] * 1.01, "v")
+            axis.plot([at], [level], marker, color=COLOURS.get(idea["outcome"], "#8a8a8a"), markersize=7)
 
 
 def drafted(ideas: pd.DataFrame) -> Figure:

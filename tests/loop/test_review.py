@@ -7,7 +7,7 @@ import pytest
 
 from osiris.errors import BadInput, Conflict, NotFound
 from osiris.loop.review import adjusted_levels, decide, stored_time
-from osiris.records import Feedback
+from osiris.requests import Feedback
 from tests.builders import MOMENT, idea, make_settings, make_store
 
 NOW = MOMENT + timedelta(hours=2)
@@ -79,9 +79,9 @@ def test_the_feedback_row_says_who_asked_for_what_and_when(store, settings):
         "schema_version": "1.0",
         "timestamp": NOW - timedelta(seconds=1),
         "ts": NOW,
+        "original": json.dumps({name: row[name] for name in ("entry", "target", "stop", "confidence")}),
     }
-    adjusted = {"side": "long", "entry": 100.0, "target": 106.0, "stop": 96.0}
-    assert content == {"reviewer": "ann", "stop": 96.0, "comment": "wider", "adjusted": adjusted}
+    assert content == {"reviewer": "ann", "stop": 96.0, "comment": "wider"}
 
 
 @pytest.mark.parametrize("kind", ["approval", "rejection"])

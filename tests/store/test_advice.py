@@ -19,7 +19,7 @@ from osiris.errors import Conflict, NotFound, WorkspaceError
 from osiris.schemas import advice_schema
 from osiris.store.advice import MAX_FRAGMENTS
 from osiris.store.tables import quoted, sql_time
-from tests.builders import MOMENT, idea, ideas, make_store, table_of
+from tests.builders import MOMENT, idea, ideas, make_store, table_of, to
 
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["lancedb", "pytest", "tests.builders"])
@@ -43,6 +43,7 @@ def decision(row, key="key", action="approved", reviewer="ann", content="{}"):
         "schema_version": "1.0",
         "timestamp": LATER,
         "ts": LATER,
+        "original": '{"entry": 100.0, "target": 106.0, "stop": 97.0, "confidence": 0.6}',
     }
 
 
@@ -82,14 +83,14 @@ def test_an_unknown_idea_is_not_found_and_cannot_be_decided(store):
     with pytest.raises(NotFound):
         store.get("nobody's")
     with pytest.raises(NotFound):
-        store.decide(decision({"id": "nobody's"}), changes())
+        store.decide(decision({"id": "nobody's"}), to(changes()))
     assert store.feedback() == []
 
 
 def test_a_decision_changes_the_idea_and_leaves_one_feedback_row(store):
     row = idea()
     store.add([row])
-    decided = store.decide(decision(row, action="edited"), changes("edited", **LEVELS))
+    decided = store.decide(decision(row, action="edited"), to(changes("edited", **LEVELS)))
     assert decided == store.get(row["id"])
     assert {name: decided[name] for name in LEVELS} == LEVELS
     assert (decided["status"], decided["status_at"], decided["reviewer"]) == ("edited", LATER, "ann")
@@ -100,9 +101,9 @@ def test_a_decision_changes_the_idea_and_leaves_one_feedback_row(store):
 def test_a_repeat_under_the_same_key_is_one_decision(store):
     row = idea()
     store.add([row])
-    first = store.decide(decision(row), changes())
+    first = store.decide(decision(row), to(changes()))
     later = decision(row) | {"ts": LATER + timedelta(minutes=5)}
-    assert store.decide(later, changes() | {"status_at": LATER + timedelta(minutes=5)}) == first
+    assert store.decide(later, to(changes() | {"status_at": LATER + timedelta(minutes=5)})) == first
     assert store.feedback() == [decision(row)]
 
 
@@ -116,37 +117,37 @@ def test_a_check_that_refuses_leaves_nothing_and_a_repeat_is_not_checked_again(s
         raise Conflict("an earlier decision", "a late one", "draft anew")
 
     with pytest.raises(Conflict, match="a late one"):
-        store.decide(decision(row), changes(), too_late)
+        store.decide(decision(row), too_late)
     assert (store.get(row["id"]), store.feedback()) == (row, [])
-    first = store.decide(decision(row), changes(), lambda _: None)
-    assert store.decide(decision(row), changes(), too_late) == first
+    first = store.decide(decision(row), to(changes()))
+    assert store.decide(decision(row), too_late) == first
 
 
 @pytest.mark.parametrize("other", [{"feedback_content": '{"comment": "no"}'}, {"feedback_type": "rejection"}])
 def test_a_key_cannot_be_used_for_another_decision(store, other):
     row = idea()
     store.add([row])
-    store.decide(decision(row), changes())
+    store.decide(decision(row), to(changes()))
     with pytest.raises(Conflict, match="fresh key"):
-        store.decide(decision(row) | other, changes("rejected"))
+        store.decide(decision(row) | other, to(changes("rejected")))
     assert store.get(row["id"])["status"] == "approved"
 
 
 def test_a_key_cannot_be_used_for_another_idea(store):
     first, second = ideas(2)
     store.add([first, second])
-    store.decide(decision(first), changes())
+    store.decide(decision(first), to(changes()))
     with pytest.raises(Conflict, match="fresh key"):
-        store.decide(decision(second), changes())
+        store.decide(decision(second), to(changes()))
     assert store.get(second["id"])["status"] == "pending"
 
 
 def test_the_second_reviewer_is_told_who_decided_what_and_when(store):
     row = idea()
     store.add([row])
-    store.decide(decision(row), changes())
+    store.decide(decision(row), to(changes()))
     with pytest.raises(Conflict, match=r"approved by ann at 2005-02-25 22:00:00\+00:00"):
-        store.decide(decision(row, "second", "rejected", "bob"), changes("rejected", "bob"))
+        store.decide(decision(row, "second", "rejected", "bob"), to(changes("rejected", "bob")))
     assert store.get(row["id"])["reviewer"] == "ann"
     assert len(store.feedback()) == 1
 
@@ -154,12 +155,12 @@ def test_the_second_reviewer_is_told_who_decided_what_and_when(store):
 def test_only_pending_ideas_expire(store):
     first, second = ideas(2)
     store.add([first, second])
-    store.decide(decision(first), changes())
+    store.decide(decision(first), to(changes()))
     assert store.expire([first["id"], second["id"], "nobody's"], LATER) == 1
     assert store.expire([first["id"], second["id"]], LATER) == 0
     assert [store.get(row["id"])["status"] for row in (first, second)] == ["approved", "expired"]
     with pytest.raises(Conflict, match="expired by the review deadline"):
-        store.decide(decision(second, "late"), changes())
+        store.decide(decision(second, "late"), to(changes()))
 
 
 def test_a_final_outcome_never_changes(store):
@@ -184,7 +185,7 @@ def test_an_open_outcome_can_still_change(store):
 def test_an_outcome_leaves_the_review_alone(store):
     row = idea()
     store.add([row])
-    store.decide(decision(row), changes())
+    store.decide(decision(row), to(changes()))
     store.settle(table_of(outcome(row)))
     assert store.get(row["id"])["status"] == "approved"
 
@@ -247,11 +248,11 @@ def test_compaction_keeps_every_row_and_the_store_writable(store):
     rows = ideas(12)
     store.add(rows)
     for number, row in enumerate(rows[:6]):
-        store.decide(decision(row, f"k{number}"), changes())
+        store.decide(decision(row, f"k{number}"), to(changes()))
     before = content(store)
     store.optimize()
     assert content(store) == before
-    store.decide(decision(rows[6], "after"), changes())
+    store.decide(decision(rows[6], "after"), to(changes()))
     assert store.count("status = 'approved'") == 7
 
 
@@ -259,7 +260,7 @@ def test_a_long_review_is_compacted_as_it_goes(store):
     rows = ideas(2 * MAX_FRAGMENTS)
     store.add(rows)
     for number, row in enumerate(rows):
-        store.decide(decision(row, f"k{number}"), changes())
+        store.decide(decision(row, f"k{number}"), to(changes()))
     assert all(
         lancedb.connect(store.folder).open_table(name).stats()["fragment_stats"]["num_fragments"] <= MAX_FRAGMENTS
         for name in ("advice", "feedback")
@@ -285,8 +286,64 @@ def test_what_was_journaled_but_not_stored_is_stored_by_the_next_write_of_an_ope
     store.add([row])
     store.journal.append("decided", [{"decision": decision(row), "changes": {"id": row["id"], **changes()}}])
     with pytest.raises(Conflict, match="approved by ann"):
-        store.decide(decision(row, "second"), changes("rejected", "bob"))
+        store.decide(decision(row, "second"), to(changes("rejected", "bob")))
     assert store.feedback() == [decision(row)]
+
+
+def undone(row, key="undo", reviewer="ann"):
+    return decision(row, key, "pending", reviewer) | {"feedback_type": "undo", "original": None}
+
+
+def test_a_history_of_changed_minds_is_rebuilt_as_it_was(store, tmp_path):
+    rows = ideas(4)
+    store.add(rows)
+    for row, name in zip(rows, "abcd", strict=True):
+        store.decide(decision(row, name, "edited"), to(changes("edited", **LEVELS)))
+        made = {"status": "edited", "status_at": LATER, "reviewer": "ann"}
+        if name == "a":
+            store.settle(table_of(outcome(row, "open", open_reason="not yet")))
+        if name != "d":
+            store.undo(undone(row, f"{name}-undo"), made)
+    store.decide(decision(rows[1], "again", "rejected", "bob"), to(changes("rejected", "bob")))
+    store.settle(table_of(outcome(rows[1]), outcome(rows[3], "loss")))
+    store.expire([rows[2]["id"]], LATER)
+    was = content(store)
+    assert [store.get(row["id"])["status"] for row in rows] == ["pending", "rejected", "expired", "edited"]
+    assert store.get(rows[0]["id"]) | {"vector": None} == rows[0] | {"vector": None}
+    assert len(store.feedback()) == 8
+    shutil.rmtree(store.folder)
+    assert content(make_store(tmp_path)) == was
+    (tmp_path / "data" / "advice.applied").write_text("0 0 0")  # everything once more, onto what is there
+    assert content(make_store(tmp_path)) == was
+
+
+def test_an_edit_without_the_drafted_levels_stands(store):
+    row = idea()
+    store.add([row])
+    given = decision(row, action="edited")
+    store.journal.append(
+        "decided",
+        [{"decision": given | {"original": None}, "changes": {"id": row["id"], **changes("edited", **LEVELS)}}],
+    )
+    with pytest.raises(Conflict, match="older version"):
+        store.undo(undone(row), {"status": "edited", "status_at": LATER, "reviewer": "ann"})
+    assert store.get(row["id"])["status"] == "edited"
+
+
+def test_the_version_changes_with_every_fact(store, tmp_path):
+    rows = ideas(2)
+    seen = {store.version}
+    for act in (
+        lambda: store.add(rows),
+        lambda: store.decide(decision(rows[0]), to(changes())),
+        lambda: store.settle(table_of(outcome(rows[0]))),
+        lambda: make_store(tmp_path).decide(decision(rows[1], "b"), to(changes())),
+    ):
+        act()
+        assert store.version not in seen
+        seen.add(store.version)
+    store.decide(decision(rows[0]), to(changes()))
+    assert store.version in seen
 
 
 def test_a_crash_between_the_two_tables_is_made_good(store, tmp_path):
@@ -304,8 +361,8 @@ def filled(store):
     """Ideas decided, expired and settled, so that every kind of entry is in the journal."""
     rows = ideas(6)
     store.add(rows)
-    store.decide(decision(rows[0], "a"), changes())
-    store.decide(decision(rows[1], "b", "edited"), changes("edited", **LEVELS))
+    store.decide(decision(rows[0], "a"), to(changes()))
+    store.decide(decision(rows[1], "b", "edited"), to(changes("edited", **LEVELS)))
     store.expire([rows[2]["id"]], LATER)
     store.settle(table_of(outcome(rows[0], "open", open_reason="the entry has not traded")))
     store.settle(table_of(outcome(rows[0], "win", event_id="e", r_multiple=2.0), outcome(rows[1], "loss")))
@@ -364,7 +421,7 @@ def test_a_torn_last_line_of_the_journal_never_happened(store, tmp_path):
     os.truncate(store.journal.path, store.journal.size - 20)
     opened = make_store(tmp_path)
     assert [row["id"] for row in opened.rows()] == [first["id"]]
-    opened.decide(decision(first), changes())
+    opened.decide(decision(first), to(changes()))
     assert b"\n" not in opened.journal.path.read_bytes()[whole:-1]
     shutil.rmtree(store.folder)
     assert make_store(tmp_path).get(first["id"])["status"] == "approved"
@@ -386,12 +443,12 @@ def test_a_decision_that_the_journal_has_no_room_for_is_not_stored(store):
     resource.setrlimit(resource.RLIMIT_FSIZE, (store.journal.size + 10, unlimited[1]))
     try:
         with pytest.raises(OSError, match="too large"):
-            store.decide(decision(rows[0]), changes())
+            store.decide(decision(rows[0]), to(changes()))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
     assert store.get(rows[0]["id"])["status"] == "pending"
     assert store.feedback() == []
-    assert store.decide(decision(rows[0]), changes())["status"] == "approved"
+    assert store.decide(decision(rows[0]), to(changes()))["status"] == "approved"
     assert [entry.kind for entry in store.journal.read()] == ["drafted", "decided"]
 
 
@@ -440,7 +497,7 @@ def decide_all(folder, name, start, results):
     start.wait(60)
     for row in ideas(40):
         try:
-            store.decide(decision(row, f"{name}-{row['id']}", reviewer=name), changes(reviewer=name))
+            store.decide(decision(row, f"{name}-{row['id']}", reviewer=name), to(changes(reviewer=name)))
             won += 1
         except Conflict:
             pass
@@ -468,7 +525,7 @@ def decide_until_killed(folder, name, told):
     store = make_store(folder)
     for row in random.Random(name).sample(ideas(400), 400):
         try:
-            store.decide(decision(row, f"{name}-{row['id']}", reviewer=name), changes(reviewer=name))
+            store.decide(decision(row, f"{name}-{row['id']}", reviewer=name), to(changes(reviewer=name)))
         except Conflict:
             continue
         with told.open("a") as file:

@@ -1,0 +1,65 @@
+"""What no request gets past: a body limit, pages from elsewhere, too many requests a second."""
+
+from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
+
+from fastapi import FastAPI, Request, Response
+from limits import RateLimitItemPerSecond
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+
+from osiris.api.problems import problem
+from osiris.settings import Review
+
+Proceed = Callable[[Request], Awaitable[Response]]
+
+
+def guard(app: FastAPI, review: Review, hosts: set[str]) -> None:
+    """Put the guards before every route of `app`; `hosts` are the names of this machine."""
+    _limit_bodies(app, review.max_body_bytes)
+    _limit_requests(app, review.max_requests_per_second)
+    _refuse_foreign_pages(app, hosts, review.origins)
+
+
+def _limit_bodies(app: FastAPI, limit: int) -> None:
+    @app.middleware("http")
+    async def limited(request: Request, proceed: Proceed) -> Response:
+        size = request.headers.get("content-length")
+        chunked = "transfer-encoding" in request.headers
+        if chunked or (request.method == "POST" and size is None):
+            return problem(411, "Refused", "expected a Content-Length header; got none; send one")
+        if size and int(size) > limit:
+            return problem(413, "Refused", f"expected a body of at most {limit} bytes; got {size}; send less")
+        return await proceed(request)
+
+
+def _limit_requests(app: FastAPI, limit: int) -> None:
+    limiter, item = MovingWindowRateLimiter(MemoryStorage()), RateLimitItemPerSecond(limit)
+
+    @app.middleware("http")
+    async def paced(request: Request, proceed: Proceed) -> Response:
+        client = request.client.host if request.client else "unknown"
+        if not limiter.hit(item, client):
+            detail = f"expected at most {limit} requests a second; got more; send the rest again in a second"
+            return problem(429, "Refused", detail, {"Retry-After": "1"})
+        return await proceed(request)
+
+
+def _refuse_foreign_pages(app: FastAPI, hosts: set[str], origins: list[str]) -> None:
+    """Refuse what a browser sends for a page from elsewhere: it says so in Origin."""
+
+    @app.middleware("http")
+    async def homely(request: Request, proceed: Proceed) -> Response:
+        origin = request.headers.get("origin")
+        if origin is not None and origin not in origins and not _is_of(origin, hosts):
+            expected = "a request from a page of this machine, or of review.origins"
+            return problem(403, "Refused", f"expected {expected}; got Origin {origin[:100]}; add it there")
+        return await proceed(request)
+
+
+def _is_of(origin: str, hosts: set[str]) -> bool:
+    try:
+        host = urlsplit(origin).hostname or ""
+    except ValueError:
+        return False
+    return (f"[{host}]" if ":" in host else host) in hosts

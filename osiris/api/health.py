@@ -1,0 +1,56 @@
+"""`GET /health`: whether the parts answer."""
+
+import time
+from datetime import timedelta
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict
+
+from osiris.store.tables import sql_time
+from osiris.workspace import Workspace
+
+
+class Health(BaseModel):
+    """Uptime in seconds, models ready (built or downloaded), mean Hermes score (0-1) of the last 24 h."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {"uptime": 12.5, "phi_ok": True, "hermes_ok": True, "mean_hermes_score_last_24h": 0.61}
+        }
+    )
+
+    uptime: float
+    phi_ok: bool
+    hermes_ok: bool
+    mean_hermes_score_last_24h: float | None
+
+
+class HealthWithAdapter(Health):
+    """With the newest adapter's name; null without one."""
+
+    latest_adapter: str | None
+
+
+def add_health(app: FastAPI, workspace: Workspace, started: float) -> None:
+    """Add the route; `started` is on the monotonic clock."""
+
+    @app.get("/health", response_model=HealthWithAdapter | Health)
+    def health(adapter_date: bool = False) -> dict[str, Any]:
+        """Whether the parts answer; with `adapter_date=true` also the newest adapter's name."""
+        return report_health(workspace, time.monotonic() - started, adapter_date)
+
+
+def report_health(workspace: Workspace, uptime: float, adapter_date: bool) -> dict[str, Any]:
+    """Uptime in seconds, models ready (built or downloaded), mean Hermes score of the last 24 h."""
+    from osiris.llm.sources import is_ready
+
+    since = sql_time(workspace.now - timedelta(hours=24))
+    scores = workspace.advice.frame(f"as_of > {since} AND hermes_score IS NOT NULL", ["hermes_score"])["hermes_score"]
+    health: dict[str, Any] = {
+        "uptime": round(uptime, 3),
+        "phi_ok": is_ready("drafter", workspace.settings),
+        "hermes_ok": is_ready("judge", workspace.settings),
+        "mean_hermes_score_last_24h": float(scores.mean()) if len(scores) else None,
+    }
+    return health | ({"latest_adapter": workspace.shelf.newest(workspace.now)} if adapter_date else {})

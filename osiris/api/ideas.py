@@ -1,0 +1,89 @@
+"""The routes about ideas: list them, look at one, decide, take it back, close it."""
+
+from typing import Annotated, Any
+
+from fastapi import Body, FastAPI, Header, Query, Request, Response
+from fastapi import Path as PathParameter
+from pydantic import AwareDatetime
+
+from osiris.api.problems import CHANGING, NOT_FOUND
+from osiris.api.shapes import CLOSE_EXAMPLES, FEEDBACK_EXAMPLES, UNDO_EXAMPLES, Beside, Idea, Json
+from osiris.loop.listing import SHOWN, Sort, Wanted, beside, listed
+from osiris.loop.review import ask_to_close, decide, stored_time, undo
+from osiris.records import Outcome, Status, stable_hash
+from osiris.requests import Close, Feedback, Undo
+from osiris.workspace import Workspace
+
+IdeaId = Annotated[str, PathParameter(max_length=64)]
+Key = Annotated[str | None, Header(max_length=128, description="the same for every attempt at one decision")]
+LISTED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "model": list[Idea],
+        "headers": {
+            "X-Total-Count": {"description": "ideas that fit, on all pages", "schema": {"type": "integer"}},
+            "ETag": {"description": "changes with every stored fact", "schema": {"type": "string"}},
+        },
+    },
+    304: {"description": "Nothing was stored since the answer with this ETag."},
+}
+
+
+def add_ideas(app: FastAPI, workspace: Workspace) -> None:
+    """Add the routes."""
+    advice, settings = workspace.advice, workspace.settings
+
+    @app.post("/feedback/phi3/", responses={200: {"model": Idea}, **CHANGING})
+    def feedback(
+        body: Annotated[Feedback, Body(openapi_examples=FEEDBACK_EXAMPLES)], idempotency_key: Key = None
+    ) -> Response:
+        """Approve, reject or edit an idea. A replay, by `Idempotency-Key` or of the same body, is one decision."""
+        key = idempotency_key or stable_hash("feedback", body.model_dump_json())
+        return _one(decide(advice, body, key, settings, workspace.now))
+
+    @app.get("/advice", responses=LISTED)
+    def ideas(
+        request: Request,
+        status: Status | None = None,
+        outcome: Outcome | None = None,
+        ticker: Annotated[str, Query(max_length=15)] = "",
+        since: AwareDatetime | None = None,
+        id: Annotated[list[Annotated[str, Query(max_length=64)]], Query(max_length=200)] = [],  # noqa: B006
+        sort: Sort = Sort.AS_OF,
+        descending: bool = True,
+        offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
+    ) -> Response:
+        """Ideas, filtered and sorted, newest first; prices in the basis of their `as_of`."""
+        tag = f'W/"{advice.version}"'
+        if request.headers.get("if-none-match") == tag:
+            return Response(status_code=304, headers={"ETag": tag})
+        wanted = Wanted(status, outcome, ticker, stored_time(since) if since else None, id, sort, descending)
+        page = listed(advice, wanted, offset, limit)
+        return Json(page.ideas, headers={"ETag": tag, "X-Total-Count": str(page.total)})
+
+    @app.get("/advice/{idea}", responses={200: {"model": Idea}, **NOT_FOUND})
+    def one(idea: IdeaId) -> Response:
+        """One idea as it stands."""
+        return _one(advice.get(idea))
+
+    @app.get("/advice/{idea}/beside", responses={200: {"model": Beside}, **NOT_FOUND})
+    def what_stands_beside(idea: IdeaId) -> Response:
+        """The other candidates of its prompt, earlier ideas on its ticker, similar past ones, and the price."""
+        return Json(beside(advice, workspace.bars, idea, workspace.now))
+
+    @app.post("/advice/{idea}/undo", responses={200: {"model": Idea}, **CHANGING})
+    def take_back(
+        idea: IdeaId, body: Annotated[Undo, Body(openapi_examples=UNDO_EXAMPLES)], idempotency_key: Key = None
+    ) -> Response:
+        """Take back the decision that stands, by who made it, while its outcome is open: the idea is pending again."""
+        key = idempotency_key or stable_hash("undo", idea, body.model_dump_json())
+        return _one(undo(advice, idea, body, key, workspace.now))
+
+    @app.post("/advice/{idea}/close", responses={200: {"model": Idea}, **CHANGING})
+    def close(idea: IdeaId, body: Annotated[Close, Body(openapi_examples=CLOSE_EXAMPLES)]) -> Response:
+        """Ask the outcome logger to close a trade, at a price or at what trades next; again, it changes nothing."""
+        return _one(ask_to_close(advice, idea, body.price, body.reviewer, workspace.now))
+
+
+def _one(row: dict[str, Any]) -> Response:
+    return Json({name: row[name] for name in SHOWN})

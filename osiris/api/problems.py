@@ -1,0 +1,85 @@
+"""Errors as RFC 9457 problem details; what was sent is never echoed, it may not even be JSON."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from osiris.errors import BadInput, Conflict, NotFound, OsirisError
+
+STATUS_OF = {BadInput: 422, NotFound: 404, Conflict: 409}
+MEDIA_TYPE = "application/problem+json"
+MAX_DETAIL = 2000
+
+
+class Problem(BaseModel):
+    """A refusal: what was expected, what came, what to do."""
+
+    type: str = "about:blank"
+    title: str
+    status: int = Field(ge=400, le=599)
+    detail: str = Field(max_length=MAX_DETAIL)
+
+
+def _documented(meaning: str, title: str, status: int, detail: str) -> dict[str, Any]:
+    example = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {"description": meaning, "content": {MEDIA_TYPE: {"schema": schema, "example": example}}}
+
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    400: _documented("A foreign Host.", "Refused", 400, "Invalid host header"),
+    401: _documented("No token, or another one.", "Refused", 401, "expected the bearer token of this workspace"),
+    403: _documented("A page from elsewhere.", "Refused", 403, "expected a request from a page of this machine"),
+    422: _documented("A request that makes no sense.", "BadInput", 422, "query.limit: Input should be at least 1"),
+    429: _documented("Too many requests; see Retry-After.", "Refused", 429, "expected at most 100 requests a second"),
+}
+"""What any route may answer."""
+NOT_FOUND: dict[int | str, dict[str, Any]] = {
+    404: _documented("No such idea.", "NotFound", 404, "expected the id of an idea; got 'x'; list them")
+}
+CHANGING: dict[int | str, dict[str, Any]] = {
+    **NOT_FOUND,
+    409: _documented("Somebody was first.", "Conflict", 409, "expected a pending idea; got one approved by ann at ..."),
+    411: _documented("A body of unknown length.", "Refused", 411, "expected a Content-Length header; got none"),
+    413: _documented("A body that is too long.", "Refused", 413, "expected a body of at most 65536 bytes"),
+}
+"""What a route that changes an idea may answer too."""
+
+
+def problem(status: int, title: str, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """A refusal as an answer."""
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail[:MAX_DETAIL]}
+    return JSONResponse(body, status, headers, media_type=MEDIA_TYPE)
+
+
+def answer_with_problems(app: FastAPI) -> None:
+    """Turn the errors of `app` into problem details, in its description too."""
+
+    @app.exception_handler(OsirisError)
+    async def named(_: Request, error: OsirisError) -> Response:
+        return problem(STATUS_OF.get(type(error), 500), type(error).__name__, str(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        problems = [f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors()]
+        return problem(422, "BadInput", "; ".join(problems))
+
+    @app.exception_handler(HTTPException)
+    async def refused(_: Request, error: HTTPException) -> Response:
+        return problem(error.status_code, "Refused", str(error.detail), error.headers)
+
+    described = app.openapi
+
+    def with_problem() -> dict[str, Any]:
+        schemas = described()["components"]["schemas"]
+        schemas["Problem"] = Problem.model_json_schema()
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        return app.openapi_schema
+
+    app.openapi = with_problem

@@ -1,0 +1,93 @@
+"""What the answers about ideas look like, for the description of the API, and how they are written."""
+
+from typing import Any
+
+import orjson
+from fastapi import Response
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from osiris.loop.listing import SHOWN
+from osiris.schemas import advice_schema
+
+EXAMPLE_ID = "3f1c8f2e6f0d4b5a9c7e1d2a3b4c5d6e"
+EDIT_EXAMPLE = {
+    "transaction_id": EXAMPLE_ID,
+    "feedback_type": "human_edit",
+    "feedback_content": {"reviewer": "ann", "target": 108.5, "confidence": 0.7, "comment": "room to the last high"},
+    "timestamp": "2026-11-25T15:04:05Z",
+    "schema_version": "1.0",
+}
+APPROVAL_EXAMPLE = EDIT_EXAMPLE | {"feedback_type": "approval", "feedback_content": {"reviewer": "ann"}}
+REJECTION_EXAMPLE = EDIT_EXAMPLE | {
+    "feedback_type": "rejection",
+    "feedback_content": {"reviewer": "ann", "comment": "earnings tomorrow"},
+}
+FEEDBACK_EXAMPLES: dict[str, Any] = {
+    "approve": {"summary": "Approve an idea", "value": APPROVAL_EXAMPLE},
+    "reject": {"summary": "Reject it, with the reason", "value": REJECTION_EXAMPLE},
+    "edit": {"summary": "Accept it with another target", "value": EDIT_EXAMPLE},
+}
+CLOSE_EXAMPLES: dict[str, Any] = {
+    "at a price": {"value": {"price": 101.5, "reviewer": "ann"}},
+    "at what trades next": {"value": {"reviewer": "ann"}},
+}
+UNDO_EXAMPLES: dict[str, Any] = {
+    "the approval": {"value": {"status": "approved", "status_at": "2026-11-25T15:04:05.123456Z", "reviewer": "ann"}}
+}
+
+
+def _python_type(kind: Any) -> Any:
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(kind):
+        return str
+    if pa.types.is_boolean(kind):
+        return bool
+    return int if pa.types.is_integer(kind) else float if pa.types.is_floating(kind) else str
+
+
+def _field(name: str) -> Any:
+    field = advice_schema().field(name)
+    kind = _python_type(field.type)
+    return (kind | None, ...) if field.nullable else (kind, ...)
+
+
+Idea = create_model("Idea", __doc__="An idea as it stands.", **{name: _field(name) for name in SHOWN})
+
+
+class NearIdea(Idea):
+    """An idea, and how far its vector is from that of the idea asked about (L2)."""
+
+    distance: float
+
+
+class Bars(BaseModel):
+    """Daily bars as columns of equal length, in the price basis of the idea."""
+
+    end: list[str]
+    open: list[float]
+    high: list[float]
+    low: list[float]
+    close: list[float]
+    volume: list[float | None]
+
+
+class Beside(BaseModel):
+    """What stands beside an idea."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    siblings: list[Idea] = Field(description="from the same prompt")
+    earlier: list[Idea] = Field(description="the last ones on the ticker, newest first")
+    similar: list[NearIdea] = Field(description="the nearest earlier ones with a final outcome")
+    bars: Bars | None = Field(description="null without prices")
+
+
+class Json(Response):
+    """JSON straight from rows of the store: moments in ISO 8601, what is not finite as null."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """`content` as JSON."""
+        return orjson.dumps(content)

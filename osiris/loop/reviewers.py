@@ -1,0 +1,171 @@
+"""What a review is worth: how the ideas that people accepted ended, against those they rejected and left unedited.
+
+Ideas of one session share their market, so a session is the unit of chance: rates get Wilson's interval with the
+effective sample size of a cluster sample (Dean & Pagano 2015), means and differences a bootstrap over sessions. What is
+still open, or was closed in doubt (`ambiguous`), is left out.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from osiris.loop.judge import judge
+from osiris.loop.prices import PriceDesk
+from osiris.loop.timeline import LOOK_BACK
+from osiris.records import FINAL, Outcome, Status
+from osiris.settings import Settings
+from osiris.store.advice import AdviceStore
+from osiris.store.tables import DECIDED_SQL
+
+LEVEL, RESAMPLES, SEED = 0.95, 4_000, 0
+COLUMNS = [
+    "id", "ticker", "side", "entry", "target", "stop", "as_of", "basis_at", "status", "status_at", "outcome",
+    "r_multiple", "ambiguous",
+]  # fmt: skip
+
+
+class Estimate(NamedTuple):
+    """A value with its confidence interval (NaN where there is too little), from `count` ideas of `sessions`."""
+
+    value: float
+    low: float
+    high: float
+    count: int
+    sessions: int
+
+
+@dataclass(frozen=True)
+class ReviewValue:
+    """Estimates: `approval_rate`; win rate and mean R by status; differences in mean R."""
+
+    approval_rate: Estimate
+    win_rate: dict[str, Estimate]
+    expectancy: dict[str, Estimate]
+    approved_over_rejected: Estimate
+    edited_over_original: Estimate
+
+    def table(self) -> pd.DataFrame:
+        """A row an estimate: what, value, low, high, ideas, sessions."""
+        rows = {
+            "approval rate": self.approval_rate,
+            **{f"win rate, {name}": found for name, found in self.win_rate.items()},
+            **{f"mean R, {name}": found for name, found in self.expectancy.items()},
+            "mean R, approved minus rejected": self.approved_over_rejected,
+            "mean R, edited minus as drafted": self.edited_over_original,
+        }
+        frame = pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high", "ideas", "sessions"])
+        return frame.rename_axis("what").round(3)
+
+
+def review_value(advice: AdviceStore, prices: PriceDesk, settings: Settings, as_of: pd.Timestamp) -> ReviewValue:
+    """What reviews were worth up to `as_of`; the ideas as they were before an edit are judged by the same rules."""
+    decided = advice.frame(DECIDED_SQL, COLUMNS)
+    session = decided["as_of"].to_numpy()
+    accepted = decided["status"].isin([Status.APPROVED, Status.EDITED]).to_numpy(float)
+    ended = decided[_sure(decided)]
+    groups = {name: ended[ended["status"] == name] for name in (Status.APPROVED, Status.EDITED, Status.REJECTED)}
+    originals = _unedited(advice, ended[ended["status"] == Status.EDITED], prices, settings, as_of)
+    groups = {str(name): group for name, group in groups.items()} | {"edited, as drafted": originals}
+    return ReviewValue(
+        rate(accepted, session),
+        {name: rate(_won(group), group["as_of"].to_numpy()) for name, group in groups.items()},
+        {name: mean(_r(group), group["as_of"].to_numpy()) for name, group in groups.items()},
+        difference(groups["approved"], groups["rejected"]),
+        difference(groups["edited"][groups["edited"]["id"].isin(originals["id"])], originals),
+    )
+
+
+def rate(happened: NDArray[np.float64], session: NDArray) -> Estimate:
+    """The share of 1 in `happened`, shape (n,) of 0 and 1, with Wilson's interval."""
+    count, sums, counts = len(happened), *_by_session(happened, session)
+    if not count:
+        return Estimate(np.nan, np.nan, np.nan, 0, 0)
+    share, clusters = happened.mean(), len(counts)
+    variance = share * (1 - share) / count
+    if clusters > 1 and variance:
+        clustered = np.sum((sums - share * counts) ** 2) / count**2 * clusters / (clusters - 1)
+        effective = count / max(clustered / variance, 1)
+    else:
+        effective = clusters  # all alike, or a single session: nothing tells how alike the ideas of one are
+    z = norm.ppf((1 + LEVEL) / 2)
+    middle, scale = (share + z**2 / (2 * effective)), 1 + z**2 / effective
+    half = z * np.sqrt(share * (1 - share) / effective + z**2 / (4 * effective**2))
+    return Estimate(share, (middle - half) / scale, (middle + half) / scale, count, clusters)
+
+
+def mean(values: NDArray[np.float64], session: NDArray) -> Estimate:
+    """The mean of `values`, shape (n,), with a percentile interval over resampled sessions; NaN below two of them."""
+    sums, counts = _by_session(values, session)
+    if not len(values):
+        return Estimate(np.nan, np.nan, np.nan, 0, 0)
+    weights = _weights(len(counts))
+    low, high = _interval((weights @ sums) / (weights @ counts)) if len(counts) > 1 else (np.nan, np.nan)
+    return Estimate(values.mean(), low, high, len(values), len(counts))
+
+
+def difference(left: pd.DataFrame, right: pd.DataFrame) -> Estimate:
+    """Mean R of `left` minus that of `right`, resampled over the sessions of both."""
+    if left.empty or right.empty:
+        return Estimate(np.nan, np.nan, np.nan, len(left) + len(right), 0)
+    sessions = np.unique(np.concatenate([left["as_of"].to_numpy(), right["as_of"].to_numpy()]))
+    (s1, n1), (s2, n2) = (_by_session(_r(group), group["as_of"].to_numpy(), sessions) for group in (left, right))
+    low = high = np.nan
+    if len(sessions) > 1:
+        weights = _weights(len(sessions))
+        with np.errstate(invalid="ignore"):
+            low, high = _interval((weights @ s1) / (weights @ n1) - (weights @ s2) / (weights @ n2))
+    value = _r(left).mean() - _r(right).mean()
+    return Estimate(value, low, high, len(left) + len(right), len(sessions))
+
+
+def _unedited(
+    advice: AdviceStore, edited: pd.DataFrame, prices: PriceDesk, settings: Settings, as_of: pd.Timestamp
+) -> pd.DataFrame:
+    """The edited ideas with the levels they were drafted with, and how they would have ended; the sure ones."""
+    kept = {row["transaction_id"]: row["original"] for row in advice.feedback("action = 'edited'") if row["original"]}
+    drafted = edited[edited["id"].isin(kept)]
+    if drafted.empty:
+        return drafted
+    levels = pd.DataFrame([json.loads(kept[i]) for i in drafted["id"]], index=drafted.index)
+    drafted = drafted.assign(**{name: levels[name] for name in ("entry", "target", "stop")}, since=drafted["status_at"])
+    lines = prices.timelines(sorted(drafted["ticker"].unique()), drafted["as_of"].min() - LOOK_BACK, as_of)
+    verdicts = judge(drafted, lines, settings.outcomes, as_of).set_index("id")
+    found = {name: drafted["id"].map(verdicts[name]) for name in ("outcome", "r_multiple", "ambiguous")}
+    drafted = drafted.assign(**found)
+    return drafted[_sure(drafted)]
+
+
+def _sure(ideas: pd.DataFrame) -> pd.Series:
+    return ideas["outcome"].isin(FINAL) & ~ideas["ambiguous"].fillna(False).astype(bool) & ideas["r_multiple"].notna()
+
+
+def _won(group: pd.DataFrame) -> NDArray[np.float64]:
+    return group["outcome"].eq(Outcome.WIN).to_numpy(float)
+
+
+def _r(group: pd.DataFrame) -> NDArray[np.float64]:
+    return group["r_multiple"].to_numpy(float)
+
+
+def _by_session(
+    values: NDArray[np.float64], session: NDArray, sessions: NDArray | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Sum and count of `values` in each of `sessions` (default: those that occur)."""
+    known = np.unique(session) if sessions is None else sessions
+    code = np.searchsorted(known, session)
+    return np.bincount(code, values, len(known)), np.bincount(code, minlength=len(known))
+
+
+def _weights(sessions: int) -> NDArray[np.int64]:
+    """How often each session is drawn in each resample, shape (RESAMPLES, sessions)."""
+    return np.random.default_rng(SEED).multinomial(sessions, np.full(sessions, 1 / sessions), RESAMPLES)
+
+
+def _interval(found: NDArray[np.float64]) -> tuple[float, float]:
+    tail = (1 - LEVEL) / 2
+    return tuple(np.nanquantile(found, [tail, 1 - tail]))

@@ -1,0 +1,86 @@
+"""What a client may ask: the bodies of `POST /feedback/phi3/` and of what may be done to an idea afterwards."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from osiris.records import SCHEMA_VERSION, Price, Status
+
+
+class FeedbackType(StrEnum):
+    """Kinds of `POST /feedback/phi3/`. `human_edit` is the source's name for all three."""
+
+    APPROVAL = "approval"
+    REJECTION = "rejection"
+    HUMAN_EDIT = "human_edit"
+
+
+class Feedback(BaseModel):
+    """Body of `POST /feedback/phi3/`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    transaction_id: Annotated[str, Field(min_length=1, max_length=64)]
+    feedback_type: FeedbackType
+    feedback_content: "FeedbackContent"
+    timestamp: AwareDatetime
+    schema_version: Literal["1.0"] = SCHEMA_VERSION
+
+    @property
+    def action(self) -> Status:
+        """The status that this feedback asks for."""
+        if self.feedback_type is not FeedbackType.HUMAN_EDIT:
+            return Status.APPROVED if self.feedback_type is FeedbackType.APPROVAL else Status.REJECTED
+        named = {"approve": Status.APPROVED, "reject": Status.REJECTED, "edit": Status.EDITED}
+        return named[self.feedback_content.action or "edit"]
+
+    @model_validator(mode="after")
+    def _action_fits(self) -> "Feedback":
+        content = self.feedback_content
+        expected = {FeedbackType.APPROVAL: "approve", FeedbackType.REJECTION: "reject"}.get(self.feedback_type)
+        if expected and content.action not in (None, expected):
+            raise ValueError(f"feedback_type {self.feedback_type} does not fit action {content.action}")
+        if self.action is not Status.EDITED and content.has_adjustments:
+            raise ValueError("entry, target and stop can only be adjusted by an edit")
+        if self.action is Status.EDITED and not (content.has_adjustments or content.confidence is not None):
+            raise ValueError("an edit must change entry, target, stop or confidence")
+        return self
+
+
+class FeedbackContent(BaseModel):
+    """What the reviewer said: action, adjustments, confidence, comment; numbers are JSON numbers, not text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    action: Literal["approve", "reject", "edit"] | None = None
+    entry: Price | None = None
+    target: Price | None = None
+    stop: Price | None = None
+    confidence: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    comment: Annotated[str, Field(max_length=2000)] = ""
+    reviewer: Annotated[str, Field(min_length=1, max_length=80)] = "anonymous"
+
+    @property
+    def has_adjustments(self) -> bool:
+        """Whether a level is adjusted."""
+        return any(level is not None for level in (self.entry, self.target, self.stop))
+
+
+class Close(BaseModel):
+    """Body of `POST /advice/{id}/close`: where the trade was closed (default: what trades next), and who says so."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    price: Price | None = None
+    reviewer: Annotated[str, Field(min_length=1, max_length=80)] = "anonymous"
+
+
+class Undo(BaseModel):
+    """Body of `POST /advice/{id}/undo`: the decision to take back, as the idea names it, by who made it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    status: Literal[Status.APPROVED, Status.REJECTED, Status.EDITED]
+    status_at: AwareDatetime
+    reviewer: Annotated[str, Field(min_length=1, max_length=80)] = "anonymous"

@@ -1,0 +1,122 @@
+"""What may be done to an idea as it stands: each check raises `Conflict`, naming who did what, and when."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from osiris.errors import Conflict, NotFound, OsirisError
+from osiris.records import ACCEPTED, FINAL, Status
+
+Row = dict[str, Any]
+Change = Callable[[Row], Row]
+DECIDED = (*ACCEPTED, Status.REJECTED)
+EDITABLE = ("entry", "target", "stop", "confidence")
+
+
+class Asked(NamedTuple):
+    """A decision (a `feedback` row), and what it changes of the idea it is about."""
+
+    decision: Row
+    change: Change
+
+
+@dataclass
+class Ballot:
+    """Decisions taken one after the other on `ideas` (by id); `known` are the decisions of before, by key."""
+
+    ideas: dict[str, Row]
+    known: dict[str, Row]
+    accepted: list[Row] = field(default_factory=list)
+
+    def answer(self, decision: Row, change: Change) -> Row | OsirisError:
+        """The idea as it then stands, or why the decision is refused; an accepted one is seen by the next."""
+        try:
+            return self._take(decision, change)
+        except OsirisError as error:
+            return error
+
+    def _take(self, decision: Row, change: Change) -> Row:
+        idea = self.ideas.get(decision["transaction_id"])
+        if idea is None:
+            raise unknown(decision["transaction_id"])
+        if earlier := self.known.get(decision["idempotency_key"]):
+            same_decision(earlier, decision)
+            return idea
+        may_decide(idea)
+        changes = change(idea)
+        kept = decision | {"original": json.dumps({name: idea[name] for name in EDITABLE})}
+        self.accepted.append({"decision": kept, "changes": {"id": idea["id"], **changes}})
+        self.known[decision["idempotency_key"]] = kept
+        self.ideas[idea["id"]] = idea | changes
+        return self.ideas[idea["id"]]
+
+
+def may_decide(idea: Row) -> None:
+    """Only a pending idea is decided on."""
+    if idea["status"] != Status.PENDING:
+        raise Conflict("a pending idea", stands(idea), "reload the table")
+
+
+def may_undo(idea: Row, decision: Row) -> None:
+    """Only the decision that stands is undone, by who made it, while nothing has come of it.
+
+    `decision` has the `status`, `status_at` and `reviewer` of the decision to undo.
+    """
+    made = ("status", "status_at", "reviewer")
+    if idea["status"] not in DECIDED or any(idea[name] != decision[name] for name in made):
+        wanted = f"an idea {decision['status']} by {decision['reviewer']} at {decision['status_at']}"
+        raise Conflict(wanted, stands(idea), "reload the table")
+    if idea["outcome"] in FINAL or idea["exit_reason"]:
+        raise Conflict("an idea whose outcome is open", f"one settled as {idea['outcome']}", "it stands")
+    if idea["close_asked_at"] is not None:
+        asked = f"one that {idea['close_asked_by']} asked to close at {idea['close_asked_at']}"
+        raise Conflict("an idea nobody asked to close", asked, "the outcome logger will settle it")
+
+
+def may_close(idea: Row, price: float | None, at: datetime) -> None:
+    """Only an open trade is closed, after it began, and at one price."""
+    if idea["status"] not in ACCEPTED or idea["outcome"] in FINAL or idea["exit_reason"]:
+        came = f"one {idea['status']}" + (f" with the outcome {idea['outcome']}" if idea["outcome"] else "")
+        raise Conflict("an accepted idea without a final outcome", came, "only an open trade can be closed by hand")
+    if at < idea["status_at"]:
+        raise Conflict(
+            f"a moment after {idea['status_at']}, when it was accepted", str(at), "check --as-of or the clock"
+        )
+    if idea["close_asked_at"] is not None and idea["close_asked_price"] != price:
+        raise Conflict(
+            "an idea that nobody asked to close",
+            f"one asked to close by {idea['close_asked_by']} at {idea['close_asked_at']}",
+            "the outcome logger will settle it",
+        )
+
+
+def same_decision(earlier: Row, repeated: Row) -> None:
+    """A repeat of an idempotency key says what it said before."""
+    if any(earlier[name] != repeated[name] for name in ("transaction_id", "feedback_type", "feedback_content")):
+        raise Conflict("a new idempotency key", "one already used for another decision", "send a fresh key")
+
+
+def stands(idea: Row) -> str:
+    """An idea's status, by whom and since when, as an error says it."""
+    if idea["status"] == Status.PENDING:
+        return "a pending one"
+    return f"one {idea['status']} by {idea['reviewer'] or 'the review deadline'} at {idea['status_at']}"
+
+
+def as_drafted(idea: Row, decisions: list[Row]) -> Row:
+    """The columns of an idea whose decision is taken back; raises `Conflict` where an edit kept no drafted levels."""
+    levels: Row = {}
+    if idea["status"] == Status.EDITED:
+        kept = [row["original"] for row in decisions if row["action"] == Status.EDITED and row["original"]]
+        if not kept:
+            raise Conflict("an edit that kept the drafted levels", "one of an older version", "it stands")
+        levels = json.loads(kept[-1])
+    unsettled = dict.fromkeys(("outcome", "open_reason", "ambiguous"))
+    return {"status": "pending", "status_at": None, "reviewer": None, "shadow": True, **unsettled, **levels}
+
+
+def unknown(idea: str) -> NotFound:
+    """The error for an id that no idea has."""
+    return NotFound("the id of an idea", repr(idea), "list them with GET /advice")

@@ -1,0 +1,96 @@
+"""The table of ideas as a widget: columns, rows, keys and the edit form; `review_table.js` draws it."""
+
+from datetime import datetime
+from typing import Any
+
+import anywidget
+import traitlets
+
+from osiris.clock import as_utc
+from osiris.loop.listing import Sort
+from osiris.records import Levels, Status
+from osiris.ui.scripts import script, style
+
+Idea = dict[str, Any]
+LEVELS = ("entry", "target", "stop")
+
+
+def _column(key: str, label: str = "", sort: Sort | None = None, numeric: bool = False) -> dict[str, Any]:
+    return {"key": key, "label": label or key, "sort": str(sort) if sort else "", "numeric": numeric}
+
+
+COLUMNS = [
+    _column("ticker", sort=Sort.TICKER),
+    _column("side", sort=Sort.SIDE),
+    *(_column(name, numeric=True) for name in LEVELS),
+    _column("ratio", "R:R", Sort.REWARD_TO_RISK, True),
+    _column("rationale"),
+    _column("hermes", "Hermes", Sort.HERMES, True),
+    _column("confidence", sort=Sort.CONFIDENCE, numeric=True),
+    _column("adapter", sort=Sort.ADAPTER),
+    _column("age", sort=Sort.AS_OF, numeric=True),
+    _column("status", sort=Sort.STATUS),
+]
+
+
+class ReviewTable(anywidget.AnyWidget):
+    """Rows of texts; what a person does arrives by `on_msg` as `{"do": ..., ...}`.
+
+    A row is `{id, cells: {column: text}, status, pending, note, tone}`, tone one of "", saved, waiting, refused.
+    `form` is empty or `{id, values, message, ok}`. `dark` says whether the page is.
+    """
+
+    _esm = script("review_table")
+    _css = style("review_table")
+    columns = traitlets.List(COLUMNS).tag(sync=True)
+    rows = traitlets.List().tag(sync=True)
+    cursor = traitlets.Unicode("").tag(sync=True)
+    selected = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    sort = traitlets.Unicode(str(Sort.AS_OF)).tag(sync=True)
+    descending = traitlets.Bool(True).tag(sync=True)
+    form = traitlets.Dict().tag(sync=True)
+    dark = traitlets.Bool(False).tag(sync=True)
+
+
+def row_of(idea: Idea, now: datetime, note: str = "", tone: str = "") -> dict[str, Any]:
+    """An idea as a row of the table; one with a decision under way (tone waiting) cannot be decided on."""
+    return {
+        "id": idea["id"],
+        "cells": _cells(idea, now),
+        "status": idea["status"],
+        "pending": idea["status"] == Status.PENDING and tone != "waiting",
+        "note": note,
+        "tone": tone,
+    }
+
+
+def price(value: float) -> str:
+    """A price for reading: two decimals from 10 up, five or six below (a currency's pips)."""
+    decimals = 2 if abs(value) >= 10 else 5 if abs(value) >= 0.1 else 6
+    return f"{value:,.{decimals}f}"
+
+
+def age(as_of: str, now: datetime) -> str:
+    """How long ago `as_of` (ISO 8601) was, in its largest unit."""
+    minutes = max(int((now - as_utc(datetime.fromisoformat(as_of))).total_seconds() // 60), 0)
+    if minutes < 60:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // 1440} d"
+
+
+def _cells(idea: Idea, now: datetime) -> dict[str, str]:
+    levels = Levels(side=idea["side"], **{name: idea[name] for name in LEVELS})
+    hermes = idea["hermes_score"]
+    ended = f" · {idea['outcome']}" if idea["outcome"] else ""
+    return {
+        "ticker": idea["ticker"],
+        "side": idea["side"],
+        **{name: price(idea[name]) for name in LEVELS},
+        "ratio": f"{levels.reward_to_risk:.2f}",
+        "rationale": idea["rationale"],
+        "hermes": "–" if hermes is None else f"{hermes:.1f}",
+        "confidence": f"{idea['confidence']:.2f}",
+        "adapter": idea["adapter"],
+        "age": age(idea["as_of"], now),
+        "status": idea["status"] + ended,
+    }
