@@ -3,9 +3,20 @@
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from osiris.records import SCHEMA_VERSION, Price, Status
+
+
+def _no_number(value: object) -> object:
+    numeric = isinstance(value, str) and value.strip().lstrip("+-").replace(".", "").isdigit()
+    if numeric or isinstance(value, int | float):
+        raise ValueError("expected ISO 8601 with an offset, not seconds or milliseconds since 1970")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_no_number)]
+"""A moment written in ISO 8601 with an offset; what could be seconds or milliseconds is refused."""
 
 
 class FeedbackType(StrEnum):
@@ -24,7 +35,7 @@ class Feedback(BaseModel):
     transaction_id: Annotated[str, Field(min_length=1, max_length=64)]
     feedback_type: FeedbackType
     feedback_content: "FeedbackContent"
-    timestamp: AwareDatetime
+    timestamp: Moment
     schema_version: Literal["1.0"] = SCHEMA_VERSION
 
     @property
@@ -82,5 +93,5 @@ class Undo(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     status: Literal[Status.APPROVED, Status.REJECTED, Status.EDITED]
-    status_at: AwareDatetime
+    status_at: Moment
     reviewer: Annotated[str, Field(min_length=1, max_length=80)] = "anonymous"

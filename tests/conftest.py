@@ -5,6 +5,7 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cases", type=int, default=20_000, help="generated ideas that the outcome kernel is judged on")
+    parser.addoption("--asked-seconds", type=int, default=15, help="how long the API is asked made-up questions")
     parser.addoption("--kills", type=int, default=100, help="kill -9 of the outcome logger, the relay and Redis")
 
 
@@ -16,3 +17,8 @@ def cases(request: pytest.FixtureRequest) -> int:
 @pytest.fixture(scope="session")
 def kills(request: pytest.FixtureRequest) -> int:
     return request.config.getoption("--kills")
+
+
+@pytest.fixture(scope="session")
+def asked_seconds(request: pytest.FixtureRequest) -> int:
+    return request.config.getoption("--asked-seconds")

@@ -38,6 +38,7 @@ NOT_IMPORTED = {  # name -> the text that shows where it is put to work through 
     "accelerate": "SFTTrainer(",
     "bitsandbytes": "BitsAndBytesConfig(",
     "jupyterlab": '"jupyter", "lab"',
+    "voila": '"-m", "voila"',
 }
 PYTHONS = ("3.11.2", platform.python_version())  # Debian's, and this one: some packages need more on an early 3.11
 IGNORE_LOCAL_PART = re.compile(r"\+.*")

@@ -22,7 +22,14 @@ __all__ = ["api_token", "create_app", "token_path"]
 
 def create_app(workspace: Workspace) -> FastAPI:
     """The application over one workspace; its token is in `api_token(workspace)`."""
-    app = FastAPI(title="Osiris", version="1.0", dependencies=[authorized(workspace)], responses=PROBLEMS)
+    app = FastAPI(
+        title="Osiris",
+        version="1.0",
+        dependencies=[authorized(workspace)],
+        responses=PROBLEMS,
+        docs_url=None,  # pages that load scripts from elsewhere; the description itself is at /openapi.json
+        redoc_url=None,
+    )
     review = workspace.settings.review
     hosts = {"127.0.0.1", "localhost", "[::1]", review.host}
     answer_with_problems(app)

@@ -4,14 +4,13 @@ from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, Header, Query, Request, Response
 from fastapi import Path as PathParameter
-from pydantic import AwareDatetime
 
 from osiris.api.problems import CHANGING, NOT_FOUND
 from osiris.api.shapes import CLOSE_EXAMPLES, FEEDBACK_EXAMPLES, UNDO_EXAMPLES, Beside, Idea, Json
 from osiris.loop.listing import SHOWN, Sort, Wanted, beside, listed
 from osiris.loop.review import ask_to_close, decide, stored_time, undo
 from osiris.records import Outcome, Status, stable_hash
-from osiris.requests import Close, Feedback, Undo
+from osiris.requests import Close, Feedback, Moment, Undo
 from osiris.workspace import Workspace
 
 IdeaId = Annotated[str, PathParameter(max_length=64)]
@@ -46,7 +45,7 @@ def add_ideas(app: FastAPI, workspace: Workspace) -> None:
         status: Status | None = None,
         outcome: Outcome | None = None,
         ticker: Annotated[str, Query(max_length=15)] = "",
-        since: AwareDatetime | None = None,
+        since: Moment | None = None,
         id: Annotated[list[Annotated[str, Query(max_length=64)]], Query(max_length=200)] = [],  # noqa: B006
         sort: Sort = Sort.AS_OF,
         descending: bool = True,

@@ -63,9 +63,7 @@ class AdvisoryTab(widgets.VBox):
         super().__init__([self.served_by, *self._controls(), self.table, self.dossier])
         self.reload()
         self.table.observe(lambda _: self._look_beside(), ["cursor", "dark"])  # the first picture comes with the beat
-        self._beating = beat(self.tick)
-        if self._beating:
-            self._beating.add_done_callback(self._say_stopped)
+        self._beating = beat(self.tick, self._say_stopped)
 
     def _controls(self) -> list[widgets.HBox]:
         self.table.on_msg(lambda _, message, __: self.act(message))
@@ -80,6 +78,8 @@ class AdvisoryTab(widgets.VBox):
     def act(self, message: dict[str, Any]) -> None:
         """Do what the table says that a person did."""
         match message["do"]:
+            case "opened" if not (self.made or self.desk.unsent):
+                self.reload()  # the page may have been made long before somebody came
             case "approval" | "rejection" as kind:
                 self.decide(FeedbackType(kind), message["ids"])
             case "edit":
@@ -182,7 +182,8 @@ class AdvisoryTab(widgets.VBox):
             self.notice.value = plain(f"⚠ Not up to date: {error}. Trying again.")
             self._find_again()
             return
-        self._pause, self.notice.value = BEAT, self._waiting()
+        self._pause, kept = BEAT, len(self.desk.unsent)
+        self.notice.value = f"⚠ Not saved yet: {kept}; kept here, sent again until the server answers." if kept else ""
         if changed:
             self._show()
 
@@ -224,19 +225,14 @@ class AdvisoryTab(widgets.VBox):
         self.table.form = self.table.form | {"message": checked.message, "ok": checked.ok}
         return checked.content if checked.ok else None
 
-    def _waiting(self) -> str:
-        count = len(self.desk.unsent)
-        return f"⚠ Not saved yet: {count}. They are kept here and sent again until the server answers." if count else ""
-
     def _find_again(self) -> None:
         client = self.find()
         if client is not None and client.base_url != self.desk.http.base_url:
             self.desk.http = client
             self.served_by.value = plain(f"API of this workspace: {client.base_url} (found again).")
 
-    def _say_stopped(self, task: Any) -> None:
-        if not task.cancelled() and task.exception():
-            self.notice.value = plain(f"⚠ The page no longer follows the server: {task.exception()!r}. Open it anew.")
+    def _say_stopped(self, error: BaseException) -> None:
+        self.notice.value = plain(f"⚠ The page no longer follows the server: {error!r}. Open it anew.")
 
 
 def open_advisory(workspace: "Workspace", reviewer: str = "anonymous") -> AdvisoryTab:
@@ -247,6 +243,7 @@ def open_advisory(workspace: "Workspace", reviewer: str = "anonymous") -> Adviso
     api = None if client else start_api(workspace, port=0)
     tab = AdvisoryTab(client or api.client(), reviewer=reviewer, clock=workspace.clock)
     tab.api, tab.find = api, lambda: find_api(workspace)
+    where = "started here; it ends with this notebook" if api else "already running"
     where = "started here; it ends with this notebook" if api else "already running"
     tab.served_by.value = f"API of this workspace: {tab.desk.http.base_url} ({where})."
     return tab

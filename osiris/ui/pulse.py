@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Callable
 
 
-def beat(act: Callable[[], float]) -> "asyncio.Task[None] | None":
+def beat(act: Callable[[], float], failed: Callable[[BaseException], None]) -> "asyncio.Task[None] | None":
     """Call `act` now and again: it returns the seconds until the next time. `None` where no event loop runs.
 
-    It runs between the cells of a notebook, never beside one, so `act` may touch widgets freely.
+    It runs between the cells of a notebook, never beside one, so `act` may touch widgets freely. An error ends it, and
+    `failed` is told.
     """
     try:
         loop = asyncio.get_running_loop()
@@ -18,4 +19,11 @@ def beat(act: Callable[[], float]) -> "asyncio.Task[None] | None":
         while True:
             await asyncio.sleep(act())
 
-    return loop.create_task(on(), name="osiris-pulse")
+    def over(task: "asyncio.Task[None]") -> None:
+        error = None if task.cancelled() else task.exception()
+        if error:
+            failed(error)
+
+    task = loop.create_task(on(), name="osiris-pulse")
+    task.add_done_callback(over)
+    return task

@@ -125,7 +125,7 @@ function render({ model, el }) {
     line.dataset.id = id;
     box.type = "checkbox";
     box.title = "Select (x); with shift, all up to here";
-    box.addEventListener("click", (event) => { event.preventDefault(); event.stopPropagation(); toggle(id, event.shiftKey); });
+    box.addEventListener("click", (event) => { event.stopPropagation(); toggle(id, event.shiftKey); });
     first.append(box);
     const cells = model.get("columns").map((column) => element("td", column.numeric ? "osiris-number" : "osiris-" + column.key));
     const approve = button("✅ Approve", "Approve (a)", () => decide("approval", [id]));
@@ -254,6 +254,7 @@ function render({ model, el }) {
   drawHead();
   draw();
   placed.observe(root);
+  say({ do: "opened" });
   return () => { themed.disconnect(); placed.disconnect(); window.removeEventListener("beforeunload", leaving); };
 }
 

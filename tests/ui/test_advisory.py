@@ -401,6 +401,18 @@ def test_new_ideas_fill_the_free_places_behind_the_others(open_tab, workspace):
     assert tab.place.value == "1–3 of 4"
 
 
+def test_a_page_made_before_somebody_came_begins_anew(open_tab):
+    rows = by_minutes(4)
+    tab, bob = open_tab(*rows, page_size=2), open_tab(reviewer="bob")
+    press(bob, "approval", rows[0])
+    tab.tick()
+    press(tab, "opened")
+    assert [row["id"] for row in tab.table.rows] == [rows[1]["id"], rows[2]["id"]]
+    press(tab, "approval", rows[1])
+    press(tab, "opened")
+    assert shown(tab, rows[1])["status"] == "approved"
+
+
 def test_while_nothing_happens_nothing_is_drawn(open_tab):
     tab = open_tab(*by_minutes(2))
     drawn = []

@@ -1,0 +1,90 @@
+"""A real browser on real servers: Debian's chromium, driven by Playwright; `osiris review` in a process of its own."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+START_SECONDS = 90
+
+
+def pytest_collection_modifyitems(items):
+    missing = pytest.mark.skip(reason="no chromium on the PATH; Debian: apt-get install chromium")
+    for item in items:
+        if "tests/browser/" in item.path.as_posix() and CHROMIUM is None:
+            item.add_marker(missing)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """The browser; gone at the end of a module, since its event loop would be in the way of others."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+
+
+@pytest.fixture
+def visit(browser):
+    """A function that opens an address in a window of its own, and gives the page."""
+    contexts = []
+
+    def open_page(url, **options):
+        context = browser.new_context(viewport={"width": 1500, "height": 1150}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        page.goto(url)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+@contextmanager
+def review_server(folder, config, *options):
+    """`osiris review` on the workspace in `folder`; gives the address that it prints."""
+    config.mkdir(exist_ok=True)
+    (config / "jupyter_server_config.py").write_text("c.ServerApp.allow_root = True\n")
+    log = (folder / "review.log").open("w+")
+    program = [Path(sys.executable).with_name("osiris"), "review", "--workspace", str(folder), "--no-browser", *options]
+    server = subprocess.Popen(program, stdout=log, stderr=log, env=os.environ | {"JUPYTER_CONFIG_DIR": str(config)})
+    try:
+        yield _answering(server, log)
+    finally:
+        server.terminate()
+        server.wait(30)
+        log.close()
+
+
+def _answering(server, log):
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and server.poll() is None:
+        log.seek(0)
+        text = log.read()
+        printed = re.search(r"http://\S+token=\S+", text)
+        if printed and _answers(printed[0]) and ("--lab" in server.args or "Kernel pool" in text):
+            return printed[0]
+        time.sleep(0.2)
+    log.seek(0)
+    raise AssertionError(f"no answer from the review page: {log.read()}")
+
+
+def _answers(url):
+    try:
+        return httpx.get(url.replace("/?", "/static/?"), trust_env=False).status_code < 500
+    except httpx.HTTPError:
+        return False

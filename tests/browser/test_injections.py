@@ -1,0 +1,112 @@
+"""Sixty scripts in every text a model or a person writes, looked at in every corner of the page: none of them runs."""
+
+from datetime import timedelta
+
+import pytest
+
+from osiris.requests import Feedback
+from osiris.services import start_api
+from tests.browser.conftest import review_server
+from tests.browser.desk import NOW, TOML
+from tests.browser.injections import INJECTIONS
+from tests.builders import idea, make_workspace
+
+COUNT = "window.hits = 0; window.hit = () => { window.hits += 1; };"
+MARKUP = (
+    "script, img, svg, iframe, object, embed, video, audio, marquee, details, form, style, link, meta, base, math, a"
+)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    """Three ideas for each injection: one pending, one decided on by a reviewer of that name, one settled."""
+    folder = tmp_path_factory.mktemp("hostile")
+    workspace = make_workspace(folder, TOML, as_of=None)
+    rows = [hostile(n, text, k) for n, text in enumerate(INJECTIONS) for k in range(3)]
+    for row in rows[2::3]:
+        row |= {"status": "rejected", "reviewer": row["rationale"][:80], "outcome": "loss", "r_multiple": -1.0}
+    workspace.advice.add(rows)
+    with start_api(workspace, port=0) as api, review_server(folder, folder / "config") as url:
+        yield workspace, api, url
+
+
+def hostile(number, text, kind):
+    row = idea(number=3 * number + kind, as_of=NOW - timedelta(hours=1 + kind), ticker=text, vector=[0.5] * 16)
+    texts = dict.fromkeys(("rationale", "adapter", "hermes_note", "open_reason", "model", "policy"), text)
+    return row | texts | {"prompt_id": f"hostile {number}", "id": f"{number:02d}-{kind}"}
+
+
+def markup(page):
+    """Elements inside the desk that only an injection would have made; the picture is the page's own."""
+    inside = f".osiris-desk :is({MARKUP}), .osiris-dossier :is({MARKUP})"
+    return page.locator(inside).evaluate_all("(all) => all.filter((one) => !one.closest('.osiris-picture')).length")
+
+
+def test_there_are_sixty_different_ones():
+    assert len(set(INJECTIONS)) == len(INJECTIONS) == 60
+
+
+def test_no_script_runs_wherever_it_was_written(desk, browser):
+    _, _, url = desk
+    context = browser.new_context(viewport={"width": 1500, "height": 1150})
+    context.add_init_script(COUNT)
+    page, dialogs = context.new_page(), []
+    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    page.goto(url)
+    page.wait_for_selector("tr.osiris-idea")
+    seen = set()
+    for status in ("pending", "all", "rejected"):
+        page.get_by_label("Status").select_option(status)
+        page.wait_for_timeout(700)
+        while True:
+            for row in page.locator("tr.osiris-idea").all():
+                seen.add(row.get_attribute("data-id"))
+                row.locator("td.osiris-rationale").click(position={"x": 3, "y": 3})
+            page.wait_for_timeout(300)
+            forth = page.get_by_role("button", name="▶")
+            if forth.is_disabled():
+                break
+            forth.click()
+            page.wait_for_timeout(500)
+    assert len(seen) == 3 * len(INJECTIONS)
+    assert (page.evaluate("window.hits"), dialogs, markup(page)) == (0, [], 0)
+    page.evaluate("document.querySelector('.osiris-desk').insertAdjacentHTML('beforeend', '<img src=x onerror=hit()>')")
+    page.wait_for_function("window.hits === 1")  # what would have run is counted
+    assert markup(page) == 1
+    context.close()
+
+
+def test_no_script_runs_in_a_comment_a_name_or_a_refusal(desk, browser):
+    workspace, api, url = desk
+    context = browser.new_context(viewport={"width": 1500, "height": 1150})
+    context.add_init_script(COUNT)
+    page, dialogs = context.new_page(), []
+    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    page.goto(url)
+    page.wait_for_selector("tr.osiris-idea")
+    for number, text in enumerate(INJECTIONS):
+        key = page.locator('tr.osiris-idea[data-status="pending"]').first.get_attribute("data-id")
+        line = page.locator(f'tr.osiris-idea[data-id="{key}"]')
+        page.get_by_label("Reviewer").fill(text.replace("\x00", "")[:80])
+        line.get_by_role("button", name="Edit").click()
+        page.locator(".osiris-field-target").fill(text.replace("\x00", ""))
+        page.wait_for_selector('.osiris-message:has-text("target: expected a number")')
+        page.locator(".osiris-field-target").fill("107")
+        page.locator(".osiris-field-comment").fill(text.replace("\x00", ""))
+        if number % 2:  # somebody else was first, and the refusal names him
+            body = Feedback(
+                transaction_id=key, feedback_type="rejection", feedback_content={"reviewer": text[:80]}, timestamp=NOW
+            )
+            with api.client() as client:
+                client.post(
+                    "/feedback/phi3/", content=body.model_dump_json(), headers={"Content-Type": "application/json"}
+                )
+        page.keyboard.press("Enter")
+        page.wait_for_selector(f'tr.osiris-idea[data-id="{key}"]:not([data-status="pending"])')
+        if page.locator('tr.osiris-idea[data-status="pending"]').count() == 0:
+            page.get_by_role("button", name="▶").click()
+            page.wait_for_selector('tr.osiris-idea[data-status="pending"]')
+    assert (page.evaluate("window.hits"), dialogs, markup(page)) == (0, [], 0)
+    names = {row["reviewer"] for row in workspace.advice.feedback()}
+    assert len(names) > 50
+    context.close()

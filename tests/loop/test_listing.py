@@ -1,0 +1,80 @@
+"""Ideas as a reviewer asks for them: every order is total, nulls come last, pages neither repeat nor leave out."""
+
+from datetime import timedelta
+
+import pandas as pd
+import pytest
+
+from osiris.loop.listing import Sort, Wanted, in_basis, listed
+from osiris.records import Status
+from tests.builders import MOMENT, idea, make_store, table_of
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    store = make_store(tmp_path_factory.mktemp("listing"))
+    rows = [
+        idea(
+            number=n,
+            as_of=MOMENT - timedelta(hours=n // 3),
+            ticker="ABC"[n % 3],
+            side="short" if n % 2 else "long",
+            hermes_score=None if n % 5 == 0 else n % 4 / 10,
+            confidence=0.5 + n % 3 / 10,
+            adapter=f"2005022{n % 2}",
+        )
+        for n in range(20)
+    ]
+    for n, row in enumerate(rows):
+        row["target"] = row["entry"] + (1 if row["side"] == "long" else -1) * (3 + n % 4)
+    store.add(rows)
+    store.settle(
+        table_of(*({"id": row["id"], "outcome": "win", "r_multiple": float(n)} for n, row in enumerate(rows[:4])))
+    )
+    return store
+
+
+def value(row, sort):
+    if sort is Sort.REWARD_TO_RISK:
+        return abs(row["target"] - row["entry"]) / abs(row["entry"] - row["stop"])
+    return row[str(sort)]
+
+
+@pytest.mark.parametrize("descending", [True, False])
+@pytest.mark.parametrize("sort", Sort)
+def test_pages_in_any_order_are_the_whole_in_that_order(store, sort, descending):
+    wanted = Wanted(sort=sort, descending=descending)
+    pages = [listed(store, wanted, offset, 6) for offset in range(0, 24, 6)]
+    assert [page.total for page in pages] == [20] * 4
+    rows = [row for page in pages for row in page.ideas]
+    assert len({row["id"] for row in rows}) == 20
+    values = [value(row, sort) for row in rows]
+    there = [one for one in values if one is not None]
+    assert values == sorted(there, reverse=descending) + [None] * (20 - len(there))
+    ties = pd.DataFrame([(str(value(row, sort)), -row["as_of"].timestamp(), row["id"]) for row in rows])
+    for _, group in ties.groupby(0):
+        assert group.to_numpy().tolist() == sorted(group.to_numpy().tolist()) or sort is Sort.AS_OF
+
+
+def test_filters_narrow_together(store):
+    found = listed(store, Wanted(status=Status.PENDING, ticker="A", since=MOMENT - timedelta(hours=2)), 0, 100)
+    assert found.total == len(found.ideas) == 3
+    assert {(row["ticker"], row["status"]) for row in found.ideas} == {("A", "pending")}
+
+
+def test_many_ids_are_found_too(store):
+    ids = [row["id"] for row in store.rows()] + [f"nobody-{n}" for n in range(1_500)]
+    assert listed(store, Wanted(ids=ids), 0, 2_000).total == 20
+
+
+def test_bars_are_told_in_the_basis_of_a_moment():
+    ends = pd.date_range("2005-02-24T21:00Z", periods=4)
+    bars = pd.DataFrame({"start": ends, "end": ends, "split": [1.0, 1.0, 2.0, 1.0]})
+    for name, values in {"open": [80, 80, 40, 40], "close": [80.0, 88, 44, 45], "volume": [10.0, 10, 20, 20]}.items():
+        bars[name] = values
+    bars["high"] = bars["low"] = bars["close"]
+    before, after = (in_basis(bars, ends[n]) for n in (1, 3))
+    assert before["close"].tolist() == [80, 88, 88, 90]
+    assert before["volume"].tolist() == [10, 10, 10, 10]
+    assert after["close"].tolist() == [40, 44, 44, 45]
+    assert in_basis(bars, ends[0] - timedelta(days=9))["close"].tolist() == [80, 88, 88, 90]
