@@ -2,6 +2,13 @@
 
 import pytest
 
+LONG = ("tests/flows/", "tests/journeys/", "tests/browser/")
+"""What starts servers, trains or drives a browser: it comes last, so that a slip elsewhere shows within minutes."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: any(part in item.path.as_posix() for part in LONG))
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cases", type=int, default=20_000, help="generated ideas that the outcome kernel is judged on")

@@ -1,4 +1,4 @@
-"""Remove each guard of the outcome logger in turn and show that its test fails: `python -m tests.guards [NAME ...]`.
+"""Remove each guard of the outcome logger and the review desk in turn and show that its test fails: `python -m tests.guards [NAME ...]`.
 
 Works on a copy of the tree. A guard whose test still passes is reported, and the exit status is 1. Not a test itself:
 it takes some minutes, most of them imports.
@@ -44,7 +44,46 @@ TEST_PRICES, TEST_YAHOO, TEST_EVENTS = (
     "tests/store/test_events.py",
 )
 
+RULES, TABLES, GROUPED = (f"osiris/store/{name}.py" for name in ("rules", "tables", "grouped"))
+TAB, PAGE, CLIENT, TABLE_JS = (
+    f"osiris/ui/{n}" for n in ("advisory.py", "pinned_page.py", "desk_client.py", "review_table.js")
+)
+TEST_API, TEST_TAB, TEST_DESK = "tests/test_api.py", "tests/ui/test_advisory.py", "tests/browser/test_desk.py"
+TEST_ADVICE, TEST_WORTH = "tests/store/test_advice.py", "tests/loop/test_reviewers.py"
+LISTING, WORTH = "osiris/loop/listing.py", "osiris/loop/reviewers.py"
+
 GUARDS = [
+    Guard("only a pending idea is decided on", RULES, "        may_decide(idea)\n", "        pass\n", TEST_ADVICE),
+    Guard("of a group, the next sees the one before", RULES, '        self.ideas[idea["id"]] = idea | changes\n', "", TEST_API + " -k reviewers_at_once"),
+    Guard("an undo takes back what stands", RULES, "any(idea[name] != decision[name] for name in made)", "False", TEST_API),
+    Guard("what is settled stays", RULES, 'if idea["outcome"] in FINAL or idea["exit_reason"]:\n        raise Conflict("an idea whose', 'if False:\n        raise Conflict("an idea whose', TEST_API),
+    Guard("what was asked to close stays", RULES, 'if idea["close_asked_at"] is not None:\n        asked', "if False:\n        asked", TEST_API),
+    Guard("an undo gives the drafted levels back", RULES, "**unsettled, **levels}", "**unsettled}", TEST_API),
+    Guard("an undo clears the open outcome", RULES, "**unsettled, **levels}", "**levels}", TEST_API),
+    Guard("an undo is replayed on what it may change", TABLES, ' if kind == "decided" else f"target.{DECIDED_SQL} AND {unsettled}"', "", TEST_ADVICE),
+    Guard("edits and approvals are written apart", TABLES, "for alike in _alike(rows))", "for alike in [[row['changes'] for row in rows]])", TEST_API + " tests/store"),
+    Guard("nobody of a group is forgotten", GROUPED, "group = [call, *(other for other in self._waiting if other is not call)]", "group = [call]", "tests/store/test_grouped.py"),
+    Guard("too many requests", "osiris/api/guards.py", "if not limiter.hit(item, client):", "if False:", TEST_API),
+    Guard("a moment is no number", "osiris/requests.py", "if numeric or isinstance(value, int | float):", "if False:", TEST_API),
+    Guard("an answer is fresh", "osiris/api/ideas.py", """tag = f'W/"{advice.version}"'""", """tag = 'W/"1"'""", TEST_API),
+    Guard("what was like it came before it", LISTING, '_similar(advice, row, f"{before} AND ', '_similar(advice, row, f"', TEST_API),
+    Guard("no bar is later than the clock", LISTING, 'min(as_of, row["as_of"] + BARS_SINCE)', 'row["as_of"] + BARS_SINCE', TEST_API),
+    Guard("bars in the idea's basis", LISTING, "factor = cumulative[-1] / cumulative[then]", "factor = 1.0", "tests/loop/test_listing.py"),
+    Guard("doubt is left out of a review's worth", WORTH, ' & ~ideas["ambiguous"].fillna(False).astype(bool)', "", TEST_WORTH),
+    Guard("ideas of a session are not independent", WORTH, "effective = count / max(clustered / variance, 1)", "effective = count", TEST_WORTH),
+    Guard("a decision without an answer is kept", CLIENT, "            if answer.saved or answer.refused:\n", "            if True:\n", TEST_TAB),
+    Guard("an answer that says nothing keeps it too", CLIENT, "if answer.status_code in SAYS_NOTHING or answer.is_server_error:", "if answer.is_server_error:", TEST_TAB),
+    Guard("the same key for every attempt", CLIENT, '"Idempotency-Key": letter.key', '"Idempotency-Key": secrets.token_hex(16)', TEST_TAB),
+    Guard("one decision on an idea at a time", PAGE, ' and idea["id"] not in self.desk.unsent', "", TEST_TAB),
+    Guard("rows keep their place", PAGE, "here = [idea[\"id\"] for idea in self.ideas]\n", "here = []\n", TEST_TAB),
+    Guard("the next page begins behind what still fits", PAGE, "return self.offset + self.fitting if pages > 0", "return self.offset + self.size if pages > 0", TEST_TAB),
+    Guard("an edit that makes no trade is not sent", TAB, "        if content is not None:\n", "        if True:\n            content = content or {}\n", TEST_TAB),
+    Guard("a page made before begins anew", TAB, 'case "opened" if not (self.made or self.desk.unsent):', 'case "opened" if False:', TEST_TAB),
+    Guard("a key held down decides once", TABLE_JS, "if (event.repeat && !moving.has(event.key)) return;", "", TEST_DESK + " -k held"),
+    Guard("keys with modifiers are the browser's", TABLE_JS, "event.ctrlKey || event.metaKey || event.altKey || ", "", TEST_DESK + " -k modifiers"),
+    Guard("text is no markup", "osiris/ui/dom.js", "made.textContent = text;", "made.innerHTML = text;", "tests/browser/test_injections.py -k wherever"),
+    Guard("leaving asks first", TABLE_JS, "event.preventDefault(); };\n  const look", "; };\n  const look", TEST_DESK + " -k leaving"),
+    Guard("a notebook's keys stay out of the way", TABLE_JS, 'root.dataset.lmSuppressShortcuts = "true";', "", "tests/browser/test_lab.py"),
     Guard("24 elapsed hours", LOGGER, "({ACCEPTED_SQL} AND status_at <= {latest})", "({ACCEPTED_SQL})", TEST_LOGGER),
     Guard("shadow outcomes are no events", LOGGER, "isin(FINAL) & ~verdicts", "isin(FINAL) | verdicts", TEST_LOGGER),
     Guard("one run at a time", LOGGER, "        lock.acquire()\n", "        pass\n", TEST_LOGGER),

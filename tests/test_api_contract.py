@@ -43,4 +43,4 @@ def test_whatever_is_asked_is_answered_as_described(tmp_path, known, asked_secon
     print(f"{generated} requests, {'with' if known else 'without'} a known idea")
     assert int(generated) > 300
     assert workspace.advice.count() == 21
-    assert (len(workspace.advice.feedback()) > 0) == known
+    assert len(workspace.advice.feedback()) > 0

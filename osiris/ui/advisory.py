@@ -16,7 +16,7 @@ from osiris.clock import Clock, SystemClock
 from osiris.records import Status
 from osiris.requests import FeedbackType
 from osiris.ui.controls import button, plain
-from osiris.ui.desk_client import Away, DeskClient, Idea, Letter
+from osiris.ui.desk_client import WORDS, Away, DeskClient, Idea, Letter
 from osiris.ui.dossier import Dossier
 from osiris.ui.edits import check, typed_from
 from osiris.ui.pinned_page import ALL, PinnedPage
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 BEAT, SLOWEST = 1.0, 4.0
 """Seconds between two looks at the server, and at most between two while it is away."""
-WORDS = {FeedbackType.APPROVAL: "approval", FeedbackType.REJECTION: "rejection", FeedbackType.HUMAN_EDIT: "edit"}
 
 
 class AdvisoryTab(widgets.VBox):
@@ -55,8 +54,8 @@ class AdvisoryTab(widgets.VBox):
         self.status = widgets.Dropdown(options=[*map(str, Status), ALL], value=status, description="Status")
         self.ticker = widgets.Text(placeholder="all", description="Ticker", continuous_update=False)
         self.reviewer = widgets.Text(reviewer, description="Reviewer")
-        self.approve = button("✅ Approve selected", lambda: self.decide(FeedbackType.APPROVAL, self.table.selected))
-        self.reject = button("❌ Reject selected", lambda: self.decide(FeedbackType.REJECTION, self.table.selected))
+        self.approve = button("✅ Approve selected", lambda: self.table.ask(FeedbackType.APPROVAL))
+        self.reject = button("❌ Reject selected", lambda: self.table.ask(FeedbackType.REJECTION))
         self.take_back = button("↩ Undo", self.undo)
         self.back, self.forth = button("◀", lambda: self.turn(-1)), button("▶", lambda: self.turn(+1))
         self.table, self.dossier = ReviewTable(), Dossier()
@@ -78,8 +77,10 @@ class AdvisoryTab(widgets.VBox):
     def act(self, message: dict[str, Any]) -> None:
         """Do what the table says that a person did."""
         match message["do"]:
-            case "opened" if not (self.made or self.desk.unsent):
-                self.reload()  # the page may have been made long before somebody came
+            case "opened":  # the page may have been made long before somebody came: old rows are never seen
+                if not (self.made or self.desk.unsent):
+                    self.reload()
+                self.table.fresh = True
             case "approval" | "rejection" as kind:
                 self.decide(FeedbackType(kind), message["ids"])
             case "edit":
@@ -109,7 +110,6 @@ class AdvisoryTab(widgets.VBox):
                 if idea["id"] in ids and self.page.open(idea)
             ]
         )
-        self.table.selected = [i for i in self.table.selected if i not in ids]
 
     def undo(self) -> None:
         """Take back the last decision made here, or all of the last selection."""
@@ -140,8 +140,9 @@ class AdvisoryTab(widgets.VBox):
         """Sort by a column; by the same one again, the other way round."""
         self.page.descending = not self.page.descending if by == self.page.sort else True
         self.page.sort = by
-        self.table.descending, self.table.sort = self.page.descending, by
-        self.reload()
+        with self.table.hold_sync():  # head and rows change at once
+            self.table.descending, self.table.sort = self.page.descending, by
+            self.reload()
 
     def turn(self, pages: int) -> None:
         """Turn a page, if there is one."""
@@ -243,7 +244,6 @@ def open_advisory(workspace: "Workspace", reviewer: str = "anonymous") -> Adviso
     api = None if client else start_api(workspace, port=0)
     tab = AdvisoryTab(client or api.client(), reviewer=reviewer, clock=workspace.clock)
     tab.api, tab.find = api, lambda: find_api(workspace)
-    where = "started here; it ends with this notebook" if api else "already running"
     where = "started here; it ends with this notebook" if api else "already running"
     tab.served_by.value = f"API of this workspace: {tab.desk.http.base_url} ({where})."
     return tab

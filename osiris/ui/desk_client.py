@@ -12,10 +12,13 @@ from typing import Any
 
 import httpx
 
+from osiris.requests import FeedbackType
+
 Idea = dict[str, Any]
 SAYS_NOTHING = {401, 403, 408, 429}
 """Answers that, like any 5xx, say nothing about the decision itself."""
 AT_ONCE = 16
+WORDS = {FeedbackType.APPROVAL: "approval", FeedbackType.REJECTION: "rejection", FeedbackType.HUMAN_EDIT: "edit"}
 
 
 class Away(Exception):

@@ -42,6 +42,10 @@ function render({ model, el }) {
     model.save_changes();
   }
 
+  function choose(ids) {
+    if (ids.length !== chosen().size || !ids.every((id) => chosen().has(id))) set("selected", ids);
+  }
+
   function moveTo(id, now) {
     cursor = id;
     mark();
@@ -63,6 +67,7 @@ function render({ model, el }) {
     if (!open_ones.length) return;
     open_ones.forEach((id) => sending.add(id));
     say({ do: kind, ids: open_ones });
+    choose([...chosen()].filter(open));
     if (open_ones.includes(cursor)) {
       const all = rows().map((one) => one.id);
       const next = all.slice(all.indexOf(cursor) + 1).find(open);
@@ -80,7 +85,7 @@ function render({ model, el }) {
     const [from, to] = [ids.indexOf(upTo ? cursor : id), ids.indexOf(id)].sort((a, b) => a - b);
     const wanted = upTo ? true : !selected.has(id);
     ids.slice(Math.max(from, 0), to + 1).filter(open).forEach((one) => (wanted ? selected.add(one) : selected.delete(one)));
-    set("selected", [...selected]);
+    choose([...selected]);
   }
 
   function mark() {
@@ -102,7 +107,7 @@ function render({ model, el }) {
     every.type = "checkbox";
     every.title = "Select all that are pending on this page";
     every.addEventListener("change", () => {
-      set("selected", every.checked ? rows().map((one) => one.id).filter(open) : []);
+      choose(every.checked ? rows().map((one) => one.id).filter(open) : []);
     });
     cell.append(every);
     line.append(cell);
@@ -170,6 +175,7 @@ function render({ model, el }) {
       last = nodes.under;
     }
     if (!ids.has(cursor)) cursor = model.get("cursor");
+    choose([...chosen()].filter(open)); // what was decided elsewhere can be selected no more
     mark();
   }
 
@@ -250,9 +256,12 @@ function render({ model, el }) {
   model.on("change:selected", mark);
   model.on("change:sort change:descending", drawHead);
   model.on("change:cursor", () => { if (model.get("cursor") !== cursor) { cursor = model.get("cursor"); mark(); } });
-  model.on("msg:custom", (message) => { if (message.do === "focus") root.focus(); });
+  model.on("msg:custom", (message) => decide(message.do, [...chosen()]));
+  const show = () => { root.hidden = !model.get("fresh"); };
+  model.on("change:fresh", show);
   drawHead();
   draw();
+  show();
   placed.observe(root);
   say({ do: "opened" });
   return () => { themed.disconnect(); placed.disconnect(); window.removeEventListener("beforeunload", leaving); };

@@ -9,6 +9,7 @@ import traitlets
 from osiris.clock import as_utc
 from osiris.loop.listing import Sort
 from osiris.records import Levels, Status
+from osiris.requests import FeedbackType
 from osiris.ui.scripts import script, style
 
 Idea = dict[str, Any]
@@ -37,7 +38,7 @@ class ReviewTable(anywidget.AnyWidget):
     """Rows of texts; what a person does arrives by `on_msg` as `{"do": ..., ...}`.
 
     A row is `{id, cells: {column: text}, status, pending, note, tone}`, tone one of "", saved, waiting, refused.
-    `form` is empty or `{id, values, message, ok}`. `dark` says whether the page is.
+    `form` is empty or `{id, values, message, ok}`. `dark` says whether the page is. Rows are hidden until `fresh`.
     """
 
     _esm = script("review_table")
@@ -50,6 +51,11 @@ class ReviewTable(anywidget.AnyWidget):
     descending = traitlets.Bool(True).tag(sync=True)
     form = traitlets.Dict().tag(sync=True)
     dark = traitlets.Bool(False).tag(sync=True)
+    fresh = traitlets.Bool(False).tag(sync=True)
+
+    def ask(self, kind: FeedbackType) -> None:
+        """Have the page decide on what it shows as selected: `selected` here may lag behind a quick hand."""
+        self.send({"do": str(kind)})
 
 
 def row_of(idea: Idea, now: datetime, note: str = "", tone: str = "") -> dict[str, Any]:

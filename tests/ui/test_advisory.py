@@ -218,8 +218,8 @@ def test_a_selection_is_decided_on_at_once(open_tab, workspace):
     tab = open_tab(*rows)
     assert tab.approve.disabled
     tab.table.selected = [row["id"] for row in rows[:25]]
-    tab.reject.click()
-    assert (statuses(tab), tab.table.selected) == (["rejected"] * 25, [])
+    tab.decide("rejection", tab.table.selected)
+    assert statuses(tab) == ["rejected"] * 25
     assert workspace.advice.count("status = 'rejected'") == len(workspace.advice.feedback()) == 25
     assert tab.place.value == "5 left, 25 done here"
 
@@ -255,8 +255,7 @@ def test_the_last_decision_is_taken_back_and_then_the_one_before(open_tab, works
     tab = open_tab(*rows)
     assert tab.take_back.disabled
     press(tab, "approval", rows[0])
-    tab.table.selected = [rows[1]["id"], rows[2]["id"]]
-    tab.reject.click()
+    tab.decide("rejection", [rows[1]["id"], rows[2]["id"]])
     assert tab.take_back.description == "↩ Undo 2 decisions"
     press(tab, "undo")
     assert statuses(tab) == ["approved", "pending", "pending", "pending"]
