@@ -44,7 +44,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        workspace = make_desk(folder, args.ideas, pending=600, toml="")
+        workspace = make_desk(folder, args.ideas, pending=320)
         with start_api(workspace, port=0) as api:
             found = {f"ideas in the store: {workspace.advice.count()}": []} | measured(folder, api)
     if args.json:
@@ -60,8 +60,8 @@ def measured(folder: Path, api: RunningApi) -> dict[str, list[float]]:
     """Milliseconds of each thing, in the order it was done."""
     found: dict[str, list[float]] = {}
     with api.client() as client:
-        ids = [row["id"] for row in client.get("/advice", params={"status": "pending", "limit": 600}).json()]
-        found["one decision, API alone"] = [timed(lambda i=i: decide(client, i)) for i in ids[-120:]]
+        ids = [row["id"] for row in client.get("/advice", params={"status": "pending", "limit": 320}).json()]
+        found["one decision, API alone"] = [timed(lambda i=i: decide(client, i)) for i in ids[-40:]]
         for sort in ("as_of", "reward_to_risk", "hermes_score"):
             params = {"sort": sort, "limit": 25, "offset": 5_000}
             found[f"a page of 25 by {sort}, API alone"] = [
@@ -78,16 +78,9 @@ def measured(folder: Path, api: RunningApi) -> dict[str, list[float]]:
         page = open_page(url)
         first_row(page)
         page.evaluate(WATCH)
-        for _ in range(5):
-            page.locator("tr.osiris-idea td.osiris-rationale").first.click()
-            for _ in range(20):
-                before = len(page.evaluate("window.took"))
-                page.keyboard.press("a")
-                page.wait_for_function(f"window.took.length > {before}")
-            page.keyboard.press("n")
-            page.wait_for_timeout(500)
-        found["key a to Saved, in the browser"] = page.evaluate("window.took")
-        found["25 selected, key to the last Saved"] = [bulk(page) for _ in range(4)]
+        for pause, words in ((1_000, "a second later"), (500, "half a second later"), (0, "at once")):
+            found[f"key a to Saved, the next {words}"] = [one for _ in range(2) for one in approve_twenty(page, pause)]
+        found["25 selected, key to the last Saved"] = [bulk(page) for _ in range(3)]
         found["decided elsewhere to shown here"] = [elsewhere(page, api) for _ in range(10)]
     with review_server(folder, folder / "config", "--lab") as url, browsing() as open_page:
         page = open_page(url)
@@ -103,14 +96,25 @@ def decide(client: object, idea: str) -> None:
     client.post("/feedback/phi3/", json=body).raise_for_status()
 
 
-def bulk(page: object) -> float:
-    """Select all of the next page and approve them."""
+def approve_twenty(page: object, pause_ms: int) -> list[float]:
+    """Approve the first twenty of the page one after another; milliseconds of each, by the browser's own clock."""
+    page.evaluate("window.took = []")
+    page.locator("tr.osiris-idea td.osiris-rationale").first.click()
+    for number in range(20):
+        page.wait_for_timeout(pause_ms)
+        page.keyboard.press("a")
+        page.wait_for_function(f"window.took.length > {number}", polling=20)
     page.keyboard.press("n")
     page.wait_for_timeout(700)
+    return page.evaluate("window.took")
+
+
+def bulk(page: object) -> float:
+    """Select all of the page and approve them; then turn the page."""
     page.locator("thead input").click()
     page.wait_for_timeout(300)
     page.locator(".osiris-desk").focus()
-    return timed(
+    took = timed(
         lambda: (
             page.keyboard.press("Shift+A"),
             page.wait_for_function(
@@ -118,11 +122,13 @@ def bulk(page: object) -> float:
             ),
         )
     )
+    page.keyboard.press("n")
+    page.wait_for_timeout(700)
+    return took
 
 
 def elsewhere(page: object, api: RunningApi) -> float:
     """Approve what the page shows as pending by another client, and wait for the page."""
-    page.keyboard.press("n")
     page.wait_for_timeout(1_300)
     idea = page.locator('tr.osiris-idea[data-status="pending"]').nth(1).get_attribute("data-id")
     with api.client() as client:

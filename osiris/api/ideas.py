@@ -56,7 +56,15 @@ def add_ideas(app: FastAPI, workspace: Workspace) -> None:
         tag = f'W/"{advice.version}"'
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers={"ETag": tag})
-        wanted = Wanted(status, outcome, ticker, stored_time(since) if since else None, id, sort, descending)
+        wanted = Wanted(
+            status,
+            outcome,
+            ticker,
+            since=stored_time(since) if since else None,
+            ids=id,
+            sort=sort,
+            descending=descending,
+        )
         page = listed(advice, wanted, offset, limit)
         return Json(page.ideas, headers={"ETag": tag, "X-Total-Count": str(page.total)})
 

@@ -52,6 +52,7 @@ class Wanted:
     outcome: Outcome | None = None
     ticker: str = ""
     since: datetime | None = None
+    before: datetime | None = None
     ids: Sequence[str] = ()
     sort: Sort = Sort.AS_OF
     descending: bool = True
@@ -64,6 +65,7 @@ class Wanted:
             f"outcome = '{self.outcome}'" if self.outcome else "",
             f"ticker = '{quoted(self.ticker)}'" if self.ticker else "",
             f"as_of >= {sql_time(self.since)}" if self.since else "",
+            f"as_of < {sql_time(self.before)}" if self.before else "",
             one_of("id", self.ids) if self.ids else "",
         ]
         return " AND ".join(filter(None, clauses)) or None
@@ -100,10 +102,9 @@ def beside(advice: AdviceStore, bars: BarStore, idea: str, as_of: datetime) -> R
     row = advice.get(idea)
     before = f"as_of < {sql_time(row['as_of'])}"
     siblings = advice.rows(f"prompt_id = '{quoted(row['prompt_id'])}' AND id <> '{quoted(idea)}'", SHOWN)
-    earlier = listed(advice, Wanted(ticker=row["ticker"]), 0, 10_000).ideas
     return {
         "siblings": siblings,
-        "earlier": [other for other in earlier if other["as_of"] < row["as_of"]][:BESIDE],
+        "earlier": listed(advice, Wanted(ticker=row["ticker"], before=row["as_of"]), 0, BESIDE).ideas,
         "similar": _similar(advice, row, f"{before} AND outcome IN ('win', 'loss', 'breakeven')"),
         "bars": _bars(bars, row, as_of),
     }

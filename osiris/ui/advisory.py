@@ -19,8 +19,8 @@ from osiris.ui.controls import button, plain
 from osiris.ui.desk_client import WORDS, Away, DeskClient, Idea, Letter
 from osiris.ui.dossier import Dossier
 from osiris.ui.edits import check, typed_from
-from osiris.ui.pinned_page import ALL, PinnedPage
-from osiris.ui.pulse import beat
+from osiris.ui.pinned_page import ALL, Look, PinnedPage
+from osiris.ui.pulse import beat, beside_the_loop
 from osiris.ui.review_table import ReviewTable, row_of
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class AdvisoryTab(widgets.VBox):
         self.find: Callable[[], httpx.Client | None] = lambda: None
         self.notes: dict[str, tuple[str, str]] = {}
         self.made: list[list[Idea]] = []
-        self._pause = BEAT
+        self._pause, self._looking = BEAT, False
         self.served_by, self.notice, self.place = widgets.Label(), widgets.Label(), widgets.Label()
         self.status = widgets.Dropdown(options=[*map(str, Status), ALL], value=status, description="Status")
         self.ticker = widgets.Text(placeholder="all", description="Ticker", continuous_update=False)
@@ -154,14 +154,16 @@ class AdvisoryTab(widgets.VBox):
         self.notes = {key: note for key, note in self.notes.items() if key in self.desk.unsent}
         self.table.form, self.table.selected = {}, []
         self.page.begin(offset)
-        self._look()
+        self._take(self._fetched())
         self._show()
 
     def tick(self) -> float:
         """Send what is kept, look what changed; returns the seconds until the next time."""
         self._send(list(self.desk.unsent.values()))
-        self._look()
-        if self.table.cursor and not self.dossier.title:
+        if not self._looking:
+            self._looking = True
+            beside_the_loop(self._fetched, self._take)  # no decision waits for it
+        if self.table.cursor and not self.dossier.wanted:
             self._look_beside()
         return self._pause
 
@@ -175,17 +177,22 @@ class AdvisoryTab(widgets.VBox):
         self.made += [decided] if decided else []
         self._show()
 
-    def _look(self) -> None:
+    def _fetched(self) -> Look | Away | None:
         try:
-            changed = self.page.look()
+            return self.page.fetch()
         except Away as error:
+            return error
+
+    def _take(self, found: Look | Away | None) -> None:
+        self._looking = False
+        if isinstance(found, Away):
             self._pause = min(self._pause * 2, SLOWEST)
-            self.notice.value = plain(f"⚠ Not up to date: {error}. Trying again.")
+            self.notice.value = plain(f"⚠ Not up to date: {found}. Trying again.")
             self._find_again()
             return
         self._pause, kept = BEAT, len(self.desk.unsent)
         self.notice.value = f"⚠ Not saved yet: {kept}; kept here, sent again until the server answers." if kept else ""
-        if changed:
+        if self.page.take(found):
             self._show()
 
     def _show(self) -> None:
@@ -208,14 +215,7 @@ class AdvisoryTab(widgets.VBox):
         self.take_back.disabled, self.take_back.description = not last, "↩ Undo" + (about if last else "")
 
     def _look_beside(self) -> None:
-        found = self.page.find(self.table.cursor)
-        if not found:
-            self.dossier.clear()
-            return
-        try:
-            self.dossier.show(found, self.desk.beside(found["id"]), self.table.dark)
-        except Away as error:
-            self.dossier.clear(f"{found['ticker']}: {error}")
+        self.dossier.follow(self.page.find(self.table.cursor), self.desk.beside, self.table.dark)
 
     def _check(self, typed: dict[str, str]) -> dict[str, Any] | None:
         """What the edit would send, or `None`; the form says what it comes to or what is wrong."""

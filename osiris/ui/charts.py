@@ -29,12 +29,15 @@ def setup(bars: dict[str, list], idea: dict[str, Any], earlier: Sequence[dict[st
     place, moment = np.arange(len(ends)), pd.Timestamp(idea["as_of"])
     ink = "#d0d0d0" if dark else "#333333"
     colours = np.where(closes >= opens, COLOURS["win"], COLOURS["loss"])
-    figure = Figure(figsize=(8, 4.2), layout="constrained", facecolor="none")
-    price, volume = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [5, 1]})
+    figure = Figure(figsize=(8, 4.2), facecolor="none")
+    layout = {"left": 0.07, "right": 0.99, "bottom": 0.06, "top": 0.99, "hspace": 0.04, "height_ratios": [5, 1]}
+    price, volume = figure.subplots(2, 1, sharex=True, gridspec_kw=layout)
     price.vlines(place, lows, highs, colours, linewidth=0.8)
     body = np.maximum(np.abs(closes - opens), (highs - lows) * 0.02)
-    price.bar(place, body, bottom=np.minimum(opens, closes), width=0.7, color=colours)
-    volume.bar(place, np.array(bars["volume"], float), width=0.7, color=colours, alpha=0.6)
+    low, width = np.minimum(opens, closes), 330 / len(place)  # lines are drawn ten times as fast as rectangles
+    price.vlines(place, low, low + body, colours, linewidth=width)
+    volume.vlines(place, 0, np.array(bars["volume"], float), colours, linewidth=width, alpha=0.6)
+    volume.set_ylim(0)
     then = int((ends <= moment).sum()) - 0.5
     for axis in (price, volume):
         axis.axvline(then, color=ink, linewidth=0.8, linestyle=":")
@@ -42,7 +45,7 @@ def setup(bars: dict[str, list], idea: dict[str, Any], earlier: Sequence[dict[st
         price.hlines(idea[name], then - 0.5, len(ends) + 2, colour, linewidth=1.4)
         price.text(len(ends) + 2.3, idea[name], f"{name} {idea[name]:,.6g}", color=colour, va="center", fontsize=9)
     _mark_earlier(price, earlier, ends, lows, highs)
-    price.set_xlim(-1, len(ends) + max(10, len(ends) * 0.14))
+    price.set_xlim(-1, len(ends) + max(12, len(ends) * 0.18))
     ticks = place[:: max(len(place) // 8, 1)]
     volume.set_xticks(ticks, [f"{ends[i]:%d %b %y}" for i in ticks], fontsize=8)
     volume.set_yticks([])

@@ -1,14 +1,17 @@
 """What stands beside the idea under the cursor: the price with its levels, its siblings, earlier and similar ideas."""
 
+from collections.abc import Callable
 from typing import Any
 
 import anywidget
 import traitlets
 
+from osiris.ui.desk_client import Away, Idea
+from osiris.ui.pulse import beside_the_loop
 from osiris.ui.review_table import price
 from osiris.ui.scripts import script, style
 
-Idea = dict[str, Any]
+NOTHING: dict[str, Any] = {"title": "", "picture": b"", "without": "", "tables": []}
 
 
 class Dossier(anywidget.AnyWidget):
@@ -22,28 +25,45 @@ class Dossier(anywidget.AnyWidget):
     tables = traitlets.List().tag(sync=True)
     serial = traitlets.Int(0).tag(sync=True)
 
-    def show(self, idea: Idea, beside: dict[str, Any], dark: bool) -> None:
-        """Show what `GET /advice/{id}/beside` gave for `idea`."""
-        from osiris.ui.charts import png, setup  # half a second that the table need not wait for
+    wanted: tuple[str, bool] | None = None
 
-        bars = beside["bars"]
+    def follow(self, idea: Idea | None, ask: Callable[[str], dict[str, Any]], dark: bool) -> None:
+        """Show what `ask` (`GET /advice/{id}/beside`) gives for `idea`, drawn beside the kernel's own work.
+
+        A picture takes a fifth of a second; no decision waits for it. Of several asked for, the last one is shown.
+        """
+        self.wanted = (idea["id"], dark) if idea else None
+        if idea is None:
+            self._put(NOTHING)
+        else:
+            wanted = self.wanted
+            beside_the_loop(lambda: _drawn(idea, ask, dark), lambda shown: wanted == self.wanted and self._put(shown))
+
+    def _put(self, shown: dict[str, Any]) -> None:
         with self.hold_sync():
-            drafted = idea["as_of"][:16].replace("T", " ")
-            self.title = f"{idea['ticker']} {idea['side']} from {price(idea['entry'])}, drafted {drafted} UTC"
-            self.picture = png(setup(bars, idea, beside["earlier"], dark)) if bars else b""
-            self.without = f"No prices of {idea['ticker']} in the local store."
-            self.tables = [
-                _table("Other candidates of the same prompt", "None.", beside["siblings"], _SIBLING),
-                _table("Similar past ideas", "None with a final outcome yet.", beside["similar"], _SIMILAR),
-                _table(f"Earlier ideas on {idea['ticker']}", "None.", beside["earlier"], _EARLIER),
-            ]
+            for name, value in shown.items():
+                setattr(self, name, value)
             self.serial += 1
 
-    def clear(self, why: str = "") -> None:
-        """Show nothing but `why`."""
-        with self.hold_sync():
-            self.title, self.picture, self.without, self.tables = why, b"", "", []
-            self.serial += 1
+
+def _drawn(idea: Idea, ask: Callable[[str], dict[str, Any]], dark: bool) -> dict[str, Any]:
+    from osiris.ui.charts import png, setup  # half a second that the table need not wait for
+
+    try:
+        beside = ask(idea["id"])
+    except Away as error:
+        return NOTHING | {"title": f"{idea['ticker']}: {error}"}
+    bars, drafted = beside["bars"], idea["as_of"][:16].replace("T", " ")
+    return {
+        "title": f"{idea['ticker']} {idea['side']} from {price(idea['entry'])}, drafted {drafted} UTC",
+        "picture": png(setup(bars, idea, beside["earlier"], dark)) if bars else b"",
+        "without": f"No prices of {idea['ticker']} in the local store.",
+        "tables": [
+            _table("Other candidates of the same prompt", "None.", beside["siblings"], _SIBLING),
+            _table("Similar past ideas", "None with a final outcome yet.", beside["similar"], _SIMILAR),
+            _table(f"Earlier ideas on {idea['ticker']}", "None.", beside["earlier"], _EARLIER),
+        ],
+    }
 
 
 def _score(value: float | None) -> str:

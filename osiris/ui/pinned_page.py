@@ -15,6 +15,16 @@ from osiris.ui.desk_client import DeskClient, Idea
 ALL = "all"
 
 
+@dataclass(frozen=True)
+class Look:
+    """A page as fetched, and the edition of the page it was fetched for."""
+
+    ideas: list[Idea]
+    total: int
+    tag: str
+    edition: int
+
+
 @dataclass
 class PinnedPage:
     """The ideas on the page, in their order, and how many fit on all pages (`total`)."""
@@ -29,17 +39,20 @@ class PinnedPage:
     total: int = 0
     ideas: list[Idea] = field(default_factory=list)
     _tag: str = ""
+    _edition: int = 0
 
     def begin(self, offset: int = 0) -> None:
         """Drop the page but for ideas with an unsent decision; the next look fills it from `offset`."""
         self.offset, self._tag = max(offset, 0), ""
+        self._edition += 1
         self.ideas = [letter.idea for letter in self.desk.unsent.values()]
 
-    def look(self) -> bool:
-        """Bring the page up to date; says whether anything changed. Raises `Away`."""
+    def fetch(self) -> "Look | None":
+        """What the page would be, from the server; `None` when nothing changed. Raises `Away`; changes nothing."""
+        edition = self._edition
         listing = self.desk.ideas(self._params() | {"offset": self.offset, "limit": self.size}, self._tag)
         if listing is None:
-            return False
+            return None
         known = {idea["id"]: idea for idea in self.ideas} | {idea["id"]: idea for idea in listing.ideas}
         fresh = {idea["id"] for idea in listing.ideas}
         gone = [idea["id"] for idea in self.ideas if idea["id"] not in fresh]
@@ -47,7 +60,13 @@ class PinnedPage:
             known |= {idea["id"]: idea for idea in self.desk.ideas({"id": gone, "limit": len(gone)}).ideas}
         here = [idea["id"] for idea in self.ideas]
         here += [idea["id"] for idea in listing.ideas if idea["id"] not in here][: max(self.size - len(here), 0)]
-        self.ideas, self.total, self._tag = [known[key] for key in here], listing.total, listing.tag
+        return Look([known[key] for key in here], listing.total, listing.tag, edition)
+
+    def take(self, look: "Look | None") -> bool:
+        """Become what was fetched, unless the page was changed since; says whether anything changed."""
+        if look is None or look.edition != self._edition:
+            return False
+        self.ideas, self.total, self._tag = look.ideas, look.total, look.tag
         return True
 
     def put(self, ideas: Iterable[Idea]) -> None:
@@ -55,6 +74,7 @@ class PinnedPage:
         new, fitted = {idea["id"]: idea for idea in ideas}, self.fitting
         self.ideas = [new.get(idea["id"], idea) for idea in self.ideas]
         self.total += self.fitting - fitted
+        self._edition += 1
 
     def find(self, idea: str) -> Idea | None:
         """The idea of that id, if it is on the page."""

@@ -1,7 +1,25 @@
-"""A task that acts again and again on the kernel's own event loop, so that a page changes without being touched."""
+"""Work beside a notebook's cells: a beat on the kernel's own event loop, and slow work in a thread next to it."""
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+_THREAD = ThreadPoolExecutor(1, "osiris-beside")
+
+
+def beside_the_loop(work: Callable[[], T], then: Callable[[T], object]) -> None:
+    """Do `work` in a thread and give `then` its result on the event loop; where no loop runs, do both here.
+
+    Works are done one after another. An error of `work` is raised where the loop reports errors, and `then` not called.
+    """
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        then(work())
+        return
+    loop.run_in_executor(_THREAD, work).add_done_callback(lambda done: then(done.result()))
 
 
 def beat(act: Callable[[], float], failed: Callable[[BaseException], None]) -> "asyncio.Task[None] | None":

@@ -6,6 +6,7 @@ const KEYS = [
   ["x", "select"], ["shift+a shift+r", "approve, reject the selection"], ["n p", "next, previous page"],
 ];
 const FIELDS = ["entry", "target", "stop", "confidence", "comment"];
+const OLD_SECONDS = 3; // a page may be made long before somebody opens it
 const SETTLE_MS = 120; // a held j does not draw a chart for every row it passes
 
 function render({ model, el }) {
@@ -257,7 +258,7 @@ function render({ model, el }) {
   model.on("change:sort change:descending", drawHead);
   model.on("change:cursor", () => { if (model.get("cursor") !== cursor) { cursor = model.get("cursor"); mark(); } });
   model.on("msg:custom", (message) => decide(message.do, [...chosen()]));
-  const show = () => { root.hidden = !model.get("fresh"); };
+  const show = () => { root.hidden = !model.get("fresh") && Date.now() / 1000 - model.get("made") > OLD_SECONDS; };
   model.on("change:fresh", show);
   drawHead();
   draw();

@@ -1,5 +1,6 @@
 """The table of ideas as a widget: columns, rows, keys and the edit form; `review_table.js` draws it."""
 
+import time
 from datetime import datetime
 from typing import Any
 
@@ -38,7 +39,8 @@ class ReviewTable(anywidget.AnyWidget):
     """Rows of texts; what a person does arrives by `on_msg` as `{"do": ..., ...}`.
 
     A row is `{id, cells: {column: text}, status, pending, note, tone}`, tone one of "", saved, waiting, refused.
-    `form` is empty or `{id, values, message, ok}`. `dark` says whether the page is. Rows are hidden until `fresh`.
+    `form` is empty or `{id, values, message, ok}`. `dark` says whether the page is.
+    Rows of a table `made` (seconds since 1970) long before it is opened are hidden until they are `fresh`.
     """
 
     _esm = script("review_table")
@@ -51,7 +53,12 @@ class ReviewTable(anywidget.AnyWidget):
     descending = traitlets.Bool(True).tag(sync=True)
     form = traitlets.Dict().tag(sync=True)
     dark = traitlets.Bool(False).tag(sync=True)
+    made = traitlets.Float().tag(sync=True)
     fresh = traitlets.Bool(False).tag(sync=True)
+
+    @traitlets.default("made")
+    def _now(self) -> float:
+        return time.time()
 
     def ask(self, kind: FeedbackType) -> None:
         """Have the page decide on what it shows as selected: `selected` here may lag behind a quick hand."""
