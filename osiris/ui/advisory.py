@@ -162,7 +162,7 @@ class AdvisoryTab(widgets.VBox):
         self._send(list(self.desk.unsent.values()))
         if not self._looking:
             self._looking = True
-            beside_the_loop(self._fetched, self._take)  # no decision waits for it
+            beside_the_loop(self._fetched, self._take, self._say_stopped)  # no decision waits for it
         if self.table.cursor and not self.dossier.wanted:
             self._look_beside()
         return self._pause

@@ -37,7 +37,11 @@ class Dossier(anywidget.AnyWidget):
             self._put(NOTHING)
         else:
             wanted = self.wanted
-            beside_the_loop(lambda: _drawn(idea, ask, dark), lambda shown: wanted == self.wanted and self._put(shown))
+            beside_the_loop(
+                lambda: _drawn(idea, ask, dark),
+                lambda shown: wanted == self.wanted and self._put(shown),
+                lambda error: self._put(NOTHING | {"title": f"{idea['ticker']}: {error!r}"}),
+            )
 
     def _put(self, shown: dict[str, Any]) -> None:
         with self.hold_sync():

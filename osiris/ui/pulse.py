@@ -6,20 +6,27 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
+_TASKS: "set[asyncio.Task[None]]" = set()  # a loop keeps but weak references
 _THREAD = ThreadPoolExecutor(1, "osiris-beside")
 
 
-def beside_the_loop(work: Callable[[], T], then: Callable[[T], object]) -> None:
+def beside_the_loop(
+    work: Callable[[], T], then: Callable[[T], object], failed: Callable[[BaseException], object]
+) -> None:
     """Do `work` in a thread and give `then` its result on the event loop; where no loop runs, do both here.
 
-    Works are done one after another. An error of `work` is raised where the loop reports errors, and `then` not called.
+    Works are done one after another. An error of either is given to `failed`; where no loop runs, it is raised.
     """
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
         then(work())
         return
-    loop.run_in_executor(_THREAD, work).add_done_callback(lambda done: then(done.result()))
+
+    async def on() -> None:
+        then(await loop.run_in_executor(_THREAD, work))
+
+    _watched(loop.create_task(on()), failed)
 
 
 def beat(act: Callable[[], float], failed: Callable[[BaseException], None]) -> "asyncio.Task[None] | None":
@@ -37,11 +44,18 @@ def beat(act: Callable[[], float], failed: Callable[[BaseException], None]) -> "
         while True:
             await asyncio.sleep(act())
 
+    return _watched(loop.create_task(on(), name="osiris-pulse"), failed)
+
+
+def _watched(task: "asyncio.Task[None]", failed: Callable[[BaseException], object]) -> "asyncio.Task[None]":
+    """The task, kept until it is over; `failed` is told of its error."""
+
     def over(task: "asyncio.Task[None]") -> None:
+        _TASKS.discard(task)
         error = None if task.cancelled() else task.exception()
         if error:
             failed(error)
 
-    task = loop.create_task(on(), name="osiris-pulse")
+    _TASKS.add(task)
     task.add_done_callback(over)
     return task

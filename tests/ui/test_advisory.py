@@ -400,12 +400,25 @@ def test_new_ideas_fill_the_free_places_behind_the_others(open_tab, workspace):
     assert tab.place.value == "1–3 of 4"
 
 
+def test_what_was_fetched_before_a_decision_does_not_take_it_back(open_tab):
+    rows = by_minutes(3)
+    tab = open_tab(*rows)
+    tab.reload()
+    fetched = tab.page.fetch()
+    press(tab, "approval", rows[0])
+    assert not tab.page.take(fetched)
+    assert tab.page.find(rows[0]["id"])["status"] == "approved"
+    assert tab.page.take(tab.page.fetch())
+
+
 def test_a_page_made_before_somebody_came_begins_anew(open_tab):
     rows = by_minutes(4)
     tab, bob = open_tab(*rows, page_size=2), open_tab(reviewer="bob")
     press(bob, "approval", rows[0])
     tab.tick()
+    assert not tab.table.fresh
     press(tab, "opened")
+    assert tab.table.fresh
     assert [row["id"] for row in tab.table.rows] == [rows[1]["id"], rows[2]["id"]]
     press(tab, "approval", rows[1])
     press(tab, "opened")
