@@ -54,7 +54,7 @@ LISTING, WORTH = "osiris/loop/listing.py", "osiris/loop/reviewers.py"
 
 GUARDS = [
     Guard("only a pending idea is decided on", RULES, "        may_decide(idea)\n", "        pass\n", TEST_ADVICE),
-    Guard("of a group, the next sees the one before", RULES, '        self.ideas[idea["id"]] = idea | changes\n', "", TEST_API + " -k reviewers_at_once"),
+    Guard("of a group, the next sees the one before", RULES, '        self.ideas[idea["id"]] = idea | changes\n', "", "tests/store/test_rules.py"),
     Guard("an undo takes back what stands", RULES, "any(idea[name] != decision[name] for name in made)", "False", TEST_API),
     Guard("what is settled stays", RULES, 'if idea["outcome"] in FINAL or idea["exit_reason"]:\n        raise Conflict("an idea whose', 'if False:\n        raise Conflict("an idea whose', TEST_API),
     Guard("what was asked to close stays", RULES, 'if idea["close_asked_at"] is not None:\n        asked', "if False:\n        asked", TEST_API),

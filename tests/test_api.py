@@ -644,6 +644,20 @@ def test_the_bars_beside_an_idea_end_at_the_clock_and_are_in_its_basis(tmp_path)
     assert friday < workspace.now
 
 
+def test_no_outcome_beside_an_idea_is_later_than_the_clock(tmp_path):
+    workspace = make_workspace(tmp_path, as_of=MOMENT + timedelta(hours=1))
+    row, before, sibling = (idea(number=n, as_of=MOMENT - timedelta(days=n)) for n in range(3))
+    sibling |= {"prompt_id": row["prompt_id"]}
+    workspace.advice.add([row, before, sibling])
+    for one in (before, sibling):
+        end = {"outcome": "win", "r_multiple": 2.0, "closed_at": MOMENT + timedelta(days=3)}
+        workspace.advice.settle(table_of({"id": one["id"], **end}))
+    with start_api(workspace, port=0) as api, api.client() as client:
+        found = client.get(f"/advice/{row['id']}/beside").json()
+    assert found["similar"] == []
+    assert [(one["outcome"], one["r_multiple"]) for one in found["earlier"] + found["siblings"]] == [(None, None)] * 3
+
+
 def test_what_is_no_symbol_has_no_bars(client, new_idea):
     row = new_idea(ticker="../../x")
     assert client.get(f"/advice/{row['id']}/beside").json()["bars"] is None

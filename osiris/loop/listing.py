@@ -101,13 +101,22 @@ def beside(advice: AdviceStore, bars: BarStore, idea: str, as_of: datetime) -> R
     """
     row = advice.get(idea)
     before = f"as_of < {sql_time(row['as_of'])}"
+    ended = f"outcome IN ('win', 'loss', 'breakeven') AND (closed_at IS NULL OR closed_at <= {sql_time(as_of)})"
     siblings = advice.rows(f"prompt_id = '{quoted(row['prompt_id'])}' AND id <> '{quoted(idea)}'", SHOWN)
+    earlier = listed(advice, Wanted(ticker=row["ticker"], before=min(row["as_of"], as_of)), 0, BESIDE).ideas
     return {
-        "siblings": siblings,
-        "earlier": listed(advice, Wanted(ticker=row["ticker"], before=row["as_of"]), 0, BESIDE).ideas,
-        "similar": _similar(advice, row, f"{before} AND outcome IN ('win', 'loss', 'breakeven')"),
+        "siblings": [_as_known(other, as_of) for other in siblings],
+        "earlier": [_as_known(other, as_of) for other in earlier],
+        "similar": _similar(advice, row, f"{before} AND {ended}"),
         "bars": _bars(bars, row, as_of),
     }
+
+
+def _as_known(row: Row, as_of: datetime) -> Row:
+    """The idea without an outcome that is later than `as_of`."""
+    if row["closed_at"] is None or row["closed_at"] <= as_of:
+        return row
+    return row | dict.fromkeys(("outcome", "exit_reason", "close_price", "closed_at", "r_multiple", "ambiguous"))
 
 
 def _similar(advice: AdviceStore, row: Row, where: str) -> list[Row]:

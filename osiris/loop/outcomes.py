@@ -124,7 +124,7 @@ def judge_all(
 ) -> pd.DataFrame:
     """The verdicts of `loop.judge` with what the ideas had before; ambiguous ones are judged on finer bars first."""
     start = ideas["as_of"].min() - LOOK_BACK
-    before = ideas[["id", "ticker", "shadow", "outcome", "open_reason"]].rename(
+    before = ideas[["id", "ticker", "shadow", "outcome", "open_reason", "status", "status_at"]].rename(
         columns={"outcome": "was", "open_reason": "was_open_for"}
     )
 

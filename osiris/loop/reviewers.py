@@ -20,12 +20,15 @@ from osiris.loop.timeline import LOOK_BACK
 from osiris.records import FINAL, Outcome, Status
 from osiris.settings import Settings
 from osiris.store.advice import AdviceStore
-from osiris.store.tables import DECIDED_SQL
+from osiris.store.tables import DECIDED_SQL, sql_time
 
 LEVEL, RESAMPLES, SEED = 0.95, 4_000, 0
+NEW_YORK = "America/New_York"
+MIN_SESSIONS = 10
+"""Below this a bootstrap claims too much: of its 95 % intervals 57 to 87 % covered the truth with 2 to 5 sessions."""
 COLUMNS = [
     "id", "ticker", "side", "entry", "target", "stop", "as_of", "basis_at", "status", "status_at", "outcome",
-    "r_multiple", "ambiguous",
+    "r_multiple", "ambiguous", "closed_at",
 ]  # fmt: skip
 
 
@@ -64,17 +67,17 @@ class ReviewValue:
 
 def review_value(advice: AdviceStore, prices: PriceDesk, settings: Settings, as_of: pd.Timestamp) -> ReviewValue:
     """What reviews were worth up to `as_of`; the ideas as they were before an edit are judged by the same rules."""
-    decided = advice.frame(DECIDED_SQL, COLUMNS)
-    session = decided["as_of"].to_numpy()
+    decided = advice.frame(f"{DECIDED_SQL} AND status_at <= {sql_time(as_of)}", COLUMNS)
+    session = _session(decided)
     accepted = decided["status"].isin([Status.APPROVED, Status.EDITED]).to_numpy(float)
-    ended = decided[_sure(decided)]
+    ended = decided[_sure(decided) & ~(decided["closed_at"] > as_of)]
     groups = {name: ended[ended["status"] == name] for name in (Status.APPROVED, Status.EDITED, Status.REJECTED)}
     originals = _unedited(advice, ended[ended["status"] == Status.EDITED], prices, settings, as_of)
     groups = {str(name): group for name, group in groups.items()} | {"edited, as drafted": originals}
     return ReviewValue(
         rate(accepted, session),
-        {name: rate(_won(group), group["as_of"].to_numpy()) for name, group in groups.items()},
-        {name: mean(_r(group), group["as_of"].to_numpy()) for name, group in groups.items()},
+        {name: rate(_won(group), _session(group)) for name, group in groups.items()},
+        {name: mean(_r(group), _session(group)) for name, group in groups.items()},
         difference(groups["approved"], groups["rejected"]),
         difference(groups["edited"][groups["edited"]["id"].isin(originals["id"])], originals),
     )
@@ -99,12 +102,12 @@ def rate(happened: NDArray[np.float64], session: NDArray) -> Estimate:
 
 
 def mean(values: NDArray[np.float64], session: NDArray) -> Estimate:
-    """The mean of `values`, shape (n,), with a percentile interval over resampled sessions; NaN below two of them."""
+    """The mean of `values`, shape (n,), with a percentile interval over resampled sessions, if enough."""
     sums, counts = _by_session(values, session)
     if not len(values):
         return Estimate(np.nan, np.nan, np.nan, 0, 0)
     weights = _weights(len(counts))
-    low, high = _interval((weights @ sums) / (weights @ counts)) if len(counts) > 1 else (np.nan, np.nan)
+    low, high = _interval((weights @ sums) / (weights @ counts)) if len(counts) >= MIN_SESSIONS else (np.nan, np.nan)
     return Estimate(values.mean(), low, high, len(values), len(counts))
 
 
@@ -112,10 +115,10 @@ def difference(left: pd.DataFrame, right: pd.DataFrame) -> Estimate:
     """Mean R of `left` minus that of `right`, resampled over the sessions of both."""
     if left.empty or right.empty:
         return Estimate(np.nan, np.nan, np.nan, len(left) + len(right), 0)
-    sessions = np.unique(np.concatenate([left["as_of"].to_numpy(), right["as_of"].to_numpy()]))
-    (s1, n1), (s2, n2) = (_by_session(_r(group), group["as_of"].to_numpy(), sessions) for group in (left, right))
+    sessions = np.unique(np.concatenate([_session(left), _session(right)]))
+    (s1, n1), (s2, n2) = (_by_session(_r(group), _session(group), sessions) for group in (left, right))
     low = high = np.nan
-    if len(sessions) > 1:
+    if min((n1 > 0).sum(), (n2 > 0).sum()) >= MIN_SESSIONS:
         weights = _weights(len(sessions))
         with np.errstate(invalid="ignore"):
             low, high = _interval((weights @ s1) / (weights @ n1) - (weights @ s2) / (weights @ n2))
@@ -142,6 +145,12 @@ def _unedited(
 
 def _sure(ideas: pd.DataFrame) -> pd.Series:
     return ideas["outcome"].isin(FINAL) & ~ideas["ambiguous"].fillna(False).astype(bool) & ideas["r_multiple"].notna()
+
+
+def _session(ideas: pd.DataFrame) -> NDArray:
+    """The day in New York that each idea was drafted on."""
+    local = pd.to_datetime(ideas["as_of"], utc=True).dt.tz_convert(NEW_YORK)
+    return local.dt.tz_localize(None).dt.normalize().to_numpy()
 
 
 def _won(group: pd.DataFrame) -> NDArray[np.float64]:

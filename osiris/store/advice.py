@@ -90,12 +90,18 @@ class AdviceStore:
             return self._commit("expired", rows)
 
     def settle(self, verdicts: "pa.Table") -> int:
-        """Write outcomes (`id` and outcome columns) of ideas that have no final one; returns how many were written."""
+        """Write outcomes (`id` and outcome columns) of ideas that have no final one; returns how many were written.
+
+        With `status` and `status_at` a verdict holds only for an idea of which both are still so: one that was decided
+        on, taken back or edited while it was judged is left for the next time.
+        """
         import pyarrow.compute as pc
 
         with self._writing():
-            unsettled = scan(self._tables.advice, UNSETTLED, ["id"])["id"]
-            return self._commit("settled", verdicts.filter(pc.is_in(verdicts["id"], unsettled)))
+            judged = [name for name in ("id", "status", "status_at") if name in verdicts.column_names]
+            unsettled = scan(self._tables.advice, UNSETTLED, judged)
+            holds = pc.is_in(_joined(verdicts.select(judged)), _joined(unsettled))
+            return self._commit("settled", verdicts.filter(holds).drop_columns(judged[1:]))
 
     def ask_to_close(self, idea: str, at: datetime, price: float | None, by: str) -> Row:
         """Note a person's word to close the trade of an accepted idea; the outcome logger acts on it.
@@ -222,3 +228,15 @@ class AdviceStore:
 def _numbers(path: Path) -> list[int]:
     words = path.read_text().split() if path.exists() else []
     return [int(word) for word in words] if len(words) == 3 else [0, 0, 0]
+
+
+def _joined(rows: "pa.Table") -> "pa.Array":
+    """A text a row, equal where all columns are."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    texts = [rows[name] for name in rows.column_names]
+    texts = [
+        pc.cast(pc.cast(t, pa.timestamp("us", "UTC")), "int64") if pa.types.is_timestamp(t.type) else t for t in texts
+    ]
+    return pc.binary_join_element_wise(*(pc.fill_null(pc.cast(text, "string"), "") for text in texts), "\n")

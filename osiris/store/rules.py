@@ -57,6 +57,8 @@ def may_decide(idea: Row) -> None:
     """Only a pending idea is decided on."""
     if idea["status"] != Status.PENDING:
         raise Conflict("a pending idea", stands(idea), "reload the table")
+    if idea["outcome"] in FINAL:
+        raise Conflict("an idea without an outcome", f"one that is a {idea['outcome']}", "it stands")
 
 
 def may_undo(idea: Row, decision: Row) -> None:

@@ -85,10 +85,8 @@ class AdvisoryTab(widgets.VBox):
                 self.decide(FeedbackType(kind), message["ids"])
             case "edit":
                 self.open_form(message["id"])
-            case "typed":
-                self._check(message["values"])
-            case "save":
-                self.save(message["values"])
+            case "typed" | "save" as kind if message["id"] == self.table.form.get("id"):  # no other form's
+                (self.save if kind == "save" else self._check)(message["values"])
             case "cancel":
                 self.table.form = {}
             case "undo":
@@ -233,7 +231,10 @@ class AdvisoryTab(widgets.VBox):
             self.served_by.value = plain(f"API of this workspace: {client.base_url} (found again).")
 
     def _say_stopped(self, error: BaseException) -> None:
-        self.notice.value = plain(f"⚠ The page no longer follows the server: {error!r}. Open it anew.")
+        self._looking, self.notice.value = (
+            False,
+            plain(f"⚠ The page no longer follows the server: {error!r}. Open it anew."),
+        )
 
 
 def open_advisory(workspace: "Workspace", reviewer: str = "anonymous") -> AdvisoryTab:

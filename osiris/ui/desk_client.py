@@ -12,12 +12,14 @@ from typing import Any
 
 import httpx
 
+from osiris.records import Status
 from osiris.requests import FeedbackType
 
 Idea = dict[str, Any]
 SAYS_NOTHING = {401, 403, 408, 429}
 """Answers that, like any 5xx, say nothing about the decision itself."""
 AT_ONCE = 16
+STATUS = {"approval": Status.APPROVED, "rejection": Status.REJECTED, "edit": Status.EDITED}
 WORDS = {FeedbackType.APPROVAL: "approval", FeedbackType.REJECTION: "rejection", FeedbackType.HUMAN_EDIT: "edit"}
 
 
@@ -79,11 +81,12 @@ class DeskClient:
         answer = self._get("/advice", params, {"If-None-Match": tag} if tag else {})
         if answer.status_code == httpx.codes.NOT_MODIFIED:
             return None
-        return Listing(answer.json(), int(answer.headers["X-Total-Count"]), answer.headers["ETag"])
+        total, tag = (answer.headers.get(name, "") for name in ("X-Total-Count", "ETag"))
+        return Listing(_said(answer), int(total) if total.isdigit() else 0, tag)
 
     def beside(self, idea: str) -> dict[str, Any]:
         """What stands beside an idea; see `osiris.loop.listing.beside`. Raises `Away`."""
-        return self._get(f"/advice/{idea}/beside", {}, {}).json()
+        return _said(self._get(f"/advice/{idea}/beside", {}, {}))
 
     def send(self, letters: Sequence[Letter]) -> list[Answer]:
         """Post letters, several at once; those that stay without an answer are in `unsent`."""
@@ -110,16 +113,37 @@ class DeskClient:
         except httpx.HTTPError as error:
             return Answer(letter, False, False, _silence(error))
         if answer.is_success:
-            return Answer(letter, True, False, idea=answer.json())
+            return _accepted(letter, answer)
         if answer.status_code in SAYS_NOTHING or answer.is_server_error:
             return Answer(letter, False, False, _detail(answer))
         return Answer(letter, False, True, _detail(answer), self._as_stored(letter.idea))
 
     def _as_stored(self, idea: Idea) -> Idea:
         try:
-            return self._get(f"/advice/{idea['id']}", {}, {}).json()
+            return _said(self._get(f"/advice/{idea['id']}", {}, {}))
         except Away:
             return idea
+
+
+def _accepted(letter: Letter, answer: httpx.Response) -> Answer:
+    """Of a decision that the server has: whether it still stands, which a repeat of a lost answer cannot be sure of."""
+    try:
+        idea = _said(answer)
+    except Away as error:
+        return Answer(letter, False, False, str(error))
+    wanted = STATUS.get(letter.words, Status.PENDING)
+    by = letter.body.get("feedback_content", {}).get("reviewer", idea["reviewer"])
+    if (idea["status"], idea["reviewer"]) == (wanted, by):
+        return Answer(letter, True, False, idea=idea)
+    now = f"{idea['status']} by {idea['reviewer']}" if idea["reviewer"] else idea["status"]
+    return Answer(letter, False, True, f"the {letter.words} stands no more; the idea is {now}", idea)
+
+
+def _said(answer: httpx.Response) -> Any:
+    try:
+        return answer.json()
+    except ValueError as error:
+        raise Away(f"the server's answer makes no sense ({answer.text[:40]!r})") from error
 
 
 def _silence(error: httpx.HTTPError) -> str:

@@ -56,6 +56,27 @@ def outcome(row, kind="win", **values):
     return {"id": row["id"], "outcome": kind, **empty, "shadow": False, "open_reason": None, **values}
 
 
+def test_a_verdict_holds_only_for_the_decision_that_was_judged(store):
+    row, kept = ideas(2)
+    store.add([row, kept])
+    for one in (row, kept):
+        store.decide(decision(one, one["id"]), to(changes()))
+    verdicts = table_of(*({**outcome(one), "status": "approved", "status_at": LATER} for one in (row, kept)))
+    store.undo(decision(row, "undo", "pending"), {"status": "approved", "status_at": LATER, "reviewer": "ann"})
+    assert store.settle(verdicts) == 1
+    assert [store.get(one["id"])["outcome"] for one in (row, kept)] == [None, "win"]
+    store.decide(decision(row, "again"), to(changes() | {"status_at": LATER + timedelta(minutes=1)}))
+    assert store.settle(verdicts) == 0
+
+
+def test_what_has_its_outcome_is_decided_on_no_more(store):
+    row = idea()
+    store.add([row])
+    store.settle(table_of(outcome(row)))
+    with pytest.raises(Conflict, match="win"):
+        store.decide(decision(row), to(changes()))
+
+
 def content(store):
     """Everything the two tables hold."""
     return store.rows(), sorted(store.feedback(), key=lambda row: row["idempotency_key"])

@@ -400,10 +400,10 @@ def test_new_ideas_fill_the_free_places_behind_the_others(open_tab, workspace):
     assert tab.place.value == "1–3 of 4"
 
 
-def test_what_was_fetched_before_a_decision_does_not_take_it_back(open_tab):
+def test_what_was_fetched_before_a_decision_does_not_take_it_back(open_tab, workspace):
     rows = by_minutes(3)
     tab = open_tab(*rows)
-    tab.reload()
+    workspace.advice.add([idea(number=9)])
     fetched = tab.page.fetch()
     press(tab, "approval", rows[0])
     assert not tab.page.take(fetched)
@@ -512,6 +512,47 @@ def test_a_decision_whose_answer_was_lost_is_one_row_when_it_is_sent_again(open_
     tab.tick()
     assert shown(tab, row)["note"] == "Saved."
     assert len(given(workspace, row)) == 1
+
+
+def test_a_decision_that_was_changed_before_its_answer_came_is_not_said_to_stand(open_tab, workspace, api):
+    row = idea()
+    workspace.advice.add([row])
+    lossy = httpx.Client(transport=LosesTheFirstAnswer(), base_url=api.url, headers=api.client().headers)
+    tab, other = AdvisoryTab(lossy, reviewer="ann", clock=workspace.clock), open_tab(status="all", reviewer="ann")
+    press(tab, "approval", row)
+    stored = workspace.advice.get(row["id"])
+    body = {"status": "approved", "status_at": stored["status_at"].isoformat(), "reviewer": "ann"}
+    assert other.desk.http.post(f"/advice/{row['id']}/undo", json=body).status_code == 200
+    tab.tick()
+    assert shown(tab, row)["note"] == "Not saved: the approval stands no more; the idea is pending."
+    assert (shown(tab, row)["status"], tab.made) == ("pending", [])
+
+
+def test_an_answer_that_makes_no_sense_is_no_answer(open_tab, workspace):
+    row = idea()
+    tab = open_tab(row)
+    real = tab.desk.http
+    tab.desk.http = httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200, text="<p>proxy")))
+    tab.desk.http.base_url = real.base_url
+    press(tab, "approval", row)
+    assert "makes no sense" in shown(tab, row)["note"]
+    tab.tick()
+    assert "makes no sense" in tab.notice.value
+    tab.desk.http = real
+    tab.tick()
+    assert workspace.advice.get(row["id"])["status"] == shown(tab, row)["status"] == "approved"
+
+
+def test_a_form_that_was_left_saves_nothing_on_another_row(open_tab, workspace):
+    rows = by_minutes(2)
+    tab = open_tab(*rows)
+    press(tab, "edit", rows[0])
+    values = tab.table.form["values"] | {"target": "107"}
+    press(tab, "edit", rows[1])
+    press(tab, "save", rows[0], values=values)
+    assert statuses(tab) == ["pending", "pending"]
+    press(tab, "save", rows[1], values=values)
+    assert statuses(tab) == ["pending", "edited"]
 
 
 class LosesTheFirstAnswer(httpx.HTTPTransport):

@@ -1,0 +1,33 @@
+"""Of decisions that are taken together, each sees the ones before."""
+
+from osiris.errors import Conflict, NotFound
+from osiris.store.rules import Ballot
+from tests.builders import idea, to
+from tests.store.test_advice import changes, decision
+
+
+def test_of_two_decisions_on_an_idea_the_first_wins_and_the_second_is_told():
+    row = idea() | {"status": "pending", "reviewer": None, "status_at": None}
+    ballot = Ballot({row["id"]: row}, {})
+    won = ballot.answer(decision(row, "one"), to(changes()))
+    lost = ballot.answer(decision(row, "two", "rejected", "bob"), to(changes("rejected", "bob")))
+    assert (won["status"], won["reviewer"]) == ("approved", "ann")
+    assert isinstance(lost, Conflict)
+    assert "approved by ann" in str(lost)
+    assert [one["decision"]["idempotency_key"] for one in ballot.accepted] == ["one"]
+
+
+def test_a_key_that_comes_twice_counts_once():
+    row = idea() | {"status": "pending", "reviewer": None, "status_at": None}
+    ballot = Ballot({row["id"]: row}, {})
+    answers = [ballot.answer(decision(row, "one"), to(changes())) for _ in range(2)]
+    assert answers[0] == answers[1]
+    assert len(ballot.accepted) == 1
+
+
+def test_one_that_cannot_be_decided_on_does_not_spoil_the_others():
+    row = idea() | {"status": "pending", "reviewer": None, "status_at": None}
+    ballot = Ballot({row["id"]: row}, {})
+    unknown = ballot.answer(decision({"id": "nowhere"}, "one"), to(changes()))
+    assert isinstance(unknown, NotFound)
+    assert ballot.answer(decision(row, "two"), to(changes()))["status"] == "approved"
