@@ -8,7 +8,8 @@ import pytest
 from osiris.calendars import daily_frame, intraday_frame, session_bounds, sessions_between
 from osiris.errors import BadInput, Busy
 from osiris.loop.outcomes import EVENT_COLUMNS, UNASKED, batches, one_at_a_time, settle
-from osiris.loop.review import ask_to_close
+from osiris.loop.review import ask_to_close, undo
+from osiris.requests import Undo
 from osiris.settings import HOUSE
 from osiris.store.events import OUTCOME, Events, heard
 from osiris.store.yahoo import SETTLING
@@ -71,6 +72,23 @@ def test_a_winner_gets_its_row_and_one_event(desk):
     (event,) = heard(subscription)
     assert (event["event_id"], event["outcome"], event["r_multiple"]) == (row["event_id"], "win", 2.0)
     subscription.close()
+
+
+def test_what_is_taken_back_while_it_is_judged_has_no_outcome(desk, monkeypatch):
+    row = approved()
+    workspace = desk([row], [QUIET, TARGET])
+    fetched = workspace.prices.timelines
+
+    def fetched_late(*args, **options):
+        made = Undo(status="approved", status_at=ACCEPTED, reviewer="ann")
+        undo(workspace.advice, row["id"], made, "undo", ACCEPTED + timedelta(hours=1))
+        return fetched(*args, **options)
+
+    monkeypatch.setattr(workspace.prices, "timelines", fetched_late)
+    report = run(workspace, 4)
+    stored = workspace.advice.get(row["id"])
+    assert (stored["status"], stored["outcome"], stored["event_id"]) == ("pending", None, None)
+    assert (report.written, report.published) == (0, 0)
 
 
 def test_a_second_run_changes_nothing(desk):
