@@ -14,7 +14,7 @@ from osiris.requests import Feedback, Undo
 from osiris.settings import Settings
 from osiris.store.advice import AdviceStore
 
-MAX_DISTANCE_ATR = 20
+MIN_DISTANCE_ATR, MAX_DISTANCE_ATR = 0.05, 20
 Row = dict[str, Any]
 
 
@@ -63,7 +63,18 @@ def adjusted_levels(idea: Row, feedback: Feedback) -> Levels:
                 f"{level:g}, {abs(level - idea['price']) / idea['atr']:.1f} ATR away",
                 "correct the level",
             )
+    if any(getattr(content, name) is not None for name in wanted):
+        _check_room(levels, idea["atr"])
     return levels
+
+
+def _check_room(levels: Levels, atr: float) -> None:
+    """R divides by the distance to the stop: one that is next to nothing would outweigh all other trades."""
+    for name in ("target", "stop"):
+        distance = abs(getattr(levels, name) - levels.entry) / atr
+        if distance < MIN_DISTANCE_ATR:
+            wanted = f"{name} at least {MIN_DISTANCE_ATR} ATR from the entry {levels.entry:g}"
+            raise BadInput(wanted, f"{distance:.2g} ATR", "correct the level")
 
 
 def check_in_time(idea: Row, settings: Settings, now: datetime) -> None:

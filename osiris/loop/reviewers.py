@@ -72,14 +72,15 @@ def review_value(advice: AdviceStore, prices: PriceDesk, settings: Settings, as_
     accepted = decided["status"].isin([Status.APPROVED, Status.EDITED]).to_numpy(float)
     ended = decided[_sure(decided) & ~(decided["closed_at"] > as_of)]
     groups = {name: ended[ended["status"] == name] for name in (Status.APPROVED, Status.EDITED, Status.REJECTED)}
-    originals = _unedited(advice, ended[ended["status"] == Status.EDITED], prices, settings, as_of)
+    edited = groups[Status.EDITED]
+    originals = _unedited(advice, edited, prices, settings, as_of)
     groups = {str(name): group for name, group in groups.items()} | {"edited, as drafted": originals}
     return ReviewValue(
         rate(accepted, session),
         {name: rate(_won(group), _session(group)) for name, group in groups.items()},
         {name: mean(_r(group), _session(group)) for name, group in groups.items()},
         difference(groups["approved"], groups["rejected"]),
-        difference(groups["edited"][groups["edited"]["id"].isin(originals["id"])], originals),
+        difference(edited[edited["id"].isin(originals["id"])], originals)._replace(count=len(originals)),
     )
 
 

@@ -98,6 +98,14 @@ def test_a_level_may_be_moved_up_to_twenty_atr_from_the_last_price(side, ok, far
         adjusted_levels(row, feedback(row, "human_edit", target=far))
 
 
+@pytest.mark.parametrize(("name", "ok", "near"), [("stop", 99.89, 99.91), ("target", 100.11, 100.09)])
+def test_a_level_keeps_a_twentieth_of_an_atr_from_the_entry(name, ok, near):
+    row = idea()  # its ATR is 2
+    assert getattr(adjusted_levels(row, feedback(row, "human_edit", **{name: ok})), name) == ok
+    with pytest.raises(BadInput, match=rf"{name} at least 0.05 ATR from the entry 100; got 0.045 ATR"):
+        adjusted_levels(row, feedback(row, "human_edit", **{name: near}))
+
+
 @pytest.mark.parametrize(
     ("side", "levels"),
     [

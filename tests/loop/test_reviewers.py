@@ -73,6 +73,7 @@ def test_an_edit_stands_against_the_same_idea_as_it_was_drafted(workspace):
     assert drafted.value == pytest.approx(-1.0, abs=0.35)
     assert found.edited_over_original.value == pytest.approx(2.51 / 8.99 - drafted.value)
     assert np.isnan(found.edited_over_original.low)
+    assert found.edited_over_original.count == 1
 
 
 def test_what_was_taken_back_open_or_in_doubt_is_left_out(workspace):
