@@ -57,6 +57,8 @@ class Outcome(StrEnum):
 
 
 FINAL = (Outcome.WIN, Outcome.LOSS, Outcome.BREAKEVEN)
+ENDING = ("exit_reason", "close_price", "closed_at", "r_multiple", "ambiguous")
+"""What is known of an idea only once it has its outcome."""
 
 
 class ExitReason(StrEnum):

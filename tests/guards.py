@@ -1,7 +1,7 @@
-"""Remove each guard of the outcome logger and the review desk in turn and show that its test fails: `python -m tests.guards [NAME ...]`.
+"""Remove each guard of the outcome logger and the review desk in turn and show that its test fails.
 
-Works on a copy of the tree. A guard whose test still passes is reported, and the exit status is 1. Not a test itself:
-it takes some minutes, most of them imports.
+`python -m tests.guards [NAME ...]` works on a copy of the tree. A guard whose test still passes is reported, and the
+exit status is 1. Not a test itself: it takes some minutes, most of them imports.
 """
 
 import shutil
@@ -166,7 +166,7 @@ GUARDS = [
     Guard("disputes are remembered", BARS, "    _note_disputes(path, [*standing, *merged.disagreements])", "    _note_disputes(path, [])", TEST_PRICES),
     Guard("who may end a dispute", BARS, "(d.start, d.offered_source) not in spoken", "d.start not in set(offered['start'])", "tests/store/test_bars.py"),
     Guard("a dispute outlives a failed correction", BARS, "_note_disputes(path, [*earlier, *merged.disagreements])", "_note_disputes(path, [*standing, *merged.disagreements])", "tests/store/test_bars.py"),
-    Guard("a final outcome is final", ADVICE, 'verdicts.filter(pc.is_in(verdicts["id"], unsettled))', "verdicts", "tests/store/test_advice.py"),
+    Guard("a final outcome is final", ADVICE, "verdicts.filter(holds)", "verdicts", "tests/store/test_advice.py"),
     Guard("an event once", EVENTS, "if redis.call('HSETNX', KEYS[1], event[1], event[3]) == 1 then", "if redis.call('HSET', KEYS[1], event[1], event[3]) then", TEST_EVENTS),
     Guard("an acknowledged event survives a kill", EVENTS, '"appendonly": "yes"', '"appendonly": "no"', TEST_EVENTS),
     Guard("acknowledged after the reader's work", EVENTS, "            handle([json", "            self._redis.xack(OUTCOME, group, *[e for e, _ in entries])\n            handle([json", TEST_EVENTS),

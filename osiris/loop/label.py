@@ -23,13 +23,13 @@ from osiris.files import write_whole
 from osiris.loop.feed import EMPTY, tracked
 from osiris.loop.judge import judge
 from osiris.loop.timeline import LOOK_BACK, Timeline, timeline
-from osiris.records import Levels, ticker_symbol
+from osiris.records import ENDING, Levels, ticker_symbol
 from osiris.row_files import SUFFIXES, BadRow, read_rows
 from osiris.settings import Outcomes, Prices
 from osiris.store.bar_files import FileBars, bar_files, scan_bars
 
 IDEA_COLUMNS = ["id", "ticker", "side", "entry", "target", "stop", "accepted_at"]
-LABEL_COLUMNS = ["id", "outcome", "exit_reason", "close_price", "closed_at", "r_multiple", "ambiguous"]
+LABEL_COLUMNS = ["id", "outcome", *ENDING]
 
 
 @dataclass

@@ -11,7 +11,7 @@ import pandas as pd
 from osiris.bar_frames import cumulative_split, rebased
 from osiris.calendars import PRICE_COLUMNS
 from osiris.errors import BadInput, NoPrices
-from osiris.records import Outcome, Status
+from osiris.records import ENDING, Outcome, Status
 from osiris.schemas import advice_schema
 from osiris.store.advice import AdviceStore
 from osiris.store.bars import BarStore
@@ -116,7 +116,7 @@ def _as_known(row: Row, as_of: datetime) -> Row:
     """The idea without an outcome that is later than `as_of`."""
     if row["closed_at"] is None or row["closed_at"] <= as_of:
         return row
-    return row | dict.fromkeys(("outcome", "exit_reason", "close_price", "closed_at", "r_multiple", "ambiguous"))
+    return row | dict.fromkeys(("outcome", *ENDING))
 
 
 def _similar(advice: AdviceStore, row: Row, where: str) -> list[Row]:

@@ -20,7 +20,7 @@ from osiris.errors import Busy, SourceUnavailable
 from osiris.loop.judge import judge
 from osiris.loop.prices import PriceDesk
 from osiris.loop.timeline import LOOK_BACK
-from osiris.records import FINAL, Outcome, Status, event_id
+from osiris.records import ENDING, FINAL, Outcome, Status, event_id
 from osiris.settings import Settings
 from osiris.store.advice import AdviceStore
 from osiris.store.events import Events
@@ -179,7 +179,7 @@ def _held_back(verdicts: pd.DataFrame, unasked: set[tuple[str, datetime]]) -> pd
     hangs = [pair in unasked for pair in zip(verdicts["ticker"], verdicts["doubt_at"], strict=True)]
     held = verdicts["outcome"].isin(FINAL) & pd.Series(hangs, verdicts.index, dtype=bool)
     if held.any():
-        verdicts.loc[held, ["exit_reason", "close_price", "closed_at", "r_multiple", "ambiguous"]] = None
+        verdicts.loc[held, [*ENDING]] = None
         verdicts.loc[held, "outcome"], verdicts.loc[held, "open_reason"] = Outcome.OPEN, UNASKED
     return verdicts
 

@@ -50,20 +50,20 @@ def undo(advice: AdviceStore, idea: str, made: Undo, key: str, now: datetime) ->
 def adjusted_levels(idea: Row, feedback: Feedback) -> Levels:
     """The idea's levels with the reviewer's adjustments; raises `BadInput` unless they make a sane trade."""
     content = feedback.feedback_content
-    wanted = {name: getattr(content, name) or idea[name] for name in ("entry", "target", "stop")}
+    names = ("entry", "target", "stop")
+    given = {name: getattr(content, name) for name in names if getattr(content, name) is not None}
     try:
-        levels = Levels(side=idea["side"], **wanted)
+        levels = Levels(side=idea["side"], **{name: idea[name] for name in names} | given)
     except ValidationError as error:
         raise BadInput(f"levels of a {idea['side']} idea", _message(error), "correct the levels") from error
-    for name in ("entry", "target", "stop"):
-        level = getattr(content, name)
-        if level is not None and abs(level - idea["price"]) > MAX_DISTANCE_ATR * idea["atr"]:
+    for name, level in given.items():
+        if abs(level - idea["price"]) > MAX_DISTANCE_ATR * idea["atr"]:
             raise BadInput(
                 f"{name} within {MAX_DISTANCE_ATR} ATR of the last price {idea['price']:g}",
                 f"{level:g}, {abs(level - idea['price']) / idea['atr']:.1f} ATR away",
                 "correct the level",
             )
-    if any(getattr(content, name) is not None for name in wanted):
+    if given:
         _check_room(levels, idea["atr"])
     return levels
 

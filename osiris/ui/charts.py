@@ -34,7 +34,7 @@ def setup(bars: dict[str, list], idea: dict[str, Any], earlier: Sequence[dict[st
     price, volume = figure.subplots(2, 1, sharex=True, gridspec_kw=layout)
     price.vlines(place, lows, highs, colours, linewidth=0.8)
     body = np.maximum(np.abs(closes - opens), (highs - lows) * 0.02)
-    low, width = np.minimum(opens, closes), 330 / len(place)  # lines are drawn ten times as fast as rectangles
+    low, width = np.minimum(opens, closes), 330 / len(place)  # rectangles take four times as long
     price.vlines(place, low, low + body, colours, linewidth=width)
     volume.vlines(place, 0, np.array(bars["volume"], float), colours, linewidth=width, alpha=0.6)
     volume.set_ylim(0)

@@ -13,13 +13,12 @@ from typing import Any
 import httpx
 
 from osiris.records import Status
-from osiris.requests import FeedbackType
+from osiris.requests import Feedback, FeedbackType
 
 Idea = dict[str, Any]
 SAYS_NOTHING = {401, 403, 408, 429}
 """Answers that, like any 5xx, say nothing about the decision itself."""
 AT_ONCE = 16
-STATUS = {"approval": Status.APPROVED, "rejection": Status.REJECTED, "edit": Status.EDITED}
 WORDS = {FeedbackType.APPROVAL: "approval", FeedbackType.REJECTION: "rejection", FeedbackType.HUMAN_EDIT: "edit"}
 
 
@@ -131,8 +130,10 @@ def _accepted(letter: Letter, answer: httpx.Response) -> Answer:
         idea = _said(answer)
     except Away as error:
         return Answer(letter, False, False, str(error))
-    wanted = STATUS.get(letter.words, Status.PENDING)
-    by = letter.body.get("feedback_content", {}).get("reviewer", idea["reviewer"])
+    wanted, by = Status.PENDING, idea["reviewer"]
+    if letter.words != "undo":
+        asked = Feedback.model_validate(letter.body)
+        wanted, by = asked.action, asked.feedback_content.reviewer
     if (idea["status"], idea["reviewer"]) == (wanted, by):
         return Answer(letter, True, False, idea=idea)
     now = f"{idea['status']} by {idea['reviewer']}" if idea["reviewer"] else idea["status"]

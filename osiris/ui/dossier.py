@@ -30,7 +30,7 @@ class Dossier(anywidget.AnyWidget):
     def follow(self, idea: Idea | None, ask: Callable[[str], dict[str, Any]], dark: bool) -> None:
         """Show what `ask` (`GET /advice/{id}/beside`) gives for `idea`, drawn beside the kernel's own work.
 
-        A picture takes a fifth of a second; no decision waits for it. Of several asked for, the last one is shown.
+        A picture takes a tenth of a second; no decision waits for it. Of several asked for, the last one is shown.
         """
         self.wanted = (idea["id"], dark) if idea else None
         if idea is None:

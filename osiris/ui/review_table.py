@@ -11,9 +11,9 @@ from osiris.clock import as_utc
 from osiris.loop.listing import Sort
 from osiris.records import Levels, Status
 from osiris.requests import FeedbackType
+from osiris.ui.desk_client import Idea
 from osiris.ui.scripts import script, style
 
-Idea = dict[str, Any]
 LEVELS = ("entry", "target", "stop")
 
 
