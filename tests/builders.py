@@ -1,6 +1,6 @@
 """Hand-made workspaces and ideas, so that a test says only what it is about."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +13,8 @@ from osiris.store.journal import Journal
 
 MOMENT = datetime(2005, 2, 25, 21, tzinfo=UTC)
 """`as_of` of a hand-made idea: a Friday's close."""
+LATER = MOMENT + timedelta(hours=1)
+"""When a hand-made decision was made."""
 
 
 def idea(**changes):
@@ -60,6 +62,27 @@ def idea(**changes):
 def ideas(count, **changes):
     """`count` different ideas."""
     return [idea(number=number, **changes) for number in range(count)]
+
+
+def decision(row, key="key", action="approved", reviewer="ann", content="{}"):
+    """A row of the feedback on an idea, as `AdviceStore.decide` takes it."""
+    return {
+        "idempotency_key": key,
+        "transaction_id": row["id"],
+        "feedback_type": "approval",
+        "feedback_content": content,
+        "action": action,
+        "reviewer": reviewer,
+        "schema_version": "1.0",
+        "timestamp": LATER,
+        "ts": LATER,
+        "original": '{"entry": 100.0, "target": 106.0, "stop": 97.0, "confidence": 0.6}',
+    }
+
+
+def changes(action="approved", reviewer="ann", **levels):
+    """What that decision changes of the idea."""
+    return {"status": action, "status_at": LATER, "reviewer": reviewer, "shadow": False, **levels}
 
 
 def to(changes):

@@ -53,6 +53,11 @@ TEST_ADVICE, TEST_WORTH = "tests/store/test_advice.py", "tests/loop/test_reviewe
 LISTING, WORTH = "osiris/loop/listing.py", "osiris/loop/reviewers.py"
 
 GUARDS = [
+    Guard("a page begins behind the page before", LISTING, "        behind += sum(one in past for one in ids)\n", "        behind += len(after)\n", f"{TEST_TAB} tests/loop/test_listing.py"),
+    Guard("an edit moves no page", PAGE, "self.sort in MOVES", "False", TEST_TAB),
+    Guard("an edit changes something", "osiris/loop/review.py", "        _check_changed(idea, given)\n", "        pass\n", "tests/loop/test_review.py"),
+    Guard("strangers use up no reviewer's requests", "osiris/api/guards.py", "str(known)", '"all"', TEST_API),
+    Guard("a session is a day where the ticker trades", WORTH, "timezone_of(calendar_of(ticker, prices))", '"UTC"', TEST_WORTH),
     Guard("only a pending idea is decided on", RULES, "        may_decide(idea)\n", "        pass\n", TEST_ADVICE),
     Guard("of a group, the next sees the one before", RULES, '        self.ideas[idea["id"]] = idea | changes\n', "", "tests/store/test_rules.py"),
     Guard("an undo takes back what stands", RULES, "any(idea[name] != decision[name] for name in made)", "False", TEST_API),

@@ -503,6 +503,7 @@ def test_since_is_an_instant_in_whatever_zone_it_is_written(client, shelf):
         {"descending": "perhaps"},
         {"id": ["i"] * 201},
         {"id": "i" * 65},
+        {"after": ["i"] * 201},
     ],
     ids=repr,
 )
@@ -515,6 +516,8 @@ def test_a_page_of_ideas_says_how_many_there_are_in_all(client, shelf):
     answer = client.get("/advice", params={"ticker": "READ", "offset": 1, "limit": 1})
     assert ([row["id"] for row in answer.json()], answer.headers["X-Total-Count"]) == ([yesterday], "3")
     assert ids(client, ticker="READ", offset=2) == [before]
+    behind = client.get("/advice", params={"ticker": "READ", "after": [today, yesterday]})
+    assert ([row["id"] for row in behind.json()], behind.headers["X-Offset"]) == ([before], "2")
     assert ids(client, ticker="READ", offset=3) == []
     assert ids(client, ticker="READ", descending=False) == [before, yesterday, today]
 
@@ -699,6 +702,8 @@ def test_a_client_that_asks_too_often_is_told_to_wait(tmp_path):
         assert_problem(answers[-1], 429, "at most 3 requests a second")
         assert answers[-1].headers["Retry-After"] == "1"
         time.sleep(1.1)
+        strangers = [httpx.get(f"{api.url}/advice") for _ in range(6)]
+        assert {answer.status_code for answer in strangers} == {401, 429}
         assert client.get("/advice").status_code == 200
 
 

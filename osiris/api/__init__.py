@@ -34,7 +34,7 @@ def create_app(workspace: Workspace) -> FastAPI:
     hosts = {"127.0.0.1", "localhost", "[::1]", review.host}
     answer_with_problems(app)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=sorted(hosts))
-    guard(app, review, hosts)
+    guard(app, review, hosts, api_token(workspace))
     add_ideas(app, workspace)
     add_health(app, workspace, time.monotonic())
     return app

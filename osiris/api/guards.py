@@ -9,15 +9,16 @@ from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
 from osiris.api.problems import problem
+from osiris.api.token import same
 from osiris.settings import Review
 
 Proceed = Callable[[Request], Awaitable[Response]]
 
 
-def guard(app: FastAPI, review: Review, hosts: set[str]) -> None:
+def guard(app: FastAPI, review: Review, hosts: set[str], token: str) -> None:
     """Put the guards before every route of `app`; `hosts` are the names of this machine."""
     _limit_bodies(app, review.max_body_bytes)
-    _limit_requests(app, review.max_requests_per_second)
+    _limit_requests(app, review.max_requests_per_second, token)
     _refuse_foreign_pages(app, hosts, review.origins)
 
 
@@ -33,13 +34,15 @@ def _limit_bodies(app: FastAPI, limit: int) -> None:
         return await proceed(request)
 
 
-def _limit_requests(app: FastAPI, limit: int) -> None:
+def _limit_requests(app: FastAPI, limit: int, token: str) -> None:
+    """Limit each client; those without the token have a limit of their own, so that they cannot use up a reviewer's."""
     limiter, item = MovingWindowRateLimiter(MemoryStorage()), RateLimitItemPerSecond(limit)
 
     @app.middleware("http")
     async def paced(request: Request, proceed: Proceed) -> Response:
         client = request.client.host if request.client else "unknown"
-        if not limiter.hit(item, client):
+        known = same(request.headers.get("authorization", ""), f"Bearer {token}")
+        if not limiter.hit(item, client, str(known)):
             detail = f"expected at most {limit} requests a second; got more; send the rest again in a second"
             return problem(429, "Refused", detail, {"Retry-After": "1"})
         return await proceed(request)

@@ -14,12 +14,14 @@ from osiris.requests import Close, Feedback, Moment, Undo
 from osiris.workspace import Workspace
 
 IdeaId = Annotated[str, PathParameter(max_length=64)]
+Ids = Annotated[list[Annotated[str, Query(max_length=64)]], Query(max_length=200)]
 Key = Annotated[str | None, Header(max_length=128, description="the same for every attempt at one decision")]
 LISTED: dict[int | str, dict[str, Any]] = {
     200: {
         "model": list[Idea],
         "headers": {
             "X-Total-Count": {"description": "ideas that fit, on all pages", "schema": {"type": "integer"}},
+            "X-Offset": {"description": "ideas that fit, ahead of this page", "schema": {"type": "integer"}},
             "ETag": {"description": "changes with every stored fact", "schema": {"type": "string"}},
         },
     },
@@ -46,13 +48,17 @@ def add_ideas(app: FastAPI, workspace: Workspace) -> None:
         outcome: Outcome | None = None,
         ticker: Annotated[str, Query(max_length=15)] = "",
         since: Moment | None = None,
-        id: Annotated[list[Annotated[str, Query(max_length=64)]], Query(max_length=200)] = [],  # noqa: B006
+        id: Ids = [],  # noqa: B006
         sort: Sort = Sort.AS_OF,
         descending: bool = True,
         offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
         limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
+        after: Ids = [],  # noqa: B006
     ) -> Response:
-        """Ideas, filtered and sorted, newest first; prices in the basis of their `as_of`."""
+        """Ideas, filtered and sorted, newest first; prices in the basis of their `as_of`.
+
+        To turn pages while ideas come and are decided on, give as `after` the ids of the page before.
+        """
         tag = f'W/"{advice.version}"'
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers={"ETag": tag})
@@ -65,8 +71,9 @@ def add_ideas(app: FastAPI, workspace: Workspace) -> None:
             sort=sort,
             descending=descending,
         )
-        page = listed(advice, wanted, offset, limit)
-        return Json(page.ideas, headers={"ETag": tag, "X-Total-Count": str(page.total)})
+        page = listed(advice, wanted, offset, limit, after)
+        counts = {"X-Total-Count": str(page.total), "X-Offset": str(page.offset)}
+        return Json(page.ideas, headers={"ETag": tag, **counts})
 
     @app.get("/advice/{idea}", responses={200: {"model": Idea}, **NOT_FOUND})
     def one(idea: IdeaId) -> Response:

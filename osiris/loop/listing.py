@@ -73,23 +73,38 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Page:
-    """Some of the ideas that were wanted, and how many those are."""
+    """Some of the ideas that were wanted, how many stand ahead of them, and how many there are."""
 
     ideas: list[Row]
+    offset: int
     total: int
 
 
-def listed(advice: AdviceStore, wanted: Wanted, offset: int, limit: int) -> Page:
-    """The `limit` ideas behind the first `offset` ones; ties by moment (newest first), then by id; nulls last."""
+def listed(advice: AdviceStore, wanted: Wanted, offset: int, limit: int, after: Sequence[str] = ()) -> Page:
+    """The `limit` ideas behind the first `offset` ones; ties by moment (newest first), then by id; nulls last.
+
+    With `after`, ids of ideas that need not fit themselves, only what is behind all of them is counted: what was
+    decided on meanwhile leaves no idea out, and what was drafted meanwhile repeats none. Ids of no idea are passed over.
+    """
+    ids, behind = _ordered(advice, wanted, wanted.where), offset
+    if after:
+        seen = set(after)
+        order = _ordered(advice, wanted, f"({wanted.where or 'true'}) OR {one_of('id', after)}")
+        past = set(order[: max((n + 1 for n, one in enumerate(order) if one in seen), default=0)])
+        behind += sum(one in past for one in ids)
+    chosen = ids[behind : behind + limit]
+    found = {row["id"]: row for row in advice.rows(_among(chosen), SHOWN)} if chosen else {}
+    return Page([found[i] for i in chosen if i in found], min(behind, len(ids)), len(ids))
+
+
+def _ordered(advice: AdviceStore, wanted: Wanted, where: str | None) -> list[str]:
     levels = ("side", "entry", "target", "stop") if wanted.sort is Sort.REWARD_TO_RISK else (str(wanted.sort),)
-    keys = advice.table(wanted.where, ["id", "as_of", *levels])
+    keys = advice.table(where, ["id", "as_of", *levels])
     if wanted.sort is Sort.REWARD_TO_RISK:
         keys = keys.append_column(str(Sort.REWARD_TO_RISK), _reward_to_risk(keys))
     direction = "descending" if wanted.descending else "ascending"
     order = [(str(wanted.sort), direction), *([] if wanted.sort is Sort.AS_OF else [("as_of", "descending")])]
-    chosen = keys.sort_by([*order, ("id", "ascending")])["id"].slice(offset, limit).to_pylist()
-    found = {row["id"]: row for row in advice.rows(_among(chosen), SHOWN)} if chosen else {}
-    return Page([found[i] for i in chosen if i in found], len(keys))
+    return keys.sort_by([*order, ("id", "ascending")])["id"].to_pylist()
 
 
 def beside(advice: AdviceStore, bars: BarStore, idea: str, as_of: datetime) -> Row:
@@ -116,7 +131,7 @@ def _as_known(row: Row, as_of: datetime) -> Row:
     """The idea without an outcome that is later than `as_of`."""
     if row["closed_at"] is None or row["closed_at"] <= as_of:
         return row
-    return row | dict.fromkeys(("outcome", *ENDING))
+    return row | dict.fromkeys(("outcome", *ENDING, "event_id", "published_at"))
 
 
 def _similar(advice: AdviceStore, row: Row, where: str) -> list[Row]:

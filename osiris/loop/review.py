@@ -52,6 +52,8 @@ def adjusted_levels(idea: Row, feedback: Feedback) -> Levels:
     content = feedback.feedback_content
     names = ("entry", "target", "stop")
     given = {name: getattr(content, name) for name in names if getattr(content, name) is not None}
+    if feedback.action is Status.EDITED and content.confidence in (None, idea["confidence"]):
+        _check_changed(idea, given)
     try:
         levels = Levels(side=idea["side"], **{name: idea[name] for name in names} | given)
     except ValidationError as error:
@@ -66,6 +68,12 @@ def adjusted_levels(idea: Row, feedback: Feedback) -> Levels:
     if given:
         _check_room(levels, idea["atr"])
     return levels
+
+
+def _check_changed(idea: Row, given: dict[str, float]) -> None:
+    """An edit that changes nothing would be a preference of an idea over itself."""
+    if all(level == idea[name] for name, level in given.items()):
+        raise BadInput("an edit that changes something", "the idea as it is", "change a number, or approve it")
 
 
 def _check_room(levels: Levels, atr: float) -> None:

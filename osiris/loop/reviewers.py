@@ -14,16 +14,16 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from osiris.calendars import calendar_of, timezone_of
 from osiris.loop.judge import judge
 from osiris.loop.prices import PriceDesk
 from osiris.loop.timeline import LOOK_BACK
 from osiris.records import FINAL, Outcome, Status
-from osiris.settings import Settings
+from osiris.settings import Prices, Settings
 from osiris.store.advice import AdviceStore
 from osiris.store.tables import DECIDED_SQL, sql_time
 
 LEVEL, RESAMPLES, SEED = 0.95, 4_000, 0
-NEW_YORK = "America/New_York"
 MIN_SESSIONS = 10
 """Below this a bootstrap claims too much: of its 95 % intervals 57 to 87 % covered the truth with 2 to 5 sessions."""
 COLUMNS = [
@@ -68,7 +68,7 @@ class ReviewValue:
 def review_value(advice: AdviceStore, prices: PriceDesk, settings: Settings, as_of: pd.Timestamp) -> ReviewValue:
     """What reviews were worth up to `as_of`; the ideas as they were before an edit are judged by the same rules."""
     decided = advice.frame(f"{DECIDED_SQL} AND status_at <= {sql_time(as_of)}", COLUMNS)
-    session = _session(decided)
+    decided["session"] = _session(decided, settings.prices)
     accepted = decided["status"].isin([Status.APPROVED, Status.EDITED]).to_numpy(float)
     ended = decided[_sure(decided) & ~(decided["closed_at"] > as_of)]
     groups = {name: ended[ended["status"] == name] for name in (Status.APPROVED, Status.EDITED, Status.REJECTED)}
@@ -76,9 +76,9 @@ def review_value(advice: AdviceStore, prices: PriceDesk, settings: Settings, as_
     originals = _unedited(advice, edited, prices, settings, as_of)
     groups = {str(name): group for name, group in groups.items()} | {"edited, as drafted": originals}
     return ReviewValue(
-        rate(accepted, session),
-        {name: rate(_won(group), _session(group)) for name, group in groups.items()},
-        {name: mean(_r(group), _session(group)) for name, group in groups.items()},
+        rate(accepted, _day(decided)),
+        {name: rate(_won(group), _day(group)) for name, group in groups.items()},
+        {name: mean(_r(group), _day(group)) for name, group in groups.items()},
         difference(groups["approved"], groups["rejected"]),
         difference(edited[edited["id"].isin(originals["id"])], originals)._replace(count=len(originals)),
     )
@@ -113,11 +113,11 @@ def mean(values: NDArray[np.float64], session: NDArray) -> Estimate:
 
 
 def difference(left: pd.DataFrame, right: pd.DataFrame) -> Estimate:
-    """Mean R of `left` minus that of `right`, resampled over the sessions of both."""
+    """Mean R of `left` minus that of `right` (columns `session`, `r_multiple`), resampled over the sessions of both."""
     if left.empty or right.empty:
         return Estimate(np.nan, np.nan, np.nan, len(left) + len(right), 0)
-    sessions = np.unique(np.concatenate([_session(left), _session(right)]))
-    (s1, n1), (s2, n2) = (_by_session(_r(group), _session(group), sessions) for group in (left, right))
+    sessions = np.unique(np.concatenate([_day(left), _day(right)]))
+    (s1, n1), (s2, n2) = (_by_session(_r(group), _day(group), sessions) for group in (left, right))
     low = high = np.nan
     if min((n1 > 0).sum(), (n2 > 0).sum()) >= MIN_SESSIONS:
         weights = _weights(len(sessions))
@@ -148,10 +148,15 @@ def _sure(ideas: pd.DataFrame) -> pd.Series:
     return ideas["outcome"].isin(FINAL) & ~ideas["ambiguous"].fillna(False).astype(bool) & ideas["r_multiple"].notna()
 
 
-def _session(ideas: pd.DataFrame) -> NDArray:
-    """The day in New York that each idea was drafted on."""
-    local = pd.to_datetime(ideas["as_of"], utc=True).dt.tz_convert(NEW_YORK)
-    return local.dt.tz_localize(None).dt.normalize().to_numpy()
+def _session(ideas: pd.DataFrame, prices: Prices) -> pd.Series:
+    """The day that each idea was drafted on, where its ticker trades."""
+    zone = ideas["ticker"].map(lambda ticker: timezone_of(calendar_of(ticker, prices)))
+    days = [moment.tz_convert(where).date() for moment, where in zip(ideas["as_of"], zone, strict=True)]
+    return pd.Series(pd.to_datetime(days), ideas.index)
+
+
+def _day(ideas: pd.DataFrame) -> NDArray:
+    return ideas["session"].to_numpy()
 
 
 def _won(group: pd.DataFrame) -> NDArray[np.float64]:

@@ -126,6 +126,7 @@ class AdviceStore:
             if len(ids):
                 published = pa.table({"id": ids, "published_at": pa.repeat(at, len(ids))})
                 changed(self._tables.advice, published, "target.published_at IS NULL")()
+                self._mark_applied(self.journal.size, self._tables)
 
     def optimize(self) -> None:
         """Compact both tables and drop versions older than an hour."""

@@ -6,7 +6,7 @@ while they are worked on; what a model or a person wrote is shown as plain text.
 still kept here when the notebook's kernel ends are gone, and the page says so before it is left.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -144,14 +144,14 @@ class AdvisoryTab(widgets.VBox):
 
     def turn(self, pages: int) -> None:
         """Turn a page, if there is one."""
-        if self.page.has_next if pages > 0 else self.page.offset:
+        if self.page.has_next if pages > 0 else self.page.has_previous:
             self.reload(self.page.turned(pages))
 
-    def reload(self, offset: int = 0) -> None:
-        """Show the page at `offset`; ideas with an unsent decision stay on top, whatever became of them."""
+    def reload(self, path: Sequence[list[str]] = ()) -> None:
+        """Show the page at the end of `path`; ideas with an unsent decision stay on top, whatever became of them."""
         self.notes = {key: note for key, note in self.notes.items() if key in self.desk.unsent}
         self.table.form, self.table.selected = {}, []
-        self.page.begin(offset)
+        self.page.begin(path)
         self._take(self._fetched())
         self._show()
 
@@ -206,7 +206,7 @@ class AdvisoryTab(widgets.VBox):
 
     def _offer(self) -> None:
         self.place.value = self.page.where()
-        self.back.disabled, self.forth.disabled = not self.page.offset, not self.page.has_next
+        self.back.disabled, self.forth.disabled = not self.page.has_previous, not self.page.has_next
         self.approve.disabled = self.reject.disabled = not self.table.selected
         last = self.made[-1] if self.made else []
         about = f" {last[0]['status']} {last[0]['ticker']}" if len(last) == 1 else f" {len(last)} decisions"

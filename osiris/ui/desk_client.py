@@ -60,9 +60,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Listing:
-    """A page of ideas, how many there are on all pages, and the tag under which that was true."""
+    """A page of ideas, how many are ahead of it and on all pages, and the tag under which that was true."""
 
     ideas: list[Idea]
+    offset: int
     total: int
     tag: str
 
@@ -80,8 +81,8 @@ class DeskClient:
         answer = self._get("/advice", params, {"If-None-Match": tag} if tag else {})
         if answer.status_code == httpx.codes.NOT_MODIFIED:
             return None
-        total, tag = (answer.headers.get(name, "") for name in ("X-Total-Count", "ETag"))
-        return Listing(_said(answer), int(total) if total.isdigit() else 0, tag)
+        offset, total = (_count(answer.headers.get(name, "")) for name in ("X-Offset", "X-Total-Count"))
+        return Listing(_said(answer), offset, total, answer.headers.get("ETag", ""))
 
     def beside(self, idea: str) -> dict[str, Any]:
         """What stands beside an idea; see `osiris.loop.listing.beside`. Raises `Away`."""
@@ -145,6 +146,10 @@ def _said(answer: httpx.Response) -> Any:
         return answer.json()
     except ValueError as error:
         raise Away(f"the server's answer makes no sense ({answer.text[:40]!r})") from error
+
+
+def _count(said: str) -> int:
+    return int(said) if said.isdigit() else 0
 
 
 def _silence(error: httpx.HTTPError) -> str:

@@ -1,18 +1,20 @@
 """A page of ideas whose rows keep their place while they are worked on, brought up to date from the API.
 
-A page begins at an offset of the ideas that fit the filter. What was decided on stays where it is although it may fit
-no longer, so that no row moves under a person's hand; the next page begins behind those that still fit.
+A page begins behind the ideas of the page before it. What was decided on stays where it is although it may fit no
+longer, so that no row moves under a person's hand; and whatever others decide or draft, turning leaves no idea out.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from osiris.loop.listing import Sort
 from osiris.records import Status
-from osiris.ui.desk_client import DeskClient, Idea
+from osiris.ui.desk_client import DeskClient, Idea, Listing
 
 ALL = "all"
+MOVES = {Sort.STATUS, Sort.REWARD_TO_RISK, Sort.CONFIDENCE}
+"""Orders in which a decision can change an idea's place."""
 
 
 @dataclass(frozen=True)
@@ -20,14 +22,16 @@ class Look:
     """A page as fetched, and the edition of the page it was fetched for."""
 
     ideas: list[Idea]
-    total: int
-    tag: str
+    listing: Listing
     edition: int
 
 
 @dataclass
 class PinnedPage:
-    """The ideas on the page, in their order, and how many fit on all pages (`total`)."""
+    """The ideas on the page, in their order, and how many fit ahead of it (`offset`) and on all pages (`total`).
+
+    `path` has the ids of each page that was turned on the way here.
+    """
 
     desk: DeskClient
     size: int
@@ -38,19 +42,21 @@ class PinnedPage:
     offset: int = 0
     total: int = 0
     ideas: list[Idea] = field(default_factory=list)
+    path: list[list[str]] = field(default_factory=list)
+    _came: dict[str, str] = field(default_factory=dict)
     _tag: str = ""
     _edition: int = 0
 
-    def begin(self, offset: int = 0) -> None:
-        """Drop the page but for ideas with an unsent decision; the next look fills it from `offset`."""
-        self.offset, self._tag = max(offset, 0), ""
+    def begin(self, path: Sequence[list[str]] = ()) -> None:
+        """Drop the page but for ideas with an unsent decision; the next look fills it from the end of `path`."""
+        self.path, self._came, self._tag = list(path), {}, ""
         self._edition += 1
         self.ideas = [letter.idea for letter in self.desk.unsent.values()]
 
     def fetch(self) -> "Look | None":
         """What the page would be, from the server; `None` when nothing changed. Raises `Away`; changes nothing."""
         edition = self._edition
-        listing = self.desk.ideas(self._params() | {"offset": self.offset, "limit": self.size}, self._tag)
+        listing = self.desk.ideas(self._params() | {"limit": self.size}, self._tag)
         if listing is None:
             return None
         known = {idea["id"]: idea for idea in self.ideas} | {idea["id"]: idea for idea in listing.ideas}
@@ -60,13 +66,15 @@ class PinnedPage:
             known |= {idea["id"]: idea for idea in self.desk.ideas({"id": gone, "limit": len(gone)}).ideas}
         here = [idea["id"] for idea in self.ideas]
         here += [idea["id"] for idea in listing.ideas if idea["id"] not in here][: max(self.size - len(here), 0)]
-        return Look([known[key] for key in here], listing.total, listing.tag, edition)
+        return Look([known[key] for key in here], listing, edition)
 
     def take(self, look: "Look | None") -> bool:
         """Become what was fetched, unless the page was changed since; says whether anything changed."""
         if look is None or look.edition != self._edition:
             return False
-        self.ideas, self.total, self._tag = look.ideas, look.total, look.tag
+        self.ideas, self.offset, self.total = look.ideas, look.listing.offset, look.listing.total
+        self._came = {idea["id"]: idea["status"] for idea in look.ideas} | self._came
+        self._tag = look.listing.tag
         return True
 
     def put(self, ideas: Iterable[Idea]) -> None:
@@ -94,9 +102,15 @@ class PinnedPage:
         """Whether ideas that fit stand behind this page."""
         return self.offset + self.fitting < self.total
 
-    def turned(self, pages: int) -> int:
-        """The offset of the next (+1) or the previous (-1) page."""
-        return self.offset + self.fitting if pages > 0 else max(self.offset - self.size, 0)
+    @property
+    def has_previous(self) -> bool:
+        """Whether pages were turned on the way here."""
+        return bool(self.path)
+
+    def turned(self, pages: int) -> list[list[str]]:
+        """The path of the next (+1) or the previous (-1) page."""
+        behind = [idea["id"] for idea in self.ideas if idea["id"] not in self.desk.unsent and not self._moved(idea)]
+        return ([*self.path, behind] if behind else self.path) if pages > 0 else self.path[:-1]
 
     def where(self) -> str:
         """Where the page is, in words."""
@@ -107,7 +121,12 @@ class PinnedPage:
     def _params(self) -> dict[str, Any]:
         params: dict[str, Any] = {"sort": self.sort, "descending": self.descending}
         params |= {"status": self.status} if self.status != ALL else {}
+        params |= {"after": self.path[-1]} if self.path else {}
         return params | ({"ticker": self.ticker} if self.ticker else {})
+
+    def _moved(self, idea: Idea) -> bool:
+        """Whether a decision took the idea to another place in the order."""
+        return self.sort in MOVES and self._came.get(idea["id"], idea["status"]) != idea["status"]
 
     def _fits(self, idea: Idea) -> bool:
         return self.status in (ALL, idea["status"]) and self.ticker in ("", idea["ticker"])

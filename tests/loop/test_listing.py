@@ -56,6 +56,27 @@ def test_pages_in_any_order_are_the_whole_in_that_order(store, sort, descending)
         assert group.to_numpy().tolist() == sorted(group.to_numpy().tolist()) or sort is Sort.AS_OF
 
 
+@pytest.mark.parametrize("sort", Sort)
+def test_pages_that_begin_behind_the_page_before_are_the_whole_too(store, sort):
+    wanted, after, rows = Wanted(sort=sort), [], []
+    while page := listed(store, wanted, 0, 6, after).ideas:
+        rows, after = [*rows, *page], [row["id"] for row in page]
+    assert [row["id"] for row in rows] == [row["id"] for row in listed(store, wanted, 0, 100).ideas]
+
+
+def test_a_page_begins_behind_ideas_that_fit_no_longer(store):
+    a, b = (Wanted(ticker=ticker) for ticker in "AB")
+    first = listed(store, a, 0, 1).ideas[0]
+    page = listed(store, b, 0, 100, [first["id"], "nobody"])
+    assert (page.offset, page.total) == (page.total - len(page.ideas), 7)
+    assert [row["id"] for row in page.ideas] == [r["id"] for r in listed(store, b, 0, 100).ideas if ahead(first, r)]
+    assert (listed(store, b, 0, 100, ["nobody"]).offset, listed(store, b, 99, 100).offset) == (0, 7)
+
+
+def ahead(one, other):
+    return (-one["as_of"].timestamp(), one["id"]) < (-other["as_of"].timestamp(), other["id"])
+
+
 def test_filters_narrow_together(store):
     found = listed(store, Wanted(status=Status.PENDING, ticker="A", since=MOMENT - timedelta(hours=2)), 0, 100)
     assert found.total == len(found.ideas) == 3

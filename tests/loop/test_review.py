@@ -50,6 +50,13 @@ def test_a_rejection_leaves_the_idea_to_be_followed_as_a_shadow(store, settings)
     assert (decided["status"], decided["shadow"]) == ("rejected", True)
 
 
+@pytest.mark.parametrize("content", [{"target": 106.0}, {"confidence": 0.6}, {"stop": 97.0, "confidence": 0.6}])
+def test_an_edit_that_changes_nothing_is_refused(store, settings, content):
+    with pytest.raises(BadInput, match="an edit that changes something"):
+        decide(store, feedback(stored(store), "human_edit", **content), "key", settings, NOW)
+    assert store.feedback() == []
+
+
 def test_an_edit_changes_what_it_names_and_accepts_the_idea(store, settings):
     row = stored(store)
     decided = decide(store, feedback(row, "human_edit", target=108.0, confidence=0.9), "key", settings, NOW)

@@ -107,8 +107,8 @@ def test_one_session_has_no_interval_of_a_mean_and_a_wide_one_of_a_rate():
 
 
 def test_a_difference_has_no_interval_until_both_sides_have_sessions_enough():
-    day = pd.date_range("2005-01-03 21:00", periods=20, tz="UTC")
-    many = pd.DataFrame({"as_of": day, "r_multiple": np.resize([2.0, -1.0], 20)})
+    day = pd.date_range("2005-01-03", periods=20)
+    many = pd.DataFrame({"session": day, "r_multiple": np.resize([2.0, -1.0], 20)})
     few = many.tail(9)
     assert np.isnan(difference(many, few)[1:3]).all()
     assert np.isfinite(difference(many, many.tail(10))[1:3]).all()
@@ -121,6 +121,17 @@ def test_ideas_of_one_day_are_of_one_session(workspace):
         asked = Feedback(transaction_id=row["id"], feedback_type="approval", feedback_content={}, timestamp=MOMENT)
         decide(workspace.advice, asked, row["id"], workspace.settings, MOMENT + timedelta(hours=1))
     assert valued(workspace).approval_rate[3:] == (30, 1)
+
+
+@pytest.mark.parametrize(("ticker", "sessions"), [("AAPL", 2), ("7203.T", 1)])
+def test_a_session_is_a_day_where_the_ticker_trades(tmp_path, ticker, sessions):
+    far = make_workspace(tmp_path, '[prices.calendars]\n"7203.T" = "XTKS"\n', as_of=MOMENT + timedelta(days=9))
+    for hour in (4, 6):  # midnight of New York lies between them
+        row = idea(ticker=ticker, as_of=MOMENT.replace(hour=hour))
+        far.advice.add([row])
+        asked = Feedback(transaction_id=row["id"], feedback_type="approval", feedback_content={}, timestamp=MOMENT)
+        decide(far.advice, asked, row["id"], far.settings, row["as_of"] + timedelta(hours=1))
+    assert valued(far).approval_rate.sessions == sessions
 
 
 def test_nothing_later_than_the_moment_is_counted(workspace):
@@ -145,7 +156,6 @@ def test_wilsons_interval_is_that_of_the_textbook_when_sessions_hold_one_idea_ea
 def test_intervals_cover_what_they_claim(within):
     rng = np.random.default_rng(3)
     sessions, each, runs = 60, 5, 300
-    session = np.repeat(pd.date_range("2005-01-03 21:00", periods=sessions, tz="UTC"), each)
     number = np.repeat(np.arange(sessions), each)
     covered = np.zeros(3)
     for _ in range(runs):
@@ -153,7 +163,7 @@ def test_intervals_cover_what_they_claim(within):
         alike = rng.random(sessions * each) < within
         happened = (np.where(alike, common, rng.random(sessions * each)) < 0.4).astype(float)
         r = np.where(happened > 0, 2.0, -1.0)
-        frame = pd.DataFrame({"as_of": session, "r_multiple": r})
+        frame = pd.DataFrame({"session": number, "r_multiple": r})
         found = rate(happened, number), mean(r, number), difference(frame[::2], frame[1::2])
         covered += [one.low <= true <= one.high for one, true in zip(found, (0.4, 0.2, 0.0), strict=True)]
     assert (covered / runs > 0.90).all(), covered / runs

@@ -19,36 +19,16 @@ from osiris.errors import Conflict, NotFound, WorkspaceError
 from osiris.schemas import advice_schema
 from osiris.store.advice import MAX_FRAGMENTS
 from osiris.store.tables import quoted, sql_time
-from tests.builders import MOMENT, idea, ideas, make_store, table_of, to
+from tests.builders import LATER, MOMENT, changes, decision, idea, ideas, make_store, table_of, to
 
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["lancedb", "pytest", "tests.builders"])
-LATER = MOMENT + timedelta(hours=1)
 LEVELS = {"entry": 101.0, "target": 109.0, "stop": 98.0}
 
 
 @pytest.fixture
 def store(tmp_path):
     return make_store(tmp_path)
-
-
-def decision(row, key="key", action="approved", reviewer="ann", content="{}"):
-    return {
-        "idempotency_key": key,
-        "transaction_id": row["id"],
-        "feedback_type": "approval",
-        "feedback_content": content,
-        "action": action,
-        "reviewer": reviewer,
-        "schema_version": "1.0",
-        "timestamp": LATER,
-        "ts": LATER,
-        "original": '{"entry": 100.0, "target": 106.0, "stop": 97.0, "confidence": 0.6}',
-    }
-
-
-def changes(action="approved", reviewer="ann", **levels):
-    return {"status": action, "status_at": LATER, "reviewer": reviewer, "shadow": False, **levels}
 
 
 def outcome(row, kind="win", **values):
@@ -215,7 +195,9 @@ def test_an_event_is_marked_published_once(store):
     row = idea()
     store.add([row])
     store.settle(table_of(outcome(row, event_id="e")))
+    before = store.version
     store.mark_published([row["id"]], LATER)
+    assert store.version != before
     store.mark_published([row["id"]], LATER + timedelta(hours=1))
     assert store.get(row["id"])["published_at"] == LATER
 

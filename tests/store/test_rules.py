@@ -2,8 +2,7 @@
 
 from osiris.errors import Conflict, NotFound
 from osiris.store.rules import Ballot
-from tests.builders import idea, to
-from tests.store.test_advice import changes, decision
+from tests.builders import changes, decision, idea, to
 
 
 def test_of_two_decisions_on_an_idea_the_first_wins_and_the_second_is_told():

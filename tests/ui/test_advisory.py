@@ -141,6 +141,34 @@ def test_after_decisions_the_next_page_begins_with_the_first_idea_nobody_saw(ope
     assert tab.place.value == "2–4 of 5"
 
 
+def test_what_others_decide_or_draft_meanwhile_leaves_no_idea_out(open_tab, workspace):
+    rows = by_minutes(9)
+    tab = open_tab(*rows, page_size=3)
+    tab.forth.click()
+    bob = open_tab(idea(number=99, as_of=MOMENT + timedelta(minutes=1)), page_size=10, reviewer="bob")
+    press(bob, "rejection", *rows[:2], rows[5])
+    tab.tick()
+    assert [row["id"] for row in tab.table.rows] == [row["id"] for row in rows[3:6]]
+    tab.forth.click()
+    assert [row["id"] for row in tab.table.rows] == [row["id"] for row in rows[6:]]
+    assert (tab.place.value, tab.forth.disabled) == ("5–7 of 7", True)
+    tab.back.click()
+    tab.back.click()
+    assert tab.table.rows[0]["cells"]["age"] == "1 h"
+    assert tab.back.disabled
+
+
+def test_an_edit_that_moves_an_idea_in_the_order_moves_no_page(open_tab):
+    rows = [idea(number=n, confidence=0.9 - n / 10) for n in range(5)]
+    tab = open_tab(*rows, page_size=2)
+    press(tab, "sort", by="confidence")
+    press(tab, "edit", rows[0])
+    press(tab, "save", rows[0], values=tab.table.form["values"] | {"confidence": "0.1"})
+    assert statuses(tab) == ["edited", "pending"]
+    tab.forth.click()
+    assert [row["id"] for row in tab.table.rows] == [row["id"] for row in rows[2:4]]
+
+
 def test_ideas_are_filtered_by_status_and_ticker(open_tab):
     rows = [*by_minutes(2), idea(number=9, ticker="MSFT")]
     tab = open_tab(*rows)
@@ -541,6 +569,21 @@ def test_an_answer_that_makes_no_sense_is_no_answer(open_tab, workspace):
     tab.desk.http = real
     tab.tick()
     assert workspace.advice.get(row["id"])["status"] == shown(tab, row)["status"] == "approved"
+
+
+def test_after_a_failure_the_page_looks_at_the_server_again(open_tab):
+    tab = open_tab(idea())
+    real, tab.desk.http = tab.desk.http, None
+
+    async def looked():
+        tab.tick()
+        await asyncio.sleep(0.2)
+
+    asyncio.run(looked())
+    assert "no longer follows" in tab.notice.value
+    tab.desk.http = real
+    tab.tick()
+    assert tab.notice.value == ""
 
 
 def test_a_form_that_was_left_saves_nothing_on_another_row(open_tab, workspace):
