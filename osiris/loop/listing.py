@@ -84,7 +84,7 @@ def listed(advice: AdviceStore, wanted: Wanted, offset: int, limit: int, after: 
     """The `limit` ideas behind the first `offset` ones; ties by moment (newest first), then by id; nulls last.
 
     With `after`, ids of ideas that need not fit themselves, only what is behind all of them is counted: what was
-    decided on meanwhile leaves no idea out, and what was drafted meanwhile repeats none. Ids of no idea are passed over.
+    decided on meanwhile leaves no idea out, and what was drafted meanwhile repeats none. Ids of no idea are ignored.
     """
     ids, behind = _ordered(advice, wanted, wanted.where), offset
     if after:
