@@ -20,8 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from osiris.calendars import sessions_between
 from osiris.clock import as_utc
 from osiris.desk import review_command
-from osiris.errors import WorkspaceError
-from osiris.files import write_whole
+from osiris.files import new_folder, write_whole
 from osiris.reviewer import review
 from osiris.services import RunningApi, start_api
 from osiris.status import accepted_outcomes, adapter_table
@@ -184,14 +183,8 @@ def show(result: dict[str, Any]) -> None:
 
 def prepare(folder: Path) -> Workspace:
     """Make a demo workspace in a new or empty folder, its clock at the first session."""
-    folder = folder.expanduser().resolve()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise WorkspaceError("a new or empty folder for the demo", str(folder), "name another one with --workspace")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "osiris.toml").write_text(SETTINGS, encoding="utf-8")
-    except OSError as error:
-        raise WorkspaceError("a folder that can be written", str(error), "name another one with --workspace") from error
+    folder = new_folder(folder, "--workspace")
+    (folder / "osiris.toml").write_text(SETTINGS, encoding="utf-8")
     start = datetime.combine(FIRST_SESSION, datetime.min.time(), NEW_YORK)
     return open_workspace(folder, as_utc(start))
 

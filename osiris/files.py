@@ -4,6 +4,8 @@ import os
 import threading
 from pathlib import Path
 
+from osiris.errors import WorkspaceError
+
 
 def sync(path: Path) -> None:
     """Flush a file to disk, or the names in a folder."""
@@ -22,3 +24,19 @@ def write_whole(path: Path, text: str) -> None:
     sync(draft)
     draft.replace(path)
     sync(path.parent)
+
+
+def new_folder(folder: Path, option: str) -> Path:
+    """Make `folder`, which may be there if it is empty, and return it resolved; `option` is how it was named.
+
+    Raises `WorkspaceError` for one that is in use or cannot be made.
+    """
+    folder = folder.expanduser().resolve()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        used = any(folder.iterdir())
+    except OSError as error:
+        raise WorkspaceError("a folder that can be written", str(error), f"name another one with {option}") from error
+    if used:
+        raise WorkspaceError("a new or empty folder", str(folder), f"name another one with {option}")
+    return folder

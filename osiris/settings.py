@@ -100,6 +100,9 @@ class Training(Section):
     dpo_recipe: str = "dpo"
     min_examples: int = Field(8, ge=1)
     min_pairs: int = Field(8, ge=1)
+    max_ratio_gap: float = Field(
+        0.12, ge=0, description="how unlike the reward-to-risk of a pair's ideas may be, as a difference of logarithms"
+    )
     max_partner_share: float = Field(0.5, ge=0, le=1, description="largest share of nearest-prompt pairs")
 
 
@@ -107,7 +110,7 @@ class Gate(Section):
     """When a new adapter may be served."""
 
     policy: Literal["better", "newest"] = "better"
-    level: float = Field(0.05, gt=0, lt=1, description="one-sided")
+    level: float = Field(0.05, gt=0, lt=1, description="one-sided, of all looks at the same held-out days together")
     min_trades: int = Field(30, ge=2)
     holdout_days: int = Field(30, ge=1, description="calendar days before the night kept out of training")
     embargo_days: int = Field(15, ge=0, description="calendar days between training and held-out prompts")

@@ -4,6 +4,7 @@
 exit status is 1. Not a test itself: it takes some minutes, most of them imports.
 """
 
+import os
 import shutil
 import subprocess
 import sys
@@ -207,7 +208,8 @@ def caught(guard: Guard, tree: Path, console: Console) -> bool:
         return False
     path.write_text(whole.replace(guard.guard, guard.without))
     command = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", *guard.tests.split()]
-    ran = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
+    here = os.environ | {"PYTHONPATH": str(tree)}  # also for the servers and kernels that a test starts
+    ran = subprocess.run(command, cwd=tree, env=here, capture_output=True, text=True, check=False)
     path.write_text(whole)
     failed = [line for line in ran.stdout.splitlines() if line.startswith("FAILED")]
     if ran.returncode == 1 and failed:

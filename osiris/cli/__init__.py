@@ -12,6 +12,7 @@ import typer
 
 from osiris.cli.adapters import adapters_app
 from osiris.cli.common import AsOf, Folder, Json, opened, report
+from osiris.cli.learning import learn_check, nightly
 from osiris.cli.outcomes import close, events_app, label, outcomes
 from osiris.cli.prices import prices_app
 from osiris.errors import OsirisError
@@ -56,22 +57,6 @@ def advise(
 
 
 @app.command()
-def nightly(
-    workspace: Folder = None,
-    as_of: AsOf = "",
-    since: Annotated[str, typer.Option(help="Feedback later than this moment (default: 24 hours before).")] = "",
-    as_json: Json = False,
-) -> None:
-    """Train and compare tonight's adapters: pages 04 to 07 as a Prefect flow."""
-    with opened(workspace, as_of) as ws:
-        from flows.nightly import nightly as flow
-        from flows.server import prefect_for
-
-        with prefect_for(ws.settings):
-            report(flow(str(ws.folder), ws.now.isoformat(), since), as_json, "Night")
-
-
-@app.command()
 def status(workspace: Folder = None, as_json: Json = False) -> None:
     """What is in the workspace, and which adapter is served."""
     from osiris.status import workspace_status
@@ -107,7 +92,7 @@ def review(
         raise typer.Exit(open_review(ws, lab, port, browser, dark))
 
 
-for command in (outcomes, label, close):
+for command in (nightly, outcomes, label, close, learn_check):
     app.command()(command)
 app.add_typer(adapters_app, name="adapters")
 app.add_typer(prices_app, name="prices")

@@ -46,11 +46,14 @@ def advise(
     prices: PriceDesk,
     events: Events,
     drafter: Drafter,
-    judge: Judge,
+    judge: Judge | None,
     settings: Settings,
     moments: Sequence[datetime],
 ) -> AdviseReport:
-    """Draft ideas on every configured ticker at each of `moments`; what is there already is not drafted again."""
+    """Draft ideas on every configured ticker at each of `moments`; what is there already is not drafted again.
+
+    Without a `judge` they keep a null score.
+    """
     report = AdviseReport(adapter=drafter.adapter)
     started = time.perf_counter()
     snapshots = take_snapshots(prices, settings.advise.tickers, moments, report.notes)
@@ -66,7 +69,8 @@ def advise(
     rows = rows_of(snapshots, drafts, drafter)
     report.replies = sum(len(group) for group in drafts)
     report.invalid = report.replies - len(rows)
-    add_scores(rows, {s.prompt: s.text for s in snapshots}, judge, settings)
+    if judge:
+        add_scores(rows, {s.prompt: s.text for s in snapshots}, judge, settings)
     for moment in sorted({row["as_of"] for row in rows}):
         batch = [row for row in rows if row["as_of"] == moment]
         add_novelty(batch, advice)
@@ -168,6 +172,7 @@ def _row(shot: Snapshot, sample: int, text: str, reply: Reply, drafter: Drafter)
         "model": drafter.name,
         "adapter": drafter.adapter,
         "vector": idea_vector(shot.vector, reply).tolist(),
+        **dict.fromkeys(("hermes_raw", "hermes_score", "hermes_note")),
         "status": str(Status.PENDING),
         "shadow": True,
     }

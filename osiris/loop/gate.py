@@ -3,6 +3,8 @@
 Held-out prompts are later than the training cut-off by an embargo. Their ideas are paper-settled with the outcome
 kernel on bars up to `as_of`; what is still open then is marked at the last close, for both adapters alike. The unit of
 the test is the prompt: mean R of the challenger minus mean R of the champion, a one-sided paired permutation test.
+Whoever looks at the same held-out days again and again is promoted by chance in the end: the k-th look is given
+level / (k (k + 1)), so that all looks together err with a probability of at most `gate.level`.
 """
 
 from collections.abc import Sequence
@@ -42,7 +44,10 @@ class Window:
 
 @dataclass
 class Evaluation:
-    """One adapter on held-out prompts; `trades` has a row an idea: `_idea`'s columns, and `r` and `filled`."""
+    """One adapter on held-out prompts; `trades` has a row an idea: `_idea`'s columns, and `r` and `filled`.
+
+    `valid` counts the replies that were valid at the first attempt.
+    """
 
     adapter: str
     prompts: int
@@ -66,7 +71,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The gate's answer, with the numbers it rests on; `difference` is in R a prompt."""
+    """The gate's answer, with the numbers it rests on; `difference` is in R a prompt, `level` that of this look."""
 
     challenger: str
     champion: str
@@ -75,6 +80,8 @@ class Verdict:
     difference: float | None
     p_value: float | None
     prompts: int
+    looks: int
+    level: float
     metrics: dict[str, dict[str, float]]
 
     def as_dict(self) -> dict[str, Any]:
@@ -88,12 +95,18 @@ def training_window(settings: Settings, as_of: datetime, seen_until: Sequence[da
     return Window(cutoff, max([cutoff, *seen_until]) + timedelta(days=settings.gate.embargo_days), as_of)
 
 
-def held_out(prices: PriceDesk, settings: Settings, window: Window, notes: list[str]) -> list[Snapshot]:
-    """Snapshots of every ticker at every session close of the window."""
+def held_out(
+    prices: PriceDesk,
+    settings: Settings,
+    window: Window,
+    notes: list[str],
+    drafted_at: Sequence[datetime] | None = None,
+) -> list[Snapshot]:
+    """Snapshots of every ticker at every session close of the window, or at those of the moments `drafted_at`."""
     tickers = settings.advise.tickers
-    moments = {
-        m for t in tickers for m in sessions_between(calendar_of(t, settings.prices), window.first, window.as_of)
-    }
+    calendars = sorted({calendar_of(ticker, settings.prices) for ticker in tickers})
+    closes = {moment for name in calendars for moment in sessions_between(name, window.first, window.as_of)}
+    moments = [m for m in drafted_at if window.first <= m <= window.as_of] if drafted_at is not None else closes
     return take_snapshots(prices, tickers, sorted(moments), notes) if moments else []
 
 
@@ -113,7 +126,9 @@ def evaluate(
         columns=IDEA_COLUMNS,
     )
     trades = settle_on_paper(ideas, prices, settings, as_of)
-    return Evaluation(drafter.adapter, len(snapshots), sum(len(group) for group in groups), len(ideas), trades)
+    replies = [reply for group in groups for reply in group]
+    valid = sum(reply.reply is not None and reply.attempts == 1 for reply in replies)
+    return Evaluation(drafter.adapter, len(snapshots), len(replies), valid, trades)
 
 
 def settle_on_paper(ideas: pd.DataFrame, prices: PriceDesk, settings: Settings, as_of: datetime) -> pd.DataFrame:
@@ -131,16 +146,22 @@ def settle_on_paper(ideas: pd.DataFrame, prices: PriceDesk, settings: Settings, 
     return pd.concat(settled).sort_index()
 
 
-def compare(challenger: Evaluation, champion: Evaluation, settings: Settings) -> Verdict:
+def level_of(look: int, settings: Settings) -> float:
+    """What the `look`-th look (from 1) at the same held-out days may err with; over all looks it sums to the level."""
+    return settings.gate.level / (look * (look + 1))
+
+
+def compare(challenger: Evaluation, champion: Evaluation, settings: Settings, look: int = 1) -> Verdict:
     """Paired one-sided test on mean R a prompt; both evaluations must come from the same prompts."""
     means = [e.trades[e.trades["filled"]].groupby("prompt")["r"].mean() for e in (challenger, champion)]
     paired = pd.concat(means, axis=1, keys=["challenger", "champion"]).dropna()
     metrics = {e.adapter: e.metrics() for e in (challenger, champion)}
     difference = paired["challenger"] - paired["champion"]
-    trades = min(int(m.get("trades", 0)) for m in metrics.values())
+    trades, level = min(int(m.get("trades", 0)) for m in metrics.values()), level_of(look, settings)
 
     def verdict(promoted: bool, reason: str, mean: float | None = None, p: float | None = None) -> Verdict:
-        return Verdict(challenger.adapter, champion.adapter, promoted, reason, mean, p, len(paired), metrics)
+        names = challenger.adapter, champion.adapter
+        return Verdict(*names, promoted, reason, mean, p, len(paired), look, level, metrics)
 
     if trades < settings.gate.min_trades:
         return verdict(False, f"{trades} held-out trades, at least {settings.gate.min_trades} needed")
@@ -154,9 +175,8 @@ def compare(challenger: Evaluation, champion: Evaluation, settings: Settings) ->
         rng=np.random.default_rng(settings.model.seed),
     )
     mean, p = float(difference.mean()), float(test.pvalue)
-    better = p < settings.gate.level
-    words = "better beyond chance" if better else "not shown to be better"
-    return verdict(better, f"{words}: {mean:+.3f} R a prompt, p = {p:.3f}, level {settings.gate.level:g}", mean, p)
+    words = "better beyond chance" if p < level else "not shown to be better"
+    return verdict(p < level, f"{words}: {mean:+.3f} R a prompt, p = {p:.4f}, level {level:.4f} (look {look})", mean, p)
 
 
 def _idea(number: int, shot: Snapshot, reply: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The steps of the night: feedback to QLoRA, outcomes to pairs, pairs to DPO, then the comparison.
+"""The steps of the night that train: feedback to QLoRA, outcomes to pairs, pairs to DPO.
 
 A step that has too little data says so and publishes nothing; the next night takes it up. A step that was done before
 (the same date) changes nothing: a published adapter is never made again.
@@ -17,13 +17,11 @@ import pandas as pd
 
 from osiris.adapters import AdapterShelf
 from osiris.clock import parse_moment
-from osiris.errors import AdapterRejected, TooLittleData
+from osiris.errors import TooLittleData
 from osiris.files import write_whole
-from osiris.llm.loader import BASE, ModelDesk
+from osiris.llm.loader import BASE
 from osiris.loop import gate
-from osiris.loop.context import Snapshot
 from osiris.loop.pairs import build_pairs, examples, write_dataset
-from osiris.loop.prices import PriceDesk
 from osiris.settings import Settings
 from osiris.store.advice import AdviceStore
 from osiris.tracking import Tracking
@@ -111,60 +109,6 @@ def learn_from_outcomes(shelf: AdapterShelf, tracking: Tracking, settings: Setti
 def served_before(shelf: AdapterShelf, settings: Settings, as_of: datetime) -> str | None:
     """The adapter that was served before the night at `as_of`; `None` for the plain base."""
     return shelf.serving(settings.gate.policy, as_of - timedelta(days=1)).name
-
-
-def judge_adapters(
-    shelf: AdapterShelf, tracking: Tracking, models: ModelDesk, prices: PriceDesk, settings: Settings, as_of: datetime
-) -> tuple[StepReport, list[gate.Evaluation]]:
-    """Compare the newest adapter that later days can judge with the one served before, and record the verdict."""
-    champion = served_before(shelf, settings, as_of)
-    notes: list[str] = []
-    for challenger in challengers(shelf, champion, as_of):
-        try:
-            seen = [shelf.validate(name).knows_until for name in (challenger, champion) if name]
-        except AdapterRejected as error:
-            notes.append(str(error))
-            continue
-        shots = gate.held_out(prices, settings, gate.training_window(settings, as_of, seen), notes)
-        if shots:
-            return _judged(challenger, champion, shots, shelf, tracking, models, prices, settings, as_of, notes)
-        notes.append(f"{challenger}: too early, it was trained on days up to {max(seen):%Y-%m-%d}")
-    return StepReport("compare", note="; ".join(["no adapter to compare", *notes])), []
-
-
-def challengers(shelf: AdapterShelf, champion: str | None, as_of: datetime) -> list[str]:
-    """Tonight's adapter and earlier ones without a verdict, newest first, of one date the `-dpo` one alone."""
-    newest_of_date = {name[:8]: name for name in reversed(shelf.names(as_of))}
-    tonight = night_name(as_of)
-    return [
-        name
-        for date, name in sorted(newest_of_date.items(), reverse=True)
-        if name != champion and (date == tonight or shelf.verdict(name) is None)
-    ]
-
-
-def _judged(
-    challenger: str,
-    champion: str | None,
-    shots: list[Snapshot],
-    shelf: AdapterShelf,
-    tracking: Tracking,
-    models: ModelDesk,
-    prices: PriceDesk,
-    settings: Settings,
-    as_of: datetime,
-    notes: list[str],
-) -> tuple[StepReport, list[gate.Evaluation]]:
-    drafters = [models.serve(shelf.path(name) if name else None) for name in (challenger, champion)]
-    evaluations = [gate.evaluate(drafter, shots, prices, settings, as_of) for drafter in drafters]
-    verdict = gate.compare(*evaluations, settings)
-    shelf.record_verdict(challenger, verdict.as_dict() | {"as_of": as_of.isoformat()})
-    metrics = {f"heldout_{name}": value for name, value in evaluations[0].metrics().items()}
-    metrics |= {"gate_p_value": verdict.p_value} if verdict.p_value is not None else {}
-    tracking.log_verdict(challenger, metrics, verdict.as_dict())
-    served = settings.gate.policy == "newest" or verdict.promoted
-    note = f"{verdict.reason}; {'served' if served else 'not served'} (gate.policy = {settings.gate.policy})"
-    return StepReport("compare", challenger, len(shots), "; ".join([note, *notes]), metrics=metrics), evaluations
 
 
 @dataclass(frozen=True)

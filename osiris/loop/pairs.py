@@ -6,10 +6,11 @@ from one prompt, so that no prompt weighs more than another.
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ COLUMNS = [
 
 TEACHING = (ExitReason.TARGET, ExitReason.STOP)
 """A winner hit its target, a loser its stop; what was closed by expiry or by hand teaches nothing."""
+NEAREST = 8
+"""Ideas of other prompts that are looked at for a partner."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +52,14 @@ def build_pairs(advice: AdviceStore, settings: Settings, cutoff: datetime) -> li
     lonely: list[list[Row]] = []
     for prompt, candidates in _by_prompt(rows).items():
         settled = [row for row in candidates if _settled(row, cutoff)]
-        pair = outcome_pair(settled) or human_pair(candidates, cutoff)
+        pair = outcome_pair(settled, settings.training.max_ratio_gap) or human_pair(candidates, cutoff)
         if pair:
             pairs[prompt] = pair
         elif any(row["exit_reason"] in TEACHING for row in settled):
             lonely.append(settled)
     room = int(settings.training.max_partner_share * len(pairs))
-    partners = (partner_pair(settled, advice, cutoff) for settled in lonely[:room])
-    found = [*pairs.values(), *(pair for pair in partners if pair)]
+    partners = (partner_pair(settled, advice, settings.training.max_ratio_gap, cutoff) for settled in lonely)
+    found = [*pairs.values(), *islice(filter(None, partners), room)]
     if len(found) < settings.training.min_pairs:
         raise TooLittleData(
             f"at least {settings.training.min_pairs} preference pairs known at {cutoff.isoformat()}",
@@ -66,14 +69,22 @@ def build_pairs(advice: AdviceStore, settings: Settings, cutoff: datetime) -> li
     return found
 
 
-def outcome_pair(settled: list[Row]) -> Pair | None:
-    """The winner and the loser with opposite sides, if possible, and the most alike reward-to-risk."""
+def outcome_pair(settled: list[Row], max_ratio_gap: float) -> Pair | None:
+    """A winner and a loser of like reward-to-risk, with opposite sides if possible; of several the largest such ratio.
+
+    Near targets are hit more often. Pairs of unlike reward-to-risk would teach that, and not what the market does; so
+    would the imitation of winners, were they not chosen for far targets (measured in docs/log.md).
+    """
     winners = [row for row in settled if row["exit_reason"] == ExitReason.TARGET]
     losers = [row for row in settled if row["exit_reason"] == ExitReason.STOP]
-    couples = [(won, lost) for won, lost in product(winners, losers) if taught_reply(won) != taught_reply(lost)]
+    couples = [
+        (won, lost)
+        for won, lost in product(winners, losers)
+        if taught_reply(won) != taught_reply(lost) and _ratio_gap(won, lost) <= max_ratio_gap
+    ]
     if not couples:
         return None
-    won, lost = min(couples, key=lambda couple: (_unlikeness(*couple), couple[0]["id"], couple[1]["id"]))
+    won, lost = min(couples, key=_preference)
     return Pair(won["prompt"], taught_reply(won), taught_reply(lost), "outcome", won["id"], lost["id"])
 
 
@@ -91,10 +102,11 @@ def human_pair(candidates: list[Row], cutoff: datetime) -> Pair | None:
     return None
 
 
-def partner_pair(settled: list[Row], advice: AdviceStore, cutoff: datetime) -> Pair | None:
+def partner_pair(settled: list[Row], advice: AdviceStore, max_ratio_gap: float, cutoff: datetime) -> Pair | None:
     """A pair of a prompt that has one side alone with the nearest idea of the other outcome from another prompt.
 
-    The partner's reply is given this prompt's ticker, lest the symbol give the loser away.
+    Of the `NEAREST` ones the first of like reward-to-risk. Its reply is given this prompt's ticker, lest the symbol give
+    the loser away.
     """
     own = next(row for row in settled if row["exit_reason"] in TEACHING)
     won = own["exit_reason"] == ExitReason.TARGET
@@ -103,9 +115,9 @@ def partner_pair(settled: list[Row], advice: AdviceStore, cutoff: datetime) -> P
         f"exit_reason = '{other_end}' AND closed_at <= {sql_time(cutoff)} AND ambiguous = false "
         f"AND entry = price AND prompt_id != '{own['prompt_id']}'"
     )
-    for other in advice.nearest(own["vector"], where, 1):
+    for other in advice.nearest(own["vector"], where, NEAREST):
         reply = Reply(**json.loads(taught_reply(other)) | {"ticker": own["ticker"]}).to_json()
-        if reply != taught_reply(own):
+        if reply != taught_reply(own) and _ratio_gap(own, other) <= max_ratio_gap:
             good, bad = (taught_reply(own), reply) if won else (reply, taught_reply(own))
             ids = (own["id"], other["id"]) if won else (other["id"], own["id"])
             return Pair(own["prompt"], good, bad, "partner", *ids)
@@ -174,6 +186,16 @@ def _settled(row: Row, cutoff: datetime) -> bool:
     return row["outcome"] in FINAL and not row["ambiguous"] and row["closed_at"] <= cutoff
 
 
-def _unlikeness(winner: Row, loser: Row) -> tuple[bool, float]:
-    ratios = [abs(row["target"] - row["entry"]) / abs(row["entry"] - row["stop"]) for row in (winner, loser)]
-    return winner["side"] == loser["side"], round(abs(ratios[0] - ratios[1]), 6)
+def _preference(couple: tuple[Row, Row]) -> tuple[bool, float, str, str]:
+    won, lost = couple
+    return won["side"] == lost["side"], -round(reward_to_risk(won), 6), won["id"], lost["id"]
+
+
+def reward_to_risk(row: Row) -> float:
+    """|target - entry| / |entry - stop|."""
+    return abs(row["target"] - row["entry"]) / abs(row["entry"] - row["stop"])
+
+
+def _ratio_gap(one: Row, other: Row) -> float:
+    """How unlike the reward-to-risk of two ideas is: the absolute difference of its logarithms."""
+    return round(abs(math.log(reward_to_risk(one) / reward_to_risk(other))), 6)

@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 from safetensors.numpy import load_file
 
-from osiris.loop.night import challengers, judge_adapters, learn_from_feedback, learn_from_outcomes
+from osiris.loop.night import learn_from_feedback, learn_from_outcomes
+from osiris.loop.promotion import challengers, judge_adapters
 from osiris.records import Reply
 from osiris.store.sample import load_sample
 from tests.builders import MOMENT, idea, make_workspace

@@ -53,12 +53,37 @@ def test_a_winner_is_set_against_a_loser_of_its_prompt(build):
     )  # fmt: skip
 
 
-def test_opposite_sides_and_like_brackets_are_preferred(build):
-    near = candidate(1, 1, "short", "stop")
-    far = candidate(1, 2, "short", "stop", target=80.0)
+def test_opposite_sides_are_preferred(build):
     same = candidate(1, 3, "long", "stop") | {"reply": reply("long", 2.0)}
-    (pair,) = build(candidate(1, 0, "long", "target"), same, far, near)
-    assert pair.bad_id == near["id"]
+    opposite = candidate(1, 4, "short", "stop")
+    (pair,) = build(candidate(1, 0, "long", "target"), same, opposite)
+    assert pair.bad_id == opposite["id"]
+
+
+def test_of_several_like_couples_the_farthest_targets_are_taken_since_winners_have_near_ones(build):
+    near = [candidate(1, 0, "long", "target", target=103.0), candidate(1, 1, "short", "stop", target=97.0)]
+    far = [candidate(1, 2, "long", "target"), candidate(1, 3, "short", "stop")]
+    (pair,) = build(*near, *far)
+    assert (pair.good_id, pair.bad_id) == (far[0]["id"], far[1]["id"])
+
+
+def test_a_near_target_is_not_preferred_to_a_far_one_for_being_near(build):
+    far = candidate(1, 1, "short", "stop", target=80.0)
+    with pytest.raises(TooLittleData):
+        build(candidate(1, 0, "long", "target"), far)
+    like = candidate(1, 2, "short", "stop", target=94.2)
+    (pair,) = build(candidate(1, 0, "long", "target"), far, like)
+    assert pair.bad_id == like["id"]
+
+
+def test_a_partner_is_of_like_reward_to_risk(build):
+    unlike = candidate(1, 0, "short", "stop", target=80.0)
+    whole = [candidate(3, 0, "long", "target"), candidate(3, 1, "short", "stop")]
+    pairs = build(candidate(2, 0, "long", "target"), unlike, *whole, toml=SMALL + "max_partner_share = 1.0\n")
+    assert [(pair.source, pair.bad_id) for pair in pairs] == [
+        ("outcome", whole[1]["id"]),
+        ("partner", whole[1]["id"]),
+    ]
 
 
 @pytest.mark.parametrize(

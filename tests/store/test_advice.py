@@ -8,6 +8,7 @@ import shutil
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 
 import lancedb
@@ -456,6 +457,24 @@ def test_a_decision_that_the_journal_has_no_room_for_is_not_stored(store):
 
 
 # -- several at once --------------------------------------------------------------------------------------------------
+
+
+def test_an_edit_and_an_approval_of_one_group_are_both_stored_as_they_are(store, tmp_path):
+    rows = ideas(4)
+    store.add(rows)
+    asked = [(changes("edited", **LEVELS), "edited") if n % 2 else (changes(), "approved") for n in range(4)]
+    entries = len(list(store.journal.read()))
+    with ThreadPoolExecutor(4) as pool, FileLock(tmp_path / "data" / "advice.lock"):
+        for n, (row, (change, action)) in enumerate(zip(rows, asked, strict=True)):
+            pool.submit(store.decide, decision(row, row["id"], action), to(change))
+            while (
+                not store._decided._working.locked() or len(store._decided._waiting) != n
+            ):  # the first is under way, the others wait and are one group
+                time.sleep(0.01)
+    assert len(list(store.journal.read())) - entries == 2
+    found = [store.get(row["id"]) for row in rows]
+    assert [one["status"] for one in found] == ["approved", "edited"] * 2
+    assert [one["entry"] for one in found] == [100.0, LEVELS["entry"]] * 2
 
 
 def test_threads_that_open_a_store_at_the_same_time_do_not_wait_for_each_other_forever(tmp_path):

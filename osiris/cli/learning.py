@@ -1,0 +1,66 @@
+"""Commands about learning: `nightly` and `learn-check`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from osiris.cli.common import AsOf, Folder, Json, opened, report
+
+
+def nightly(
+    workspace: Folder = None,
+    as_of: AsOf = "",
+    since: Annotated[str, typer.Option(help="Feedback later than this moment (default: 24 hours before).")] = "",
+    as_json: Json = False,
+) -> None:
+    """Train and compare tonight's adapters: pages 04 to 07 as a Prefect flow."""
+    with opened(workspace, as_of) as ws:
+        from flows.nightly import nightly as flow
+        from flows.server import prefect_for
+
+        with prefect_for(ws.settings):
+            report(flow(str(ws.folder), ws.now.isoformat(), since), as_json, "Night")
+
+
+def learn_check(
+    edge: Annotated[list[str] | None, typer.Option(help="momentum, reversal or none; several times for more.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="Of each market with an edge.")] = 5,
+    nights: Annotated[int, typer.Option(min=1, max=20)] = 4,
+    tickers: Annotated[int, typer.Option(min=8, max=1000, help="Of each market.")] = 128,
+    jobs: Annotated[int, typer.Option(min=0, help="Trials at once; 0: one a core.")] = 0,
+    recipe: Annotated[str, typer.Option(help="A recipe of recipes/, or a YAML file.")] = "dpo",
+    keep: Annotated[Path | None, typer.Option(help="A new folder for the trials' workspaces.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Check on markets with a planted edge that the loop learns it, and on one without that chance is not promoted.
+
+    Five seeds of both edges take about an hour on two cores. Exit status 1 when a check fails.
+    """
+    from osiris.errors import BadInput
+    from osiris.learn_check import Plan, run_check
+    from osiris.loop.planted import EDGES
+
+    edges = edge or list(EDGES)
+    if unknown := sorted(set(edges) - set(EDGES)):
+        raise BadInput(f"edges of {', '.join(EDGES)}", ", ".join(unknown), "correct --edge")
+    result = run_check(edges, seeds, Plan(nights=nights, tickers=tickers, recipe=recipe), jobs, keep)
+    print(json.dumps(result, indent=1)) if as_json else _show(result)
+    raise typer.Exit(0 if result["passed"] else 1)
+
+
+def _show(result: dict) -> None:
+    from osiris.ui.console import print_rows
+
+    seeds = [
+        {
+            "edge": one["edge"],
+            "seed": one["seed"],
+            "served": one["served"],
+            **{k: round(v, 3) for k, v in one["rise"].items()},
+        }
+        for one in result["trials"]
+    ]
+    print_rows(seeds, "What the served adapter adds to the plain base, on prompts after all nights")
+    print_rows(result["checks"], "Checks")

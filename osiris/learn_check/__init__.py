@@ -1,0 +1,117 @@
+"""`osiris learn-check`: does the loop learn what there is to learn, and nothing where there is nothing?
+
+Markets with a planted edge are made from a seed. The loop runs on them night by night, every step the real one; what
+each night's adapter and the one served in the end are worth is measured on prompts that come after all nights. On a
+market without drift the gate compares a model with itself. Trials run side by side, a core each.
+"""
+
+import multiprocessing
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from osiris.files import new_folder
+from osiris.learn_check.no_edge import CANDIDATES, aa_comparisons
+from osiris.learn_check.report import checks, of_edge, rise
+from osiris.learn_check.trial import Plan, Trial, record_drafts, run_trial
+from osiris.loop.planted import EDGES, Edge
+from osiris.settings import export, load_settings
+
+COMPARISONS = 1000
+__all__ = ["Plan", "run_check"]
+
+
+def run_check(
+    edges: Sequence[Edge] = EDGES,
+    seeds: int = 5,
+    plan: Plan = Plan(),  # noqa: B008 - frozen
+    jobs: int = 0,
+    keep: Path | None = None,
+) -> dict[str, Any]:
+    """Run a trial for each edge and seed and return what they show, as JSON values.
+
+    `jobs` trials run at once (0: one a core). `keep` is a new or empty folder for their workspaces, one a trial, that
+    can be opened afterwards; otherwise they are thrown away.
+    """
+    trials = [Trial(edge, seed, plan) for edge in edges if edge != "none" for seed in range(seeds)]
+    trials += [Trial("none", 0, plan)] if "none" in edges else []
+    with _folder(keep) as folder:
+        found = _side_by_side(trials, folder, jobs or os.cpu_count() or 1)
+    planted = {edge: [one for one in found if one["edge"] == edge] for edge in edges if edge != "none"}
+    no_edge = next((one["aa"] for one in found if one["edge"] == "none"), None)
+    means = {edge: of_edge(group) for edge, group in planted.items()}
+    verdicts = checks(means, no_edge)
+    return {
+        "passed": all(one["passed"] for one in verdicts),
+        "checks": verdicts,
+        "edges": means,
+        "no_edge": no_edge,
+        "trials": [one for one in found if one["edge"] != "none"],
+    }
+
+
+def work(trial: Trial, folder: Path, cache: Path, steps: Any) -> dict[str, Any]:
+    """Run one trial in this process, all it prints in `trial.log`, and put a word for each step into the queue."""
+    folder.mkdir()
+    with open(folder / "trial.log", "w") as log:
+        os.dup2(log.fileno(), sys.stderr.fileno())
+        os.dup2(log.fileno(), sys.stdout.fileno())
+    name = f"{trial.edge} {trial.seed}"
+    if trial.edge == "none":
+        recorded, settings = record_drafts(trial, folder, cache, 3 * CANDIDATES, lambda what: steps.put((name, what)))
+        aa = aa_comparisons(recorded, settings, COMPARISONS, trial.plan.tickers, trial.seed)
+        return {"edge": trial.edge, "seed": trial.seed, "aa": aa}
+    result = run_trial(trial, folder, cache, lambda what: steps.put((name, what)))
+    evaluations = result.pop("evaluations")
+    rises = {name: rise(evaluations["base"], one) for name, one in evaluations.items() if name != "base"}
+    return result | {"rises": rises, "rise": rises.get(result["served"]) or rise(*[evaluations["base"]] * 2)}
+
+
+def _side_by_side(trials: Sequence[Trial], folder: Path, jobs: int) -> list[dict[str, Any]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    cache = load_settings(folder).model.cache.expanduser()
+    export(OMP_NUM_THREADS="1")  # torch asks for it when it is first loaded, in each of the processes
+    context = multiprocessing.get_context("spawn")
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[doing]}"), TimeElapsedColumn())
+    with (
+        context.Manager() as manager,
+        ProcessPoolExecutor(jobs, context) as pool,
+        Progress(*columns, console=Console(stderr=True)) as bars,
+    ):
+        steps = manager.Queue()
+        futures = [pool.submit(work, trial, folder / f"{trial.edge}-{trial.seed}", cache, steps) for trial in trials]
+        tasks = {
+            f"{trial.edge} {trial.seed}": bars.add_task(
+                f"{trial.edge}, seed {trial.seed}", total=trial.steps, doing="waiting"
+            )
+            for trial in trials
+        }
+        for name, what in _until_done(futures, steps):
+            bars.update(tasks[name], advance=1, doing=what)
+        return [future.result() for future in futures]
+
+
+def _until_done(futures: "list[Future[dict[str, Any]]]", steps: Any) -> Iterator[tuple[str, str]]:
+    """What the trials say, until all are done or one has failed."""
+    waiting = True
+    while waiting:
+        done, pending = wait(futures, timeout=0.5)
+        waiting = bool(pending) and not any(future.exception() for future in done)
+        while not steps.empty():
+            yield steps.get()
+
+
+@contextmanager
+def _folder(keep: Path | None) -> Iterator[Path]:
+    if keep is None:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+    else:
+        yield new_folder(keep, "--keep")

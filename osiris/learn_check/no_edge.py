@@ -1,0 +1,50 @@
+"""A/A comparisons: how often the gate promotes an adapter over itself.
+
+One model drafts many ideas a prompt on a market without drift, once; each comparison resamples prompts with replacement
+and deals their recorded ideas to a challenger and a champion that are the same model.
+"""
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+
+from osiris.loop.gate import Evaluation, compare
+from osiris.settings import Settings
+
+CANDIDATES = 4
+"""Ideas of each side on a prompt, as in a trial's own comparisons."""
+
+
+def aa_comparisons(recorded: Evaluation, settings: Settings, count: int, prompts: int, seed: int) -> dict[str, float]:
+    """Compare `count` times on `prompts` resampled prompts; the share promoted has Wilson's 95 % interval.
+
+    `recorded` needs at least `2 * CANDIDATES` trades on most prompts; prompts with fewer are left out.
+    """
+    rng = np.random.default_rng(seed)
+    trades = recorded.trades[recorded.trades["filled"]]
+    groups = [group.index.to_numpy() for _, group in trades.groupby("prompt") if len(group) >= 2 * CANDIDATES]
+    promoted = sum(_promoted(trades, groups, settings, prompts, rng) for _ in range(count))
+    low, high = binomtest(promoted, count).proportion_ci(method="wilson")
+    return {
+        "comparisons": count,
+        "prompts": prompts,
+        "promoted": promoted,
+        "share": promoted / count,
+        "low": float(low),
+        "high": float(high),
+        "mean_r": float(trades["r"].mean()),
+    }
+
+
+def _promoted(
+    trades: pd.DataFrame, groups: list[np.ndarray], settings: Settings, prompts: int, rng: np.random.Generator
+) -> bool:
+    drawn = rng.integers(len(groups), size=prompts)
+    dealt = np.array([rng.permutation(groups[number])[: 2 * CANDIDATES] for number in drawn])
+    sides = [
+        trades.loc[part.ravel()].assign(prompt=np.repeat(np.arange(prompts), CANDIDATES))
+        for part in (dealt[:, :CANDIDATES], dealt[:, CANDIDATES:])
+    ]
+    count = prompts * CANDIDATES
+    one, other = (Evaluation(name, prompts, count, count, side) for name, side in zip("AB", sides, strict=True))
+    return compare(one, other, settings).promoted

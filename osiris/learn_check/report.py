@@ -1,0 +1,74 @@
+"""What the trials of a learning check add up to: rises with intervals, and whether each stands where it should."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student
+
+from osiris.loop.gate import Evaluation
+from osiris.loop.planted import Edge
+
+LEVEL = 0.95
+MEAN_R, EACH_R, WIN_RATE, RATIO, VALID, PROMOTED = 0.15, 0.05, 0.08, 0.05, 0.98, 0.05
+"""What an edge must raise: mean R over the seeds and of each, the win rate; what must hold; how often chance may win."""
+
+
+def rise(base: Evaluation, adapter: Evaluation) -> dict[str, float]:
+    """What `adapter` adds to `base` on the same prompts; `r_low` and `r_high` from the prompts' differences."""
+    before, after = base.metrics(), adapter.metrics()
+    means = [one.trades[one.trades["filled"]].groupby("prompt")["r"].mean() for one in (base, adapter)]
+    difference = (means[1] - means[0]).dropna().to_numpy()
+    low, high = interval(difference)
+    return {
+        "mean_r": after["mean_r"] - before["mean_r"],
+        "r_low": low,
+        "r_high": high,
+        "win_rate": after["win_rate"] - before["win_rate"],
+        "reward_to_risk": after["reward_to_risk"] / before["reward_to_risk"] - 1,
+        "long_share": after["long_share"] - before["long_share"],
+        "valid_share": after["valid_share"],
+    }
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Student's 95 % interval of the mean of independent values; NaN for fewer than two."""
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    error = np.std(values, ddof=1) / np.sqrt(len(values))
+    low, high = np.mean(values) + error * student.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2], len(values) - 1)
+    return float(low), float(high)
+
+
+def of_edge(trials: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Mean over the seeds of one edge, each with its interval, and the seeds themselves."""
+    frame = pd.DataFrame([trial["rise"] for trial in trials])
+    found = {name: float(frame[name].mean()) for name in ("mean_r", "win_rate", "reward_to_risk", "valid_share")}
+    for name in ("mean_r", "win_rate"):
+        found[f"{name}_low"], found[f"{name}_high"] = interval(frame[name])
+    return found | {"least_r": float(frame["mean_r"].min()), "least_valid": float(frame["valid_share"].min())}
+
+
+def checks(edges: dict[Edge, dict[str, Any]], no_edge: dict[str, float] | None) -> list[dict[str, Any]]:
+    """What was to be shown, what came, and whether it is so."""
+    found = []
+    for edge, seen in edges.items():
+        found += [
+            _at_least(f"{edge}: rise of the mean R, mean of the seeds", seen["mean_r"], MEAN_R),
+            _at_least(f"{edge}: rise of the mean R, least of the seeds", seen["least_r"], EACH_R),
+            _at_least(f"{edge}: rise of the win rate, mean of the seeds", seen["win_rate"], WIN_RATE),
+            _at_most(f"{edge}: change of reward to risk", abs(seen["reward_to_risk"]), RATIO),
+            _at_least(f"{edge}: valid replies, least of the seeds", seen["least_valid"], VALID),
+        ]
+    if no_edge:
+        found.append(_at_most("no edge: A/A comparisons that the gate promotes", no_edge["share"], PROMOTED))
+    return found
+
+
+def _at_least(what: str, came: float, least: float) -> dict[str, Any]:
+    return {"check": what, "wanted": f">= {least:g}", "came": round(came, 4), "passed": bool(came >= least)}
+
+
+def _at_most(what: str, came: float, most: float) -> dict[str, Any]:
+    return {"check": what, "wanted": f"<= {most:g}", "came": round(came, 4), "passed": bool(came <= most)}

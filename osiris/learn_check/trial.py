@@ -1,0 +1,185 @@
+"""One trial: a market with a planted edge, and the loop over it night by night, every step the real one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from osiris.files import write_whole
+from osiris.llm.starter import ensure_starter
+from osiris.loop import gate
+from osiris.loop.advise import advise, take_snapshots
+from osiris.loop.night import collect_pairs, learn_from_outcomes
+from osiris.loop.outcomes import settle
+from osiris.loop.planted import RUN, Edge, Market
+from osiris.loop.promotion import judge_adapters
+from osiris.settings import Settings, load_settings
+from osiris.workspace import Workspace, open_workspace
+
+AFTER_THE_CLOSE = timedelta(hours=10)
+SETTINGS = """\
+# Written by `osiris learn-check`.
+[model]
+base = {base}
+seed = {seed}
+cache = {cache}
+
+[advise]
+tickers = {tickers}
+candidates = {candidates}
+
+[prices]
+source = "local"  # a market that exists nowhere else
+
+[outcomes]
+max_holding_days = 14
+
+[training]
+dpo_recipe = {recipe}
+
+[gate]
+holdout_days = 30  # the night's last moment, known to no training yet
+embargo_days = 10
+candidates = 4
+"""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much a trial is given: each night follows `moments` draftings on all `tickers`; `fresh` ones come after."""
+
+    nights: int = 4
+    tickers: int = 128
+    moments: int = 3
+    fresh: int = 6
+    candidates: int = 6
+    recipe: str = "dpo"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A market, and a seed for it, for the starter, for sampling and for training."""
+
+    edge: Edge
+    seed: int
+    plan: Plan = Plan()
+
+    @property
+    def steps(self) -> int:
+        """How many steps it reports."""
+        return 2 if self.edge == "none" else 4 * self.plan.nights + 2
+
+    @property
+    def market(self) -> Market:
+        """The bars it runs on."""
+        return Market(self.edge, self.seed, self.plan.tickers, self.plan.nights * self.plan.moments + self.plan.fresh)
+
+
+def run_trial(
+    trial: Trial, folder: Path, cache: Path, step: Callable[[str], None] = lambda what: None
+) -> dict[str, Any]:
+    """Run the loop in the new folder and return what each adapter is worth on prompts that come after all nights.
+
+    `adapters` has the metrics of `gate.Evaluation` for the plain base and for each night's adapter, `served` the name
+    of the one that is served in the end, `verdicts` what the gate said each night.
+    """
+    step("making the market")
+    workspace, market = prepare(trial, folder, cache), trial.market
+    nights = [run_night(workspace, market, trial.plan, night, step) for night in range(trial.plan.nights)]
+    end = market.closes[-1] + AFTER_THE_CLOSE
+    shots = take_snapshots(workspace.prices, market.names, market.moments[-trial.plan.fresh :], [])
+    found = {}
+    for name in [None, *sorted(workspace.shelf.names(end))]:
+        step("comparing on fresh prompts")
+        drafter = workspace.models.serve(workspace.shelf.path(name) if name else None)
+        found[drafter.adapter] = gate.evaluate(drafter, shots, workspace.prices, workspace.settings, end)
+    served = workspace.served(end).name or "base"
+    workspace.close()
+    return {
+        "edge": trial.edge,
+        "seed": trial.seed,
+        "served": served,
+        "adapters": {name: one.metrics() for name, one in found.items()},
+        "nights": nights,
+        "evaluations": found,
+    }
+
+
+def record_drafts(
+    trial: Trial, folder: Path, cache: Path, candidates: int, step: Callable[[str], None]
+) -> tuple[gate.Evaluation, Settings]:
+    """What the plain base drafts on the fresh prompts of the market, `candidates` each, settled on paper."""
+    step("making the market")
+    workspace, market = prepare(trial, folder, cache), trial.market
+    many = workspace.settings.model_copy(
+        update={"gate": workspace.settings.gate.model_copy(update={"candidates": candidates})}
+    )
+    step("drafting")
+    end = market.closes[-1] + AFTER_THE_CLOSE
+    shots = take_snapshots(workspace.prices, market.names, market.moments[-trial.plan.fresh :], [])
+    recorded = gate.evaluate(workspace.models.serve(None), shots, workspace.prices, many, end)
+    workspace.close()
+    return recorded, workspace.settings
+
+
+def run_night(
+    workspace: Workspace, market: Market, plan: Plan, night: int, step: Callable[[str], None]
+) -> dict[str, Any]:
+    """Draft at the night's moments, settle what was drafted, make pairs, train, compare."""
+    moments = market.moments[night * plan.moments :][: plan.moments]
+    as_of, settings = closing(market, moments[-1]), workspace.settings
+    step(f"night {night + 1}: drafting")
+    workspace.clock.set(moments[-1])
+    drafter = workspace.drafter(moments[-1])
+    drafted = advise(workspace.advice, workspace.prices, workspace.events, drafter, None, settings, moments)
+    step(f"night {night + 1}: settling and training")
+    workspace.clock.set(as_of)
+    settle(workspace.advice, workspace.prices, workspace.events, settings, as_of)
+    pairs = collect_pairs(workspace.advice, settings, as_of)
+    trained = learn_from_outcomes(workspace.shelf, workspace.tracking, settings, as_of)
+    step(f"night {night + 1}: comparing")
+    judged, _ = judge_adapters(
+        workspace.shelf, workspace.tracking, workspace.models, workspace.prices, settings, as_of, moments
+    )
+    return {
+        "as_of": as_of.isoformat(),
+        "drafted_by": drafted.adapter,
+        "ideas": drafted.stored,
+        "invalid": drafted.invalid,
+        "pairs": pairs.rows,
+        "adapter": trained.adapter,
+        "train_seconds": trained.metrics.get("seconds"),
+        "verdict": judged.note,
+    }
+
+
+def prepare(trial: Trial, folder: Path, cache: Path) -> Workspace:
+    """A workspace on the trial's market, with a starter of the trial's seed."""
+    import json
+
+    settings = load_settings(folder).model_copy()
+    base = ensure_starter("drafter", with_cache(settings, cache), trial.seed, progress=False)
+    values = {
+        "base": str(base),
+        "seed": trial.seed,
+        "cache": str(cache),
+        "tickers": trial.market.names,
+        "candidates": trial.plan.candidates,
+        "recipe": trial.plan.recipe,
+    }
+    write_whole(folder / "osiris.toml", SETTINGS.format(**{key: json.dumps(value) for key, value in values.items()}))
+    workspace = open_workspace(folder, trial.market.moments[0])
+    for ticker, bars in trial.market.bars().items():
+        workspace.bars.merge(ticker, bars)
+    return workspace
+
+
+def with_cache(settings: Settings, cache: Path) -> Settings:
+    """The settings with the starters kept in `cache`."""
+    return settings.model_copy(update={"model": settings.model.model_copy(update={"cache": cache})})
+
+
+def closing(market: Market, moment: datetime) -> datetime:
+    """The night after the run that begins at `moment`."""
+    return market.closes[market.closes.index(moment) + RUN] + AFTER_THE_CLOSE

@@ -1,0 +1,91 @@
+"""The last step of the night: which adapter is compared with which, on which days, and what becomes of the verdict."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from osiris.adapters import AdapterShelf
+from osiris.errors import AdapterRejected
+from osiris.llm.loader import ModelDesk
+from osiris.loop import gate
+from osiris.loop.context import Snapshot
+from osiris.loop.night import StepReport, night_name, served_before
+from osiris.loop.prices import PriceDesk
+from osiris.settings import Settings
+from osiris.tracking import Tracking
+
+
+def judge_adapters(
+    shelf: AdapterShelf,
+    tracking: Tracking,
+    models: ModelDesk,
+    prices: PriceDesk,
+    settings: Settings,
+    as_of: datetime,
+    drafted_at: Sequence[datetime] | None = None,
+) -> tuple[StepReport, list[gate.Evaluation]]:
+    """Compare the newest adapter that later days can judge with the one served before, and record the verdict.
+
+    They draft at every session close that is held out, or at those of the moments `drafted_at`.
+    """
+    champion = served_before(shelf, settings, as_of)
+    notes: list[str] = []
+    for challenger in challengers(shelf, champion, as_of):
+        try:
+            seen = [shelf.validate(name).knows_until for name in (challenger, champion) if name]
+        except AdapterRejected as error:
+            notes.append(str(error))
+            continue
+        shots = gate.held_out(prices, settings, gate.training_window(settings, as_of, seen), notes, drafted_at)
+        if shots:
+            return _judged(challenger, champion, shots, shelf, tracking, models, prices, settings, as_of, notes)
+        notes.append(f"{challenger}: too early, it was trained on days up to {max(seen):%Y-%m-%d}")
+    return StepReport("compare", note="; ".join(["no adapter to compare", *notes])), []
+
+
+def challengers(shelf: AdapterShelf, champion: str | None, as_of: datetime) -> list[str]:
+    """Tonight's adapter and earlier ones without a verdict, newest first, of one date the `-dpo` one alone."""
+    newest_of_date = {name[:8]: name for name in reversed(shelf.names(as_of))}
+    tonight = night_name(as_of)
+    return [
+        name
+        for date, name in sorted(newest_of_date.items(), reverse=True)
+        if name != champion and (date == tonight or shelf.verdict(name) is None)
+    ]
+
+
+def looks_before(shelf: AdapterShelf, challenger: str, first: datetime, last: datetime) -> int:
+    """How many others were judged on held-out days of which more than half lie between `first` and `last`."""
+    looks = 0
+    for name in shelf.names():
+        then = (shelf.verdict(name) or {}).get("held_out")
+        if name != challenger and then:
+            begun, ended = map(datetime.fromisoformat, then)
+            shared = min(ended, last) - max(begun, first)
+            looks += shared * 2 > ended - begun or (begun == ended and first <= begun <= last)
+    return looks
+
+
+def _judged(
+    challenger: str,
+    champion: str | None,
+    shots: list[Snapshot],
+    shelf: AdapterShelf,
+    tracking: Tracking,
+    models: ModelDesk,
+    prices: PriceDesk,
+    settings: Settings,
+    as_of: datetime,
+    notes: list[str],
+) -> tuple[StepReport, list[gate.Evaluation]]:
+    drafters = [models.serve(shelf.path(name) if name else None) for name in (challenger, champion)]
+    evaluations = [gate.evaluate(drafter, shots, prices, settings, as_of) for drafter in drafters]
+    days = min(shot.as_of for shot in shots), max(shot.as_of for shot in shots)
+    verdict = gate.compare(*evaluations, settings, looks_before(shelf, challenger, *days) + 1)
+    held_out = [day.isoformat() for day in days]
+    shelf.record_verdict(challenger, verdict.as_dict() | {"as_of": as_of.isoformat(), "held_out": held_out})
+    metrics = {f"heldout_{name}": value for name, value in evaluations[0].metrics().items()}
+    metrics |= {"gate_p_value": verdict.p_value} if verdict.p_value is not None else {}
+    tracking.log_verdict(challenger, metrics, verdict.as_dict())
+    served = settings.gate.policy == "newest" or verdict.promoted
+    note = f"{verdict.reason}; {'served' if served else 'not served'} (gate.policy = {settings.gate.policy})"
+    return StepReport("compare", challenger, len(shots), "; ".join([note, *notes]), metrics=metrics), evaluations
