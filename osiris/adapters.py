@@ -93,6 +93,13 @@ class AdapterShelf:
         """Return the card of a sound adapter; raises `AdapterRejected` with the reason, `BadInput`, `NotFound`."""
         return check(self.path(name), name, self._base_hash())
 
+    def usable(self, name: str) -> Card:
+        """`validate`, and raise `AdapterRejected` also for an adapter whose training failed."""
+        card = self.validate(name)
+        if card.failed:
+            raise rejected(self.path(name), "a training that did not fail", card.failed)
+        return card
+
     def serving(self, policy: Policy, as_of: datetime, probe: Callable[[Path], None] | None = None) -> Served:
         """Walk from newest to oldest and serve the first adapter that is eligible, sound and known at `as_of`.
 
@@ -106,7 +113,7 @@ class AdapterShelf:
                 if name != pinned and (reason := self._ineligible(name, policy)):
                     skipped.append((name, reason))
                     continue
-                if self.validate(name).as_of > as_utc(as_of):
+                if self.usable(name).as_of > as_utc(as_of):
                     continue
                 if probe:
                     self._probe_once(name, probe)
@@ -132,8 +139,8 @@ class AdapterShelf:
         write_whole(self._note(name), _json(verdict))
 
     def promote(self, name: str, who: str, why: str, as_of: datetime) -> None:
-        """Let `name` be served by a person's word; raises `AdapterRejected` if it is not sound."""
-        self.validate(name)
+        """Let `name` be served by a person's word; raises `AdapterRejected` if it is not usable."""
+        self.usable(name)
         self._decide(name, who, why, as_of, promoted=True)
 
     def demote(self, name: str, who: str, why: str, as_of: datetime) -> None:
@@ -145,8 +152,8 @@ class AdapterShelf:
         return (_read_json(self.folder / ".pin.json") or {}).get("name")
 
     def pin(self, name: str) -> None:
-        """Serve `name` before all others until `unpin`; raises `AdapterRejected` if it is not sound."""
-        self.validate(name)
+        """Serve `name` before all others until `unpin`; raises `AdapterRejected` if it is not usable."""
+        self.usable(name)
         write_whole(self.folder / ".pin.json", _json({"name": name}))
 
     def unpin(self) -> None:

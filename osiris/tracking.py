@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 EXPERIMENT, MODEL = "osiris", "osiris-phi3"
 ADAPTER, NIGHT, VERDICT = "osiris.adapter", "osiris.night", "osiris.verdict"
-TAGGED = ("parent", "base_hash", "data_hash", "recipe", "recipe_hash", "as_of")
+TAGGED = ("parent", "base_hash", "data_hash", "recipe", "recipe_hash", "as_of", "failed")
 MOST_METRICS, LONGEST_PARAM = 1000, 6000
 """Limits of MLflow: metrics in a batch, letters of a parameter."""
 

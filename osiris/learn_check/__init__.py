@@ -29,7 +29,7 @@ __all__ = ["Plan", "run_check"]
 def run_check(
     edges: Sequence[Edge] = EDGES,
     seeds: int = 5,
-    plan: Plan = Plan(),  # noqa: B008 - frozen
+    plan: Plan = Plan(),
     jobs: int = 0,
     keep: Path | None = None,
 ) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from osiris.loop.planted import Edge
 
 LEVEL = 0.95
 MEAN_R, EACH_R, WIN_RATE, RATIO, VALID, PROMOTED = 0.15, 0.05, 0.08, 0.05, 0.98, 0.05
-"""What an edge must raise: mean R over the seeds and of each, the win rate; what must hold; how often chance may win."""
+"""What an edge must raise: mean R of all seeds and of each, the win rate; what must hold; how often chance may win."""
 
 
 def rise(base: Evaluation, adapter: Evaluation) -> dict[str, float]:

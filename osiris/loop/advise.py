@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from osiris.calendars import sessions_between
 from osiris.errors import NoPrices, SourceUnavailable
@@ -119,10 +120,14 @@ def add_scores(rows: list[Row], contexts: dict[str, str], judge: Judge, settings
 
 
 def add_novelty(rows: list[Row], advice: AdviceStore) -> None:
-    """Set `novelty`: L2 distance of the idea's vector to the nearest earlier idea, null when there is none."""
-    for row in rows:
-        nearest = advice.nearest(row["vector"], f"as_of < {sql_time(row['as_of'])}", 1)
-        row["novelty"] = float(np.sqrt(nearest[0]["_distance"])) if nearest else None
+    """Set `novelty` of ideas of one moment: L2 distance of each vector to the nearest earlier one, null without any."""
+    earlier = advice.table(f"as_of < {sql_time(rows[0]['as_of'])}", ["vector"])["vector"].combine_chunks()
+    distances: Sequence[float | None] = [None] * len(rows)
+    if len(earlier):
+        vectors = earlier.flatten().to_numpy().reshape(len(earlier), -1)
+        distances = cKDTree(vectors).query([row["vector"] for row in rows])[0].tolist()
+    for row, distance in zip(rows, distances, strict=True):
+        row["novelty"] = distance
 
 
 def add_latency(rows: list[Row], started: float) -> None:

@@ -19,12 +19,13 @@ from osiris.adapters import AdapterShelf
 from osiris.clock import parse_moment
 from osiris.errors import TooLittleData
 from osiris.files import write_whole
-from osiris.llm.loader import BASE
+from osiris.llm.loader import BASE, load_drafter
 from osiris.loop import gate
 from osiris.loop.pairs import build_pairs, examples, write_dataset
 from osiris.settings import Settings
 from osiris.store.advice import AdviceStore
 from osiris.tracking import Tracking
+from osiris.training.behaviour import behaviour, failure
 from osiris.training.dpo import train_dpo
 from osiris.training.probe import probe_folder
 from osiris.training.qlora import train_qlora
@@ -100,7 +101,8 @@ def learn_from_outcomes(shelf: AdapterShelf, tracking: Tracking, settings: Setti
     data, tonight = dataset_path(settings, as_of), night_name(as_of)
     if not data.exists():
         return StepReport("dpo", note="no pairs tonight; nothing is trained")
-    parent = tonight if tonight in shelf.names(as_of) else served_before(shelf, settings, as_of)
+    taught = tonight in shelf.names(as_of) and not shelf.validate(tonight).failed
+    parent = tonight if taught else served_before(shelf, settings, as_of)
     lesson = Lesson("dpo", f"{tonight}-dpo", data, gate.training_window(settings, as_of).cutoff, as_of)
     recipe = load_recipe(settings.training.dpo_recipe, "dpo")
     return _teach(lesson, parent, recipe, train_dpo, shelf, tracking, settings)
@@ -142,6 +144,7 @@ def _teach(
         tracking.night(night_name(lesson.as_of)),
     )  # fmt: skip
     note = "published before; nothing changed" if done else f"from {card['parent']}"
+    note += f"; failed, and never served: {card['failed']}" if card["failed"] else ""
     return StepReport(lesson.step, lesson.name, rows, note, logged.run_id, metrics, history)
 
 
@@ -160,7 +163,11 @@ def _train_and_publish(
         out = Path(scratch) / lesson.name
         result = train(settings, rows, shelf.path(parent) if parent else None, out, recipe, settings.model.seed)
         probe_folder(settings, out)
-        metrics, history = _numbers(result)
+        answers = [
+            behaviour(load_drafter(settings, folder), rows, settings)
+            for folder in (shelf.path(parent) if parent else None, out)
+        ]
+        metrics, history = _numbers(result, *answers)
         card = {
             "parent": parent or BASE,
             "data_hash": hashlib.sha256(text.encode()).hexdigest(),
@@ -168,14 +175,18 @@ def _train_and_publish(
             "recipe_hash": recipe.hash,
             "as_of": lesson.as_of,
             "trained_until": max([lesson.until, *inherited]),
+            "failed": failure(metrics, settings),
             "metrics": metrics,
             "history": history,
         }
         shelf.publish(lesson.name, out, card)
 
 
-def _numbers(result: TrainResult) -> tuple[dict[str, float], list[dict[str, float]]]:
-    metrics = {f"{when}/{key}": value for when in ("before", "after") for key, value in getattr(result, when).items()}
+def _numbers(
+    result: TrainResult, before: dict[str, float], after: dict[str, float]
+) -> tuple[dict[str, float], list[dict[str, float]]]:
+    parts = {"before": result.before | before, "after": result.after | after}
+    metrics = {f"{when}/{key}": value for when, part in parts.items() for key, value in part.items()}
     counts = {"rows": result.rows, "seconds": result.seconds, "tensors_changed": result.tensors_changed}
     return metrics | {key: float(value) for key, value in counts.items()}, result.history
 

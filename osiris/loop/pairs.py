@@ -105,8 +105,8 @@ def human_pair(candidates: list[Row], cutoff: datetime) -> Pair | None:
 def partner_pair(settled: list[Row], advice: AdviceStore, max_ratio_gap: float, cutoff: datetime) -> Pair | None:
     """A pair of a prompt that has one side alone with the nearest idea of the other outcome from another prompt.
 
-    Of the `NEAREST` ones the first of like reward-to-risk. Its reply is given this prompt's ticker, lest the symbol give
-    the loser away.
+    Of the `NEAREST` ones the first of like reward-to-risk. Its reply is given this prompt's ticker, lest the symbol
+    give the loser away.
     """
     own = next(row for row in settled if row["exit_reason"] in TEACHING)
     won = own["exit_reason"] == ExitReason.TARGET

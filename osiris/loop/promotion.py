@@ -31,7 +31,7 @@ def judge_adapters(
     notes: list[str] = []
     for challenger in challengers(shelf, champion, as_of):
         try:
-            seen = [shelf.validate(name).knows_until for name in (challenger, champion) if name]
+            seen = [shelf.usable(name).knows_until for name in (challenger, champion) if name]
         except AdapterRejected as error:
             notes.append(str(error))
             continue

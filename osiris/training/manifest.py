@@ -30,7 +30,8 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 class Card(BaseModel):
     """Where an adapter came from; further keys (metrics, history) are kept as they are.
 
-    `trained_until` is the latest moment of any prompt or outcome that it or an ancestor was trained on.
+    `trained_until` is the latest moment of any prompt or outcome that it or an ancestor was trained on; `failed` says
+    why its training did, and it must never be served.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -42,6 +43,7 @@ class Card(BaseModel):
     base_hash: str
     as_of: AwareDatetime
     trained_until: AwareDatetime | None = None
+    failed: str = ""
 
     @property
     def knows_until(self) -> datetime:

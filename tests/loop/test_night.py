@@ -1,12 +1,14 @@
 """The steps of the night on hand-made feedback, with real training on the starter."""
 
 import json
+import random
 from datetime import timedelta
 
 import pytest
 from safetensors.numpy import load_file
 
-from osiris.loop.night import learn_from_feedback, learn_from_outcomes
+from osiris.llm.starter_data import draft_prompt, random_features
+from osiris.loop.night import dataset_path, learn_from_feedback, learn_from_outcomes
 from osiris.loop.promotion import challengers, judge_adapters
 from osiris.records import Reply
 from osiris.store.sample import load_sample
@@ -21,7 +23,13 @@ def accepted(number):
         ticker="AAPL", rationale="momentum up, follow", side="long", target_atr=3.0, stop_atr=1.5, confidence=0.6
     )
     at = MOMENT + timedelta(hours=1)
-    return idea(number=number, reply=reply.to_json(), status="approved", status_at=at, shadow=False)
+    changes = {"status": "approved", "status_at": at, "shadow": False}
+    return idea(number=number, prompt=asked(number), reply=reply.to_json(), **changes)
+
+
+def asked(number):
+    """A prompt as ideas are really drafted on, which the starter can answer."""
+    return draft_prompt("AAPL", random_features(random.Random(number)))
 
 
 @pytest.fixture(scope="module")
@@ -105,8 +113,6 @@ def test_no_pairs_make_no_dpo_adapter(workspace, published):
 
 
 def test_pairs_make_a_dpo_adapter_from_the_nights_own(workspace, published):
-    from osiris.loop.night import dataset_path
-
     path = dataset_path(workspace.settings, NIGHT)
     texts = [
         Reply(
@@ -114,7 +120,7 @@ def test_pairs_make_a_dpo_adapter_from_the_nights_own(workspace, published):
         )
         for verdict, side in (("follow", "long"), ("fade", "short"))
     ]
-    line = {"prompt": idea()["prompt"], "good_reply": texts[0].to_json(), "bad_reply": texts[1].to_json()}
+    line = {"prompt": asked(0), "good_reply": texts[0].to_json(), "bad_reply": texts[1].to_json()}
     path.write_text((json.dumps(line) + "\n") * 4)
     report = learn_from_outcomes(workspace.shelf, workspace.tracking, workspace.settings, NIGHT)
     assert (report.adapter, report.note) == ("20050226-dpo", "from 20050226")

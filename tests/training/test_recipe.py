@@ -19,7 +19,7 @@ def written(tmp_path, text):
 def test_the_recipes_of_the_house_are_valid_and_build_their_configs(tmp_path):
     sft, dpo = load_recipe("qlora", "sft"), load_recipe("dpo", "dpo")
     arguments = dpo.trainer_args(tmp_path, seed=3)
-    assert (arguments.loss_type, arguments.loss_weights, arguments.beta) == (["sigmoid", "sft"], [1.0, 0.3], 0.1)
+    assert (arguments.loss_type, arguments.loss_weights, arguments.beta) == (["sigmoid", "sft"], [1.0, 0.3], 0.3)
     assert (arguments.bf16, arguments.gradient_checkpointing, arguments.seed) == (False, False, 3)
     assert sft.trainer_args(tmp_path, seed=3).completion_only_loss is True
     for recipe in (sft, dpo):

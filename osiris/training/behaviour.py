@@ -1,0 +1,46 @@
+"""How a model answers before and after a training, and when what came of the training must never be served."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+from osiris.llm.generate import DraftRequest, draft
+from osiris.llm.loader import Drafter
+from osiris.settings import Settings
+
+ASKED = 128
+"""Prompts that are asked, evenly taken from those that were trained on."""
+
+
+def behaviour(drafter: Drafter, rows: Sequence[Mapping[str, str]], settings: Settings) -> dict[str, float]:
+    """Shares and means over one reply to each of some prompts of `rows`, which are lines of a training dataset.
+
+    `valid_share` counts replies that are valid at the first attempt; `long_share` and `reward_to_risk` are over the
+    valid ones, and left out where there are none.
+    """
+    some = rows[:: -(-len(rows) // ASKED)]
+    drafts = [group[0] for group in draft(drafter, [_request(row) for row in some], 1, settings, settings.model.seed)]
+    replies = [one.reply for one in drafts if one.reply is not None]
+    found = {"valid_share": sum(one.reply is not None and one.attempts == 1 for one in drafts) / len(drafts)}
+    if replies:
+        found["long_share"] = sum(reply.side.sign > 0 for reply in replies) / len(replies)
+        found["reward_to_risk"] = sum(reply.target_atr / reply.stop_atr for reply in replies) / len(replies)
+    return found
+
+
+def failure(metrics: Mapping[str, float], settings: Settings) -> str:
+    """Why a training failed whose metrics are `before/...` and `after/...`; empty if it did not."""
+    valid, least = metrics["after/valid_share"], settings.training.min_valid_share
+    if valid < least:
+        return (
+            f"valid replies fell to {valid:.1%} from {metrics['before/valid_share']:.1%}; at least {least:.0%} needed"
+        )
+    chosen = "logps/chosen"
+    fall = metrics.get(f"before/{chosen}", 0.0) - metrics.get(f"after/{chosen}", 0.0)
+    if fall > settings.training.max_chosen_fall:
+        most = settings.training.max_chosen_fall
+        return f"{chosen} fell by {fall:.1f} nats; at most {most:g} are allowed"
+    return ""
+
+
+def _request(row: Mapping[str, str]) -> DraftRequest:
+    return DraftRequest(row["prompt"], json.loads(row.get("good_reply") or row["reply"])["ticker"])
