@@ -45,7 +45,7 @@ class AdapterShelf:
     def __init__(self, folder: Path, base_hash: Callable[[], str]) -> None:
         """Open the shelf at `folder`, which need not exist yet."""
         self.folder = folder
-        self._base_hash = base_hash
+        self.base_hash = base_hash
 
     def names(self, as_of: datetime | None = None) -> list[str]:
         """Names of published adapters (dated no later than `as_of`), newest first, `-dpo` before plain."""
@@ -75,7 +75,7 @@ class AdapterShelf:
         """
         if not NAME.match(name) or not _date(name):
             raise BadInput("an adapter name YYYYMMDD or YYYYMMDD-dpo", repr(name), "use the night's date")
-        filled = _card({"base_hash": self._base_hash()} | card)
+        filled = _card({"base_hash": self.base_hash()} | card)
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / ".lock"):
             self._sweep()
@@ -91,7 +91,11 @@ class AdapterShelf:
 
     def validate(self, name: str) -> Card:
         """Return the card of a sound adapter; raises `AdapterRejected` with the reason, `BadInput`, `NotFound`."""
-        return check(self.path(name), name, self._base_hash())
+        return check(self.path(name), name, self.base_hash())
+
+    def weights_hash(self, name: str) -> str:
+        """The sha256 of an adapter's weights, as its manifest has it; raises `NotFound`."""
+        return (_read_json(self.path(name) / MANIFEST) or {})["files"][WEIGHTS]
 
     def usable(self, name: str) -> Card:
         """`validate`, and raise `AdapterRejected` also for an adapter whose training failed."""
@@ -196,7 +200,7 @@ class AdapterShelf:
                 raise rejected(trained, file, "no such file")
             shutil.copyfile(trained / file, draft / file)
         seal(draft, name, card)
-        check(draft, name, self._base_hash())
+        check(draft, name, self.base_hash())
         sync(draft)
         draft.rename(self.folder / name)
         sync(self.folder)

@@ -1,9 +1,12 @@
 """What is in a workspace: counts, the adapter in use, where the parts keep their files."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from osiris.errors import NotFound
 from osiris.records import Outcome, Status
 from osiris.store.tables import ACCEPTED_SQL
+from osiris.tracking import TAGGED
 from osiris.workspace import Workspace
 
 Row = dict[str, Any]
@@ -11,7 +14,6 @@ Row = dict[str, Any]
 
 def workspace_status(workspace: Workspace) -> Row:
     """What is in the workspace: ideas by status and outcome, disputes, adapters, and which one is served and why."""
-    served = workspace.served()
     return {
         "workspace": str(workspace.folder),
         "as_of": workspace.now.isoformat(),
@@ -24,9 +26,19 @@ def workspace_status(workspace: Workspace) -> Row:
         "disputed_bars": sum(len(found) for found in workspace.bars.disputes().values()),
         "model": workspace.settings.model.base,
         "adapters": workspace.shelf.names(),
-        "served": served.name or "base",
-        "passed_over": [f"{name}: {reason}" for name, reason in served.skipped],
+        **served_adapter(workspace),
         "gate_policy": workspace.settings.gate.policy,
+    }
+
+
+def served_adapter(workspace: Workspace) -> Row:
+    """The adapter in use, the sha256 of its weights (of the base's, where none is), and those passed over, with why."""
+    served, shelf = workspace.served(), workspace.shelf
+    return {
+        "served": served.name or "base",
+        "served_sha256": shelf.weights_hash(served.name) if served.name else shelf.base_hash(),
+        "pinned": shelf.pinned(),
+        "passed_over": [f"{name}: {reason}" for name, reason in served.skipped],
     }
 
 
@@ -42,8 +54,27 @@ def adapter_table(workspace: Workspace) -> list[Row]:
     return [_adapter_row(workspace, name, logged.get(name, {}), served) for name in workspace.shelf.names()]
 
 
+def compared(adapters: Sequence[Row], a: str, b: str) -> Row:
+    """Two of `Tracking.adapters` side by side: facts, params and metrics as {key: [of a, of b]}, `None` for none.
+
+    Raises `NotFound` for an adapter that was never logged.
+    """
+    known = {row["name"]: row for row in adapters}
+    for name in (a, b):
+        if name not in known:
+            raise NotFound(f"a logged adapter ({', '.join(known) or 'none yet'})", name, "see: osiris adapters")
+    one, other = known[a], known[b]
+    facts = ("kind", "version", "run_id", *TAGGED, "verdict")
+    return {
+        "adapters": [a, b],
+        "facts": {key: [one[key], other[key]] for key in facts},
+        "params": _side_by_side(one["params"], other["params"]),
+        "metrics": _side_by_side(one["metrics"], other["metrics"]),
+    }
+
+
 def comparison_rows(found: Row) -> list[Row]:
-    """`Tracking.compare` as rows of a table."""
+    """What was `compared`, as rows of a table."""
     a, b = found["adapters"]
     return [
         {"what": f"{section}.{key}", a: values[0], b: values[1]}
@@ -66,3 +97,7 @@ def _adapter_row(workspace: Workspace, name: str, logged: Row, served: str | Non
         "verdict": verdict.get("reason"),
         "mlflow_version": logged.get("version"),
     }
+
+
+def _side_by_side(one: Row, other: Row) -> dict[str, list[Any]]:
+    return {key: [one.get(key), other.get(key)] for key in sorted(one.keys() | other.keys())}

@@ -102,6 +102,24 @@ class Tracking:
                 self._log_numbers(run, {}, [], metrics)
                 self._client.set_tag(run.info.run_id, VERDICT, said)
 
+    def point_aliases(self, aliases: Mapping[str, str | None]) -> None:
+        """Point each alias of the registered model at that adapter's version; `None`, or one never logged, drops it."""
+        versions = {row["name"]: row["version"] for row in self.adapters()}
+        with self._lock():
+            for alias, name in aliases.items():
+                if versions.get(name or "") is not None:
+                    self._client.set_registered_model_alias(MODEL, alias, str(versions[name]))
+                elif versions:
+                    self._client.delete_registered_model_alias(MODEL, alias)
+
+    def aliases(self) -> dict[str, str]:
+        """The adapter that each alias of the registered model points at."""
+        if not self._client.search_registered_models(f"name = '{MODEL}'"):
+            return {}
+        names = {str(row["version"]): row["name"] for row in self.adapters()}
+        pointed = self._client.get_registered_model(MODEL).aliases
+        return {alias: names[str(version)] for alias, version in pointed.items()}
+
     def adapters(self) -> list[dict[str, Any]]:
         """All logged adapters, newest first: name, kind, run, version, card, verdict, params (text), last metrics."""
         if self._local and not self._database.exists():
@@ -121,24 +139,6 @@ class Tracking:
             }
             for run in sorted(runs, key=lambda run: run.data.tags[ADAPTER], reverse=True)
         ]
-
-    def compare(self, a: str, b: str) -> dict[str, Any]:
-        """Put two adapters side by side: facts, params and metrics as {key: [of a, of b]}, `None` where one has none.
-
-        Raises `NotFound` for an adapter that was never logged.
-        """
-        known = {row["name"]: row for row in self.adapters()}
-        for name in (a, b):
-            if name not in known:
-                raise NotFound(f"a logged adapter ({', '.join(known) or 'none yet'})", name, "see: osiris adapters")
-        one, other = known[a], known[b]
-        facts = ("kind", "version", "run_id", *TAGGED, "verdict")
-        return {
-            "adapters": [a, b],
-            "facts": {key: [one[key], other[key]] for key in facts},
-            "params": _side_by_side(one["params"], other["params"]),
-            "metrics": _side_by_side(one["metrics"], other["metrics"]),
-        }
 
     def open_command(self, port: int = 5000) -> str:
         """Return the shell command that serves these runs on the loopback interface, or a server's own address."""
@@ -243,7 +243,3 @@ def _all(ask: Callable[[str | None], Any]) -> list[Any]:
     while page.token:
         found += (page := ask(page.token))
     return found
-
-
-def _side_by_side(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, list[Any]]:
-    return {key: [one.get(key), other.get(key)] for key in sorted(one.keys() | other.keys())}

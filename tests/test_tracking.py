@@ -8,6 +8,7 @@ import pytest
 
 from osiris.errors import BadInput, NotFound
 from osiris.settings import Settings
+from osiris.status import compared
 from osiris.tracking import EXPERIMENT, MODEL, Tracking
 
 CARD = {
@@ -159,13 +160,13 @@ def test_two_adapters_are_put_side_by_side(workspace):
     folder, _ = workspace
     tracking = Tracking(Settings(workspace=folder))
     log(tracking, folder, "20050304", kind="qlora", params={"learning_rate": 0.0005}, metrics={"after.loss": 0.5})
-    table = tracking.compare("20050301-dpo", "20050304")
+    table = compared(tracking.adapters(), "20050301-dpo", "20050304")
     assert table["adapters"] == ["20050301-dpo", "20050304"]
     assert table["facts"]["kind"] == ["dpo", "qlora"]
     assert table["params"]["learning_rate"] == ["0.001", "0.0005"]
     assert table["metrics"]["after.loss"] == [None, 0.5]
     with pytest.raises(NotFound, match="20990101"):
-        tracking.compare("20050304", "20990101")
+        compared(tracking.adapters(), "20050304", "20990101")
 
 
 def test_a_workspace_without_runs_is_listed_without_making_a_database(tmp_path):
@@ -193,3 +194,16 @@ def test_the_command_to_open_mlflow_is_local_and_survives_blanks_in_paths(worksp
     assert command[command.index("--backend-store-uri") + 1] == f"sqlite:///{folder}/mlruns/mlflow.db"
     assert command[command.index("--host") + 1] == "127.0.0.1"
     assert command[1].endswith("/mlflow")
+
+
+def test_aliases_follow_what_is_served_and_what_came_last(tmp_path):
+    tracking = Tracking(Settings(workspace=tmp_path))
+    tracking.point_aliases({"champion": None, "challenger": None})
+    for name in ("20050301-dpo", "20050302-dpo"):
+        log(tracking, tmp_path, name)
+    tracking.point_aliases({"champion": None, "challenger": "20050302-dpo"})
+    assert client(tracking).get_registered_model(MODEL).aliases == {"challenger": 2}
+    tracking.point_aliases({"champion": "20050302-dpo", "challenger": "20050301-dpo"})
+    assert client(tracking).get_registered_model(MODEL).aliases == {"champion": 2, "challenger": 1}
+    tracking.point_aliases({"champion": None, "challenger": "20050302-dpo"})
+    assert client(tracking).get_registered_model(MODEL).aliases == {"challenger": 2}

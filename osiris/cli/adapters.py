@@ -1,12 +1,19 @@
-"""`osiris adapters`: list them, compare two."""
+"""`osiris adapters`: list them, compare two, and a person's word on which is served."""
 
+import getpass
 import json
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from osiris.cli.common import Folder, Json, opened, rows
+from osiris.cli.common import Folder, Json, opened, report, rows
 
-adapters_app = typer.Typer(invoke_without_command=True, help="Adapters: list them, compare two.")
+if TYPE_CHECKING:
+    from osiris.workspace import Workspace
+
+adapters_app = typer.Typer(invoke_without_command=True, help="Adapters: list, compare, promote, demote, pin, unpin.")
+By = Annotated[str, typer.Option("--by", default_factory=getpass.getuser, help="Who says so (default: your login).")]
+Why = Annotated[str, typer.Option("--why", help="Kept with the verdict.")]
 
 
 @adapters_app.callback()
@@ -22,8 +29,49 @@ def list_adapters(context: typer.Context, workspace: Folder = None, as_json: Jso
 @adapters_app.command("compare")
 def compare_adapters(a: str, b: str, workspace: Folder = None, as_json: Json = False) -> None:
     """Put two adapters side by side: facts, parameters and metrics."""
-    from osiris.status import comparison_rows
+    from osiris.status import compared, comparison_rows
 
     with opened(workspace) as ws:
-        found = ws.tracking.compare(a, b)
+        found = compared(ws.tracking.adapters(), a, b)
         print(json.dumps(found, indent=1)) if as_json else rows(comparison_rows(found), False, f"{a} and {b}")
+
+
+@adapters_app.command("promote")
+def promote(name: str, by: By, why: Why, workspace: Folder = None, as_json: Json = False) -> None:
+    """Let an adapter be served whatever the gate said, until a newer one is promoted."""
+    with opened(workspace) as ws:
+        ws.shelf.promote(name, by, why, ws.now)
+        _say_served(ws, as_json)
+
+
+@adapters_app.command("demote")
+def demote(name: str, by: By, why: Why, workspace: Folder = None, as_json: Json = False) -> None:
+    """Take an adapter out of service for good, under every gate.policy."""
+    with opened(workspace) as ws:
+        ws.shelf.demote(name, by, why, ws.now)
+        _say_served(ws, as_json)
+
+
+@adapters_app.command("pin")
+def pin(name: str, workspace: Folder = None, as_json: Json = False) -> None:
+    """Serve an adapter whatever is newer or promoted, until it is unpinned."""
+    with opened(workspace) as ws:
+        ws.shelf.pin(name)
+        _say_served(ws, as_json)
+
+
+@adapters_app.command("unpin")
+def unpin(workspace: Folder = None, as_json: Json = False) -> None:
+    """Serve by gate.policy and verdicts again."""
+    with opened(workspace) as ws:
+        ws.shelf.unpin()
+        _say_served(ws, as_json)
+
+
+def _say_served(ws: "Workspace", as_json: bool) -> None:
+    """Bring MLflow's aliases up to date and print what is served now."""
+    from osiris.loop.promotion import point_aliases
+    from osiris.status import served_adapter
+
+    point_aliases(ws.shelf, ws.tracking, ws.settings, ws.now)
+    report(served_adapter(ws), as_json, "Adapter in use")

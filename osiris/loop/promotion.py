@@ -86,6 +86,14 @@ def _judged(
     metrics = {f"heldout_{name}": value for name, value in evaluations[0].metrics().items()}
     metrics |= {"gate_p_value": verdict.p_value} if verdict.p_value is not None else {}
     tracking.log_verdict(challenger, metrics, verdict.as_dict())
+    point_aliases(shelf, tracking, settings, as_of)
     served = settings.gate.policy == "newest" or verdict.promoted
     note = f"{verdict.reason}; {'served' if served else 'not served'} (gate.policy = {settings.gate.policy})"
     return StepReport("compare", challenger, len(shots), "; ".join([note, *notes]), metrics=metrics), evaluations
+
+
+def point_aliases(shelf: AdapterShelf, tracking: Tracking, settings: Settings, as_of: datetime) -> None:
+    """Point MLflow's aliases: `champion` at the adapter served at `as_of`, `challenger` at the newest other one."""
+    champion = shelf.serving(settings.gate.policy, as_of).name
+    challenger = next((name for name in shelf.names(as_of) if name != champion), None)
+    tracking.point_aliases({"champion": champion, "challenger": challenger})

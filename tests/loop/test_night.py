@@ -1,16 +1,20 @@
 """The steps of the night on hand-made feedback, with real training on the starter."""
 
+import hashlib
 import json
 import random
 from datetime import timedelta
 
 import pytest
 from safetensors.numpy import load_file
+from typer.testing import CliRunner
 
+from osiris.cli import app
 from osiris.llm.starter_data import draft_prompt, random_features
 from osiris.loop.night import dataset_path, learn_from_feedback, learn_from_outcomes
 from osiris.loop.promotion import challengers, judge_adapters
 from osiris.records import Reply
+from osiris.status import workspace_status
 from osiris.store.sample import load_sample
 from tests.builders import MOMENT, idea, make_workspace
 
@@ -105,6 +109,29 @@ def test_a_running_process_drafts_with_an_adapter_as_soon_as_it_is_promoted(work
     assert (before.adapter, after.adapter) == ("base", "20050226")
     workspace.shelf.demote("20050226", "ann", "enough", later)
     assert workspace.drafter(later).adapter == "base"
+
+
+def test_a_persons_word_decides_what_is_served_and_mlflow_and_status_say_so(workspace, published):
+    def said(*words):
+        ran = CliRunner().invoke(
+            app, ["adapters", *words, "-w", str(workspace.folder), "--json"], catch_exceptions=False
+        )
+        return json.loads(ran.stdout)
+
+    def champion():
+        return workspace.tracking.aliases().get("champion")
+
+    (workspace.folder / "osiris.toml").write_text(f'{TOML}[clock]\nas_of = "{NIGHT.isoformat()}"\n')
+    weights = (workspace.shelf.path("20050226") / "adapter_model.safetensors").read_bytes()
+    served = said("promote", "20050226", "--by", "ann", "--why", "tried it on paper")
+    assert (served["served"], served["served_sha256"]) == ("20050226", hashlib.sha256(weights).hexdigest())
+    assert champion() == "20050226"
+    assert workspace.shelf.verdict("20050226")["by"] == "ann"
+    assert (said("demote", "20050226", "--by", "bob", "--why", "enough")["served"], champion()) == ("base", None)
+    assert "demoted by bob: enough" in workspace_status(workspace)["passed_over"][0]
+    assert (said("pin", "20050226")["pinned"], champion()) == ("20050226", "20050226")
+    assert workspace_status(workspace)["served"] == "20050226"
+    assert (said("unpin")["served"], champion()) == ("base", None)
 
 
 def test_no_pairs_make_no_dpo_adapter(workspace, published):
