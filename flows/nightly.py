@@ -8,11 +8,15 @@ from flows.page import page_task
 
 
 @flow(name="nightly", log_prints=False)
-def nightly(workspace: str, as_of: str = "", since: str = "") -> dict[str, Any]:
-    """Run pages 04 to 07 at `as_of` (empty for now); feedback from `since` on (empty for the last 24 hours)."""
+def nightly(workspace: str, as_of: str = "", since: str = "", recipe: str = "") -> dict[str, Any]:
+    """Run pages 04 to 07 at `as_of` (empty for now).
+
+    Feedback counts from `since` on (empty for the last 24 hours); outcomes are learned from by `recipe` (empty for that
+    of the settings).
+    """
     return {
         "qlora": page_task("04_qlora", workspace, {"as_of": as_of, "since": since}),
-        "pairs": page_task("05_pairs", workspace, {"as_of": as_of}),
-        "dpo": page_task("06_dpo", workspace, {"as_of": as_of}),
+        "pairs": page_task("05_pairs", workspace, {"as_of": as_of, "recipe": recipe}),
+        "dpo": page_task("06_dpo", workspace, {"as_of": as_of, "recipe": recipe}),
         "compare": page_task("07_compare", workspace, {"as_of": as_of}),
     }

@@ -13,6 +13,7 @@ def nightly(
     workspace: Folder = None,
     as_of: AsOf = "",
     since: Annotated[str, typer.Option(help="Feedback later than this moment (default: 24 hours before).")] = "",
+    recipe: Annotated[str, typer.Option(help="Of recipes/, or a YAML file (default: training.dpo_recipe).")] = "",
     as_json: Json = False,
 ) -> None:
     """Train and compare tonight's adapters: pages 04 to 07 as a Prefect flow."""
@@ -21,7 +22,7 @@ def nightly(
         from flows.server import prefect_for
 
         with prefect_for(ws.settings):
-            report(flow(str(ws.folder), ws.now.isoformat(), since), as_json, "Night")
+            report(flow(str(ws.folder), ws.now.isoformat(), since, recipe), as_json, "Night")
 
 
 def learn_check(

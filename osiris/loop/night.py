@@ -17,20 +17,24 @@ import pandas as pd
 
 from osiris.adapters import AdapterShelf
 from osiris.clock import parse_moment
-from osiris.errors import TooLittleData
+from osiris.errors import BadInput, TooLittleData
 from osiris.files import write_whole
 from osiris.llm.loader import BASE, load_drafter
 from osiris.loop import gate
-from osiris.loop.pairs import build_pairs, examples, write_dataset
+from osiris.loop.lessons import build_lessons, write_dataset
+from osiris.loop.pairs import examples
 from osiris.settings import Settings
 from osiris.store.advice import AdviceStore
 from osiris.tracking import Tracking
 from osiris.training.behaviour import behaviour, failure
 from osiris.training.dpo import train_dpo
+from osiris.training.kto import train_kto
 from osiris.training.probe import probe_folder
 from osiris.training.qlora import train_qlora
-from osiris.training.recipe import Recipe, load_recipe
+from osiris.training.recipe import Method, Recipe, load_recipe
 from osiris.training.run import TrainResult
+
+TRAINERS: dict[Method, Callable[..., TrainResult]] = {"sft": train_qlora, "dpo": train_dpo, "kto": train_kto}
 
 
 @dataclass
@@ -85,27 +89,44 @@ def learn_from_feedback(
     return _teach(lesson, served_before(shelf, settings, as_of), recipe, train_qlora, shelf, tracking, settings)
 
 
-def collect_pairs(advice: AdviceStore, settings: Settings, as_of: datetime) -> StepReport:
-    """The preference pairs known at the night's cut-off -> `data/datasets/pairs-YYYYMMDD.jsonl`."""
-    cutoff = gate.training_window(settings, as_of).cutoff
+def preference_recipe(settings: Settings, name: str = "") -> Recipe:
+    """The recipe of steps 05 and 06: `name` (of recipes/, or a YAML file), where it is empty `training.dpo_recipe`."""
+    return load_recipe(name or settings.training.dpo_recipe, "dpo", "kto", "sft")
+
+
+def collect_pairs(advice: AdviceStore, settings: Settings, as_of: datetime, recipe: str = "") -> StepReport:
+    """What the recipe learns from, known at the night's cut-off -> `data/datasets/pairs-YYYYMMDD.jsonl`."""
+    cutoff, data = gate.training_window(settings, as_of).cutoff, preference_recipe(settings, recipe).data
     try:
-        about = write_dataset(dataset_path(settings, as_of), build_pairs(advice, settings, cutoff), cutoff)
+        lessons = build_lessons(advice, settings, cutoff, data)
+        about = write_dataset(dataset_path(settings, as_of), lessons, cutoff, data)
     except TooLittleData as error:
         return StepReport("pairs", note=str(error))
     metrics = {f"pairs_{source}": float(count) for source, count in about["by_source"].items()}
     return StepReport("pairs", rows=about["pairs"], note=f"known at {about['cutoff']}", metrics=metrics)
 
 
-def learn_from_outcomes(shelf: AdapterShelf, tracking: Tracking, settings: Settings, as_of: datetime) -> StepReport:
-    """DPO on the night's pairs, from the night's QLoRA adapter, else the served one -> `adapters/YYYYMMDD-dpo`."""
+def learn_from_outcomes(
+    shelf: AdapterShelf, tracking: Tracking, settings: Settings, as_of: datetime, recipe: str = ""
+) -> StepReport:
+    """Train by the recipe (DPO) on the night's dataset -> `adapters/YYYYMMDD-dpo`.
+
+    It begins from the night's QLoRA adapter, else from the served one. Raises `BadInput` for a dataset that was made
+    for another kind of recipe.
+    """
     data, tonight = dataset_path(settings, as_of), night_name(as_of)
-    if not data.exists():
+    about = data.with_suffix(".json")  # written last
+    if not about.exists():
         return StepReport("dpo", note="no pairs tonight; nothing is trained")
     taught = tonight in shelf.names(as_of) and not shelf.validate(tonight).failed
     parent = tonight if taught else served_before(shelf, settings, as_of)
     lesson = Lesson("dpo", f"{tonight}-dpo", data, gate.training_window(settings, as_of).cutoff, as_of)
-    recipe = load_recipe(settings.training.dpo_recipe, "dpo")
-    return _teach(lesson, parent, recipe, train_dpo, shelf, tracking, settings)
+    asked, made_for = preference_recipe(settings, recipe), json.loads(about.read_text())["data"]
+    if asked.data != made_for:
+        raise BadInput(
+            f"a dataset of kind {asked.data}", f"one of kind {made_for}", "run page 05 with this recipe first"
+        )
+    return _teach(lesson, parent, asked, TRAINERS[asked.method], shelf, tracking, settings)
 
 
 def served_before(shelf: AdapterShelf, settings: Settings, as_of: datetime) -> str | None:

@@ -4,18 +4,15 @@ Every outcome was known by the cut-off, shadow outcomes included; ambiguous outc
 from one prompt, so that no prompt weighs more than another.
 """
 
-import hashlib
 import json
 import math
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice, product
-from pathlib import Path
 from typing import Any
 
 from osiris.errors import TooLittleData
-from osiris.files import write_whole
 from osiris.records import FINAL, ExitReason, Reply, Status, parse_reply
 from osiris.settings import Settings
 from osiris.store.advice import AdviceStore
@@ -24,7 +21,7 @@ from osiris.store.tables import ACCEPTED_SQL, sql_time
 Row = dict[str, Any]
 COLUMNS = [
     "id", "prompt_id", "as_of", "ticker", "side", "entry", "target", "stop", "price", "atr", "confidence", "prompt",
-    "reply", "status", "status_at", "outcome", "exit_reason", "closed_at", "ambiguous", "vector",
+    "reply", "status", "status_at", "outcome", "exit_reason", "closed_at", "r_multiple", "ambiguous", "vector",
 ]  # fmt: skip
 
 TEACHING = (ExitReason.TARGET, ExitReason.STOP)
@@ -44,39 +41,41 @@ class Pair:
     good_id: str
     bad_id: str
 
+    @property
+    def line(self) -> dict[str, str]:
+        """What is trained on."""
+        return {"prompt": self.prompt, "good_reply": self.good_reply, "bad_reply": self.bad_reply}
 
-def build_pairs(advice: AdviceStore, settings: Settings, cutoff: datetime) -> list[Pair]:
-    """Pairs known at `cutoff`, by prompt time; raises `TooLittleData` below `training.min_pairs`."""
-    rows = advice.rows(f"as_of <= {sql_time(cutoff)}", COLUMNS)
+    @property
+    def lineage(self) -> dict[str, str]:
+        """Where it comes from."""
+        return {"source": self.source, "good_id": self.good_id, "bad_id": self.bad_id}
+
+
+def build_pairs(rows: Sequence[Row], advice: AdviceStore, settings: Settings, cutoff: datetime) -> list[Pair]:
+    """Pairs known at `cutoff` of the ideas `rows`, by prompt time; partners come from all of `advice`."""
     pairs: dict[str, Pair] = {}
     lonely: list[list[Row]] = []
-    for prompt, candidates in _by_prompt(rows).items():
-        settled = [row for row in candidates if _settled(row, cutoff)]
-        pair = outcome_pair(settled, settings.training.max_ratio_gap) or human_pair(candidates, cutoff)
+    for prompt, candidates in by_prompt(rows).items():
+        ended = [row for row in candidates if settled(row, cutoff)]
+        pair = outcome_pair(ended, settings.training.max_ratio_gap) or human_pair(candidates, cutoff)
         if pair:
             pairs[prompt] = pair
-        elif any(row["exit_reason"] in TEACHING for row in settled):
-            lonely.append(settled)
+        elif any(row["exit_reason"] in TEACHING for row in ended):
+            lonely.append(ended)
     room = int(settings.training.max_partner_share * len(pairs))
-    partners = (partner_pair(settled, advice, settings.training.max_ratio_gap, cutoff) for settled in lonely)
-    found = [*pairs.values(), *islice(filter(None, partners), room)]
-    if len(found) < settings.training.min_pairs:
-        raise TooLittleData(
-            f"at least {settings.training.min_pairs} preference pairs known at {cutoff.isoformat()}",
-            f"{len(found)} from {len(rows)} ideas",
-            "nothing is trained; the next night takes it up",
-        )
-    return found
+    partners = (partner_pair(ended, advice, settings.training.max_ratio_gap, cutoff) for ended in lonely)
+    return [*pairs.values(), *islice(filter(None, partners), room)]
 
 
-def outcome_pair(settled: list[Row], max_ratio_gap: float) -> Pair | None:
+def outcome_pair(ended: list[Row], max_ratio_gap: float) -> Pair | None:
     """A winner and a loser of like reward-to-risk, with opposite sides if possible; of several the largest such ratio.
 
     Near targets are hit more often. Pairs of unlike reward-to-risk would teach that, and not what the market does; so
     would the imitation of winners, were they not chosen for far targets (measured in docs/log.md).
     """
-    winners = [row for row in settled if row["exit_reason"] == ExitReason.TARGET]
-    losers = [row for row in settled if row["exit_reason"] == ExitReason.STOP]
+    winners = [row for row in ended if row["exit_reason"] == ExitReason.TARGET]
+    losers = [row for row in ended if row["exit_reason"] == ExitReason.STOP]
     couples = [
         (won, lost)
         for won, lost in product(winners, losers)
@@ -102,13 +101,13 @@ def human_pair(candidates: list[Row], cutoff: datetime) -> Pair | None:
     return None
 
 
-def partner_pair(settled: list[Row], advice: AdviceStore, max_ratio_gap: float, cutoff: datetime) -> Pair | None:
+def partner_pair(ended: list[Row], advice: AdviceStore, max_ratio_gap: float, cutoff: datetime) -> Pair | None:
     """A pair of a prompt that has one side alone with the nearest idea of the other outcome from another prompt.
 
     Of the `NEAREST` ones the first of like reward-to-risk. Its reply is given this prompt's ticker, lest the symbol
     give the loser away.
     """
-    own = next(row for row in settled if row["exit_reason"] in TEACHING)
+    own = next(row for row in ended if row["exit_reason"] in TEACHING)
     won = own["exit_reason"] == ExitReason.TARGET
     other_end = ExitReason.STOP if won else ExitReason.TARGET
     where = (
@@ -153,33 +152,15 @@ def examples(advice: AdviceStore, settings: Settings, since: datetime, cutoff: d
     return [{"prompt": row["prompt"], "reply": taught_reply(row), "as_of": row["as_of"]} for row in rows]
 
 
-def write_dataset(path: Path, pairs: Iterable[Pair], cutoff: datetime) -> dict[str, Any]:
-    """Write the JSONL of `{prompt, good_reply, bad_reply}` and, beside it, a JSON with hash, counts and cut-off."""
-    pairs = list(pairs)
-    lines = [json.dumps({k: getattr(p, k) for k in ("prompt", "good_reply", "bad_reply")}) for p in pairs]
-    text = "\n".join(lines) + "\n"
-    sources = sorted({pair.source for pair in pairs})
-    about = {
-        "dataset": path.name,
-        "sha256": hashlib.sha256(text.encode()).hexdigest(),
-        "pairs": len(pairs),
-        "by_source": {source: sum(pair.source == source for pair in pairs) for source in sources},
-        "cutoff": cutoff.isoformat(),
-        "lineage": [{k: v for k, v in asdict(p).items() if k in ("source", "good_id", "bad_id")} for p in pairs],
-    }
-    write_whole(path, text)
-    write_whole(path.with_suffix(".json"), json.dumps(about, indent=1))
-    return about
-
-
-def _by_prompt(rows: list[Row]) -> dict[str, list[Row]]:
+def by_prompt(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The candidates of each prompt."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row["prompt_id"], []).append(row)
     return groups
 
 
-def _settled(row: Row, cutoff: datetime) -> bool:
+def settled(row: Row, cutoff: datetime) -> bool:
     """Whether the outcome was known, beyond doubt, and is that of a reply (which cannot name another entry)."""
     if row["entry"] != row["price"]:
         return False

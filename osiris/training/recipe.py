@@ -1,8 +1,9 @@
 """Recipes: one YAML file an experiment, in the argument names of TRL and peft; unknown keys are errors.
 
-method: sft | dpo
+method: sft | dpo | kto
+data: what it is shown of the outcomes, see osiris.loop.lessons (default: what the method is made for)
 lora: arguments of peft.LoraConfig
-args: arguments of trl.SFTConfig or trl.DPOConfig
+args: arguments of trl.SFTConfig, trl.DPOConfig or trl.KTOConfig
 """
 
 import dataclasses
@@ -19,9 +20,12 @@ from osiris.errors import BadInput, NotFound
 from osiris.records import stable_hash
 from osiris.settings import HOUSE
 
-Method = Literal["sft", "dpo"]
+Method = Literal["sft", "dpo", "kto"]
+Data = Literal["like", "ranked", "unpaired", "winners"]
+SHOWN: dict[Method, tuple[Data, ...]] = {"dpo": ("like", "ranked"), "kto": ("unpaired",), "sft": ("winners",)}
+"""The kinds of data that a method can be shown, its default first."""
 RECIPES = HOUSE / "recipes"
-SECTIONS = ("method", "lora", "args")
+SECTIONS = ("method", "data", "lora", "args")
 OURS = {
     "save_strategy": "no",
     "eval_strategy": "no",
@@ -39,17 +43,24 @@ class Recipe:
 
     name: str
     method: Method
+    data: Data
     lora: dict[str, Any]
     args: dict[str, Any]
 
     @property
     def hash(self) -> str:
         """32 hex digits."""
-        return stable_hash(self.method, *(json.dumps(part, sort_keys=True) for part in (self.lora, self.args)))
+        return stable_hash(
+            self.method, self.data, *(json.dumps(part, sort_keys=True) for part in (self.lora, self.args))
+        )
 
     def params(self) -> dict[str, Any]:
         """All settings under flat names, as a tracker wants them: `lora.r`, `learning_rate`."""
-        return {"method": self.method} | {f"lora.{key}": value for key, value in self.lora.items()} | self.args
+        return (
+            {"method": self.method, "data": self.data}
+            | {f"lora.{key}": value for key, value in self.lora.items()}
+            | self.args
+        )
 
     def lora_config(self) -> Any:
         """Return the `peft.LoraConfig` of a new adapter."""
@@ -58,7 +69,7 @@ class Recipe:
         return LoraConfig(**({"task_type": "CAUSAL_LM"} | self.lora))
 
     def trainer_args(self, output_dir: Path, seed: int) -> Any:
-        """Return the `trl.SFTConfig` or `trl.DPOConfig`; raises `BadInput` for values that do not go together."""
+        """Return the configuration of the method's trainer; raises `BadInput` for values that do not go together."""
         try:
             return _config_class(self.method)(
                 **(self.args | OURS), output_dir=str(output_dir), seed=seed, data_seed=seed
@@ -67,11 +78,11 @@ class Recipe:
             raise BadInput("trainer arguments that go together", str(error), f"correct recipe {self.name}") from error
 
 
-def load_recipe(name_or_path: str | Path, kind: Method) -> Recipe:
+def load_recipe(name_or_path: str | Path, *kinds: Method) -> Recipe:
     """Read a recipe of the house by name, or any YAML file by path.
 
-    Raises `NotFound` if there is none, `BadInput` for malformed YAML, another method than `kind`, an unknown key (with
-    the nearest known one), or a value of the wrong type.
+    Raises `NotFound` if there is none, `BadInput` for malformed YAML, a method that is none of `kinds`, data that the
+    method cannot be shown, an unknown key (with the nearest known one), or a value of the wrong type.
     """
     path = _find(str(name_or_path))
     where = f"correct {path}"
@@ -83,13 +94,18 @@ def load_recipe(name_or_path: str | Path, kind: Method) -> Recipe:
         raise BadInput(f"a recipe with {', '.join(SECTIONS)}", repr(content), where)
     for key in content:
         _known(key, SECTIONS, "recipe section", where)
-    if content.get("method") != kind:
-        raise BadInput(f"a recipe of method {kind}", f"method {content.get('method')!r}", where)
+    kind = content.get("method")
+    if kind not in kinds:
+        raise BadInput(f"a recipe of method {' or '.join(kinds)}", f"method {kind!r}", where)
+    data = content.get("data", SHOWN[kind][0])
+    if data not in SHOWN[kind]:
+        raise BadInput(f"data {' or '.join(SHOWN[kind])} for method {kind}", repr(data), where)
     from peft import LoraConfig
 
     return Recipe(
         name=path.stem,
         method=kind,
+        data=data,
         lora=_checked(content.get("lora"), LoraConfig, "lora", where),
         args=_checked(content.get("args"), _config_class(kind), "args", where),
     )
@@ -104,13 +120,9 @@ def _find(name: str) -> Path:
 
 
 def _config_class(method: Method) -> Any:
-    if method == "sft":
-        from trl import SFTConfig
+    import trl
 
-        return SFTConfig
-    from trl import DPOConfig
-
-    return DPOConfig
+    return {"sft": trl.SFTConfig, "dpo": trl.DPOConfig, "kto": trl.KTOConfig}[method]
 
 
 def _known(key: object, names: typing.Iterable[str], what: str, where: str) -> None:

@@ -63,7 +63,9 @@ def require_same_tokens(tokenizer: Any, rows: Sequence[Mapping[str, Message]], m
     Raises `BadInput` if the tokens of a prompt, as generation begins from them, are not the beginning of prompt and
     reply (a token merged across the boundary would be trained and never met), or if a row has more than `max_length`.
     """
-    for prompt, reply in ((row["prompt"], row[name]) for row in rows for name in row if name != "prompt"):
+    for prompt, reply in (
+        (row["prompt"], row[name]) for row in rows for name in row if name not in ("prompt", "label")
+    ):
         begun = _tokens(tokenizer, prompt, add_generation_prompt=True)
         whole = _tokens(tokenizer, prompt + reply)
         if whole[: len(begun)] != begun:

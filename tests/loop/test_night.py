@@ -10,8 +10,11 @@ from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 from osiris.cli import app
+from osiris.errors import BadInput
 from osiris.llm.starter_data import draft_prompt, random_features
+from osiris.loop.lessons import write_dataset
 from osiris.loop.night import dataset_path, learn_from_feedback, learn_from_outcomes
+from osiris.loop.pairs import Pair
 from osiris.loop.promotion import challengers, judge_adapters
 from osiris.records import Reply
 from osiris.status import workspace_status
@@ -147,8 +150,10 @@ def test_pairs_make_a_dpo_adapter_from_the_nights_own(workspace, published):
         )
         for verdict, side in (("follow", "long"), ("fade", "short"))
     ]
-    line = {"prompt": asked(0), "good_reply": texts[0].to_json(), "bad_reply": texts[1].to_json()}
-    path.write_text((json.dumps(line) + "\n") * 4)
+    pair = Pair(asked(0), *(text.to_json() for text in texts), "outcome", "1", "2")
+    write_dataset(path, [pair] * 4, MOMENT, "like")
+    with pytest.raises(BadInput, match="a dataset of kind unpaired; got one of kind like"):
+        learn_from_outcomes(workspace.shelf, workspace.tracking, workspace.settings, NIGHT, "kto")
     report = learn_from_outcomes(workspace.shelf, workspace.tracking, workspace.settings, NIGHT)
     assert (report.adapter, report.note) == ("20050226-dpo", "from 20050226")
     assert report.metrics["after/rewards/margins"] > report.metrics["before/rewards/margins"] == 0

@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 
 from osiris.errors import TooLittleData
-from osiris.loop.pairs import build_pairs, examples, write_dataset
+from osiris.loop.lessons import build_lessons, write_dataset
+from osiris.loop.pairs import examples
 from osiris.records import Reply
 from tests.builders import MOMENT, idea, make_settings, make_store
 
@@ -38,10 +39,10 @@ def candidate(number, sample, side="long", end=None, **changes):
 
 @pytest.fixture
 def build(tmp_path):
-    def from_rows(*rows, toml=SMALL):
+    def from_rows(*rows, toml=SMALL, data="like"):
         store = make_store(tmp_path)
         store.add(rows)
-        return build_pairs(store, make_settings(tmp_path, toml), CUTOFF)
+        return build_lessons(store, make_settings(tmp_path, toml), CUTOFF, data)
 
     return from_rows
 
@@ -99,7 +100,7 @@ def test_a_partner_is_of_like_reward_to_risk(build):
     ids=["open", "ambiguous", "closed after the cut-off", "closed by expiry", "another entry", "the same text"],
 )
 def test_what_proves_nothing_makes_no_pair(build, loser):
-    with pytest.raises(TooLittleData, match=r"at least 1 preference pairs .* got 0"):
+    with pytest.raises(TooLittleData, match=r"at least 1 preferences .* got 0"):
         build(candidate(1, 0, "long", "target"), loser)
 
 
@@ -138,11 +139,11 @@ def test_too_few_pairs_are_refused_with_both_numbers(build):
 def test_the_file_has_exactly_the_three_keys_and_its_hash_beside_it(build, tmp_path):
     pairs = build(candidate(1, 0, "long", "target"), candidate(1, 1, "short", "stop"))
     path = tmp_path / "pairs.jsonl"
-    about = write_dataset(path, pairs, CUTOFF)
+    about = write_dataset(path, pairs, CUTOFF, "like")
     assert [list(json.loads(line)) for line in path.read_text().splitlines()] == [["prompt", "good_reply", "bad_reply"]]
     assert json.loads(path.with_suffix(".json").read_text()) == about
     assert about["cutoff"] == CUTOFF.isoformat()
-    assert write_dataset(path, pairs, CUTOFF)["sha256"] == about["sha256"]
+    assert write_dataset(path, pairs, CUTOFF, "like")["sha256"] == about["sha256"]
 
 
 def test_feedback_becomes_examples_edits_as_corrected(tmp_path):
@@ -155,3 +156,39 @@ def test_feedback_becomes_examples_edits_as_corrected(tmp_path):
     assert sorted(json.loads(row["reply"])["target_atr"] for row in found) == [2.0, 3.0]
     with pytest.raises(TooLittleData):
         examples(store, settings, at, CUTOFF)
+
+
+# -- other methods ----------------------------------------------------------------------------------------------------
+
+
+def test_single_replies_are_as_many_good_as_bad_at_each_reward_to_risk(build):
+    near = [candidate(n, 0, "long", "target", target=103.0) for n in range(5)]
+    far = [candidate(n, 1, "short", "stop") for n in range(4)]
+    found = build(*near, *far, candidate(9, 0, "short", "stop", target=97.0), data="unpaired")
+    assert sorted((single.label, single.id[-1]) for single in found) == [(False, "0"), (True, "0")]
+    assert [list(single.line) for single in found] == [["prompt", "reply", "label"]] * 2
+
+
+def test_winners_are_the_good_ones_of_those(build):
+    rows = [candidate(1, 0, "long", "target"), candidate(2, 0, "short", "stop")]
+    assert [single.id for single in build(*rows, data="winners")] == [rows[0]["id"]]
+
+
+def test_ranked_couples_put_the_larger_r_first_and_are_drawn_by_how_far_apart_they_lie(build):
+    rows = [
+        candidate(n, sample, "long", end, r_multiple=r) | {"reply": reply("long", 1.0 + sample)}
+        for n in range(200)
+        for sample, (end, r) in enumerate([("stop", -1.0), ("expiry", -0.9), ("target", 2.0)])
+    ]
+    found = build(*rows, data="ranked")
+    r_of = {row["id"]: row["r_multiple"] for row in rows}
+    apart = [r_of[pair.good_id] - r_of[pair.bad_id] for pair in found]
+    assert len(found) == 400
+    assert min(apart) > 0
+    assert sum(gap < 1 for gap in apart) < 20  # 0.1 apart against 2.9 and 3.0: about one draw in sixty
+    assert found == build(*rows, data="ranked")
+
+
+def test_too_few_lines_of_any_kind_are_refused(build):
+    with pytest.raises(TooLittleData, match=r"at least 8 .* got 2"):
+        build(candidate(1, 0, "long", "target"), candidate(2, 0, "short", "stop"), toml="", data="unpaired")

@@ -31,7 +31,28 @@ def test_the_recipes_of_the_house_are_valid_and_build_their_configs(tmp_path):
 def test_a_file_of_the_users_works_and_numbers_may_be_written_as_yaml_reads_them_wrong(tmp_path):
     recipe = load_recipe(written(tmp_path, GOOD), "dpo")
     assert (recipe.name, recipe.args["learning_rate"]) == ("mine", 0.001)
-    assert recipe.params() == {"method": "dpo", "lora.r": 4, "lora.target_modules": ["o_proj"]} | recipe.args
+    assert (
+        recipe.params()
+        == {"method": "dpo", "data": "like", "lora.r": 4, "lora.target_modules": ["o_proj"]} | recipe.args
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "data", "loss"),
+    [
+        ("ipo", "dpo", "like", ["ipo", "sft"]),
+        ("robust", "dpo", "like", ["robust", "sft"]),
+        ("ranked", "dpo", "ranked", ["sigmoid", "sft"]),
+        ("dpo-plain", "dpo", "like", ["sigmoid"]),
+        ("kto", "kto", "unpaired", "kto"),
+        ("winners", "sft", "winners", "nll"),
+    ],
+)
+def test_each_method_has_a_recipe_that_its_trainer_takes(tmp_path, name, method, data, loss):
+    recipe = load_recipe(name, "dpo", "kto", "sft")
+    arguments = recipe.trainer_args(tmp_path, 0)
+    assert (recipe.method, recipe.data, arguments.loss_type) == (method, data, loss)
+    assert arguments.num_train_epochs == 5  # the same budget for all, so that they can be compared
 
 
 @pytest.mark.parametrize(
@@ -43,9 +64,10 @@ def test_a_file_of_the_users_works_and_numbers_may_be_written_as_yaml_reads_them
         (GOOD.replace("beta: 0.2", "beta: high"), "args.beta.*high"),
         (GOOD.replace("beta: 0.2", "seed: 1"), "seed, which the training sets itself"),
         (GOOD.replace("dpo", "sft"), "method dpo.*'sft'"),
+        (GOOD + "data: unpaired\n", "data like or ranked for method dpo.*'unpaired'"),
         (GOOD.replace("args", "#"), "section `args`"),
         ("method: [", "YAML"),
-        ("just words", "method, lora, args"),
+        ("just words", "method, data, lora, args"),
     ],
 )
 def test_a_bad_recipe_is_refused_with_the_key_and_what_it_could_be(tmp_path, text, named):
@@ -67,7 +89,7 @@ def test_values_that_do_not_go_together_are_named(tmp_path):
 
 
 def test_an_unknown_recipe_is_not_found_and_the_known_ones_are_listed():
-    with pytest.raises(NotFound, match="dpo, qlora"):
+    with pytest.raises(NotFound, match="dpo, dpo-plain, ipo, kto, qlora"):
         load_recipe("ppo", "dpo")
 
 

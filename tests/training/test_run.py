@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from osiris.errors import AdapterRejected, BadInput, TooLittleData
 from osiris.settings import Model
 from osiris.training.dpo import train_dpo
+from osiris.training.kto import train_kto
 from osiris.training.manifest import CONFIG, WEIGHTS
 from osiris.training.probe import probe_folder
 from osiris.training.qlora import train_qlora
@@ -62,6 +63,20 @@ def test_dpo_learns_the_preference_and_reports_it_before_and_after(settings, pai
     assert {"logps/chosen", "logps/rejected", "rewards/chosen", "loss"} <= set(result.after)
     assert result.after["logps/chosen"] > result.before["logps/chosen"], "the sft term keeps good replies likely"
     assert (result.rows, result.tensors_changed) == (len(pairs), result.tensors)
+
+
+def test_kto_learns_from_single_replies_which_are_good(settings, pairs, tmp_path):
+    judged = [
+        {"prompt": pair["prompt"], "reply": pair[f"{kind}_reply"], "label": kind == "good"}
+        for pair in pairs
+        for kind in ("good", "bad")
+    ]
+    result = train_kto(settings, judged, None, tmp_path / "out", load_recipe("kto", "kto"), progress=False)
+    assert result.tensors_changed == result.tensors
+    assert result.after["rewards/margins"] > 0.1
+    assert result.before["rewards/margins"] == pytest.approx(0, abs=1e-5)
+    with pytest.raises(TooLittleData):
+        train_kto(settings, [], None, tmp_path / "none", load_recipe("kto", "kto"))
 
 
 def test_dpo_on_a_parent_starts_from_it_and_compares_with_it(settings, pairs, parent, tmp_path, dpo):

@@ -1,0 +1,139 @@
+"""The dataset of a night: what the recipe's method is shown of the outcomes known at the cut-off.
+
+`like`: pairs of like reward-to-risk, for methods that compare two replies (`loop/pairs.py`). `ranked`: couples of one
+prompt, drawn the more often the farther their R lie apart, so that what is learned is R itself. `unpaired`: single
+replies, good or bad, as many of either at each reward-to-risk, for KTO. `winners`: the good ones of those, to imitate.
+"""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from osiris.errors import TooLittleData
+from osiris.files import write_whole
+from osiris.loop.pairs import (
+    COLUMNS,
+    TEACHING,
+    Pair,
+    Row,
+    build_pairs,
+    by_prompt,
+    reward_to_risk,
+    settled,
+    taught_reply,
+)
+from osiris.records import ExitReason
+from osiris.settings import Settings
+from osiris.store.advice import AdviceStore
+from osiris.store.tables import sql_time
+from osiris.training.recipe import Data
+
+RANKED_PER_PROMPT = 2
+
+
+@dataclass(frozen=True)
+class Single:
+    """One reply, good (`label`) or bad."""
+
+    prompt: str
+    reply: str
+    label: bool
+    id: str
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """What is trained on."""
+        return {"prompt": self.prompt, "reply": self.reply, "label": self.label}
+
+    @property
+    def lineage(self) -> dict[str, str]:
+        """Where it comes from."""
+        return {"source": "winner" if self.label else "loser", "id": self.id}
+
+
+def build_lessons(advice: AdviceStore, settings: Settings, cutoff: datetime, data: Data) -> list[Pair] | list[Single]:
+    """What there is to learn at `cutoff`; raises `TooLittleData` below `training.min_pairs`."""
+    rows = advice.rows(f"as_of <= {sql_time(cutoff)}", COLUMNS)
+    build: dict[Data, Callable[[], list[Any]]] = {
+        "like": lambda: build_pairs(rows, advice, settings, cutoff),
+        "ranked": lambda: ranked_pairs(rows, cutoff),
+        "unpaired": lambda: singles(rows, cutoff),
+        "winners": lambda: [single for single in singles(rows, cutoff) if single.label],
+    }
+    found = build[data]()
+    if len(found) < settings.training.min_pairs:
+        raise TooLittleData(
+            f"at least {settings.training.min_pairs} preferences known at {cutoff.isoformat()}",
+            f"{len(found)} from {len(rows)} ideas",
+            "nothing is trained; the next night takes it up",
+        )
+    return found
+
+
+def ranked_pairs(rows: Sequence[Row], cutoff: datetime) -> list[Pair]:
+    """Up to `RANKED_PER_PROMPT` couples a prompt, the better reply by R multiple first; drawn by prompt."""
+    pairs = []
+    for prompt, candidates in by_prompt(rows).items():
+        ended = [row for row in candidates if settled(row, cutoff)]
+        couples = [
+            (one, other)
+            for one, other in product(ended, ended)
+            if one["r_multiple"] > other["r_multiple"] and taught_reply(one) != taught_reply(other)
+        ]
+        if couples:
+            apart = np.array([one["r_multiple"] - other["r_multiple"] for one, other in couples])
+            rng = np.random.default_rng(int(prompt[:16], 16))
+            drawn = rng.choice(len(couples), min(RANKED_PER_PROMPT, len(couples)), replace=False, p=apart / apart.sum())
+            pairs += [_ranked(*couples[number]) for number in sorted(drawn)]
+    return pairs
+
+
+def singles(rows: Sequence[Row], cutoff: datetime) -> list[Single]:
+    """Replies that hit their target or their stop, as many of either at each reward-to-risk, in the order of their ids.
+
+    Otherwise a near target would be good for being near.
+    """
+    alike: dict[float, dict[bool, list[Single]]] = defaultdict(lambda: {True: [], False: []})
+    for row in sorted(rows, key=lambda row: row["id"]):
+        if settled(row, cutoff) and row["exit_reason"] in TEACHING:
+            single = Single(row["prompt"], taught_reply(row), row["exit_reason"] == ExitReason.TARGET, row["id"])
+            alike[round(reward_to_risk(row), 2)][single.label].append(single)
+    kept = [
+        single
+        for both in alike.values()
+        for group in both.values()
+        for single in group[: min(len(both[True]), len(both[False]))]
+    ]
+    return sorted(kept, key=lambda single: single.id)
+
+
+def write_dataset(
+    path: Path, lessons: Sequence[Pair] | Sequence[Single], cutoff: datetime, data: Data
+) -> dict[str, Any]:
+    """Write the JSONL and, beside it, a JSON with its hash, its kind, counts, cut-off and the ideas of each line."""
+    text = "".join(json.dumps(lesson.line) + "\n" for lesson in lessons)
+    sources = [lesson.lineage["source"] for lesson in lessons]
+    about = {
+        "dataset": path.name,
+        "data": data,
+        "sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "pairs": len(lessons),
+        "by_source": {source: sources.count(source) for source in sorted(set(sources))},
+        "cutoff": cutoff.isoformat(),
+        "lineage": [lesson.lineage for lesson in lessons],
+    }
+    write_whole(path, text)
+    write_whole(path.with_suffix(".json"), json.dumps(about, indent=1))
+    return about
+
+
+def _ranked(good: Row, bad: Row) -> Pair:
+    return Pair(good["prompt"], taught_reply(good), taught_reply(bad), "ranked", good["id"], bad["id"])
