@@ -10,20 +10,22 @@ from prefect.schedules import Cron
 from flows.advise import advise
 from flows.nightly import nightly
 from flows.outcomes import outcomes
+from osiris.settings import load_settings
 
-ZONE = "America/New_York"
 ONE_RUN = ConcurrencyLimitConfig(limit=1, collision_strategy="CANCEL_NEW")
 
 
 def deploy(workspace: Path) -> None:
     """Serve the flows of `workspace` until interrupted: ideas after the close, outcomes hourly, training at night."""
-    given = {"workspace": str(workspace.resolve())}
+    given, plan = {"workspace": str(workspace.resolve())}, load_settings(workspace).prefect
+
+    def on(cron: str) -> Cron:
+        return Cron(cron, timezone=plan.timezone)
+
     serve(
-        advise.to_deployment("advise", schedule=Cron("30 16 * * 1-5", timezone=ZONE), parameters=given),
-        outcomes.to_deployment(
-            "outcomes", schedule=Cron("0 * * * *", timezone=ZONE), parameters=given, concurrency_limit=ONE_RUN
-        ),
-        nightly.to_deployment("nightly", schedule=Cron("0 2 * * *", timezone=ZONE), parameters=given),
+        advise.to_deployment("advise", schedule=on("30 16 * * 1-5"), parameters=given),
+        outcomes.to_deployment("outcomes", schedule=on("0 * * * *"), parameters=given, concurrency_limit=ONE_RUN),
+        nightly.to_deployment("nightly", schedule=on(plan.nightly_cron), parameters=given, concurrency_limit=ONE_RUN),
     )
 
 

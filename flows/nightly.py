@@ -5,6 +5,8 @@ from typing import Any
 from prefect import flow
 
 from flows.page import page_task
+from osiris.files import one_at_a_time
+from osiris.settings import load_settings
 
 
 @flow(name="nightly", log_prints=False)
@@ -12,8 +14,14 @@ def nightly(workspace: str, as_of: str = "", since: str = "", recipe: str = "") 
     """Run pages 04 to 07 at `as_of` (empty for now).
 
     Feedback counts from `since` on (empty for the last 24 hours); outcomes are learned from by `recipe` (empty for that
-    of the settings).
+    of the settings). Raises `Busy` while another night is under way on this workspace.
     """
+    with one_at_a_time(load_settings(workspace).data / "nightly.lock", "night"):
+        return steps(workspace, as_of, since, recipe)
+
+
+def steps(workspace: str, as_of: str, since: str, recipe: str) -> dict[str, Any]:
+    """The pages of a night, in order."""
     return {
         "qlora": page_task("04_qlora", workspace, {"as_of": as_of, "since": since}),
         "pairs": page_task("05_pairs", workspace, {"as_of": as_of, "recipe": recipe}),

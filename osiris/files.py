@@ -2,9 +2,13 @@
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from osiris.errors import WorkspaceError
+from filelock import FileLock, Timeout
+
+from osiris.errors import Busy, WorkspaceError
 
 
 def sync(path: Path) -> None:
@@ -40,3 +44,18 @@ def new_folder(folder: Path, option: str) -> Path:
     if used:
         raise WorkspaceError("a new or empty folder", str(folder), f"name another one with {option}")
     return folder
+
+
+@contextmanager
+def one_at_a_time(lock: Path, what: str) -> Iterator[None]:
+    """Be the only `what` that holds `lock`; raises `Busy` when another process does. A killed one lets go."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    held = FileLock(lock, timeout=0)
+    try:
+        held.acquire()
+    except Timeout as error:
+        raise Busy(f"to be the only {what} on this workspace", "another one under way", "wait for it to end") from error
+    try:
+        yield
+    finally:
+        held.release()

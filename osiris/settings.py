@@ -131,6 +131,8 @@ class Prefect(Section):
 
     api_url: str = ""
     startup_timeout_seconds: int = Field(180, ge=20)
+    nightly_cron: str = "0 2 * * *"
+    timezone: str = Field("America/New_York", description="of all schedules")
 
 
 class Mlflow(Section):

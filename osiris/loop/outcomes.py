@@ -7,16 +7,15 @@ judged anew by the next run. One run at a time.
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock, Timeout
 
-from osiris.errors import Busy, SourceUnavailable
+from osiris.errors import SourceUnavailable
+from osiris.files import one_at_a_time
 from osiris.loop.judge import judge
 from osiris.loop.prices import PriceDesk
 from osiris.loop.timeline import LOOK_BACK
@@ -76,7 +75,7 @@ def settle(
 
     Raises `Busy` while another run is under way on this workspace.
     """
-    with one_at_a_time(settings):
+    with one_at_a_time(settings.data / "outcomes.lock", "outcome run"):
         report = OutcomeReport(as_of, expired=expire_overdue(advice, settings, as_of))
         for ideas in batches(eligible(advice, settings, as_of)):
             verdicts = judge_all(ideas, prices, settings, as_of, progress=progress)
@@ -155,23 +154,6 @@ def publish(advice: AdviceStore, events: Events, as_of: datetime, notes: list[st
         notes.append(f"{len(pending) - done} outcome events wait for Redis: {error}")
     advice.mark_published(pending["id"].slice(0, done), as_of)
     return new
-
-
-@contextmanager
-def one_at_a_time(settings: Settings) -> Iterator[None]:
-    """Hold the workspace's outcome logger; raises `Busy` when another process does. A killed one lets go."""
-    settings.data.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(settings.data / "outcomes.lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise Busy(
-            "to be the only outcome run on this workspace", "another one under way", "wait for it to end"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _held_back(verdicts: pd.DataFrame, unasked: set[tuple[str, datetime]]) -> pd.DataFrame:

@@ -67,7 +67,7 @@ def test_the_review_page_opens_on_an_empty_workspace(folder):
     ("page", "words"),
     [
         ("04_qlora", "at least 8 accepted ideas"),
-        ("05_pairs", "at least 8 preference pairs"),
+        ("05_pairs", "at least 8 preferences"),
         ("06_dpo", "no pairs tonight"),
         ("07_compare", "no adapter to compare"),
     ],

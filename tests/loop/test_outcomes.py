@@ -7,7 +7,8 @@ import pytest
 
 from osiris.calendars import daily_frame, intraday_frame, session_bounds, sessions_between
 from osiris.errors import BadInput, Busy
-from osiris.loop.outcomes import EVENT_COLUMNS, UNASKED, batches, one_at_a_time, settle
+from osiris.files import one_at_a_time
+from osiris.loop.outcomes import EVENT_COLUMNS, UNASKED, batches, settle
 from osiris.loop.review import ask_to_close, undo
 from osiris.requests import Undo
 from osiris.settings import HOUSE
@@ -179,7 +180,8 @@ def test_a_redis_that_is_away_costs_no_outcome_and_is_caught_up_with(desk, tmp_p
 
 def test_a_second_run_at_the_same_time_is_refused_and_changes_nothing(desk):
     workspace = desk([approved()], [QUIET, TARGET])
-    with one_at_a_time(workspace.settings), pytest.raises(Busy, match="another one under way"):
+    lock = workspace.settings.data / "outcomes.lock"
+    with one_at_a_time(lock, "outcome run"), pytest.raises(Busy, match="another one under way"):
         run(workspace, 5)
     assert workspace.advice.rows()[0]["outcome"] is None
     assert run(workspace, 5).win == 1
