@@ -1,5 +1,6 @@
 """Hand-made workspaces and ideas, so that a test says only what it is about."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from osiris.schemas import advice_schema
 from osiris.settings import load_settings
 from osiris.store.advice import AdviceStore
 from osiris.store.journal import Journal
+from osiris.training.manifest import CONFIG, WEIGHTS
 
 MOMENT = datetime(2005, 2, 25, 21, tzinfo=UTC)
 """`as_of` of a hand-made idea: a Friday's close."""
@@ -112,3 +114,22 @@ def make_settings(folder: Path, toml: str = ""):
     """The settings of a workspace in `folder` with this `osiris.toml`."""
     (folder / "osiris.toml").write_text(toml)
     return load_settings(folder)
+
+
+def trained_adapter(folder: Path, value: float = 0.5, alpha: float = 32) -> Path:
+    """A folder as a training leaves it: one LoRA pair whose weights are all `value`."""
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = "base_model.model.model.layers.0.self_attn.o_proj"
+    half = {f"{stem}.lora_A.weight": (16, 32), f"{stem}.lora_B.weight": (32, 16)}
+    save_file({key: np.full(shape, value, np.float32) for key, shape in half.items()}, folder / WEIGHTS)
+    (folder / CONFIG).write_text(json.dumps({"peft_type": "LORA", "r": 16, "lora_alpha": alpha}))
+    return folder
+
+
+def adapter_card(**changes) -> dict:
+    """What an adapter is published with."""
+    night = datetime(2005, 3, 1, 22, tzinfo=UTC)
+    return {"parent": None, "data_hash": "d", "recipe": "dpo", "recipe_hash": "r", "as_of": night} | changes

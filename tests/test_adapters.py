@@ -16,24 +16,12 @@ from safetensors.numpy import load_file, save_file
 from osiris.adapters import AdapterShelf
 from osiris.errors import AdapterRejected, BadInput, Conflict, NotFound
 from osiris.training.manifest import CARD, CONFIG, MANIFEST, WEIGHTS, _sha256
+from tests.builders import adapter_card as card
+from tests.builders import trained_adapter as trained
 
 BASE = "b" * 64
 NIGHT = datetime(2005, 3, 1, 22, tzinfo=UTC)
 LATER = datetime(2005, 4, 1, tzinfo=UTC)
-STEM = "base_model.model.model.layers.0.self_attn.o_proj"
-
-
-def card(**changes) -> dict:
-    facts = {"parent": None, "data_hash": "d", "recipe": "dpo", "recipe_hash": "r", "as_of": NIGHT}
-    return facts | changes
-
-
-def trained(folder: Path, value: float = 0.5, alpha: float = 32) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    half = {f"{STEM}.lora_A.weight": (16, 32), f"{STEM}.lora_B.weight": (32, 16)}
-    save_file({key: np.full(shape, value, np.float32) for key, shape in half.items()}, folder / WEIGHTS)
-    (folder / CONFIG).write_text(json.dumps({"peft_type": "LORA", "r": 16, "lora_alpha": alpha}))
-    return folder
 
 
 @pytest.fixture
@@ -311,3 +299,17 @@ def test_a_kill_during_publishing_never_leaves_a_visible_half_adapter(tmp_path):
         shelf.validate(name)
     shelf.publish("29990101", source, card())
     assert not list(shelf.folder.glob(".tmp-*"))
+
+
+def test_an_adapter_whose_training_failed_is_kept_and_never_served(tmp_path, shelf):
+    shelf.publish("20050302-dpo", trained(tmp_path / "c", 0.1), card(failed="valid replies fell to 12.0%"))
+    served = shelf.serving("newest", LATER)
+    assert served.name == "20050301-dpo"
+    assert "valid replies fell to 12.0%" in dict(served.skipped)["20050302-dpo"]
+    for word in (
+        lambda: shelf.promote("20050302-dpo", "ann", "but I like it", LATER),
+        lambda: shelf.pin("20050302-dpo"),
+    ):
+        with pytest.raises(AdapterRejected, match="a training that did not fail"):
+            word()
+    assert shelf.names()[0] == "20050302-dpo"

@@ -13,6 +13,7 @@ import typer
 from osiris.cli.adapters import adapters_app
 from osiris.cli.common import AsOf, Folder, Json, opened, report
 from osiris.cli.learning import learn_check, nightly
+from osiris.cli.lineage import lineage, pairs_app
 from osiris.cli.outcomes import close, events_app, label, outcomes
 from osiris.cli.prices import prices_app
 from osiris.errors import OsirisError
@@ -92,10 +93,11 @@ def review(
         raise typer.Exit(open_review(ws, lab, port, browser, dark))
 
 
-for command in (nightly, outcomes, label, close, learn_check):
+for command in (nightly, outcomes, label, close, lineage, learn_check):
     app.command()(command)
 app.add_typer(adapters_app, name="adapters")
 app.add_typer(prices_app, name="prices")
+app.add_typer(pairs_app, name="pairs")
 app.add_typer(events_app, name="events")
 
 

@@ -136,7 +136,7 @@ def run_night(
     step(f"night {night + 1}: settling and training")
     workspace.clock.set(as_of)
     settle(workspace.advice, workspace.prices, workspace.events, settings, as_of)
-    pairs = collect_pairs(workspace.advice, settings, as_of)
+    pairs = collect_pairs(workspace.advice, workspace.shelf, settings, as_of)
     trained = learn_from_outcomes(workspace.shelf, workspace.tracking, settings, as_of)
     step(f"night {night + 1}: comparing")
     judged, _ = judge_adapters(

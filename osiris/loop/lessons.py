@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -57,6 +57,25 @@ class Single:
     def lineage(self) -> dict[str, str]:
         """Where it comes from."""
         return {"source": "winner" if self.label else "loser", "id": self.id}
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A reply that a person approved or edited."""
+
+    prompt: str
+    reply: str
+    id: str
+
+    @property
+    def line(self) -> dict[str, str]:
+        """What is trained on."""
+        return {"prompt": self.prompt, "reply": self.reply}
+
+    @property
+    def lineage(self) -> dict[str, str]:
+        """Where it comes from."""
+        return {"source": "feedback", "id": self.id}
 
 
 def build_lessons(advice: AdviceStore, settings: Settings, cutoff: datetime, data: Data) -> list[Pair] | list[Single]:
@@ -116,7 +135,7 @@ def singles(rows: Sequence[Row], cutoff: datetime) -> list[Single]:
 
 
 def write_dataset(
-    path: Path, lessons: Sequence[Pair] | Sequence[Single], cutoff: datetime, data: Data
+    path: Path, lessons: Sequence[Pair | Single | Accepted], cutoff: datetime, data: Data | Literal["feedback"]
 ) -> dict[str, Any]:
     """Write the JSONL and, beside it, a JSON with its hash, its kind, counts, cut-off and the ideas of each line."""
     text = "".join(json.dumps(lesson.line) + "\n" for lesson in lessons)

@@ -18,10 +18,9 @@ import pandas as pd
 from osiris.adapters import AdapterShelf
 from osiris.clock import parse_moment
 from osiris.errors import BadInput, TooLittleData
-from osiris.files import write_whole
 from osiris.llm.loader import BASE, load_drafter
 from osiris.loop import gate
-from osiris.loop.lessons import build_lessons, write_dataset
+from osiris.loop.lessons import Accepted, build_lessons, write_dataset
 from osiris.loop.pairs import examples
 from osiris.settings import Settings
 from osiris.store.advice import AdviceStore
@@ -82,8 +81,8 @@ def learn_from_feedback(
         return StepReport("qlora", note=str(error))
     data = settings.data / "datasets" / f"feedback-{night_name(as_of)}.jsonl"
     if night_name(as_of) not in shelf.names():
-        lines = (json.dumps({key: row[key] for key in ("prompt", "reply")}) + "\n" for row in rows)
-        write_whole(data, "".join(lines))
+        lessons = [Accepted(row["prompt"], row["reply"], row["id"]) for row in rows]
+        write_dataset(data, lessons, as_of, "feedback")
     lesson = Lesson("qlora", night_name(as_of), data, max(row["as_of"] for row in rows), as_of)
     recipe = load_recipe(settings.training.sft_recipe, "sft")
     return _teach(lesson, served_before(shelf, settings, as_of), recipe, train_qlora, shelf, tracking, settings)
@@ -94,14 +93,22 @@ def preference_recipe(settings: Settings, name: str = "") -> Recipe:
     return load_recipe(name or settings.training.dpo_recipe, "dpo", "kto", "sft")
 
 
-def collect_pairs(advice: AdviceStore, settings: Settings, as_of: datetime, recipe: str = "") -> StepReport:
-    """What the recipe learns from, known at the night's cut-off -> `data/datasets/pairs-YYYYMMDD.jsonl`."""
+def collect_pairs(
+    advice: AdviceStore, shelf: AdapterShelf, settings: Settings, as_of: datetime, recipe: str = ""
+) -> StepReport:
+    """What the recipe learns from, known at the night's cut-off -> `data/datasets/pairs-YYYYMMDD.jsonl`.
+
+    Once an adapter was trained on it, it stays as it is: the adapter's card and lineage speak of it.
+    """
     cutoff, data = gate.training_window(settings, as_of).cutoff, preference_recipe(settings, recipe).data
-    try:
-        lessons = build_lessons(advice, settings, cutoff, data)
-        about = write_dataset(dataset_path(settings, as_of), lessons, cutoff, data)
-    except TooLittleData as error:
-        return StepReport("pairs", note=str(error))
+    path = dataset_path(settings, as_of)
+    if f"{night_name(as_of)}-dpo" in shelf.names():
+        about = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    else:
+        try:
+            about = write_dataset(path, build_lessons(advice, settings, cutoff, data), cutoff, data)
+        except TooLittleData as error:
+            return StepReport("pairs", note=str(error))
     metrics = {f"pairs_{source}": float(count) for source, count in about["by_source"].items()}
     return StepReport("pairs", rows=about["pairs"], note=f"known at {about['cutoff']}", metrics=metrics)
 

@@ -137,7 +137,7 @@ def edited_reply(row: Row) -> str:
 
 
 def examples(advice: AdviceStore, settings: Settings, since: datetime, cutoff: datetime) -> list[Row]:
-    """`{prompt, reply, as_of}` of the ideas approved or edited in (since, cutoff]; edits as corrected.
+    """`{id, prompt, reply, as_of}` of the ideas approved or edited in (since, cutoff]; edits as corrected.
 
     Raises `TooLittleData` below `training.min_examples`.
     """
@@ -149,7 +149,9 @@ def examples(advice: AdviceStore, settings: Settings, since: datetime, cutoff: d
             str(len(rows)),
             "nothing is trained; the next night takes it up",
         )
-    return [{"prompt": row["prompt"], "reply": taught_reply(row), "as_of": row["as_of"]} for row in rows]
+    return [
+        {"id": row["id"], "prompt": row["prompt"], "reply": taught_reply(row), "as_of": row["as_of"]} for row in rows
+    ]
 
 
 def by_prompt(rows: Sequence[Row]) -> dict[str, list[Row]]:

@@ -1,0 +1,88 @@
+"""Adapters side by side: what each is worth on held-out prompts, with intervals, and what its confidence is worth.
+
+The unit of chance is the session, as in `loop/reviewers.py`, which the estimates come from.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+from osiris.loop.gate import Evaluation
+from osiris.loop.reviewers import mean, rate
+from osiris.store.advice import AdviceStore
+from osiris.store.tables import sql_time
+
+BINS, FEWEST = 5, 5
+"""Bins of a reliability diagram, each with as many ideas, and the fewest ideas that a bin may have."""
+EMPTY = pd.MultiIndex.from_arrays([[], []], names=["measure", "adapter"])
+MEASURES = ("win rate", "mean R", "reward to risk", "long share")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How what was said of ideas agrees with what happened.
+
+    `bins` has a row a bin: `said` and `happened` (means), `low` and `high` (Wilson, 95 %), `count`. `brier` is the mean
+    squared error of what was said, `base_rate_brier` that of always saying the share that won; smaller is better.
+    """
+
+    bins: pd.DataFrame
+    brier: float
+    base_rate_brier: float
+    count: int
+
+
+def standing(evaluations: Sequence[Evaluation]) -> pd.DataFrame:
+    """A row an adapter and measure of `MEASURES`: `value`, `low`, `high`, `ideas`, indexed by measure and adapter."""
+    rows = {}
+    for evaluation in evaluations:
+        trades = evaluation.trades[evaluation.trades["filled"]]
+        session = trades["as_of"].dt.normalize().to_numpy()
+        won, is_long = (trades["r"] > 0).to_numpy(float), (trades["side"] == "long").to_numpy(float)
+        found = (
+            rate(won, session),
+            mean(trades["r"].to_numpy(float), session),
+            mean(trades["reward_to_risk"].to_numpy(float), session),
+            rate(is_long, session),
+        )
+        rows |= {(name, evaluation.adapter): one[:4] for name, one in zip(MEASURES, found, strict=True)}
+    found = pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high", "ideas"])
+    found.index = pd.MultiIndex.from_tuples(found.index, names=["measure", "adapter"]) if rows else EMPTY
+    return found.sort_index(level=0, sort_remaining=False)
+
+
+def calibration(said: NDArray[np.float64], happened: NDArray[np.float64]) -> Calibration | None:
+    """Compare forecasts `said` (0-1) with what `happened` (0 or 1), shape (n,) each; `None` for fewer than `FEWEST`."""
+    if len(said) < FEWEST:
+        return None
+    from sklearn.metrics import brier_score_loss
+
+    order = np.argsort(said, kind="stable")
+    groups = np.array_split(order, min(BINS, len(said) // FEWEST))
+    bins = pd.DataFrame([_bin(said[group], happened[group]) for group in groups])
+    base = np.full(len(said), happened.mean())
+    brier, of_base = (float(brier_score_loss(happened, one, pos_label=1)) for one in (said, base))
+    return Calibration(bins, brier, of_base, len(said))
+
+
+def confidence(evaluation: Evaluation) -> Calibration | None:
+    """An adapter's own confidence against the wins of its held-out trades."""
+    trades = evaluation.trades[evaluation.trades["filled"]]
+    return calibration(trades["confidence"].to_numpy(float), (trades["r"] > 0).to_numpy(float))
+
+
+def hermes(advice: AdviceStore, as_of: datetime) -> Calibration | None:
+    """The scores that Hermes gave against the wins of ideas that had ended by `as_of`, shadow ones too."""
+    ended = "outcome IN ('win', 'loss') AND hermes_score IS NOT NULL AND ambiguous = false"
+    ideas = advice.frame(f"{ended} AND closed_at <= {sql_time(as_of)}", ["hermes_score", "outcome"])
+    return calibration(ideas["hermes_score"].to_numpy(float), (ideas["outcome"] == "win").to_numpy(float))
+
+
+def _bin(said: NDArray[np.float64], happened: NDArray[np.float64]) -> dict[str, float]:
+    low, high = binomtest(int(happened.sum()), len(happened)).proportion_ci(method="wilson")
+    return {"said": said.mean(), "happened": happened.mean(), "low": low, "high": high, "count": len(said)}

@@ -1,0 +1,42 @@
+"""The plots of page 07: adapters side by side, and how far what was said of ideas can be believed."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from osiris.loop.comparison import MEASURES, Calibration
+from osiris.ui.charts import COLOURS
+
+NEUTRAL = {"win rate": None, "mean R": 0.0, "reward to risk": None, "long share": 0.5}
+
+
+def standings(table: pd.DataFrame) -> Figure:
+    """One panel a measure of `loop.comparison.standing`, one line an adapter: the value and its 95 % interval."""
+    adapters = list(table.index.get_level_values("adapter").unique())
+    figure, axes = plt.subplots(1, len(MEASURES), figsize=(12, 1.2 + 0.4 * len(adapters)), layout="constrained")
+    for axis, measure in zip(axes, MEASURES, strict=True):
+        for place, adapter in enumerate(reversed(adapters)):
+            row = table.loc[(measure, adapter)]
+            axis.plot([row["low"], row["high"]], [place, place], color=COLOURS["open"], linewidth=2)
+            axis.plot([row["value"]], [place], "o", color=COLOURS["open"])
+        names = [f"{adapter} ({table.loc[(measure, adapter), 'ideas']:.0f})" for adapter in reversed(adapters)]
+        axis.set_yticks(range(len(adapters)), names if axis is axes[0] else [""] * len(adapters))
+        axis.set(title=measure, ylim=(-0.5, max(len(adapters), 1) - 0.5))
+        if NEUTRAL[measure] is not None:
+            axis.axvline(NEUTRAL[measure], color="grey", linewidth=0.6)
+    return figure
+
+
+def reliability(found: dict[str, Calibration | None]) -> Figure:
+    """A reliability diagram each: said against happened, and the Brier score beside that of the base rate."""
+    figure, axes = plt.subplots(1, len(found), figsize=(3.6 * len(found), 3.6), layout="constrained", squeeze=False)
+    for axis, (name, one) in zip(axes.flat, found.items(), strict=True):
+        axis.plot([0, 1], [0, 1], color="grey", linewidth=0.6)
+        axis.set(title=f"{name}\ntoo few ideas", xlabel="said", ylabel="won", xlim=(0, 1), ylim=(0, 1))
+        if one is not None:
+            bins = one.bins
+            axis.vlines(bins["said"], bins["low"], bins["high"], color=COLOURS["open"], linewidth=2)
+            axis.plot(bins["said"], bins["happened"], "o", color=COLOURS["open"])
+            scores = f"Brier {one.brier:.3f}, base rate {one.base_rate_brier:.3f} ({one.count} ideas)"
+            axis.set_title(f"{name}\n{scores}", fontsize=9)
+    return figure
