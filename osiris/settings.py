@@ -100,7 +100,7 @@ class Training(Section):
     dpo_recipe: str = "dpo"
     min_examples: int = Field(8, ge=1)
     min_pairs: int = Field(8, ge=1)
-    max_ratio_gap: float = Field(0.12, ge=0, description="difference of log reward-to-risk in a pair, at most")
+    max_ratio_gap: float = Field(0.2, ge=0, description="difference of log reward-to-risk in a pair, at most")
     min_valid_share: float = Field(0.95, ge=0, le=1, description="below this an adapter is never served")
     max_chosen_fall: float = Field(10, gt=0, description="nats; where logps/chosen fell more, never served")
     max_partner_share: float = Field(0.5, ge=0, le=1, description="largest share of nearest-prompt pairs")

@@ -28,8 +28,10 @@ def nightly(
 def learn_check(
     edge: Annotated[list[str] | None, typer.Option(help="momentum, reversal or none; several times for more.")] = None,
     seeds: Annotated[int, typer.Option(min=1, max=100, help="Of each market with an edge.")] = 5,
+    first_seed: Annotated[int, typer.Option(min=0, help="Others than 0 are markets nobody tuned anything on.")] = 0,
     nights: Annotated[int, typer.Option(min=1, max=20)] = 4,
     tickers: Annotated[int, typer.Option(min=8, max=1000, help="Of each market.")] = 128,
+    drift: Annotated[float, typer.Option(min=0, max=2, help="Of a run with an edge, in ATR a session.")] = 0.2,
     jobs: Annotated[int, typer.Option(min=0, help="Trials at once; 0: one a core.")] = 0,
     recipe: Annotated[str, typer.Option(help="A recipe of recipes/, or a YAML file.")] = "dpo",
     keep: Annotated[Path | None, typer.Option(help="A new folder for the trials' workspaces.")] = None,
@@ -46,7 +48,8 @@ def learn_check(
     edges = edge or list(EDGES)
     if unknown := sorted(set(edges) - set(EDGES)):
         raise BadInput(f"edges of {', '.join(EDGES)}", ", ".join(unknown), "correct --edge")
-    result = run_check(edges, seeds, Plan(nights=nights, tickers=tickers, recipe=recipe), jobs, keep)
+    plan = Plan(nights=nights, tickers=tickers, drift=drift, recipe=recipe)
+    result = run_check(edges, range(first_seed, first_seed + seeds), plan, jobs, keep)
     print(json.dumps(result, indent=1)) if as_json else _show(result)
     raise typer.Exit(0 if result["passed"] else 1)
 

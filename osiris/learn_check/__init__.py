@@ -28,7 +28,7 @@ __all__ = ["Plan", "run_check"]
 
 def run_check(
     edges: Sequence[Edge] = EDGES,
-    seeds: int = 5,
+    seeds: Sequence[int] = range(5),
     plan: Plan = Plan(),
     jobs: int = 0,
     keep: Path | None = None,
@@ -38,8 +38,8 @@ def run_check(
     `jobs` trials run at once (0: one a core). `keep` is a new or empty folder for their workspaces, one a trial, that
     can be opened afterwards; otherwise they are thrown away.
     """
-    trials = [Trial(edge, seed, plan) for edge in edges if edge != "none" for seed in range(seeds)]
-    trials += [Trial("none", 0, plan)] if "none" in edges else []
+    trials = [Trial(edge, seed, plan) for edge in edges if edge != "none" for seed in seeds]
+    trials += [Trial("none", seeds[0], plan)] if "none" in edges else []
     with _folder(keep) as folder:
         found = _side_by_side(trials, folder, jobs or os.cpu_count() or 1)
     planted = {edge: [one for one in found if one["edge"] == edge] for edge in edges if edge != "none"}

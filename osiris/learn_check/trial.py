@@ -54,6 +54,7 @@ class Plan:
     moments: int = 3
     fresh: int = 6
     candidates: int = 6
+    drift: float = 0.2
     recipe: str = "dpo"
 
 
@@ -73,7 +74,9 @@ class Trial:
     @property
     def market(self) -> Market:
         """The bars it runs on."""
-        return Market(self.edge, self.seed, self.plan.tickers, self.plan.nights * self.plan.moments + self.plan.fresh)
+        plan = self.plan
+        cycles = plan.nights * plan.moments + plan.fresh
+        return Market(self.edge, self.seed, plan.tickers, cycles, plan.drift)
 
 
 def run_trial(

@@ -41,7 +41,7 @@ class Market:
     seed: int
     tickers: int
     cycles: int
-    drift: float = 0.2
+    drift: float
 
     @property
     def names(self) -> list[str]:

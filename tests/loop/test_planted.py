@@ -30,7 +30,7 @@ def edge(request):
 
 @pytest.fixture(scope="module")
 def seen(edge):
-    return looked_at(Market(edge, 3, 60, 6))
+    return looked_at(Market(edge, 3, 60, 6, 0.2))
 
 
 def test_features_point_up_or_down_by_fair_and_independent_coins(seen):
@@ -43,7 +43,7 @@ def test_the_runs_drift_is_told_by_one_feature_and_by_no_other(edge, seen):
     signs, runs = seen
     feature, sign = RULES[edge]
     error = SIGMA * np.sqrt(RUN / len(runs))
-    planted = Market(edge, 0, 1, 1).drift * TRUE_RANGE * RUN
+    planted = 0.2 * TRUE_RANGE * RUN
     for number, name in enumerate(FEATURES):
         told = np.mean(signs[:, number] * runs)
         expected = sign * planted if name == feature else 0.0
@@ -51,7 +51,7 @@ def test_the_runs_drift_is_told_by_one_feature_and_by_no_other(edge, seen):
 
 
 def test_bars_are_whole_without_gaps_and_look_like_no_split(edge):
-    market = Market(edge, 1, 4, 3)
+    market = Market(edge, 1, 4, 3, 0.2)
     for bars in market.bars().values():
         assert len(bars) == market.length
         assert not len(
@@ -65,13 +65,13 @@ def test_bars_are_whole_without_gaps_and_look_like_no_split(edge):
 
 
 def test_the_same_seed_gives_the_same_bars_and_another_seed_others():
-    one, again, other = (Market("momentum", seed, 3, 2).bars() for seed in (5, 5, 6))
+    one, again, other = (Market("momentum", seed, 3, 2, 0.2).bars() for seed in (5, 5, 6))
     assert all(one[name].equals(again[name]) for name in one)
     assert not one["P000"].equals(other["P000"])
 
 
 def test_the_features_are_known_before_the_run_begins():
-    market = Market("reversal", 2, 2, 2)
+    market = Market("reversal", 2, 2, 2, 0.2)
     bars = market.bars()["P001"]
     moment = market.moments[0]
     known = bars[bars["end"] <= moment]

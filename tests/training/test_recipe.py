@@ -19,7 +19,7 @@ def written(tmp_path, text):
 def test_the_recipes_of_the_house_are_valid_and_build_their_configs(tmp_path):
     sft, dpo = load_recipe("qlora", "sft"), load_recipe("dpo", "dpo")
     arguments = dpo.trainer_args(tmp_path, seed=3)
-    assert (arguments.loss_type, arguments.loss_weights, arguments.beta) == (["sigmoid", "sft"], [1.0, 0.3], 0.3)
+    assert (arguments.loss_type, arguments.loss_weights, arguments.beta) == (["sigmoid", "sft"], [1.0, 1.0], 0.3)
     assert (arguments.bf16, arguments.gradient_checkpointing, arguments.seed) == (False, False, 3)
     assert sft.trainer_args(tmp_path, seed=3).completion_only_loss is True
     for recipe in (sft, dpo):
@@ -52,7 +52,7 @@ def test_each_method_has_a_recipe_that_its_trainer_takes(tmp_path, name, method,
     recipe = load_recipe(name, "dpo", "kto", "sft")
     arguments = recipe.trainer_args(tmp_path, 0)
     assert (recipe.method, recipe.data, arguments.loss_type) == (method, data, loss)
-    assert arguments.num_train_epochs == 5  # the same budget for all, so that they can be compared
+    assert arguments.num_train_epochs == 8  # the same budget for all, so that they can be compared
 
 
 @pytest.mark.parametrize(
