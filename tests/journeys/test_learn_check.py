@@ -1,4 +1,4 @@
-"""`osiris learn-check` on one market and one seed, two nights: small and with a strong edge, but every part the real one."""
+"""`osiris learn-check` on one market and one seed, two nights: small, with a strong edge, every part the real one."""
 
 import json
 import subprocess
