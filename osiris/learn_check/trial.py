@@ -1,5 +1,6 @@
 """One trial: a market with a planted edge, and the loop over it night by night, every step the real one."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -84,8 +85,8 @@ def run_trial(
 ) -> dict[str, Any]:
     """Run the loop in the new folder and return what each adapter is worth on prompts that come after all nights.
 
-    `adapters` has the metrics of `gate.Evaluation` for the plain base and for each night's adapter, `served` the name
-    of the one that is served in the end, `verdicts` what the gate said each night.
+    `evaluations` has those of the plain base and of each night's adapter, `adapters` their metrics, `served` the name
+    of the one that is served in the end, `nights` what each night did and what the gate said.
     """
     step("making the market")
     workspace, market = prepare(trial, folder, cache), trial.market
@@ -159,10 +160,7 @@ def run_night(
 
 def prepare(trial: Trial, folder: Path, cache: Path) -> Workspace:
     """A workspace on the trial's market, with a starter of the trial's seed."""
-    import json
-
-    settings = load_settings(folder).model_copy()
-    base = ensure_starter("drafter", with_cache(settings, cache), trial.seed, progress=False)
+    base = ensure_starter("drafter", with_cache(load_settings(folder), cache), trial.seed, progress=False)
     values = {
         "base": str(base),
         "seed": trial.seed,

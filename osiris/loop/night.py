@@ -128,7 +128,7 @@ def learn_from_outcomes(
     taught = tonight in shelf.names(as_of) and not shelf.validate(tonight).failed
     parent = tonight if taught else served_before(shelf, settings, as_of)
     lesson = Lesson("dpo", f"{tonight}-dpo", data, gate.training_window(settings, as_of).cutoff, as_of)
-    asked, made_for = preference_recipe(settings, recipe), json.loads(about.read_text())["data"]
+    asked, made_for = preference_recipe(settings, recipe), json.loads(about.read_text()).get("data", "like")
     if asked.data != made_for:
         raise BadInput(
             f"a dataset of kind {asked.data}", f"one of kind {made_for}", "run page 05 with this recipe first"

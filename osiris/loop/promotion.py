@@ -1,7 +1,7 @@
 """The last step of the night: which adapter is compared with which, on which days, and what becomes of the verdict."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from osiris.adapters import AdapterShelf
 from osiris.errors import AdapterRejected
@@ -54,14 +54,14 @@ def challengers(shelf: AdapterShelf, champion: str | None, as_of: datetime) -> l
 
 
 def looks_before(shelf: AdapterShelf, challenger: str, first: datetime, last: datetime) -> int:
-    """How many others were judged on held-out days of which more than half lie between `first` and `last`."""
+    """How many others were judged on much the same held-out days: half of the shorter span is in the other, or more."""
     looks = 0
     for name in shelf.names():
         then = (shelf.verdict(name) or {}).get("held_out")
         if name != challenger and then:
             begun, ended = map(datetime.fromisoformat, then)
             shared = min(ended, last) - max(begun, first)
-            looks += shared * 2 > ended - begun or (begun == ended and first <= begun <= last)
+            looks += shared >= timedelta(0) and 2 * shared >= min(ended - begun, last - first)
     return looks
 
 

@@ -1,0 +1,54 @@
+"""How a model answers, and when a training failed."""
+
+import json
+import random
+
+import pytest
+
+from osiris.llm.loader import load_drafter
+from osiris.llm.starter_data import draft_example
+from osiris.settings import Settings
+from osiris.training.behaviour import ASKED, behaviour, failure
+
+GOOD = {"before/valid_share": 1.0, "after/valid_share": 0.99, "before/logps/chosen": -18.0, "after/logps/chosen": -20.0}
+
+
+def rows(count):
+    examples = [draft_example(random.Random(number)) for number in range(count)]
+    return [{"prompt": one.prompt, "good_reply": one.answer} for one in examples]
+
+
+@pytest.fixture(scope="module")
+def starter():
+    settings = Settings()
+    return load_drafter(settings), settings
+
+
+def test_the_starter_answers_in_form_and_without_a_preference(starter):
+    drafter, settings = starter
+    found = behaviour(drafter, rows(2 * ASKED + 1), settings)
+    assert found["valid_share"] > 0.97
+    assert 0.35 < found["long_share"] < 0.65
+    assert 1.2 < found["reward_to_risk"] < 1.8
+
+
+def test_a_reply_that_needed_a_second_attempt_is_not_counted_as_valid(starter):
+    drafter, settings = starter
+    nonsense = [{"prompt": f"{number}", "reply": json.dumps({"ticker": "AAPL"})} for number in range(8)]
+    assert behaviour(drafter, nonsense, settings)["valid_share"] < 0.9
+
+
+def test_a_training_that_keeps_its_form_did_not_fail():
+    assert failure(GOOD, Settings()) == ""
+    assert failure({key: value for key, value in GOOD.items() if "logps" not in key}, Settings()) == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"after/valid_share": 0.94}, "valid replies fell to 94.0% from 100.0%; at least 95% needed"),
+        ({"after/logps/chosen": -28.5}, "logps/chosen fell by 10.5 nats; at most 10 are allowed"),
+    ],
+)
+def test_a_training_that_loses_it_failed_and_says_why(change, reason):
+    assert failure(GOOD | change, Settings()) == reason
