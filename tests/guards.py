@@ -108,7 +108,7 @@ GUARDS = [
     Guard("a notebook's keys stay out of the way", TABLE_JS, 'root.dataset.lmSuppressShortcuts = "true";', "", "tests/browser/test_lab.py"),
     Guard("24 elapsed hours", LOGGER, "({ACCEPTED_SQL} AND status_at <= {latest})", "({ACCEPTED_SQL})", TEST_LOGGER),
     Guard("shadow outcomes are no events", LOGGER, "isin(FINAL) & ~verdicts", "isin(FINAL) | verdicts", TEST_LOGGER),
-    Guard("one run at a time", LOGGER, "        lock.acquire()\n", "        pass\n", TEST_LOGGER),
+    Guard("one run at a time", LOGGER, "    with one_at_a_time(settings.data / \"outcomes.lock\", \"outcome run\"):\n", "    if True:\n", TEST_LOGGER),
     Guard("Redis away costs no outcome", LOGGER, "except SourceUnavailable as error:", "except ZeroDivisionError as error:", TEST_LOGGER),
     Guard("delivery is noted", LOGGER, "    advice.mark_published(", "    len(", TEST_LOGGER),
     Guard("finer bars where a day is ambiguous", LOGGER, "    if not refined:", "    if True:", TEST_LOGGER),
