@@ -15,7 +15,7 @@ from osiris.records import Reply, Side, parse_reply
 from osiris.settings import Settings
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import BatchEncoding, Cache, PreTrainedModel, PreTrainedTokenizerBase
 
 END = "<|end|>"
 
@@ -76,30 +76,48 @@ def _batches(rows: list[int], size: int) -> Iterator[list[int]]:
 def _generate(
     model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", requests: list[DraftRequest], settings: Settings
 ) -> list[str]:
-    starts = [prefill(request.ticker) for request in requests]
-    asked = [_asked(tokenizer, request.prompt) for request in requests]
+    asked = list(dict.fromkeys(requests))
     inputs = tokenizer(
-        [question + start for question, start in zip(asked, starts, strict=True)],
+        [_asked(tokenizer, request.prompt) + prefill(request.ticker) for request in asked],
         return_tensors="pt",
         padding=True,
         padding_side="left",
         add_special_tokens=False,
     ).to(model.device)
+    places = [asked.index(request) for request in requests]
     sampling = {"do_sample": False}
     if settings.model.temperature > 0:
         sampling = {"do_sample": True, "temperature": settings.model.temperature, "top_p": settings.model.top_p}
     written = model.generate(
-        input_ids=inputs["input_ids"],
-        attention_mask=inputs["attention_mask"],
+        input_ids=inputs["input_ids"][places],
+        attention_mask=inputs["attention_mask"][places],
+        past_key_values=_read_once(model, inputs, places),
         max_new_tokens=settings.model.max_new_tokens,
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=_stops(model, tokenizer),
         **sampling,
     )[:, inputs["input_ids"].shape[1] :]
+    starts = [prefill(request.ticker) for request in requests]
     return [
         start + text
         for start, text in zip(starts, tokenizer.batch_decode(written, skip_special_tokens=True), strict=True)
     ]
+
+
+def _read_once(model: "PreTrainedModel", inputs: "BatchEncoding", places: list[int]) -> "Cache":
+    """The cache of all prompts but for their last token, each read once however many candidates it has.
+
+    `places` are the rows of `inputs` that the candidates belong to.
+    """
+    import torch
+
+    ids, mask = inputs["input_ids"][:, :-1], inputs["attention_mask"][:, :-1]
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    cache = model(
+        input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=1
+    ).past_key_values
+    cache.batch_select_indices(torch.tensor(places, device=ids.device))
+    return cache
 
 
 def _asked(tokenizer: "PreTrainedTokenizerBase", prompt: str) -> str:

@@ -61,6 +61,19 @@ def test_batches_do_not_change_what_the_likeliest_answer_is(drafter, requests):
     assert texts(whole) == texts(alone)
 
 
+def test_a_prompt_is_read_once_for_all_its_candidates_and_they_answer_as_one_alone(drafter, requests):
+    read = []
+    hook = drafter.model.register_forward_pre_hook(
+        lambda module, args, given: read.append(given["input_ids"].shape), with_kwargs=True
+    )
+    together = texts(draft(drafter, requests, 3, settings_with(temperature=0), 0))
+    hook.remove()
+    assert read[0][0] == len(requests)
+    assert {shape[1] for shape in read[1:]} == {1}
+    alone = texts(draft(drafter, requests, 1, settings_with(temperature=0, batch_size=1), 0))
+    assert together == [one * 3 for one in alone]
+
+
 def test_a_draft_that_is_not_valid_is_drawn_again_and_kept_as_it_was_written(drafter, requests):
     short = settings_with(max_new_tokens=16, retries=2)
     answers = draft(drafter, [*requests, DraftRequest("Write a poem", "AAPL")], 2, short, 0)
