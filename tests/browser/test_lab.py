@@ -20,6 +20,7 @@ def test_a_review_in_jupyterlab(desk, visit):
     workspace, url, api = desk
     page = visit(url)
     page.wait_for_selector(".jp-Notebook .jp-Cell")
+    page.get_by_text("| Idle").wait_for()  # a run that is asked for before the kernel answers is lost
     page.get_by_text("Run", exact=True).click()
     page.get_by_text("Run All Cells", exact=True).click()
     page.wait_for_selector("tr.osiris-idea")
