@@ -32,7 +32,8 @@ def reliability(found: dict[str, Calibration | None]) -> Figure:
     figure, axes = plt.subplots(1, len(found), figsize=(3.6 * len(found), 3.6), layout="constrained", squeeze=False)
     for axis, (name, one) in zip(axes.flat, found.items(), strict=True):
         axis.plot([0, 1], [0, 1], color="grey", linewidth=0.6)
-        axis.set(title=f"{name}\ntoo few ideas", xlabel="said", ylabel="won", xlim=(0, 1), ylim=(0, 1))
+        axis.set(xlabel="said", ylabel="won", xlim=(0, 1), ylim=(0, 1))
+        axis.set_title(f"{name}\ntoo few ideas", fontsize=9)
         if one is not None:
             bins = one.bins
             axis.vlines(bins["said"], bins["low"], bins["high"], color=COLOURS["open"], linewidth=2)
