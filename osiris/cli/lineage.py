@@ -10,6 +10,9 @@ pairs_app = typer.Typer(no_args_is_help=True, help="The preference datasets: lis
 IDEA = ("id", "ticker", "as_of", "side", "entry", "target", "stop", "status", "reviewer", "outcome", "exit_reason",
         "closed_at", "r_multiple", "rationale")  # fmt: skip
 
+BRIEF = ("adapter", "lines", "by_source", "days", "reviewers")
+"""What of an adapter's lineage fits on a terminal."""
+
 
 def lineage(
     what: Annotated[str, typer.Argument(help="An adapter, an idea's id, TICKER:YYYY-MM-DD, or reviewer:NAME.")],
@@ -23,7 +26,9 @@ def lineage(
     with opened(workspace) as ws:
         found = Lineage(ws.shelf, ws.advice, ws.settings)
         if NAME.match(what):
-            rows(found.of_adapter(what), as_json, f"{what} and what it comes from")
+            ancestry = found.of_adapter(what)
+            brief = [{name: row[name] for name in BRIEF} for row in ancestry]
+            rows(ancestry if as_json else brief, as_json, f"{what}, then what it comes from")
         else:
             rows(found.touched(what), as_json, f"Adapters that {what} has touched")
 

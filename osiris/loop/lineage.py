@@ -7,7 +7,7 @@ since is an error, never a guess.
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,6 @@ class Trained:
 
     adapter: str
     parent: str | None
-    dataset: Path
     lines: list[dict[str, str]]
 
     @property
@@ -52,7 +51,7 @@ class Lineage:
         self.shelf, self.advice, self.settings = shelf, advice, settings
 
     def of_adapter(self, name: str) -> list[Row]:
-        """A row for the adapter and each ancestor, itself first: dataset, lines, ideas, reviewers, days.
+        """A row for the adapter and each ancestor, itself first: lines, ideas, days, reviewers.
 
         Raises `NotFound` for an unknown one.
         """
@@ -128,21 +127,19 @@ class Lineage:
                 f"{known['sha256'][:12]} in {about}",
                 "restore it",
             )
-        return Trained(name, card.parent, dataset, known["lineage"])
+        return Trained(name, card.parent, known["lineage"])
 
     def _row(self, trained: Trained) -> Row:
         ideas = self.advice.rows(one_of("id", sorted(trained.ids)), IDEA_COLUMNS)
-        sources = [line["source"] for line in trained.lines]
+        sources, days = [line["source"] for line in trained.lines], [row["as_of"] for row in ideas]
         return {
             "adapter": trained.adapter,
             "parent": trained.parent,
-            "dataset": trained.dataset.name,
             "lines": len(trained.lines),
             "by_source": ", ".join(f"{source} {sources.count(source)}" for source in sorted(set(sources))),
             "ideas": len(ideas),
             "tickers": len({row["ticker"] for row in ideas}),
-            "first": _day(min((row["as_of"] for row in ideas), default=None)),
-            "last": _day(max((row["as_of"] for row in ideas), default=None)),
+            "days": f"{min(days):%Y-%m-%d} to {max(days):%Y-%m-%d}" if days else "",
             "reviewers": ", ".join(sorted({row["reviewer"] for row in ideas if row["reviewer"]})),
         }
 
@@ -153,7 +150,7 @@ def datasets(folder: Path) -> list[Row]:
     return [
         {
             "night": about["dataset"].removeprefix("pairs-").removesuffix(".jsonl"),
-            "data": about["data"],
+            "data": about.get("data", "like"),
             "lines": about["pairs"],
             "by_source": ", ".join(f"{source} {count}" for source, count in about["by_source"].items()),
             "cutoff": about["cutoff"],
@@ -195,7 +192,3 @@ def _bars(bars: BarStore, idea: Row) -> list[Row]:
 
 def _ids(line: dict[str, str]) -> set[str]:
     return {value for key, value in line.items() if key != "source"}
-
-
-def _day(moment: datetime | None) -> str | None:
-    return None if moment is None else f"{moment:%Y-%m-%d}"

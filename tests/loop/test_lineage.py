@@ -59,7 +59,7 @@ def test_an_adapter_tells_what_it_and_its_ancestors_were_trained_on(lineage):
     third, second, first = lineage.of_adapter(THIRD)
     assert (third["adapter"], third["parent"], third["lines"], third["ideas"]) == (THIRD, SECOND, 2, 3)
     assert (second["by_source"], first["by_source"]) == ("outcome 1", "feedback 1")
-    assert (first["reviewers"], first["tickers"], first["first"]) == ("ann", 1, "2005-02-25")
+    assert (first["reviewers"], first["tickers"], first["days"]) == ("ann", 1, "2005-02-25 to 2005-02-25")
 
 
 def test_an_idea_touches_what_learned_from_it_and_what_came_of_that(lineage, rows):
