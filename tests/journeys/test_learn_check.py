@@ -51,6 +51,21 @@ def test_the_second_night_learns_from_all_that_is_known(result):
     assert first["ideas"] == second["ideas"] == 64 * 3 * 6
 
 
+def test_where_an_adapter_comes_from_is_told_down_to_the_bars_of_a_pair(result, folder):
+    def said(*words):
+        asked = [OSIRIS, *words, "-w", str(folder / "momentum-0"), "--json"]
+        return json.loads(subprocess.run(asked, capture_output=True, text=True, check=True).stdout)
+
+    night = result["trials"][0]["nights"][-1]
+    (newest, *_), name = said("lineage", night["adapter"]), night["adapter"]
+    assert (newest["adapter"], newest["lines"]) == (name, night["pairs"])
+    pair = said("pairs", "show", name[:8], "1")
+    assert (pair["good"]["outcome"], pair["bad"]["outcome"]) == ("win", "loss")
+    assert pair["bars"]["good"][-1]["end"] == pair["good"]["closed_at"]
+    touched = said("lineage", f"{pair['good']['ticker']}:{pair['good']['closed_at'][:10]}")
+    assert name in {row["adapter"] for row in touched}
+
+
 def test_each_check_says_what_was_wanted_and_what_came(result):
     assert {check["check"].partition(":")[0] for check in result["checks"]} == {"momentum"}
     assert result["passed"] == all(check["passed"] for check in result["checks"])
