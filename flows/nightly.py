@@ -17,14 +17,9 @@ def nightly(workspace: str, as_of: str = "", since: str = "", recipe: str = "") 
     of the settings). Raises `Busy` while another night is under way on this workspace.
     """
     with one_at_a_time(load_settings(workspace).data / "nightly.lock", "night"):
-        return steps(workspace, as_of, since, recipe)
-
-
-def steps(workspace: str, as_of: str, since: str, recipe: str) -> dict[str, Any]:
-    """The pages of a night, in order."""
-    return {
-        "qlora": page_task("04_qlora", workspace, {"as_of": as_of, "since": since}),
-        "pairs": page_task("05_pairs", workspace, {"as_of": as_of, "recipe": recipe}),
-        "dpo": page_task("06_dpo", workspace, {"as_of": as_of, "recipe": recipe}),
-        "compare": page_task("07_compare", workspace, {"as_of": as_of}),
-    }
+        return {
+            "qlora": page_task("04_qlora", workspace, {"as_of": as_of, "since": since}),
+            "pairs": page_task("05_pairs", workspace, {"as_of": as_of, "recipe": recipe}),
+            "dpo": page_task("06_dpo", workspace, {"as_of": as_of, "recipe": recipe}),
+            "compare": page_task("07_compare", workspace, {"as_of": as_of}),
+        }

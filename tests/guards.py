@@ -59,7 +59,7 @@ GUARDS = [
     Guard("a failed training is not served", "osiris/adapters.py", "        if card.failed:\n", "        if False:\n", "tests/test_adapters.py"),
     Guard("invalid replies fail a training", "osiris/training/behaviour.py", "    if valid < least:\n", "    if False:\n", "tests/training/test_behaviour.py"),
     Guard("a lost form of the chosen fails a training", "osiris/training/behaviour.py", "if fall > settings.training.max_chosen_fall:", "if False:", "tests/training/test_behaviour.py"),
-    Guard("lineage is of the very dataset", "osiris/loop/lineage.py", 'known["sha256"] != card.data_hash', "False", "tests/loop/test_lineage.py"),
+    Guard("lineage is of the very dataset", "osiris/loop/lineage.py", 'about["sha256"] != card.data_hash', "False", "tests/loop/test_lineage.py"),
     Guard("as many good as bad at each ratio", "osiris/loop/lessons.py", "[: min(len(both[True]), len(both[False]))]", "", "tests/loop/test_pairs.py"),
     Guard("one night at a time", "flows/nightly.py", 'with one_at_a_time(load_settings(workspace).data / "nightly.lock", "night"):', "if True:", "tests/flows/test_nightly.py"),
     Guard("a page begins behind the page before", LISTING, "        behind += sum(one in past for one in ids)\n", "        behind += len(after)\n", f"{TEST_TAB} tests/loop/test_listing.py"),

@@ -28,7 +28,7 @@ def nightly(
 def learn_check(
     edge: Annotated[list[str] | None, typer.Option(help="momentum, reversal or none; several times for more.")] = None,
     seeds: Annotated[int, typer.Option(min=1, max=100, help="Of each market with an edge.")] = 5,
-    first_seed: Annotated[int, typer.Option(min=0, help="Others than 0 are markets nobody tuned anything on.")] = 0,
+    first_seed: Annotated[int, typer.Option(min=0, help="A higher one takes markets that nothing was tuned on.")] = 0,
     nights: Annotated[int, typer.Option(min=1, max=20)] = 4,
     tickers: Annotated[int, typer.Option(min=8, max=1000, help="Of each market.")] = 128,
     drift: Annotated[float, typer.Option(min=0, max=2, help="Of a run with an edge, in ATR a session.")] = 0.2,

@@ -61,12 +61,15 @@ def work(trial: Trial, folder: Path, cache: Path, steps: Any) -> dict[str, Any]:
     with open(folder / "trial.log", "w") as log:
         os.dup2(log.fileno(), sys.stderr.fileno())
         os.dup2(log.fileno(), sys.stdout.fileno())
-    name = f"{trial.edge} {trial.seed}"
+
+    def step(what: str) -> None:
+        steps.put((trial.name, what))
+
     if trial.edge == "none":
-        recorded, settings = record_drafts(trial, folder, cache, 3 * CANDIDATES, lambda what: steps.put((name, what)))
+        recorded, settings = record_drafts(trial, folder, cache, 3 * CANDIDATES, step)
         aa = aa_comparisons(recorded, settings, COMPARISONS, trial.plan.tickers, trial.seed)
         return {"edge": trial.edge, "seed": trial.seed, "aa": aa}
-    result = run_trial(trial, folder, cache, lambda what: steps.put((name, what)))
+    result = run_trial(trial, folder, cache, step)
     evaluations = result.pop("evaluations")
     rises = {name: rise(evaluations["base"], one) for name, one in evaluations.items() if name != "base"}
     return result | {"rises": rises, "rise": rises.get(result["served"]) or rise(*[evaluations["base"]] * 2)}
@@ -86,13 +89,8 @@ def _side_by_side(trials: Sequence[Trial], folder: Path, jobs: int) -> list[dict
         Progress(*columns, console=Console(stderr=True)) as bars,
     ):
         steps = manager.Queue()
-        futures = [pool.submit(work, trial, folder / f"{trial.edge}-{trial.seed}", cache, steps) for trial in trials]
-        tasks = {
-            f"{trial.edge} {trial.seed}": bars.add_task(
-                f"{trial.edge}, seed {trial.seed}", total=trial.steps, doing="waiting"
-            )
-            for trial in trials
-        }
+        futures = [pool.submit(work, trial, folder / trial.name, cache, steps) for trial in trials]
+        tasks = {trial.name: bars.add_task(trial.name, total=trial.steps, doing="waiting") for trial in trials}
         for name, what in _until_done(futures, steps):
             bars.update(tasks[name], advance=1, doing=what)
         return [future.result() for future in futures]

@@ -21,7 +21,7 @@ def aa_comparisons(recorded: Evaluation, settings: Settings, count: int, prompts
     `recorded` needs at least `2 * CANDIDATES` trades on most prompts; prompts with fewer are left out.
     """
     rng = np.random.default_rng(seed)
-    trades = recorded.trades[recorded.trades["filled"]]
+    trades = recorded.filled
     groups = [group.index.to_numpy() for _, group in trades.groupby("prompt") if len(group) >= 2 * CANDIDATES]
     promoted = sum(_promoted(trades, groups, settings, prompts, rng) for _ in range(count))
     low, high = binomtest(promoted, count).proportion_ci(method="wilson")

@@ -18,9 +18,7 @@ MEAN_R, EACH_R, WIN_RATE, RATIO, VALID, PROMOTED = 0.15, 0.05, 0.08, 0.05, 0.98,
 def rise(base: Evaluation, adapter: Evaluation) -> dict[str, float]:
     """What `adapter` adds to `base` on the same prompts; `r_low` and `r_high` from the prompts' differences."""
     before, after = base.metrics(), adapter.metrics()
-    means = [one.trades[one.trades["filled"]].groupby("prompt")["r"].mean() for one in (base, adapter)]
-    difference = (means[1] - means[0]).dropna().to_numpy()
-    low, high = interval(difference)
+    low, high = interval((adapter.mean_r - base.mean_r).dropna().to_numpy())
     return {
         "mean_r": after["mean_r"] - before["mean_r"],
         "r_low": low,

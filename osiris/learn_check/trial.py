@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from osiris.files import write_whole
 from osiris.llm.starter import ensure_starter
 from osiris.loop import gate
 from osiris.loop.advise import advise, take_snapshots
+from osiris.loop.context import Snapshot
 from osiris.loop.night import collect_pairs, learn_from_outcomes
 from osiris.loop.outcomes import settle
 from osiris.loop.planted import RUN, Edge, Market
@@ -68,11 +70,16 @@ class Trial:
     plan: Plan = Plan()
 
     @property
+    def name(self) -> str:
+        """What tells it from others, also as a folder."""
+        return f"{self.edge}-{self.seed}"
+
+    @property
     def steps(self) -> int:
         """How many steps it reports."""
         return 2 if self.edge == "none" else 4 * self.plan.nights + 2
 
-    @property
+    @cached_property
     def market(self) -> Market:
         """The bars it runs on."""
         plan = self.plan
@@ -89,10 +96,9 @@ def run_trial(
     of the one that is served in the end, `nights` what each night did and what the gate said.
     """
     step("making the market")
-    workspace, market = prepare(trial, folder, cache), trial.market
-    nights = [run_night(workspace, market, trial.plan, night, step) for night in range(trial.plan.nights)]
-    end = market.closes[-1] + AFTER_THE_CLOSE
-    shots = take_snapshots(workspace.prices, market.names, market.moments[-trial.plan.fresh :], [])
+    workspace = prepare(trial, folder, cache)
+    nights = [run_night(workspace, trial, night, step) for night in range(trial.plan.nights)]
+    end, shots = fresh_prompts(workspace, trial)
     found = {}
     for name in [None, *sorted(workspace.shelf.names(end))]:
         step("comparing on fresh prompts")
@@ -115,22 +121,27 @@ def record_drafts(
 ) -> tuple[gate.Evaluation, Settings]:
     """What the plain base drafts on the fresh prompts of the market, `candidates` each, settled on paper."""
     step("making the market")
-    workspace, market = prepare(trial, folder, cache), trial.market
+    workspace = prepare(trial, folder, cache)
     many = workspace.settings.model_copy(
         update={"gate": workspace.settings.gate.model_copy(update={"candidates": candidates})}
     )
     step("drafting")
-    end = market.closes[-1] + AFTER_THE_CLOSE
-    shots = take_snapshots(workspace.prices, market.names, market.moments[-trial.plan.fresh :], [])
+    end, shots = fresh_prompts(workspace, trial)
     recorded = gate.evaluate(workspace.models.serve(None), shots, workspace.prices, many, end)
     workspace.close()
     return recorded, workspace.settings
 
 
-def run_night(
-    workspace: Workspace, market: Market, plan: Plan, night: int, step: Callable[[str], None]
-) -> dict[str, Any]:
+def fresh_prompts(workspace: Workspace, trial: Trial) -> tuple[datetime, list[Snapshot]]:
+    """The end of the market, and the prompts that come after all nights."""
+    market = trial.market
+    shots = take_snapshots(workspace.prices, market.names, market.moments[-trial.plan.fresh :], [])
+    return market.closes[-1] + AFTER_THE_CLOSE, shots
+
+
+def run_night(workspace: Workspace, trial: Trial, night: int, step: Callable[[str], None]) -> dict[str, Any]:
     """Draft at the night's moments, settle what was drafted, make pairs, train, compare."""
+    market, plan = trial.market, trial.plan
     moments = market.moments[night * plan.moments :][: plan.moments]
     as_of, settings = closing(market, moments[-1]), workspace.settings
     step(f"night {night + 1}: drafting")

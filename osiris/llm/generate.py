@@ -37,6 +37,11 @@ class Draft:
     seconds: float
     attempts: int
 
+    @property
+    def valid_at_once(self) -> bool:
+        """Whether the first attempt was valid."""
+        return self.reply is not None and self.attempts == 1
+
 
 def draft(drafter: Drafter, requests: list[DraftRequest], k: int, settings: Settings, seed: int) -> list[list[Draft]]:
     """Draw `k` drafts for each request, in order; a draft that is not valid is drawn again `model.retries` times.

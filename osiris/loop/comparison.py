@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from osiris.loop.gate import Evaluation
-from osiris.loop.reviewers import mean, rate
+from osiris.loop.reviewers import mean, rate, session_of
+from osiris.settings import Prices
 from osiris.store.advice import AdviceStore
 from osiris.store.tables import sql_time
 
@@ -37,12 +38,12 @@ class Calibration:
     count: int
 
 
-def standing(evaluations: Sequence[Evaluation]) -> pd.DataFrame:
+def standing(evaluations: Sequence[Evaluation], prices: Prices) -> pd.DataFrame:
     """A row an adapter and measure of `MEASURES`: `value`, `low`, `high`, `ideas`, indexed by measure and adapter."""
     rows = {}
     for evaluation in evaluations:
-        trades = evaluation.trades[evaluation.trades["filled"]]
-        session = trades["as_of"].dt.normalize().to_numpy()
+        trades = evaluation.filled
+        session = session_of(trades, prices).to_numpy()
         won, is_long = (trades["r"] > 0).to_numpy(float), (trades["side"] == "long").to_numpy(float)
         found = (
             rate(won, session),
@@ -72,7 +73,7 @@ def calibration(said: NDArray[np.float64], happened: NDArray[np.float64]) -> Cal
 
 def confidence(evaluation: Evaluation) -> Calibration | None:
     """An adapter's own confidence against the wins of its held-out trades."""
-    trades = evaluation.trades[evaluation.trades["filled"]]
+    trades = evaluation.filled
     return calibration(trades["confidence"].to_numpy(float), (trades["r"] > 0).to_numpy(float))
 
 

@@ -55,9 +55,19 @@ class Evaluation:
     valid: int
     trades: pd.DataFrame = field(repr=False)
 
+    @property
+    def filled(self) -> pd.DataFrame:
+        """The trades whose entry was reached."""
+        return self.trades[self.trades["filled"]]
+
+    @property
+    def mean_r(self) -> pd.Series:
+        """Mean R by prompt, of those with a filled trade."""
+        return self.filled.groupby("prompt")["r"].mean()
+
     def metrics(self) -> dict[str, float]:
         """Shares and means over filled trades; a mean of nothing is left out."""
-        filled = self.trades[self.trades["filled"]]
+        filled = self.filled
         found = {"prompts": self.prompts, "trades": len(filled), "valid_share": self.valid / max(self.replies, 1)}
         if len(filled):
             found |= {
@@ -127,7 +137,7 @@ def evaluate(
     )
     trades = settle_on_paper(ideas, prices, settings, as_of)
     replies = [reply for group in groups for reply in group]
-    valid = sum(reply.reply is not None and reply.attempts == 1 for reply in replies)
+    valid = sum(reply.valid_at_once for reply in replies)
     return Evaluation(drafter.adapter, len(snapshots), len(replies), valid, trades)
 
 
@@ -153,8 +163,7 @@ def level_of(look: int, settings: Settings) -> float:
 
 def compare(challenger: Evaluation, champion: Evaluation, settings: Settings, look: int = 1) -> Verdict:
     """Paired one-sided test on mean R a prompt; both evaluations must come from the same prompts."""
-    means = [e.trades[e.trades["filled"]].groupby("prompt")["r"].mean() for e in (challenger, champion)]
-    paired = pd.concat(means, axis=1, keys=["challenger", "champion"]).dropna()
+    paired = pd.concat([challenger.mean_r, champion.mean_r], axis=1, keys=["challenger", "champion"]).dropna()
     metrics = {e.adapter: e.metrics() for e in (challenger, champion)}
     difference = paired["challenger"] - paired["champion"]
     trades, level = min(int(m.get("trades", 0)) for m in metrics.values()), level_of(look, settings)

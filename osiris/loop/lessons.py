@@ -154,5 +154,17 @@ def write_dataset(
     return about
 
 
+def dataset_of(settings: Settings, adapter: str) -> Path:
+    """Where the JSONL lies that an adapter of this name is trained on."""
+    kind = "pairs" if adapter.endswith("-dpo") else "feedback"
+    return settings.data / "datasets" / f"{kind}-{adapter[:8]}.jsonl"
+
+
+def told_of(dataset: Path) -> dict[str, Any] | None:
+    """What `write_dataset` wrote beside a JSONL; `None` where it is not there, and the dataset not whole."""
+    about = dataset.with_suffix(".json")
+    return {"data": "like"} | json.loads(about.read_text(encoding="utf-8")) if about.exists() else None
+
+
 def _ranked(good: Row, bad: Row) -> Pair:
     return Pair(good["prompt"], taught_reply(good), taught_reply(bad), "ranked", good["id"], bad["id"])

@@ -4,7 +4,6 @@ It is read from the datasets of the nights, whose hash the cards of the adapters
 since is an error, never a guess.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,6 +15,7 @@ import pandas as pd
 from osiris.adapters import AdapterShelf
 from osiris.calendars import calendar_of, sessions_between
 from osiris.errors import BadInput, NoPrices, NotFound
+from osiris.loop.lessons import dataset_of, told_of
 from osiris.policy.context import WARM_UP
 from osiris.records import Status, ticker_symbol
 from osiris.settings import Settings
@@ -37,11 +37,6 @@ class Trained:
     parent: str | None
     lines: list[dict[str, str]]
 
-    @property
-    def ids(self) -> set[str]:
-        """The ideas of all lines."""
-        return {value for line in self.lines for key, value in line.items() if key != "source"}
-
 
 class Lineage:
     """What the adapters of a workspace were trained on."""
@@ -55,7 +50,9 @@ class Lineage:
 
         Raises `NotFound` for an unknown one.
         """
-        return [self._row(trained) for trained in self._ancestry(name)]
+        self.shelf.path(name)
+        there = self.shelf.names()
+        return [self._row(one) for one in ancestry(name, lambda one: self._trained(one) if one in there else None)]
 
     def touched(self, what: str) -> list[Row]:
         """Adapters, newest first, that an idea (its id), a bar (`TICKER:YYYY-MM-DD`) or `reviewer:NAME` has touched.
@@ -64,12 +61,11 @@ class Lineage:
         what is none of these, `NotFound` for an unknown idea.
         """
         concerns = self._concerns(what)
-        own = {
-            name: sum(map(concerns, trained.lines)) for name in self.shelf.names() for trained in [self._trained(name)]
-        }
+        known = {name: self._trained(name) for name in self.shelf.names()}
+        own = {name: sum(map(concerns, trained.lines)) for name, trained in known.items()}
         found = []
-        for name in self.shelf.names():
-            through = [one.adapter for one in self._ancestry(name) if one.adapter != name and own[one.adapter]]
+        for name in known:
+            through = [one.adapter for one in ancestry(name, known.get) if one.adapter != name and own[one.adapter]]
             if own[name] or through:
                 found.append({"adapter": name, "lines": own[name], "through": ", ".join(through)})
         return found
@@ -77,9 +73,10 @@ class Lineage:
     def _concerns(self, what: str) -> Callable[[dict[str, str]], bool]:
         kind, colon, rest = what.partition(":")
         if kind == "reviewer" and rest:
-            ideas = {row["id"]: row for row in self.advice.rows(f"reviewer = '{quoted(rest)}'", IDEA_COLUMNS)}
-            edited = {key for key, row in ideas.items() if row["status"] == Status.EDITED}
-            return lambda line: bool(_ids(line) & (set(ideas) if line["source"] in HUMAN else edited))
+            rows = self.advice.rows(f"reviewer = '{quoted(rest)}'", IDEA_COLUMNS)
+            decided = {row["id"] for row in rows}
+            edited = {row["id"] for row in rows if row["status"] == Status.EDITED}
+            return lambda line: bool(_ids(line) & (decided if line["source"] in HUMAN else edited))
         if colon:
             seen = self._that_saw(ticker_symbol(kind), rest)
             return lambda line: bool(_ids(line) & seen)
@@ -95,8 +92,8 @@ class Lineage:
                 "an adapter, the id of an idea, TICKER:YYYY-MM-DD or reviewer:NAME", day, "correct it"
             ) from error
         calendar = calendar_of(ticker, self.settings.prices)
-        closes = sessions_between(calendar, start, start + timedelta(days=2 * WARM_UP))
-        last = closes[WARM_UP - 1]
+        closes = sessions_between(calendar, start, start + timedelta(days=2 * WARM_UP))[:WARM_UP]
+        last = closes[-1] if len(closes) else start
         rows = self.advice.rows(f"ticker = '{ticker}'", IDEA_COLUMNS)
         return {
             row["id"]
@@ -104,33 +101,18 @@ class Lineage:
             if row["as_of"] <= last and (row["closed_at"] is None or row["closed_at"] >= start)
         }
 
-    def _ancestry(self, name: str) -> Iterator[Trained]:
-        asked: str | None = name
-        while asked and asked in self.shelf.names():
-            trained = self._trained(asked)
-            yield trained
-            asked = trained.parent
-        if asked == name:
-            self.shelf.path(name)
-
     def _trained(self, name: str) -> Trained:
-        card = self.shelf.validate(name)
-        kind = "pairs" if name.endswith("-dpo") else "feedback"
-        dataset = self.settings.data / "datasets" / f"{kind}-{name[:8]}.jsonl"
-        about = dataset.with_suffix(".json")
-        if not about.exists():
-            raise NotFound(f"what {name} was trained on, {about}", "no such file", "restore it from a backup")
-        known = json.loads(about.read_text(encoding="utf-8"))
-        if known["sha256"] != card.data_hash:
-            raise BadInput(
-                f"the dataset of {name}, sha256 {card.data_hash[:12]}",
-                f"{known['sha256'][:12]} in {about}",
-                "restore it",
-            )
-        return Trained(name, card.parent, known["lineage"])
+        card, dataset = self.shelf.validate(name), dataset_of(self.settings, name)
+        about = told_of(dataset)
+        if about is None:
+            raise NotFound(f"what {name} was trained on, {dataset}", "not there", "restore it from a backup")
+        if about["sha256"] != card.data_hash:
+            expected, came = (sha[:12] for sha in (card.data_hash, about["sha256"]))
+            raise BadInput(f"the dataset of {name}, sha256 {expected}", f"{came} beside {dataset}", "restore it")
+        return Trained(name, card.parent, about["lineage"])
 
     def _row(self, trained: Trained) -> Row:
-        ideas = self.advice.rows(one_of("id", sorted(trained.ids)), IDEA_COLUMNS)
+        ideas = self.advice.rows(one_of("id", sorted(set().union(*map(_ids, trained.lines)))), IDEA_COLUMNS)
         sources, days = [line["source"] for line in trained.lines], [row["as_of"] for row in ideas]
         return {
             "adapter": trained.adapter,
@@ -144,13 +126,21 @@ class Lineage:
         }
 
 
+def ancestry(name: str, find: Callable[[str], Trained | None]) -> Iterator[Trained]:
+    """The adapter of that name, its parent and so on, as far as `find` knows them."""
+    trained = find(name)
+    while trained:
+        yield trained
+        trained = find(trained.parent) if trained.parent else None
+
+
 def datasets(folder: Path) -> list[Row]:
     """A row a dataset of pairs, newest first: night, kind, lines, by source, cut-off."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("pairs-*.json"), reverse=True)]
+    found = [told_of(path) for path in sorted(folder.glob("pairs-*.json"), reverse=True)]
     return [
         {
             "night": about["dataset"].removeprefix("pairs-").removesuffix(".jsonl"),
-            "data": about.get("data", "like"),
+            "data": about["data"],
             "lines": about["pairs"],
             "by_source": ", ".join(f"{source} {count}" for source, count in about["by_source"].items()),
             "cutoff": about["cutoff"],
@@ -165,11 +155,11 @@ def explain_pair(advice: AdviceStore, bars: BarStore, folder: Path, night: str, 
     The bars are the daily ones from the session before the draft to the end of the trade. Raises `NotFound` for a night
     without a dataset or a line that it has not.
     """
-    path = folder / f"pairs-{night}.json"
-    if not path.exists():
+    about = told_of(folder / f"pairs-{night}.jsonl")
+    if about is None:
         nights = ", ".join(row["night"] for row in datasets(folder)) or "none yet"
         raise NotFound(f"the dataset of a night ({nights})", night, "see: osiris pairs list")
-    lines = json.loads(path.read_text(encoding="utf-8"))["lineage"]
+    lines = about["lineage"]
     if not 1 <= number <= len(lines):
         raise NotFound(f"a line from 1 to {len(lines)}", str(number), "see: osiris pairs list")
     line = lines[number - 1]

@@ -7,7 +7,6 @@ A step that has too little data says so and publishes nothing; the next night ta
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,20 +19,16 @@ from osiris.clock import parse_moment
 from osiris.errors import BadInput, TooLittleData
 from osiris.llm.loader import BASE, load_drafter
 from osiris.loop import gate
-from osiris.loop.lessons import Accepted, build_lessons, write_dataset
+from osiris.loop.lessons import Accepted, build_lessons, dataset_of, told_of, write_dataset
 from osiris.loop.pairs import examples
 from osiris.settings import Settings
 from osiris.store.advice import AdviceStore
 from osiris.tracking import Tracking
 from osiris.training.behaviour import behaviour, failure
-from osiris.training.dpo import train_dpo
-from osiris.training.kto import train_kto
 from osiris.training.probe import probe_folder
-from osiris.training.qlora import train_qlora
-from osiris.training.recipe import Method, Recipe, load_recipe
+from osiris.training.recipe import Recipe, load_recipe
 from osiris.training.run import TrainResult
-
-TRAINERS: dict[Method, Callable[..., TrainResult]] = {"sft": train_qlora, "dpo": train_dpo, "kto": train_kto}
+from osiris.training.train import train
 
 
 @dataclass
@@ -56,7 +51,7 @@ def night_name(as_of: datetime) -> str:
 
 def dataset_path(settings: Settings, as_of: datetime) -> Path:
     """Where the preference pairs of a night lie."""
-    return settings.data / "datasets" / f"pairs-{night_name(as_of)}.jsonl"
+    return dataset_of(settings, f"{night_name(as_of)}-dpo")
 
 
 def read_pairs(settings: Settings, as_of: datetime) -> pd.DataFrame:
@@ -79,13 +74,13 @@ def learn_from_feedback(
         rows = examples(advice, settings, since, as_of)
     except TooLittleData as error:
         return StepReport("qlora", note=str(error))
-    data = settings.data / "datasets" / f"feedback-{night_name(as_of)}.jsonl"
+    data = dataset_of(settings, night_name(as_of))
     if night_name(as_of) not in shelf.names():
         lessons = [Accepted(row["prompt"], row["reply"], row["id"]) for row in rows]
         write_dataset(data, lessons, as_of, "feedback")
     lesson = Lesson("qlora", night_name(as_of), data, max(row["as_of"] for row in rows), as_of)
     recipe = load_recipe(settings.training.sft_recipe, "sft")
-    return _teach(lesson, served_before(shelf, settings, as_of), recipe, train_qlora, shelf, tracking, settings)
+    return _teach(lesson, served_before(shelf, settings, as_of), recipe, shelf, tracking, settings)
 
 
 def preference_recipe(settings: Settings, name: str = "") -> Recipe:
@@ -103,7 +98,7 @@ def collect_pairs(
     cutoff, data = gate.training_window(settings, as_of).cutoff, preference_recipe(settings, recipe).data
     path = dataset_path(settings, as_of)
     if f"{night_name(as_of)}-dpo" in shelf.names():
-        about = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        about = told_of(path)
     else:
         try:
             about = write_dataset(path, build_lessons(advice, settings, cutoff, data), cutoff, data)
@@ -122,18 +117,18 @@ def learn_from_outcomes(
     for another kind of recipe.
     """
     data, tonight = dataset_path(settings, as_of), night_name(as_of)
-    about = data.with_suffix(".json")  # written last
-    if not about.exists():
+    about = told_of(data)
+    if about is None:
         return StepReport("dpo", note="no pairs tonight; nothing is trained")
     taught = tonight in shelf.names(as_of) and not shelf.validate(tonight).failed
     parent = tonight if taught else served_before(shelf, settings, as_of)
     lesson = Lesson("dpo", f"{tonight}-dpo", data, gate.training_window(settings, as_of).cutoff, as_of)
-    asked, made_for = preference_recipe(settings, recipe), json.loads(about.read_text()).get("data", "like")
-    if asked.data != made_for:
+    asked = preference_recipe(settings, recipe)
+    if asked.data != about["data"]:
         raise BadInput(
-            f"a dataset of kind {asked.data}", f"one of kind {made_for}", "run page 05 with this recipe first"
+            f"a dataset of kind {asked.data}", f"one of kind {about['data']}", "run page 05 with this recipe first"
         )
-    return _teach(lesson, parent, asked, TRAINERS[asked.method], shelf, tracking, settings)
+    return _teach(lesson, parent, asked, shelf, tracking, settings)
 
 
 def served_before(shelf: AdapterShelf, settings: Settings, as_of: datetime) -> str | None:
@@ -156,7 +151,6 @@ def _teach(
     lesson: Lesson,
     parent: str | None,
     recipe: Recipe,
-    train: Callable[..., TrainResult],
     shelf: AdapterShelf,
     tracking: Tracking,
     settings: Settings,
@@ -164,7 +158,7 @@ def _teach(
     """Train and publish unless that was done before, then log it: the card keeps what a killed run could not log."""
     done = lesson.name in shelf.names()
     if not done:
-        _train_and_publish(lesson, parent, recipe, train, shelf, settings)
+        _train_and_publish(lesson, parent, recipe, shelf, settings)
     card = shelf.validate(lesson.name).model_dump()
     rows, metrics, history = int(card["metrics"]["rows"]), card["metrics"], card["history"]
     logged = tracking.log_adapter(
@@ -177,25 +171,16 @@ def _teach(
 
 
 def _train_and_publish(
-    lesson: Lesson,
-    parent: str | None,
-    recipe: Recipe,
-    train: Callable[..., TrainResult],
-    shelf: AdapterShelf,
-    settings: Settings,
+    lesson: Lesson, parent: str | None, recipe: Recipe, shelf: AdapterShelf, settings: Settings
 ) -> None:
     text = lesson.data.read_text(encoding="utf-8")
     rows = [json.loads(line) for line in text.splitlines()]
-    inherited = [shelf.validate(parent).knows_until] if parent else []
+    inherited, begin = ([shelf.validate(parent).knows_until], shelf.path(parent)) if parent else ([], None)
     with tempfile.TemporaryDirectory(dir=settings.data) as scratch:
         out = Path(scratch) / lesson.name
-        result = train(settings, rows, shelf.path(parent) if parent else None, out, recipe, settings.model.seed)
-        probe_folder(settings, out)
-        answers = [
-            behaviour(load_drafter(settings, folder), rows, settings)
-            for folder in (shelf.path(parent) if parent else None, out)
-        ]
-        metrics, history = _numbers(result, *answers)
+        result = train(settings, rows, begin, out, recipe, settings.model.seed)
+        drafters = load_drafter(settings, begin), probe_folder(settings, out)
+        metrics, history = _numbers(result, *(behaviour(drafter, rows, settings) for drafter in drafters))
         card = {
             "parent": parent or BASE,
             "data_hash": hashlib.sha256(text.encode()).hexdigest(),

@@ -7,7 +7,8 @@ chance decides an outcome.
 """
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
@@ -15,7 +16,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from osiris.calendars import daily_frame, sessions_between
-from osiris.clock import as_utc
 from osiris.policy.context import MOMENTUM_BARS, RSI_BARS, WARM_UP
 
 Edge = Literal["momentum", "reversal", "none"]
@@ -30,7 +30,7 @@ SIGMA, STEPS, PRICE = 0.015, 16, 100.0
 TRUE_RANGE = 1.32 * SIGMA
 """The expected ATR, as a share of the price."""
 TRIES = 64
-CALENDAR, FIRST, SOURCE = "XNYS", date(2001, 1, 2), "planted"
+CALENDAR, FIRST, SOURCE = "XNYS", datetime(2001, 1, 2, tzinfo=UTC), "planted"
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,10 @@ class Market:
         """Sessions of every ticker."""
         return WARM_UP - QUIET + self.cycles * (QUIET + RUN)
 
-    @property
+    @cached_property
     def closes(self) -> list[datetime]:
         """The close of every session, UTC."""
-        start = as_utc(datetime.combine(FIRST, datetime.min.time()).astimezone())
-        found = sessions_between(CALENDAR, start, start + timedelta(days=2 * self.length + 20))
+        found = sessions_between(CALENDAR, FIRST, FIRST + timedelta(days=2 * self.length + 20))
         return [moment.to_pydatetime() for moment in found[: self.length]]
 
     @property

@@ -29,17 +29,22 @@ def judge_adapters(
     """
     champion = served_before(shelf, settings, as_of)
     notes: list[str] = []
-    for challenger in challengers(shelf, champion, as_of):
-        try:
-            seen = [shelf.usable(name).knows_until for name in (challenger, champion) if name]
-        except AdapterRejected as error:
-            notes.append(str(error))
-            continue
-        shots = gate.held_out(prices, settings, gate.training_window(settings, as_of, seen), notes, drafted_at)
-        if shots:
-            return _judged(challenger, champion, shots, shelf, tracking, models, prices, settings, as_of, notes)
-        notes.append(f"{challenger}: too early, it was trained on days up to {max(seen):%Y-%m-%d}")
-    return StepReport("compare", note="; ".join(["no adapter to compare", *notes])), []
+    challenger, shots = _to_judge(shelf, champion, prices, settings, as_of, drafted_at, notes)
+    if challenger is None:
+        return StepReport("compare", note="; ".join(["no adapter to compare", *notes])), []
+    drafters = [models.serve(shelf.path(name) if name else None) for name in (challenger, champion)]
+    evaluations = [gate.evaluate(drafter, shots, prices, settings, as_of) for drafter in drafters]
+    days = min(shot.as_of for shot in shots), max(shot.as_of for shot in shots)
+    verdict = gate.compare(*evaluations, settings, looks_before(shelf, challenger, *days) + 1)
+    held_out = [day.isoformat() for day in days]
+    shelf.record_verdict(challenger, verdict.as_dict() | {"as_of": as_of.isoformat(), "held_out": held_out})
+    metrics = {f"heldout_{name}": value for name, value in evaluations[0].metrics().items()}
+    metrics |= {"gate_p_value": verdict.p_value} if verdict.p_value is not None else {}
+    tracking.log_verdict(challenger, metrics, verdict.as_dict())
+    point_aliases(shelf, tracking, settings, as_of)
+    served = settings.gate.policy == "newest" or verdict.promoted
+    note = f"{verdict.reason}; {'served' if served else 'not served'} (gate.policy = {settings.gate.policy})"
+    return StepReport("compare", challenger, len(shots), "; ".join([note, *notes]), metrics=metrics), evaluations
 
 
 def challengers(shelf: AdapterShelf, champion: str | None, as_of: datetime) -> list[str]:
@@ -65,31 +70,27 @@ def looks_before(shelf: AdapterShelf, challenger: str, first: datetime, last: da
     return looks
 
 
-def _judged(
-    challenger: str,
-    champion: str | None,
-    shots: list[Snapshot],
+def _to_judge(
     shelf: AdapterShelf,
-    tracking: Tracking,
-    models: ModelDesk,
+    champion: str | None,
     prices: PriceDesk,
     settings: Settings,
     as_of: datetime,
+    drafted_at: Sequence[datetime] | None,
     notes: list[str],
-) -> tuple[StepReport, list[gate.Evaluation]]:
-    drafters = [models.serve(shelf.path(name) if name else None) for name in (challenger, champion)]
-    evaluations = [gate.evaluate(drafter, shots, prices, settings, as_of) for drafter in drafters]
-    days = min(shot.as_of for shot in shots), max(shot.as_of for shot in shots)
-    verdict = gate.compare(*evaluations, settings, looks_before(shelf, challenger, *days) + 1)
-    held_out = [day.isoformat() for day in days]
-    shelf.record_verdict(challenger, verdict.as_dict() | {"as_of": as_of.isoformat(), "held_out": held_out})
-    metrics = {f"heldout_{name}": value for name, value in evaluations[0].metrics().items()}
-    metrics |= {"gate_p_value": verdict.p_value} if verdict.p_value is not None else {}
-    tracking.log_verdict(challenger, metrics, verdict.as_dict())
-    point_aliases(shelf, tracking, settings, as_of)
-    served = settings.gate.policy == "newest" or verdict.promoted
-    note = f"{verdict.reason}; {'served' if served else 'not served'} (gate.policy = {settings.gate.policy})"
-    return StepReport("compare", challenger, len(shots), "; ".join([note, *notes]), metrics=metrics), evaluations
+) -> tuple[str | None, list[Snapshot]]:
+    """The newest usable challenger with held-out prompts, and those; `notes` gets why newer ones were passed over."""
+    for challenger in challengers(shelf, champion, as_of):
+        try:
+            seen = [shelf.usable(name).knows_until for name in (challenger, champion) if name]
+        except AdapterRejected as error:
+            notes.append(str(error))
+            continue
+        shots = gate.held_out(prices, settings, gate.training_window(settings, as_of, seen), notes, drafted_at)
+        if shots:
+            return challenger, shots
+        notes.append(f"{challenger}: too early, it was trained on days up to {max(seen):%Y-%m-%d}")
+    return None, []
 
 
 def point_aliases(shelf: AdapterShelf, tracking: Tracking, settings: Settings, as_of: datetime) -> None:

@@ -68,7 +68,7 @@ class ReviewValue:
 def review_value(advice: AdviceStore, prices: PriceDesk, settings: Settings, as_of: pd.Timestamp) -> ReviewValue:
     """What reviews were worth up to `as_of`; the ideas as they were before an edit are judged by the same rules."""
     decided = advice.frame(f"{DECIDED_SQL} AND status_at <= {sql_time(as_of)}", COLUMNS)
-    decided["session"] = _session(decided, settings.prices)
+    decided["session"] = session_of(decided, settings.prices)
     accepted = decided["status"].isin([Status.APPROVED, Status.EDITED]).to_numpy(float)
     ended = decided[_sure(decided) & ~(decided["closed_at"] > as_of)]
     groups = {name: ended[ended["status"] == name] for name in (Status.APPROVED, Status.EDITED, Status.REJECTED)}
@@ -148,7 +148,7 @@ def _sure(ideas: pd.DataFrame) -> pd.Series:
     return ideas["outcome"].isin(FINAL) & ~ideas["ambiguous"].fillna(False).astype(bool) & ideas["r_multiple"].notna()
 
 
-def _session(ideas: pd.DataFrame, prices: Prices) -> pd.Series:
+def session_of(ideas: pd.DataFrame, prices: Prices) -> pd.Series:
     """The day that each idea was drafted on, where its ticker trades."""
     zone = ideas["ticker"].map(lambda ticker: timezone_of(calendar_of(ticker, prices)))
     days = [moment.tz_convert(where).date() for moment, where in zip(ideas["as_of"], zone, strict=True)]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from osiris.llm.generate import DraftRequest, draft
 from osiris.llm.loader import Drafter
 from osiris.settings import Settings
+from osiris.training.run import evenly
 
 ASKED = 128
 """Prompts that are asked, evenly taken from those that were trained on."""
@@ -17,10 +18,10 @@ def behaviour(drafter: Drafter, rows: Sequence[Mapping[str, str]], settings: Set
     `valid_share` counts replies that are valid at the first attempt; `long_share` and `reward_to_risk` are over the
     valid ones, and left out where there are none.
     """
-    some = rows[:: -(-len(rows) // ASKED)]
-    drafts = [group[0] for group in draft(drafter, [_request(row) for row in some], 1, settings, settings.model.seed)]
+    requests = [_request(row) for row in evenly(rows, ASKED)]
+    drafts = [group[0] for group in draft(drafter, requests, 1, settings, settings.model.seed)]
     replies = [one.reply for one in drafts if one.reply is not None]
-    found = {"valid_share": sum(one.reply is not None and one.attempts == 1 for one in drafts) / len(drafts)}
+    found = {"valid_share": sum(one.valid_at_once for one in drafts) / len(drafts)}
     if replies:
         found["long_share"] = sum(reply.side.sign > 0 for reply in replies) / len(replies)
         found["reward_to_risk"] = sum(reply.target_atr / reply.stop_atr for reply in replies) / len(replies)

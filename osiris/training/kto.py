@@ -1,13 +1,10 @@
-"""KTO: training of an adapter on single replies, each good or bad, over a 4-bit base (Ethayarajh et al. 2024)."""
+"""KTO: training on single replies, each good or bad, in the order of the dataset (Ethayarajh et al. 2024)."""
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, TypedDict
 
-from osiris.errors import TooLittleData
-from osiris.settings import Settings
-from osiris.training.recipe import Recipe
-from osiris.training.run import TrainResult, assistant, teach, user
+from osiris.training.run import Row, assistant, user
+
+NEEDS = ("at least one reply", "let more ideas be settled first")
 
 
 class Judged(TypedDict):
@@ -18,28 +15,13 @@ class Judged(TypedDict):
     label: bool
 
 
-def train_kto(
-    settings: Settings,
-    judged: Sequence[Judged],
-    parent: Path | None,
-    out: Path,
-    recipe: Recipe,
-    seed: int = 0,
-    progress: bool = True,
-) -> TrainResult:
-    """Train an adapter towards the good replies and away from the bad ones and save it to the folder `out`.
-
-    As `train_dpo`, on replies that need no partner; their order is that of the training.
-    """
-    if not judged:
-        raise TooLittleData("at least one reply", "none", "let more ideas be settled first")
-    rows = [
-        {"prompt": user(row["prompt"]), "completion": assistant(row["reply"]), "label": row["label"]} for row in judged
-    ]
-    return teach(_trainer, rows, settings, parent, out, recipe, seed, progress)
+def row(line: Judged) -> Row:
+    """A line of the dataset as the trainer takes it."""
+    return {"prompt": user(line["prompt"]), "completion": assistant(line["reply"]), "label": line["label"]}
 
 
-def _trainer(**given: Any) -> Any:
+def trainer(**given: Any) -> Any:
+    """The trainer of TRL."""
     from trl import KTOTrainer
 
     return KTOTrainer(**given)

@@ -9,8 +9,8 @@ from osiris.training.manifest import WEIGHTS, rejected
 PROMPT = "Ticker: ABC\nmomentum up 1.0"
 
 
-def probe_folder(settings: Settings, folder: Path) -> None:
-    """Load the adapter of `folder` over the base and `probe` it; raises `AdapterRejected`."""
+def probe_folder(settings: Settings, folder: Path) -> Drafter:
+    """Load the adapter of `folder` over the base, `probe` it and return it; raises `AdapterRejected`."""
     from safetensors import SafetensorError
 
     try:
@@ -18,6 +18,7 @@ def probe_folder(settings: Settings, folder: Path) -> None:
     except (SafetensorError, RuntimeError, ValueError) as error:
         raise rejected(folder, "an adapter that peft can load", " ".join(str(error).split())[:200]) from error
     probe(drafter, folder)
+    return drafter
 
 
 def probe(drafter: Drafter, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What SFT and DPO share: the data in chat form, the run with its checks, and what came of it."""
+"""What all methods share: the data in chat form, the run with its checks, and what came of it."""
 
 import contextlib
 import math
@@ -17,6 +17,8 @@ from osiris.settings import Settings
 from osiris.training.recipe import Method, Recipe
 
 Message = list[dict[str, str]]
+Row = Mapping[str, Message | bool]  # a prompt, the replies to it and, for KTO, whether they were good
+REPLIES = ("completion", "chosen", "rejected")
 MEASURED = 256
 """Rows that metrics before and after a training are taken on: more would take longer than the training gains."""
 
@@ -47,6 +49,11 @@ class TrainResult:
     reference: str
 
 
+def evenly(rows: Sequence[Any], most: int) -> Sequence[Any]:
+    """At most `most` of `rows`, at even distances from the first on."""
+    return rows[:: -(-len(rows) // most)]
+
+
 def user(text: str) -> Message:
     """A prompt as the chat template wants it."""
     return [{"role": "user", "content": text}]
@@ -57,15 +64,13 @@ def assistant(text: str) -> Message:
     return [{"role": "assistant", "content": text}]
 
 
-def require_same_tokens(tokenizer: Any, rows: Sequence[Mapping[str, Message]], max_length: int | None) -> None:
+def require_same_tokens(tokenizer: Any, rows: Sequence[Row], max_length: int | None) -> None:
     """Check prompt and replies of each row: the model must be trained on the very tokens it sees when it generates.
 
     Raises `BadInput` if the tokens of a prompt, as generation begins from them, are not the beginning of prompt and
     reply (a token merged across the boundary would be trained and never met), or if a row has more than `max_length`.
     """
-    for prompt, reply in (
-        (row["prompt"], row[name]) for row in rows for name in row if name not in ("prompt", "label")
-    ):
+    for prompt, reply in ((row["prompt"], row[name]) for row in rows for name in REPLIES if name in row):
         begun = _tokens(tokenizer, prompt, add_generation_prompt=True)
         whole = _tokens(tokenizer, prompt + reply)
         if whole[: len(begun)] != begun:
@@ -97,7 +102,7 @@ def adapter_tensors(model: Any) -> dict[str, Any]:
 
 def teach(
     make_trainer: Callable[..., Any],
-    rows: Sequence[Mapping[str, Message]],
+    rows: Sequence[Row],
     settings: Settings,
     parent: Path | None,
     out: Path,
@@ -125,7 +130,7 @@ def teach(
             model=drafter.model,
             args=args,
             train_dataset=data,
-            eval_dataset=data.select(range(0, len(data), -(-len(data) // MEASURED))),
+            eval_dataset=data.select(evenly(range(len(data)), MEASURED)),
             processing_class=drafter.tokenizer,
             peft_config=recipe.lora_config() if parent is None else None,
         )

@@ -63,15 +63,20 @@ def estimates(table: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(1, 2, figsize=(11, 0.6 + 0.42 * len(table) / 2), layout="constrained")
     is_rate = table.index.str.contains("rate")
     for axis, chosen, unit, neutral in ((axes[0], table[is_rate], "share", 0.5), (axes[1], table[~is_rate], "R", 0.0)):
-        for place, (_, row) in enumerate(chosen[::-1].iterrows()):
-            axis.plot([row["low"], row["high"]], [place, place], color=COLOURS["open"], linewidth=2)
-            axis.plot([row["value"]], [place], "o", color=COLOURS["open"])
-        names = [f"{name} ({row['ideas']:.0f})" for name, row in chosen[::-1].iterrows()]
-        axis.set_yticks(range(len(names)), names)
+        intervals(axis, chosen)
         axis.axvline(neutral, color="grey", linewidth=0.6)
         axis.set(xlabel=unit)
     axes[0].set_xlim(0, 1)
     return figure
+
+
+def intervals(axis: plt.Axes, table: pd.DataFrame) -> None:
+    """A line a row, from `low` to `high` through `value`, the first row on top, its name with its number of `ideas`."""
+    shown = table[::-1]
+    place = range(len(shown))
+    axis.hlines(place, shown["low"], shown["high"], color=COLOURS["open"], linewidth=2)
+    axis.plot(shown["value"], place, "o", color=COLOURS["open"])
+    axis.set_yticks(place, [f"{name} ({row['ideas']:.0f})" for name, row in shown.iterrows()])
 
 
 def png(figure: Figure) -> bytes:
@@ -143,7 +148,7 @@ def equity(evaluations: Sequence["Evaluation"]) -> Figure:
     """Cumulative R of held-out trades by draft time, per adapter, and the distribution of R."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.4), layout="constrained")
     for evaluation in evaluations:
-        trades = evaluation.trades[evaluation.trades["filled"]].sort_values("as_of")
+        trades = evaluation.filled.sort_values("as_of")
         by_time = trades.groupby("as_of")["r"].sum().cumsum()
         left.plot(by_time.index, by_time.to_numpy(), label=evaluation.adapter)
         right.hist(trades["r"], bins=np.arange(-2, 4.25, 0.25), alpha=0.5, label=evaluation.adapter)

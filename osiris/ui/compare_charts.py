@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from osiris.loop.comparison import MEASURES, Calibration
-from osiris.ui.charts import COLOURS
+from osiris.ui.charts import COLOURS, intervals
 
 NEUTRAL = {"win rate": None, "mean R": 0.0, "reward to risk": None, "long share": 0.5}
 
@@ -15,12 +15,9 @@ def standings(table: pd.DataFrame) -> Figure:
     adapters = list(table.index.get_level_values("adapter").unique())
     figure, axes = plt.subplots(1, len(MEASURES), figsize=(12, 1.2 + 0.4 * len(adapters)), layout="constrained")
     for axis, measure in zip(axes, MEASURES, strict=True):
-        for place, adapter in enumerate(reversed(adapters)):
-            row = table.loc[(measure, adapter)]
-            axis.plot([row["low"], row["high"]], [place, place], color=COLOURS["open"], linewidth=2)
-            axis.plot([row["value"]], [place], "o", color=COLOURS["open"])
-        names = [f"{adapter} ({table.loc[(measure, adapter), 'ideas']:.0f})" for adapter in reversed(adapters)]
-        axis.set_yticks(range(len(adapters)), names if axis is axes[0] else [""] * len(adapters))
+        intervals(axis, table[table.index.get_level_values("measure") == measure].droplevel("measure"))
+        if axis is not axes[0]:
+            axis.set_yticklabels([])
         axis.set(title=measure, ylim=(-0.5, max(len(adapters), 1) - 0.5))
         if NEUTRAL[measure] is not None:
             axis.axvline(NEUTRAL[measure], color="grey", linewidth=0.6)

@@ -8,6 +8,7 @@ import pytest
 
 from osiris.loop.comparison import MEASURES, calibration, confidence, hermes, standing
 from osiris.loop.gate import Evaluation
+from osiris.settings import Prices
 from osiris.ui.compare_charts import reliability, standings
 from tests.builders import MOMENT, idea, make_store, table_of
 
@@ -17,6 +18,7 @@ def evaluation(name, r, confidence=0.6):
     trades = pd.DataFrame(
         {
             "prompt": range(n),
+            "ticker": "AAPL",
             "as_of": [pd.Timestamp(MOMENT) + timedelta(days=k // 4) for k in range(n)],
             "side": np.resize(["long", "short"], n),
             "reward_to_risk": 1.5,
@@ -30,7 +32,7 @@ def evaluation(name, r, confidence=0.6):
 
 def test_each_adapter_has_each_measure_with_its_interval():
     r = np.resize([1.5, -1.0, -1.0, 1.5], 80)
-    table = standing([evaluation("20050301-dpo", r), evaluation("base", -r)])
+    table = standing([evaluation("20050301-dpo", r), evaluation("base", -r)], Prices())
     assert list(table.index.get_level_values("measure").unique()) == sorted(MEASURES)
     row = table.loc[("win rate", "20050301-dpo")]
     assert (row["value"], row["ideas"]) == (0.5, 80)
@@ -40,7 +42,7 @@ def test_each_adapter_has_each_measure_with_its_interval():
 
 
 def test_nothing_to_compare_is_an_empty_table_and_empty_plots():
-    table = standing([])
+    table = standing([], Prices())
     assert table.empty
     assert len(standings(table).axes) == len(MEASURES)
     assert reliability({"Hermes": None}).axes[0].get_title() == "Hermes\ntoo few ideas"
@@ -49,7 +51,7 @@ def test_nothing_to_compare_is_an_empty_table_and_empty_plots():
 def test_what_was_not_filled_counts_for_nothing():
     one = evaluation("base", np.array([5.0, -1.0, -1.0, -1.0, -1.0, -1.0]))
     one.trades.loc[0, "filled"] = False
-    assert standing([one]).loc[("mean R", "base"), "value"] == -1.0
+    assert standing([one], Prices()).loc[("mean R", "base"), "value"] == -1.0
     assert confidence(one).count == 5
 
 

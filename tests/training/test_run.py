@@ -9,13 +9,11 @@ from safetensors.torch import load_file, save_file
 
 from osiris.errors import AdapterRejected, BadInput, TooLittleData
 from osiris.settings import Model
-from osiris.training.dpo import train_dpo
-from osiris.training.kto import train_kto
 from osiris.training.manifest import CONFIG, WEIGHTS
 from osiris.training.probe import probe_folder
-from osiris.training.qlora import train_qlora
 from osiris.training.recipe import load_recipe
 from osiris.training.run import TrainingDiverged
+from osiris.training.train import train
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +28,7 @@ def dpo():
 
 @pytest.fixture
 def parent(settings, examples, tmp_path, sft):
-    return train_qlora(settings, examples, None, tmp_path / "parent", sft, 0, progress=False).folder
+    return train(settings, examples, None, tmp_path / "parent", sft, 0, progress=False).folder
 
 
 def changed(recipe, **args):
@@ -42,7 +40,7 @@ def changed(recipe, **args):
 def test_qlora_changes_the_weights_lowers_the_loss_and_leaves_only_an_adapter(
     settings, examples, tmp_path, sft, capsys
 ):
-    result = train_qlora(settings, examples, None, tmp_path / "out", sft, seed=0, progress=False)
+    result = train(settings, examples, None, tmp_path / "out", sft, seed=0, progress=False)
     assert result.tensors == 16, "A and B of four linear layers in two blocks"
     assert result.tensors_changed == result.tensors
     assert 0 < result.largest_change < 0.1
@@ -55,7 +53,7 @@ def test_qlora_changes_the_weights_lowers_the_loss_and_leaves_only_an_adapter(
 
 
 def test_dpo_learns_the_preference_and_reports_it_before_and_after(settings, pairs, tmp_path, dpo):
-    result = train_dpo(settings, pairs, None, tmp_path / "out", dpo, seed=0, progress=False)
+    result = train(settings, pairs, None, tmp_path / "out", dpo, seed=0, progress=False)
     assert result.reference == "base"
     assert result.before["rewards/margins"] == pytest.approx(0, abs=1e-4)
     assert result.after["rewards/margins"] > result.before["rewards/margins"]
@@ -71,30 +69,30 @@ def test_kto_learns_from_single_replies_which_are_good(settings, pairs, tmp_path
         for pair in pairs
         for kind in ("good", "bad")
     ]
-    result = train_kto(settings, judged, None, tmp_path / "out", load_recipe("kto", "kto"), progress=False)
+    result = train(settings, judged, None, tmp_path / "out", load_recipe("kto", "kto"), progress=False)
     assert result.tensors_changed == result.tensors
     assert result.after["rewards/margins"] > 0.1
     assert result.before["rewards/margins"] == pytest.approx(0, abs=1e-5)
     with pytest.raises(TooLittleData):
-        train_kto(settings, [], None, tmp_path / "none", load_recipe("kto", "kto"))
+        train(settings, [], None, tmp_path / "none", load_recipe("kto", "kto"))
 
 
 def test_dpo_on_a_parent_starts_from_it_and_compares_with_it(settings, pairs, parent, tmp_path, dpo):
-    still = train_dpo(settings, pairs, parent, tmp_path / "still", changed(dpo, learning_rate=0.0), 0, progress=False)
+    still = train(settings, pairs, parent, tmp_path / "still", changed(dpo, learning_rate=0.0), 0, progress=False)
     assert still.reference == "parent"
     assert still.tensors_changed == 0
     ours, theirs = load_file(still.folder / WEIGHTS), load_file(parent / WEIGHTS)
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[key], theirs[key]) for key in ours), "not even rounded"
     assert still.before["rewards/margins"] == pytest.approx(0, abs=1e-6), "the reference is the parent, not the base"
-    moved = train_dpo(settings, pairs, parent, tmp_path / "moved", dpo, 0, progress=False)
+    moved = train(settings, pairs, parent, tmp_path / "moved", dpo, 0, progress=False)
     assert moved.tensors_changed == moved.tensors
     assert moved.after["rewards/margins"] > 0
 
 
 def test_qlora_on_a_parent_continues_its_tensors(settings, examples, parent, tmp_path, sft):
-    further = train_qlora(settings, examples, parent, tmp_path / "out", sft, 0, progress=False)
-    from_new = train_qlora(settings, examples, None, tmp_path / "new", sft, 0, progress=False)
+    further = train(settings, examples, parent, tmp_path / "out", sft, 0, progress=False)
+    from_new = train(settings, examples, None, tmp_path / "new", sft, 0, progress=False)
     assert further.before["loss"] == pytest.approx(from_new.after["loss"], rel=1e-3)
     assert further.after["loss"] < further.before["loss"]
 
@@ -102,7 +100,7 @@ def test_qlora_on_a_parent_continues_its_tensors(settings, examples, parent, tmp
 def test_the_same_seed_gives_the_same_tensors_and_another_seed_others(settings, pairs, tmp_path, dpo):
     short = changed(dpo, num_train_epochs=1)
     once, again, other = (
-        load_file(train_dpo(settings, pairs, None, tmp_path / name, short, seed, progress=False).folder / WEIGHTS)
+        load_file(train(settings, pairs, None, tmp_path / name, short, seed, progress=False).folder / WEIGHTS)
         for name, seed in (("once", 5), ("again", 5), ("other", 6))
     )
     assert all(torch.equal(once[key], again[key]) for key in once)
@@ -112,7 +110,7 @@ def test_the_same_seed_gives_the_same_tensors_and_another_seed_others(settings, 
 def test_without_quantization_the_same_call_trains_the_full_base(settings, examples, tmp_path, sft):
     plain = settings.model_copy(update={"model": Model(base=settings.model.base, quantize="none")})
     full, nf4 = (
-        train_qlora(chosen, examples, None, tmp_path / name, sft, 0, progress=False)
+        train(chosen, examples, None, tmp_path / name, sft, 0, progress=False)
         for chosen, name in ((plain, "plain"), (settings, "nf4"))
     )
     assert full.before["loss"] != nf4.before["loss"], "the base of one of them is 4-bit"
@@ -125,7 +123,7 @@ def test_a_training_that_is_not_finite_is_an_error_and_leaves_nothing(
     settings, examples, pairs, tmp_path, method, sft, dpo
 ):
     absurd = {"learning_rate": 1e30, "max_grad_norm": 0.0, "num_train_epochs": 3, "per_device_train_batch_size": 4}
-    train, rows, recipe = (train_qlora, examples, sft) if method == "sft" else (train_dpo, pairs, dpo)
+    rows, recipe = (examples, sft) if method == "sft" else (pairs, dpo)
     with pytest.raises(TrainingDiverged, match="finite"):
         train(settings, rows, None, tmp_path / "out", changed(recipe, **absurd), 0, progress=False)
     assert not (tmp_path / "out").exists()
@@ -135,24 +133,24 @@ def test_a_tokenizer_that_merges_across_the_reply_boundary_is_refused(pairs, set
     base = make_base(tmp_path / "merging", merges=[("Ċ", "{")])
     merging = settings.model_copy(update={"model": Model(base=str(base))})
     with pytest.raises(BadInput, match="keeps prompt and reply apart"):
-        train_dpo(merging, pairs, None, tmp_path / "out", dpo, 0, progress=False)
+        train(merging, pairs, None, tmp_path / "out", dpo, 0, progress=False)
 
 
 def test_what_does_not_fit_is_refused_before_training(settings, examples, pairs, parent, tmp_path, sft, dpo):
     from dataclasses import replace
 
     with pytest.raises(TooLittleData):
-        train_qlora(settings, [], None, tmp_path / "out", sft)
+        train(settings, [], None, tmp_path / "out", sft)
     with pytest.raises(TooLittleData):
-        train_dpo(settings, [], None, tmp_path / "out", dpo)
+        train(settings, [], None, tmp_path / "out", dpo)
     with pytest.raises(BadInput, match="at most 20 tokens"):
-        train_qlora(settings, examples, None, tmp_path / "out", changed(sft, max_length=20))
+        train(settings, examples, None, tmp_path / "out", changed(sft, max_length=20))
     with pytest.raises(BadInput, match="recipe's r 4"):
-        train_dpo(settings, pairs, parent, tmp_path / "out", replace(dpo, lora=dpo.lora | {"r": 4}))
+        train(settings, pairs, parent, tmp_path / "out", replace(dpo, lora=dpo.lora | {"r": 4}))
 
 
 def test_the_progress_bar_goes_to_stderr_alone(settings, examples, tmp_path, sft, capfd):
-    train_qlora(settings, examples, None, tmp_path / "out", sft, 0, progress=True)
+    train(settings, examples, None, tmp_path / "out", sft, 0, progress=True)
     printed = capfd.readouterr()
     assert printed.out == ""
     assert "training the adapter" in printed.err
