@@ -20,7 +20,7 @@ from osiris.store.yahoo import Yahoo
 
 if TYPE_CHECKING:
     from osiris.adapters import AdapterShelf, Served
-    from osiris.llm.loader import Drafter, ModelDesk
+    from osiris.llm.models import AnyDrafter, Models
     from osiris.loop.prices import PriceDesk
     from osiris.tracking import Tracking
 
@@ -82,11 +82,11 @@ class Workspace:
         return AdapterShelf(self.settings.adapters, lambda: base_hash(self.settings))
 
     @cached_property
-    def models(self) -> "ModelDesk":
-        """The models in this process."""
-        from osiris.llm.loader import ModelDesk
+    def models(self) -> "Models":
+        """The models that answer: those in this process, or those of a server."""
+        from osiris.llm.models import open_models
 
-        return ModelDesk(self.settings)
+        return open_models(self.settings)
 
     @cached_property
     def tracking(self) -> "Tracking":
@@ -99,10 +99,13 @@ class Workspace:
         """The newest adapter that is eligible and sound at `as_of`, and those passed over, with reasons."""
         from osiris.training.probe import probe_folder
 
-        moment = as_of or self.now
-        return self.shelf.serving(self.settings.gate.policy, moment, lambda path: probe_folder(self.settings, path))
+        def probe(path: Path) -> None:
+            if self.settings.llm.backend == "local":  # a model on a server may be too large to be tried here
+                probe_folder(self.settings, path)
 
-    def drafter(self, as_of: datetime | None = None) -> "Drafter":
+        return self.shelf.serving(self.settings.gate.policy, as_of or self.now, probe)
+
+    def drafter(self, as_of: datetime | None = None) -> "AnyDrafter":
         """The model that drafts at `as_of`, reloaded when a newer adapter is served."""
         return self.models.serve(self.served(as_of).path)
 

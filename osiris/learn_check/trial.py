@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from osiris.files import write_whole
+from osiris.llm.generate import unbound
 from osiris.llm.starter import ensure_starter
 from osiris.loop import gate
-from osiris.loop.advise import advise, take_snapshots
+from osiris.loop.advise import AdviseReport, advise, take_snapshots
 from osiris.loop.context import Snapshot
 from osiris.loop.night import collect_pairs, learn_from_outcomes
 from osiris.loop.outcomes import settle
@@ -93,7 +94,8 @@ def run_trial(
     """Run the loop in the new folder and return what each adapter is worth on prompts that come after all nights.
 
     `evaluations` has those of the plain base and of each night's adapter, `adapters` their metrics, `served` the name
-    of the one that is served in the end, `nights` what each night did and what the gate said.
+    of the one that is served in the end, `nights` what each night did and what the gate said. On the fresh prompts
+    replies are not bound to their schema, so that it shows whether they keep it.
     """
     step("making the market")
     workspace = prepare(trial, folder, cache)
@@ -103,7 +105,7 @@ def run_trial(
     for name in [None, *sorted(workspace.shelf.names(end))]:
         step("comparing on fresh prompts")
         drafter = workspace.models.serve(workspace.shelf.path(name) if name else None)
-        found[drafter.adapter] = gate.evaluate(drafter, shots, workspace.prices, workspace.settings, end)
+        found[drafter.adapter] = gate.evaluate(drafter, shots, workspace.prices, unbound(workspace.settings), end)
     served = workspace.served(end).name or "base"
     workspace.close()
     return {
@@ -143,14 +145,10 @@ def run_night(workspace: Workspace, trial: Trial, night: int, step: Callable[[st
     """Draft at the night's moments, settle what was drafted, make pairs, train, compare."""
     market, plan = trial.market, trial.plan
     moments = market.moments[night * plan.moments :][: plan.moments]
-    as_of, settings = closing(market, moments[-1]), workspace.settings
+    settings = workspace.settings
     step(f"night {night + 1}: drafting")
-    workspace.clock.set(moments[-1])
-    drafter = workspace.drafter(moments[-1])
-    drafted = advise(workspace.advice, workspace.prices, workspace.events, drafter, None, settings, moments)
-    step(f"night {night + 1}: settling and training")
-    workspace.clock.set(as_of)
-    settle(workspace.advice, workspace.prices, workspace.events, settings, as_of)
+    drafted, as_of = gather(workspace, trial, moments)
+    step(f"night {night + 1}: training")
     pairs = collect_pairs(workspace.advice, workspace.shelf, settings, as_of)
     trained = learn_from_outcomes(workspace.shelf, workspace.tracking, settings, as_of)
     step(f"night {night + 1}: comparing")
@@ -167,6 +165,17 @@ def run_night(workspace: Workspace, trial: Trial, night: int, step: Callable[[st
         "train_seconds": trained.metrics.get("seconds"),
         "verdict": judged.note,
     }
+
+
+def gather(workspace: Workspace, trial: Trial, moments: list[datetime]) -> tuple[AdviseReport, datetime]:
+    """Draft at `moments`, settle what was drafted, and return the night after it too; the clock stands there then."""
+    settings, as_of = workspace.settings, closing(trial.market, moments[-1])
+    workspace.clock.set(moments[-1])
+    drafter = workspace.drafter(moments[-1])
+    drafted = advise(workspace.advice, workspace.prices, workspace.events, drafter, None, settings, moments)
+    workspace.clock.set(as_of)
+    settle(workspace.advice, workspace.prices, workspace.events, settings, as_of)
+    return drafted, as_of
 
 
 def prepare(trial: Trial, folder: Path, cache: Path) -> Workspace:

@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from osiris.errors import BadInput
-from osiris.llm.loader import Drafter
+from osiris.llm.models import AnyDrafter
 from osiris.records import Reply, Side, parse_reply
 from osiris.settings import Settings
 
 if TYPE_CHECKING:
-    from transformers import BatchEncoding, Cache, PreTrainedModel, PreTrainedTokenizerBase
-
-END = "<|end|>"
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -43,29 +41,36 @@ class Draft:
         return self.reply is not None and self.attempts == 1
 
 
-def draft(drafter: Drafter, requests: list[DraftRequest], k: int, settings: Settings, seed: int) -> list[list[Draft]]:
+def draft(
+    drafter: AnyDrafter, requests: list[DraftRequest], k: int, settings: Settings, seed: int
+) -> list[list[Draft]]:
     """Draw `k` drafts for each request, in order; a draft that is not valid is drawn again `model.retries` times.
 
-    The same drafter, requests, settings and seed give the same texts, whatever torch's random state; that state is
-    left as it was. `model.temperature` 0 always takes the likeliest token.
+    The same drafter in this process, requests, settings and seed give the same texts, whatever torch's random state;
+    that state is left as it was. `model.temperature` 0 always takes the likeliest token.
     """
-    import torch
-
     wanted = [request for request in requests for _ in range(k)]
     _check_prefixes(drafter, requests)
+    questions = [_asked(drafter.tokenizer, one.prompt) for one in wanted]
+    starts = [prefill(one.ticker) for one in wanted]
     drafts: list[Draft | None] = [None] * len(wanted)
-    with drafter.active() as model, torch.random.fork_rng(), torch.inference_mode():
-        torch.manual_seed(seed)
+    with drafter.writing(settings, seed) as write:
         for attempt in range(1, settings.model.retries + 2):
             missing = [i for i, done in enumerate(drafts) if done is None or done.reply is None]
             for batch in _batches(missing, settings.model.batch_size):
                 started = time.perf_counter()
-                texts = _generate(model, drafter.tokenizer, [wanted[i] for i in batch], settings)
+                written = write([questions[i] + starts[i] for i in batch])
                 seconds = time.perf_counter() - started
-                for i, text in zip(batch, texts, strict=True):
+                for i, more in zip(batch, written, strict=True):
+                    text = starts[i] + more
                     waited = seconds + (drafts[i].seconds if drafts[i] else 0.0)
                     drafts[i] = Draft(text, parse_reply(text, wanted[i].ticker), waited, attempt)
     return [drafts[start : start + k] for start in range(0, len(drafts), k)]
+
+
+def unbound(settings: Settings) -> Settings:
+    """The settings under which replies are not bound to their schema, so that it shows whether a model keeps it."""
+    return settings.model_copy(update={"model": settings.model.model_copy(update={"bound": False})})
 
 
 def prefill(ticker: str) -> str:
@@ -78,69 +83,13 @@ def _batches(rows: list[int], size: int) -> Iterator[list[int]]:
         yield rows[start : start + size]
 
 
-def _generate(
-    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", requests: list[DraftRequest], settings: Settings
-) -> list[str]:
-    asked = list(dict.fromkeys(requests))
-    inputs = tokenizer(
-        [_asked(tokenizer, request.prompt) + prefill(request.ticker) for request in asked],
-        return_tensors="pt",
-        padding=True,
-        padding_side="left",
-        add_special_tokens=False,
-    ).to(model.device)
-    places = [asked.index(request) for request in requests]
-    sampling = {"do_sample": False}
-    if settings.model.temperature > 0:
-        sampling = {"do_sample": True, "temperature": settings.model.temperature, "top_p": settings.model.top_p}
-    written = model.generate(
-        input_ids=inputs["input_ids"][places],
-        attention_mask=inputs["attention_mask"][places],
-        past_key_values=_read_once(model, inputs, places),
-        max_new_tokens=settings.model.max_new_tokens,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=_stops(model, tokenizer),
-        **sampling,
-    )[:, inputs["input_ids"].shape[1] :]
-    starts = [prefill(request.ticker) for request in requests]
-    return [
-        start + text
-        for start, text in zip(starts, tokenizer.batch_decode(written, skip_special_tokens=True), strict=True)
-    ]
-
-
-def _read_once(model: "PreTrainedModel", inputs: "BatchEncoding", places: list[int]) -> "Cache":
-    """The cache of all prompts but for their last token, each read once however many candidates it has.
-
-    `places` are the rows of `inputs` that the candidates belong to.
-    """
-    import torch
-
-    ids, mask = inputs["input_ids"][:, :-1], inputs["attention_mask"][:, :-1]
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
-    cache = model(
-        input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=1
-    ).past_key_values
-    cache.batch_select_indices(torch.tensor(places, device=ids.device))
-    return cache
-
-
 def _asked(tokenizer: "PreTrainedTokenizerBase", prompt: str) -> str:
     return tokenizer.apply_chat_template(
         [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
     )
 
 
-def _stops(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> list[int]:
-    """Ids that end an answer: what the model's own configuration says, and the end of a turn of Phi-3's format."""
-    configured = model.generation_config.eos_token_id
-    configured = configured if isinstance(configured, list) else [configured]
-    turn = tokenizer.convert_tokens_to_ids(END)
-    unknown = (None, tokenizer.unk_token_id)
-    return sorted({stop for stop in [*configured, tokenizer.eos_token_id, turn] if stop not in unknown})
-
-
-def _check_prefixes(drafter: Drafter, requests: list[DraftRequest]) -> None:
+def _check_prefixes(drafter: AnyDrafter, requests: list[DraftRequest]) -> None:
     """Raise `BadInput` where cutting a reply after its ticker would cut through a token of the whole reply."""
     for ticker in sorted({request.ticker for request in requests}):
         reply = Reply(

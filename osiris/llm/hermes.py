@@ -4,13 +4,16 @@ One forward pass a batch gives the number that greedy decoding would write, `10`
 of `10` is appended to the prompt, so that the pass also holds what would follow it.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from osiris.errors import BadInput
 from osiris.llm.loader import Judge
+from osiris.llm.models import AnyJudge
 from osiris.llm.prompts import render
+from osiris.llm.remote import RemoteJudge
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,8 +54,8 @@ class Numbers:
     second: int | None
 
 
-def score(judge: Judge, ideas: list[Idea], batch_size: int) -> list[Score]:
-    """Score ideas in order; an empty list gives an empty list.
+def score(judge: AnyJudge, ideas: list[Idea], batch_size: int) -> list[Score]:
+    """Score ideas in order; an empty list gives an empty list. A judge on a server writes its numbers out.
 
     Raises `BadInput` for a tokenizer in which 0-9 are not one token each, or 10 more than two.
     """
@@ -60,6 +63,8 @@ def score(judge: Judge, ideas: list[Idea], batch_size: int) -> list[Score]:
         return []
     prompts = [judge_text(judge.tokenizer, idea) for idea in ideas]
     numbers = spell_numbers(judge.tokenizer, prompts[0])
+    if isinstance(judge, RemoteJudge):
+        return [_written(text) for text in judge.write(prompts, len(numbers.lead) + 2)]
     return [result for batch in _batches(prompts, batch_size) for result in _score_batch(judge, batch, numbers)]
 
 
@@ -128,6 +133,13 @@ def _read(likeliest: list[int], numbers: Numbers, tokenizer: "PreTrainedTokenize
     if first == numbers.one and second == numbers.second:
         raw = MOST
     return Score(raw, raw / MOST)
+
+
+def _written(text: str) -> Score:
+    found = re.match(r"\s*(10|[0-9])(?![0-9])", text)
+    if found is None:
+        return Score(None, None, f"the judge wrote {text!r}, which is no number 0-10")
+    return Score(int(found[1]), int(found[1]) / MOST)
 
 
 def _unreadable(token: int, tokenizer: "PreTrainedTokenizerBase") -> Score:

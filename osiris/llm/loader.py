@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from osiris.errors import NotFound
 from osiris.llm.quiet import no_bars
-from osiris.llm.sources import base_hash, file_hash, missing, place
+from osiris.llm.sources import file_hash, missing, place
 from osiris.llm.starter import Kind
+from osiris.llm.write import Write, write
 from osiris.records import stable_hash
 from osiris.settings import Settings
 
@@ -37,7 +38,7 @@ class Host:
 
 @dataclass(frozen=True)
 class Drafter:
-    """A model that drafts ideas; `adapter` is a folder's name or `base`, `base_hash` that of the base weights.
+    """A model that drafts ideas; `adapter` is a folder's name or `base`.
 
     Several drafters of one desk may share a host; `active` makes the host answer as this one.
     """
@@ -46,7 +47,6 @@ class Drafter:
     tokenizer: "PreTrainedTokenizerBase"
     name: str
     adapter: str
-    base_hash: str
     slot: str | None = None
 
     @property
@@ -73,6 +73,15 @@ class Drafter:
                     self.host.model.set_adapter(self.slot, inference_mode=True)
             yield self.host.model
 
+    @contextmanager
+    def writing(self, settings: Settings, seed: int) -> Iterator[Write]:
+        """Yield what writes on from texts; torch's random state begins from `seed` and is put back at the end."""
+        import torch
+
+        with self.active() as model, torch.random.fork_rng(), torch.inference_mode():
+            torch.manual_seed(seed)
+            yield lambda texts: write(model, self.tokenizer, texts, settings)
+
 
 @dataclass(frozen=True)
 class Judge:
@@ -98,7 +107,7 @@ def load_drafter(settings: Settings, adapter: Path | None = None, *, trainable: 
         model = PeftModel.from_pretrained(model, str(adapter), is_trainable=trainable)
         name, slot = Path(adapter).name, "default"
     model.train(trainable)
-    return Drafter(Host(model), tokenizer, settings.model.base, name, base_hash(settings), slot)
+    return Drafter(Host(model), tokenizer, settings.model.base, name, slot)
 
 
 def load_judge(settings: Settings) -> Judge:
@@ -166,22 +175,39 @@ def _load(
     name: str, kind: Kind, settings: Settings, training: bool
 ) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
     import torch
-    from huggingface_hub.errors import HFValidationError
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
-    where = place(name, kind, settings)
+    tokenizer = load_tokenizer(name, kind, settings)
     device = "auto" if torch.cuda.is_available() else "cpu"
-    with no_bars():
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(where, padding_side="left")
-            model = AutoModelForCausalLM.from_pretrained(
-                where, dtype="auto", device_map=device, quantization_config=quantization(settings, training)
-            )
-        except (OSError, HFValidationError) as error:
-            raise missing(name, error) from error
+    with no_bars(), _had(name):
+        model = AutoModelForCausalLM.from_pretrained(
+            place(name, kind, settings),
+            dtype="auto",
+            device_map=device,
+            quantization_config=quantization(settings, training),
+        )
+    return model.eval(), tokenizer
+
+
+def load_tokenizer(name: str, kind: Kind, settings: Settings) -> "PreTrainedTokenizerBase":
+    """Load the tokenizer of a model; raises `NotFound` when it cannot be had."""
+    from transformers import AutoTokenizer
+
+    with no_bars(), _had(name):
+        tokenizer = AutoTokenizer.from_pretrained(place(name, kind, settings), padding_side="left")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return model.eval(), tokenizer
+    return tokenizer
+
+
+@contextmanager
+def _had(name: str) -> Iterator[None]:
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        yield
+    except (OSError, HFValidationError) as error:
+        raise missing(name, error) from error
 
 
 def quantization(settings: Settings, training: bool) -> "BitsAndBytesConfig | None":

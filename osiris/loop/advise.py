@@ -13,7 +13,7 @@ from osiris.calendars import sessions_between
 from osiris.errors import NoPrices, SourceUnavailable
 from osiris.llm import hermes
 from osiris.llm.generate import Draft, DraftRequest, draft
-from osiris.llm.loader import Drafter, Judge
+from osiris.llm.models import AnyDrafter, AnyJudge
 from osiris.loop.context import Snapshot, snapshot
 from osiris.loop.prices import PriceDesk
 from osiris.records import Reply, Status, advice_id, levels_from_reply, prompt_id
@@ -46,8 +46,8 @@ def advise(
     advice: AdviceStore,
     prices: PriceDesk,
     events: Events,
-    drafter: Drafter,
-    judge: Judge | None,
+    drafter: AnyDrafter,
+    judge: AnyJudge | None,
     settings: Settings,
     moments: Sequence[datetime],
 ) -> AdviseReport:
@@ -102,7 +102,7 @@ def take_snapshots(
     return taken
 
 
-def rows_of(snapshots: Sequence[Snapshot], drafts: Sequence[Sequence[Draft]], drafter: Drafter) -> list[Row]:
+def rows_of(snapshots: Sequence[Snapshot], drafts: Sequence[Sequence[Draft]], drafter: AnyDrafter) -> list[Row]:
     """Advice rows of the valid replies, status pending, without scores."""
     return [
         _row(shot, sample, reply.text, reply.reply, drafter)
@@ -112,7 +112,7 @@ def rows_of(snapshots: Sequence[Snapshot], drafts: Sequence[Sequence[Draft]], dr
     ]
 
 
-def add_scores(rows: list[Row], contexts: dict[str, str], judge: Judge, settings: Settings) -> None:
+def add_scores(rows: list[Row], contexts: dict[str, str], judge: AnyJudge, settings: Settings) -> None:
     """Let Hermes score the rows; an idea it answered with no number keeps a null score and a note."""
     ideas = [hermes.Idea(proposal=row["reply"], context=contexts[row["prompt"]]) for row in rows]
     for row, score in zip(rows, hermes.score(judge, ideas, settings.model.batch_size), strict=True):
@@ -156,7 +156,7 @@ def idea_vector(features: np.ndarray, reply: Reply) -> np.ndarray:
     return vector
 
 
-def _row(shot: Snapshot, sample: int, text: str, reply: Reply, drafter: Drafter) -> dict[str, Any]:
+def _row(shot: Snapshot, sample: int, text: str, reply: Reply, drafter: AnyDrafter) -> dict[str, Any]:
     levels = levels_from_reply(reply, shot.price, shot.atr)
     return {
         "id": advice_id(shot.prompt, drafter.adapter, sample, shot.as_of),

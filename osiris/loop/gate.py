@@ -18,7 +18,7 @@ from scipy.stats import permutation_test
 
 from osiris.calendars import calendar_of, sessions_between
 from osiris.llm.generate import DraftRequest, draft
-from osiris.llm.loader import Drafter
+from osiris.llm.models import AnyDrafter
 from osiris.loop.advise import HISTORY_DAYS, take_snapshots
 from osiris.loop.claims import as_claims, kernel_ideas
 from osiris.loop.context import Snapshot
@@ -121,7 +121,7 @@ def held_out(
 
 
 def evaluate(
-    drafter: Drafter, snapshots: Sequence[Snapshot], prices: PriceDesk, settings: Settings, as_of: datetime
+    drafter: AnyDrafter, snapshots: Sequence[Snapshot], prices: PriceDesk, settings: Settings, as_of: datetime
 ) -> Evaluation:
     """Draft on `snapshots` and settle on bars up to `as_of`."""
     requests = [DraftRequest(prompt=shot.prompt, ticker=shot.ticker) for shot in snapshots]

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from osiris.adapters import AdapterShelf
 from osiris.errors import AdapterRejected
-from osiris.llm.loader import ModelDesk
+from osiris.llm.models import Models
 from osiris.loop import gate
 from osiris.loop.context import Snapshot
 from osiris.loop.night import StepReport, night_name, served_before
@@ -17,7 +17,7 @@ from osiris.tracking import Tracking
 def judge_adapters(
     shelf: AdapterShelf,
     tracking: Tracking,
-    models: ModelDesk,
+    models: Models,
     prices: PriceDesk,
     settings: Settings,
     as_of: datetime,

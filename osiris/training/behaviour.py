@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 
-from osiris.llm.generate import DraftRequest, draft
+from osiris.llm.generate import DraftRequest, draft, unbound
 from osiris.llm.loader import Drafter
 from osiris.settings import Settings
 from osiris.training.run import evenly
@@ -15,11 +15,13 @@ ASKED = 128
 def behaviour(drafter: Drafter, rows: Sequence[Mapping[str, str]], settings: Settings) -> dict[str, float]:
     """Shares and means over one reply to each of some prompts of `rows`, which are lines of a training dataset.
 
+    The replies are not bound to their schema: what the training did to their form is to be seen.
+
     `valid_share` counts replies that are valid at the first attempt; `long_share` and `reward_to_risk` are over the
     valid ones, and left out where there are none.
     """
     requests = [_request(row) for row in evenly(rows, ASKED)]
-    drafts = [group[0] for group in draft(drafter, requests, 1, settings, settings.model.seed)]
+    drafts = [group[0] for group in draft(drafter, requests, 1, unbound(settings), settings.model.seed)]
     replies = [one.reply for one in drafts if one.reply is not None]
     found = {"valid_share": sum(one.valid_at_once for one in drafts) / len(drafts)}
     if replies:

@@ -1,0 +1,215 @@
+"""The methods of learning from outcomes at equal budgets: `python benchmarks/methods.py [--seeds 5]`.
+
+On a market with an edge the plain starter drafts once for many prompts. Each method trains one new adapter on what came
+of these ideas: as many sequences an epoch for all, the same epochs, batches, LoRA and seed. What an adapter is worth is
+measured on later prompts that are the same for all; the interval is Student's over the seeds. `accepted` sees the
+outcomes of two candidates of six alone; `fewer` as few pairs as `accepted` has, from all six.
+"""
+
+import argparse
+import contextlib
+import json
+import multiprocessing
+import os
+import random
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from osiris.learn_check.report import interval, rise
+from osiris.learn_check.trial import Plan, Trial, fresh_prompts, gather, prepare
+from osiris.llm.generate import unbound
+from osiris.llm.loader import load_drafter
+from osiris.loop import gate
+from osiris.loop.lessons import Row, ranked_pairs, singles
+from osiris.loop.pairs import COLUMNS, TEACHING, by_prompt, outcome_pair, partner_pair, settled
+from osiris.settings import export, load_settings
+from osiris.training.recipe import load_recipe
+from osiris.training.train import train
+from osiris.workspace import Workspace, open_workspace
+
+PLAN = Plan(nights=2)
+METHODS = {
+    "same prompt": "dpo",
+    "a quarter partners": "dpo",
+    "cross-prompt": "dpo",
+    "accepted": "dpo",
+    "fewer": "dpo",
+    "IPO": "ipo",
+    "robust": "robust",
+    "ranked by R": "ranked",
+    "KTO": "kto",
+    "SFT on winners": "winners",
+}
+"""Each method's recipe."""
+
+
+def experience(trial: Trial, folder: Path, cache: Path) -> tuple[str, int]:
+    """Draft with the plain starter on all moments before the fresh ones, settle, and write what each method learns."""
+    folder.mkdir()
+    with quietly(folder.with_suffix(".log")):
+        workspace = prepare(trial, folder, cache)
+        for night in range(PLAN.nights):
+            gather(workspace, trial, trial.market.moments[night * PLAN.moments :][: PLAN.moments])
+        lessons = all_lessons(workspace, trial)
+        (folder / "lessons.json").write_text(json.dumps(lessons))
+        workspace.close()
+    return trial.name, len(lessons["same prompt"])
+
+
+def all_lessons(workspace: Workspace, trial: Trial) -> dict[str, list[dict[str, Any]]]:
+    """What each method is shown: as many pairs as there are of one prompt, or twice as many single replies."""
+    cutoff = workspace.now
+    rows = workspace.advice.rows(None, COLUMNS)
+    gap = workspace.settings.training.max_ratio_gap
+    prompts = [[row for row in group if settled(row, cutoff)] for group in by_prompt(rows).values()]
+
+    def same_prompt(prompts: Sequence[list[Row]]) -> list[Any]:
+        return [pair for ended in prompts if (pair := outcome_pair(ended, gap))]
+
+    same = same_prompt(prompts)
+    taught = [ended for ended in prompts if any(row["exit_reason"] in TEACHING for row in ended)]
+    cross = [pair for ended in taught if (pair := partner_pair(ended, workspace.advice, gap, cutoff))]
+    accepted = random.Random(trial.seed).sample(rows, len(rows) // 3)
+    few = same_prompt([[row for row in group if settled(row, cutoff)] for group in by_prompt(accepted).values()])
+    alone, both = singles(rows, cutoff), 2 * len(same)
+    found = {
+        "same prompt": same,
+        "a quarter partners": [*evenly_of(same, len(same) * 3 // 4), *evenly_of(cross, len(same) // 4)],
+        "cross-prompt": evenly_of(cross, len(same)),
+        "accepted": few,
+        "fewer": evenly_of(same, len(few)),
+        "IPO": same,
+        "robust": same,
+        "ranked by R": evenly_of(ranked_pairs(rows, cutoff), len(same)),
+        "KTO": evenly_of(alone, both),
+        "SFT on winners": evenly_of([one for one in alone if one.label], both),
+    }
+    return {name: [lesson.line for lesson in lessons] for name, lessons in found.items()}
+
+
+def evenly_of(lessons: Sequence[Any], most: int) -> list[Any]:
+    """`most` of them, or all where there are not as many, evenly taken."""
+    most = min(most, len(lessons))
+    return [lessons[number * len(lessons) // most] for number in range(most)]
+
+
+def worth(trial: Trial, folder: Path, method: str | None) -> tuple[str, str, gate.Evaluation, dict[str, Any]]:
+    """Train one adapter (none for `None`) and return what it does on the fresh prompts."""
+    name = method or "starter"
+    with quietly(folder / f"{name}.log".replace(" ", "-")):
+        workspace = open_workspace(folder, trial.market.closes[-1])
+        settings, told, adapter = workspace.settings, {}, None
+        if method:
+            lines, adapter = json.loads((folder / "lessons.json").read_text())[method], folder / name.replace(" ", "-")
+            result = train(
+                settings, lines, None, adapter, load_recipe(METHODS[method], "dpo", "kto", "sft"), trial.seed
+            )
+            told = {"rows": len(lines), "seconds": result.seconds}
+        end, shots = fresh_prompts(workspace, trial)
+        found = gate.evaluate(load_drafter(settings, adapter), shots, workspace.prices, unbound(settings), end)
+        workspace.close()
+    return trial.name, name, found, told
+
+
+@contextlib.contextmanager
+def quietly(log: Path) -> Any:
+    """All that this process prints goes to a file."""
+    kept = [os.dup(stream.fileno()) for stream in (sys.stdout, sys.stderr)]
+    with open(log, "w") as file:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+            os.dup2(file.fileno(), stream.fileno())
+        try:
+            yield
+        finally:
+            for stream, back in zip((sys.stdout, sys.stderr), kept, strict=True):
+                stream.flush()
+                os.dup2(back, stream.fileno())
+                os.close(back)
+
+
+def table(found: dict[str, dict[str, gate.Evaluation]], told: dict[str, list[dict[str, Any]]]) -> pd.DataFrame:
+    """A row a method: means over the seeds; R less the starter's and less that of `same prompt`, with intervals."""
+    rows = []
+    for method in told:
+        rises = pd.DataFrame([rise(one["starter"], one[method]) for one in found.values()])
+        less = [one[method].metrics()["mean_r"] - one["same prompt"].metrics()["mean_r"] for one in found.values()]
+        rows.append({
+            "method": method,
+            "rows": sum(one["rows"] for one in told[method]) / len(told[method]),
+            "seconds": sum(one["seconds"] for one in told[method]) / len(told[method]),
+            "r": rises["mean_r"].mean(), "r_interval": interval(rises["mean_r"]), "least_r": rises["mean_r"].min(),
+            "to_same_prompt": sum(less) / len(less), "to_same_prompt_interval": interval(less),
+            "win_rate": rises["win_rate"].mean(), "reward_to_risk": rises["reward_to_risk"].mean(),
+            "valid": rises["valid_share"].mean(), "least_valid": rises["valid_share"].min(),
+        })  # fmt: skip
+    return pd.DataFrame(rows).sort_values("r", ascending=False)
+
+
+def shown(frame: pd.DataFrame) -> Table:
+    """The table for a terminal."""
+    made = Table("method", "rows", "s", "R to the starter", "least", "R to same prompt", "win rate", "R:R", "valid")
+    for row in frame.to_dict("records"):
+        intervals = ["[{:+.2f}, {:+.2f}]".format(*row[key]) for key in ("r_interval", "to_same_prompt_interval")]
+        made.add_row(
+            row["method"], f"{row['rows']:.0f}", f"{row['seconds']:.0f}", f"{row['r']:+.2f} {intervals[0]}",
+            f"{row['least_r']:+.2f}", f"{row['to_same_prompt']:+.2f} {intervals[1]}", f"{row['win_rate']:+.1%}",
+            f"{row['reward_to_risk']:+.1%}", f"{row['valid']:.1%} ({row['least_valid']:.1%})",
+        )  # fmt: skip
+    return made
+
+
+def main() -> None:
+    """Measure, print the table, and write it as JSON where asked."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--edge", choices=["momentum", "reversal"], default="momentum")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=10)
+    parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--json", type=Path, help="where to write the table")
+    asked = parser.parse_args()
+    if "same prompt" not in asked.methods:
+        parser.error("`same prompt` is what the others are compared with")
+    trials = [Trial(asked.edge, seed, PLAN) for seed in range(asked.first_seed, asked.first_seed + asked.seeds)]
+    export(OMP_NUM_THREADS="1")
+    console = Console(stderr=True)
+    with tempfile.TemporaryDirectory() as place, processes(asked.jobs) as pool:
+        cache = load_settings(Path(place)).model.cache.expanduser()
+        folders = {trial.name: Path(place) / trial.name for trial in trials}
+        ready = [pool.submit(experience, trial, folders[trial.name], cache) for trial in trials]
+        for done in track(as_completed(ready), "Drafting", len(ready), console=console):
+            console.print("{}: {} pairs of one prompt".format(*done.result()))
+        work = [pool.submit(worth, t, folders[t.name], method) for method in (None, *asked.methods) for t in trials]
+        found: dict[str, dict[str, gate.Evaluation]] = {trial.name: {} for trial in trials}
+        told: dict[str, list[dict[str, Any]]] = {}
+        for number, done in zip(count(1), track(as_completed(work), "Training", len(work), console=console)):
+            name, method, evaluation, about = done.result()
+            found[name][method] = evaluation
+            if method != "starter":
+                told.setdefault(method, []).append(about)
+            mean = evaluation.metrics()["mean_r"]
+            console.print(f"{number}/{len(work)} {name} {method}: {mean:+.3f} R", highlight=False)
+    frame = table(found, {method: told[method] for method in asked.methods})
+    if asked.json:
+        frame.to_json(asked.json, orient="records", indent=1)
+    Console(width=140).print(shown(frame))
+
+
+def processes(jobs: int) -> ProcessPoolExecutor:
+    """Fresh ones, which read `OMP_NUM_THREADS` when they load torch."""
+    return ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""Decoding bound to the schema of a reply: tokens that cannot go on as valid JSON of it are not drawn.
+
+`llguidance` walks the grammar from where code leaves off, behind the ticker. A model that would have written a valid
+reply anyway writes it in just the same tokens when it always takes the likeliest.
+"""
+
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import llguidance
+import llguidance.hf
+import numpy as np
+import torch
+from transformers import LogitsProcessor, PreTrainedTokenizerFast
+
+from osiris.errors import BadInput
+from osiris.records import Reply
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+OPENING = '{"rationale":"'
+"""What stands before the model's first token in the schema of what it writes: a reply's, less the ticker."""
+COMPACT = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
+"""Replies have no spaces between keys and values, as the model is trained to write them."""
+WORD = 32
+"""Tokens in a number of the mask."""
+
+
+class ReplyBound(LogitsProcessor):
+    """Forbids tokens that lead out of the schema; for one call of `generate` of so many rows, a reply each.
+
+    `vocabulary` is the width of the model's logits; a row ends with one of the tokens `stops`.
+    """
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase", rows: int, vocabulary: int, stops: Sequence[int]) -> None:
+        """Begin all rows; raises `BadInput` for a tokenizer that cannot be bound."""
+        begun = _begun(tokenizer, vocabulary, tuple(stops))
+        self._rows = [begun.deep_copy() for _ in range(rows)]
+        self._vocabulary = vocabulary
+        self._end = _only(stops, vocabulary)
+        self._mask = np.tile(self._end, (rows, 1))
+        self._drawn = False
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        """Return `scores` (rows x vocabulary) with minus infinity where a token is forbidden."""
+        if self._drawn:
+            for row, token in zip(self._rows, input_ids[:, -1].tolist(), strict=True):
+                if not row.is_stopped():
+                    row.consume_token(token)
+        self._drawn = True
+        for row, mask in zip(self._rows, self._mask, strict=True):
+            if row.is_stopped():
+                mask[:] = self._end
+            else:
+                row.unsafe_compute_mask_ptr(mask.ctypes.data, mask.nbytes)
+        bits = np.unpackbits(self._mask.view(np.uint8), axis=1, count=self._vocabulary, bitorder="little")
+        allowed = torch.from_numpy(bits).to(scores.device, torch.bool)
+        return scores.masked_fill(~allowed, float("-inf"))
+
+
+def _only(tokens: Sequence[int], vocabulary: int) -> np.ndarray:
+    """The mask that allows these tokens alone, a bit a token, as `llguidance` writes it."""
+    bits = np.zeros(-(-vocabulary // WORD) * WORD, dtype=np.uint8)
+    bits[list(tokens)] = 1
+    return np.packbits(bits, bitorder="little").view(np.int32)
+
+
+@lru_cache(maxsize=4)
+def _begun(tokenizer: "PreTrainedTokenizerBase", vocabulary: int, stops: tuple[int, ...]) -> llguidance.LLMatcher:
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise BadInput(
+            "a fast tokenizer, to bind replies to their schema", type(tokenizer).__name__, "set model.bound = false"
+        )
+    words = llguidance.hf.from_tokenizer(tokenizer, n_vocab=vocabulary, eos_token=list(stops))
+    schema = Reply.model_json_schema()
+    del schema["properties"]["ticker"]
+    schema["required"].remove("ticker")
+    matcher = llguidance.LLMatcher(words, llguidance.LLMatcher.grammar_from_json_schema(json.dumps(schema), COMPACT))
+    if not matcher.consume_tokens(tokenizer(OPENING, add_special_tokens=False)["input_ids"]):
+        raise BadInput("a tokenizer that can write a reply", matcher.get_error(), "set model.bound = false")
+    return matcher

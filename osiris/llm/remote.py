@@ -1,0 +1,149 @@
+"""Models on a server that speaks OpenAI's protocol (vLLM and others), through its completions of plain text.
+
+The chat format is that of the base's own tokenizer, here as in training, and code writes the ticker as it does for a
+model in this process. An adapter is what the server calls a model: with vLLM a LoRA module of the adapter's name.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from osiris.errors import NotFound, SourceUnavailable
+from osiris.llm.loader import BASE, load_tokenizer
+from osiris.llm.starter import Kind
+from osiris.llm.write import Write
+from osiris.settings import Settings
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server and the name by which it knows a model."""
+
+    client: "OpenAI"
+    model: str
+    parallel: int
+
+    def complete(self, texts: list[str], options: list[dict[str, Any]]) -> list[str]:
+        """What the model writes after each text, with its own options of the completions endpoint.
+
+        Raises `NotFound` for a model that the server does not have, `SourceUnavailable` when it cannot be asked.
+        """
+
+        with ThreadPoolExecutor(self.parallel) as pool:
+            return list(pool.map(self._complete, texts, options))
+
+    def _complete(self, text: str, options: dict[str, Any]) -> str:
+        import openai
+
+        try:
+            return self.client.completions.create(model=self.model, prompt=text, **options).choices[0].text
+        except openai.NotFoundError as error:
+            raise NotFound(
+                f"a server that has {self.model}", str(error), "load it there, or correct [llm] in osiris.toml"
+            ) from error
+        except openai.OpenAIError as error:
+            came = f"{type(error).__name__}: {error}"
+            raise SourceUnavailable(
+                f"an answer of {self.model} from {self.client.base_url}",
+                came,
+                "start the server, or correct [llm] in osiris.toml",
+            ) from error
+
+
+@dataclass(frozen=True)
+class RemoteDrafter:
+    """A model on a server that drafts ideas; what `Drafter` is for one in this process."""
+
+    server: Server
+    tokenizer: "PreTrainedTokenizerBase"
+    name: str
+    adapter: str
+
+    @contextmanager
+    def writing(self, settings: Settings, seed: int) -> Iterator[Write]:
+        """Yield what writes on from texts, each draw with a seed of its own."""
+        rng = np.random.default_rng(seed)
+        common = {
+            "max_tokens": settings.model.max_new_tokens,
+            "temperature": settings.model.temperature,
+            "top_p": settings.model.top_p,
+        } | _as_given(self.tokenizer)
+
+        def write(texts: list[str]) -> list[str]:
+            seeds = rng.integers(2**31, size=len(texts)).tolist()
+            return self.server.complete(texts, [common | {"seed": one} for one in seeds])
+
+        yield write
+
+
+@dataclass(frozen=True)
+class RemoteJudge:
+    """A model on a server that scores ideas (Hermes)."""
+
+    server: Server
+    tokenizer: "PreTrainedTokenizerBase"
+    name: str
+
+    def write(self, texts: list[str], most: int) -> list[str]:
+        """The likeliest `most` tokens after each text."""
+        options = {"max_tokens": most, "temperature": 0} | _as_given(self.tokenizer)
+        return self.server.complete(texts, [options] * len(texts))
+
+
+class RemoteDesk:
+    """The models of a server; what `ModelDesk` is for those in this process. Nothing is loaded but tokenizers."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Remember the settings; nobody is asked yet."""
+        self._settings = settings
+        self._tokenizers: dict[Kind, PreTrainedTokenizerBase] = {}
+
+    def serve(self, adapter: Path | None) -> RemoteDrafter:
+        """The drafter with this adapter folder, which the server must have; the plain base for `None`."""
+        llm, base = self._settings.llm, self._settings.model.base
+        model = llm.drafter or base
+        if adapter is not None:
+            model = llm.adapter.format(name=adapter.name, path=adapter)
+        return RemoteDrafter(
+            self._server(model), self._tokenizer("drafter"), base, adapter.name if adapter is not None else BASE
+        )
+
+    @property
+    def judge(self) -> RemoteJudge:
+        """The judge."""
+        name = self._settings.model.judge
+        return RemoteJudge(self._server(self._settings.llm.judge or name), self._tokenizer("judge"), name)
+
+    def _server(self, model: str) -> Server:
+        return Server(self._client, model, self._settings.llm.parallel)
+
+    @cached_property
+    def _client(self) -> "OpenAI":
+        from openai import OpenAI
+
+        llm = self._settings.llm
+        return OpenAI(base_url=llm.url, api_key=llm.key.get_secret_value(), timeout=llm.timeout_seconds)
+
+    def _tokenizer(self, kind: Kind) -> "PreTrainedTokenizerBase":
+        if kind not in self._tokenizers:
+            model = self._settings.model
+            name = model.base if kind == "drafter" else model.judge
+            self._tokenizers[kind] = load_tokenizer(name, kind, self._settings)
+        return self._tokenizers[kind]
+
+
+def _as_given(tokenizer: "PreTrainedTokenizerBase") -> dict[str, Any]:
+    """What keeps a server from putting special tokens before a text that already is in the chat format."""
+    if tokenizer("a")["input_ids"] == tokenizer("a", add_special_tokens=False)["input_ids"]:
+        return {}
+    return {"extra_body": {"add_special_tokens": False}}

@@ -1,0 +1,71 @@
+"""Generation in this process: texts in, what the model writes after each of them out."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from osiris.settings import Settings
+
+if TYPE_CHECKING:
+    from transformers import BatchEncoding, Cache, PreTrainedModel, PreTrainedTokenizerBase
+
+END = "<|end|>"
+
+
+Write = Callable[[list[str]], list[str]]
+"""What a model writes after each text: a question in its chat format and the start of its reply."""
+
+
+def write(
+    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", texts: list[str], settings: Settings
+) -> list[str]:
+    """What the model writes after each text, all in one batch; equal ones are read once."""
+    asked = list(dict.fromkeys(texts))
+    inputs = tokenizer(asked, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False).to(
+        model.device
+    )
+    places = [asked.index(text) for text in texts]
+    sampling = {"do_sample": False}
+    if settings.model.temperature > 0:
+        sampling = {"do_sample": True, "temperature": settings.model.temperature, "top_p": settings.model.top_p}
+    stops = _stops(model, tokenizer)
+    bound = []
+    if settings.model.bound:
+        from osiris.llm.grammar import ReplyBound
+
+        bound = [ReplyBound(tokenizer, len(texts), model.config.vocab_size, stops)]
+    written = model.generate(
+        input_ids=inputs["input_ids"][places],
+        attention_mask=inputs["attention_mask"][places],
+        past_key_values=_read_once(model, inputs, places),
+        max_new_tokens=settings.model.max_new_tokens,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=stops,
+        logits_processor=bound,
+        **sampling,
+    )[:, inputs["input_ids"].shape[1] :]
+    return tokenizer.batch_decode(written, skip_special_tokens=True)
+
+
+def _read_once(model: "PreTrainedModel", inputs: "BatchEncoding", places: list[int]) -> "Cache":
+    """The cache of all prompts but for their last token, each read once however many candidates it has.
+
+    `places` are the rows of `inputs` that the candidates belong to.
+    """
+    import torch
+
+    ids, mask = inputs["input_ids"][:, :-1], inputs["attention_mask"][:, :-1]
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    cache = model(
+        input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=1
+    ).past_key_values
+    cache.batch_select_indices(torch.tensor(places, device=ids.device))
+    return cache
+
+
+def _stops(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """Ids that end an answer: what the model's own configuration says, and the end of a turn of Phi-3's format."""
+    configured = model.generation_config.eos_token_id
+    configured = configured if isinstance(configured, list) else [configured]
+    turn = tokenizer.convert_tokens_to_ids(END)
+    unknown = (None, tokenizer.unk_token_id)
+    return sorted({stop for stop in [*configured, tokenizer.eos_token_id, turn] if stop not in unknown})

@@ -1,0 +1,141 @@
+"""The tables of `osiris.toml`, with their defaults."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr
+
+
+class Section(BaseModel):
+    """A table of `osiris.toml`; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Clock(Section):
+    """What the workspace takes for now."""
+
+    as_of: AwareDatetime | None = Field(None, description="a moment of history to stand still at; none: the system's")
+
+
+class Model(Section):
+    """Language models. `starter` is built locally; any other value goes to `from_pretrained`."""
+
+    base: str = "starter"
+    judge: str = "starter"
+    quantize: Literal["auto", "4bit", "none"] = "auto"
+    temperature: float = Field(0.8, ge=0, le=2)
+    top_p: float = Field(0.95, gt=0, le=1)
+    max_new_tokens: int = Field(96, ge=16, le=1024)
+    batch_size: int = Field(128, ge=1)
+    bound: bool = Field(True, description="replies are drawn within their schema, not only checked against it")
+    retries: int = Field(2, ge=0, description="further attempts for a reply that is not valid")
+    seed: int = 0
+    cache: Path = Path("~/.cache/osiris")
+
+
+class Llm(Section):
+    """What answers: this process, or a server that speaks OpenAI's protocol and has the models and adapters loaded."""
+
+    backend: Literal["local", "openai"] = "local"
+    url: str = Field("http://127.0.0.1:8000/v1", description="of the server, up to the version")
+    key: SecretStr = Field(SecretStr("none"), description="best given as OSIRIS_LLM__KEY")
+    drafter: str = Field("", description="the server's name for model.base; none: the same name")
+    judge: str = Field("", description="the server's name for model.judge; none: the same name")
+    adapter: str = Field("{name}", description="the server's name for an adapter, of its {name} and {path}")
+    parallel: int = Field(32, ge=1, description="requests under way at once")
+    timeout_seconds: float = Field(120, gt=0, description="of one request")
+
+
+class Advise(Section):
+    """Drafting."""
+
+    tickers: list[str] = ["AAPL", "GOOG", "IBM", "MSFT"]
+    candidates: int = Field(6, ge=1, le=64, description="replies drawn per prompt")
+
+
+class Review(Section):
+    """The review desk and its API."""
+
+    deadline_hours: float = Field(24, gt=0, description="an idea nobody decided on by then expires")
+    host: str = "127.0.0.1"
+    port: int = Field(8710, ge=0, le=65535, description="0 picks a free port")
+    origins: list[str] = Field([], description="pages elsewhere that may use the API, e.g. https://desk.example")
+    max_body_bytes: int = Field(65536, ge=1024)
+    max_requests_per_second: int = Field(100, ge=1, description="of one client of the API")
+
+
+class Outcomes(Section):
+    """Settling ideas against prices."""
+
+    min_age_hours: float = Field(24, ge=0, description="elapsed hours after acceptance before an idea is looked at")
+    breakeven_r: float = Field(0.05, ge=0, description="closed within this many R of the entry counts as breakeven")
+    max_holding_days: int = Field(0, ge=0, le=36500, description="calendar days until an idea expires; 0 is off")
+    tolerance: float = Field(0.02, gt=0, description="largest relative difference of two sources' closes")
+    delisted_after_days: int = Field(
+        7, ge=0, le=36500, description="days without a bar after which a price given by hand closes a trade"
+    )
+
+
+class Prices(Section):
+    """Price sources and exchange calendars."""
+
+    source: Literal["yahoo", "local"] = Field("yahoo", description="yahoo falls back to the local store")
+    calendars: dict[str, str] = {}
+    calendar: str = "XNYS"
+    yahoo_url: str = ""
+    intraday: bool = Field(True, description="ask Yahoo for hourly bars, and for finer ones where a day is ambiguous")
+
+
+class Redis(Section):
+    """Events; an empty url starts an embedded real server in the workspace."""
+
+    url: str = ""
+
+
+class Training(Section):
+    """Nightly training; recipes are YAML files in TRL's argument names."""
+
+    sft_recipe: str = "qlora"
+    dpo_recipe: str = "dpo"
+    min_examples: int = Field(8, ge=1)
+    min_pairs: int = Field(8, ge=1)
+    max_ratio_gap: float = Field(0.2, ge=0, description="difference of log reward-to-risk in a pair, at most")
+    min_valid_share: float = Field(0.95, ge=0, le=1, description="below this an adapter is never served")
+    max_chosen_fall: float = Field(10, gt=0, description="nats; where logps/chosen fell more, never served")
+    max_partner_share: float = Field(0.5, ge=0, le=1, description="largest share of nearest-prompt pairs")
+
+
+class Gate(Section):
+    """When a new adapter may be served."""
+
+    policy: Literal["better", "newest"] = "better"
+    level: float = Field(0.05, gt=0, lt=1, description="one-sided, of all looks at the same held-out days together")
+    min_trades: int = Field(30, ge=2)
+    holdout_days: int = Field(30, ge=1, description="calendar days before the night kept out of training")
+    embargo_days: int = Field(15, ge=0, description="calendar days between training and held-out prompts")
+    candidates: int = Field(2, ge=1)
+
+
+class Rewards(Section):
+    """Weights of the reward of design section 6."""
+
+    w_profit: float = 1.0
+    w_risk: float = 0.5
+    w_novelty: float = 0.1
+    w_latency: float = 0.1
+
+
+class Prefect(Section):
+    """Prefect; an empty api_url starts a temporary server."""
+
+    api_url: str = ""
+    startup_timeout_seconds: int = Field(180, ge=20)
+    nightly_cron: str = "0 2 * * *"
+    timezone: str = Field("America/New_York", description="of all schedules")
+
+
+class Mlflow(Section):
+    """MLflow; an empty uri is SQLite in `mlruns/`."""
+
+    tracking_uri: str = ""

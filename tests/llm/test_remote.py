@@ -1,0 +1,122 @@
+"""Models on a server: the starters behind transformers' own OpenAI-compatible server."""
+
+import os
+import random
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from osiris.errors import NotFound, SourceUnavailable
+from osiris.llm import starter_data as data
+from osiris.llm.generate import DraftRequest, draft, unbound
+from osiris.llm.hermes import Idea, score
+from osiris.llm.loader import ModelDesk, load_drafter
+from osiris.llm.models import open_models
+from osiris.llm.starter import ensure_starter
+from osiris.settings import Llm, Model, Settings
+
+LIKELIEST = Model(temperature=0, retries=0)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, settings):
+    """The server's address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = tmp_path_factory.mktemp("server") / "log"
+    command = [Path(sys.executable).with_name("transformers"), "serve", "--host", "127.0.0.1", "--port", str(port)]
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [*command, "--device", "cpu"], stdout=file, stderr=file, env=os.environ | {"HF_HUB_OFFLINE": "1"}
+        )
+    try:
+        for _ in range(600):
+            assert process.poll() is None, log.read_text()
+            try:
+                httpx.get(f"http://127.0.0.1:{port}/health")
+                break
+            except httpx.ConnectError:
+                time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def remote(server, settings):
+    """Settings under which the server answers; it names a model by its folder."""
+    names = {kind: str(ensure_starter(kind, settings)) for kind in ("drafter", "judge")}
+    return Settings(model=LIKELIEST, llm=Llm(backend="openai", url=server, adapter="{path}", **names))
+
+
+@pytest.fixture(scope="module")
+def requests():
+    rng = random.Random(7)
+    tickers = ["AAPL", "0700.HK", "^GSPC", "BRK-B"]
+    return [DraftRequest(data.draft_prompt(ticker, data.random_features(rng)), ticker) for ticker in tickers]
+
+
+def with_llm(settings, **changes):
+    return settings.model_copy(update={"llm": settings.llm.model_copy(update=changes)})
+
+
+def texts(models, adapter, requests, settings):
+    return [group[0].text for group in draft(models.serve(adapter), requests, 1, settings, 0)]
+
+
+def test_a_server_drafts_as_the_same_model_does_here(remote, requests):
+    here = Settings(model=LIKELIEST)
+    assert texts(open_models(remote), None, requests, remote) == texts(open_models(here), None, requests, here)
+
+
+def test_an_adapter_is_asked_for_by_the_servers_name_for_it(remote, requests, adapters, tmp_path):
+    # this server has no LoRA modules: what it is given is the base with the adapter merged into it
+    merged = tmp_path / f"{adapters[1].name}-merged"
+    whole, here = load_drafter(remote, adapters[1]), unbound(Settings(model=LIKELIEST))
+    whole.model.merge_and_unload().save_pretrained(merged)
+    whole.tokenizer.save_pretrained(merged)
+    named = with_llm(remote, adapter=f"{tmp_path}/{{name}}-merged")
+    desk = open_models(named)
+    assert desk.serve(adapters[1]).adapter == adapters[1].name
+    assert texts(desk, adapters[1], requests, named) == texts(ModelDesk(here), adapters[1], requests, here)
+    assert texts(desk, adapters[1], requests, named) != texts(desk, None, requests, named)
+
+
+def test_hermes_on_a_server_gives_the_numbers_that_are_read_from_the_logits_here(remote):
+    rng, ideas = random.Random(11), []
+    for _ in range(24):
+        market = data.random_features(rng)
+        ideas.append(Idea(data.random_reply(rng, "IBM", market).to_json(), data.snapshot_text(market)))
+    there, here = (score(open_models(one).judge, ideas, 8) for one in (remote, Settings()))
+    assert there == here
+    assert len({one.raw for one in here}) > 3
+
+
+def test_a_judge_that_writes_no_number_gives_no_score(remote):
+    drafter_as_judge = with_llm(remote, judge=remote.llm.drafter)
+    found = score(open_models(drafter_as_judge).judge, [Idea("{}")], 8)[0]
+    assert (found.raw, found.normalized) == (None, None)
+    assert "no number" in found.note
+
+
+def test_a_model_that_the_server_does_not_have_is_named(remote, requests):
+    other = with_llm(remote, drafter="nobody/nothing")
+    with pytest.raises((NotFound, SourceUnavailable), match="nobody/nothing"):
+        draft(open_models(other).serve(None), requests, 1, other, 0)
+
+
+def test_where_nobody_listens_the_error_names_the_address(requests):
+    nobody = Settings(llm=Llm(backend="openai", url="http://127.0.0.1:9/v1"))
+    with pytest.raises(SourceUnavailable, match=r"127\.0\.0\.1:9.*start the server"):
+        draft(open_models(nobody).serve(None), requests, 1, nobody, 0)
+
+
+def test_the_key_is_not_shown(remote):
+    assert "secret-key" not in repr(Settings(llm=Llm(key="secret-key")))
