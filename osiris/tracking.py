@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from filelock import FileLock
 
-from osiris.errors import BadInput, NotFound
+from osiris.errors import NotFound
+from osiris.mlflow_parts import dataset_input, ensure_database, note
 from osiris.settings import Settings, export
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 EXPERIMENT, MODEL = "osiris", "osiris-phi3"
 ADAPTER, NIGHT, VERDICT = "osiris.adapter", "osiris.night", "osiris.verdict"
 TAGGED = ("parent", "base_hash", "data_hash", "recipe", "recipe_hash", "as_of", "failed")
+WHOLE = ("FINISHED", "FAILED")
+"""Status of a run that was logged to its end; one that was left unfinished is still running to MLflow."""
+NOTE = "mlflow.note.content"
+"""The tag whose Markdown MLflow shows as the description of a run."""
 MOST_METRICS, LONGEST_PARAM = 1000, 6000
 """Limits of MLflow: metrics in a batch, letters of a parameter."""
 
@@ -65,27 +70,26 @@ class Tracking:
         history: Sequence[Mapping[str, float]],
         metrics: Mapping[str, float],
         dataset_path: Path,
-        page: Path | None,
         adapter_dir: Path,
         parent_run_id: str | None = None,
     ) -> Logged:
         """Write the run and the model version of a published adapter; a second call for it changes nothing.
 
         `history` is a dict a step with the key `step`, all else being curves; `dataset_path` is its training JSONL.
-        A run that an earlier process left unfinished is replaced. Raises `BadInput` for a missing or empty dataset.
+        The run of a training that failed has MLflow's status for it. A run that an earlier process left unfinished is
+        replaced. Raises `BadInput` for a missing or empty dataset.
         """
-        dataset = _dataset_input(dataset_path, f"{kind} of {name}")
+        dataset = dataset_input(dataset_path, f"{kind} of {name}")
         with self._lock():
-            run = self._finished_run(name)
+            run = self._whole_run(name)
             if run is None:
                 run = self._begin(name, kind, card, parent_run_id)
+                self._describe(run, None)
                 self._log_numbers(run, params, history, metrics)
                 self._client.log_inputs(run.info.run_id, [dataset])
                 self._client.log_artifact(run.info.run_id, str(dataset_path), "dataset")
                 self._client.log_artifacts(run.info.run_id, str(adapter_dir), "adapter")
-                if page:
-                    self.attach_page(run.info.run_id, page)
-                self._client.set_terminated(run.info.run_id)
+                self._client.set_terminated(run.info.run_id, "FAILED" if card.get("failed") else "FINISHED")
             return Logged(run.info.run_id, self._version(run, name))
 
     def attach_page(self, run_id: str, page: Path) -> None:
@@ -95,11 +99,12 @@ class Tracking:
     def log_verdict(self, name: str, metrics: Mapping[str, float], verdict: Mapping[str, Any]) -> None:
         """Add what the gate measured and decided to an adapter's run, once for the same words; raises `NotFound`."""
         with self._lock():
-            run, said = self._finished_run(name), json.dumps(verdict, sort_keys=True, default=str)
+            run, said = self._whole_run(name), json.dumps(verdict, sort_keys=True, default=str)
             if run is None:
                 raise NotFound("a logged adapter", name, "log it before its verdict")
             if run.data.tags.get(VERDICT) != said:
                 self._log_numbers(run, {}, [], metrics)
+                self._describe(run, verdict)
                 self._client.set_tag(run.info.run_id, VERDICT, said)
 
     def point_aliases(self, aliases: Mapping[str, str | None]) -> None:
@@ -125,7 +130,7 @@ class Tracking:
         if self._local and not self._database.exists():
             return []
         versions = self._versions()
-        runs = [run for run in self._runs(f"tags.`{ADAPTER}` LIKE '%'") if run.info.status == "FINISHED"]
+        runs = [run for run in self._runs(f"tags.`{ADAPTER}` LIKE '%'") if run.info.status in WHOLE]
         return [
             {
                 "name": run.data.tags[ADAPTER],
@@ -161,7 +166,8 @@ class Tracking:
 
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
-        self._database.parent.mkdir(parents=True, exist_ok=True)
+        if self._local:
+            ensure_database(self._database)
         return MlflowClient(self.uri, self.uri)
 
     @cached_property
@@ -179,17 +185,24 @@ class Tracking:
         found = _all(lambda token: self._client.search_model_versions(query, page_token=token))
         return {version.run_id: int(version.version) for version in found}
 
-    def _finished_run(self, name: str) -> "Run | None":
+    def _whole_run(self, name: str) -> "Run | None":
         for run in self._runs(f"tags.`{ADAPTER}` = '{name}'"):
-            if run.info.status == "FINISHED":
+            if run.info.status in WHOLE:
                 return run
             self._client.delete_run(run.info.run_id)
         return None
 
     def _begin(self, name: str, kind: str, card: Mapping[str, Any], parent_run_id: str | None) -> "Run":
-        tags = {ADAPTER: name, "osiris.kind": kind} | {f"osiris.{key}": str(card.get(key)) for key in TAGGED}
+        tags = {ADAPTER: name, "osiris.kind": kind} | {f"osiris.{key}": str(card.get(key, "")) for key in TAGGED}
         nested = {"mlflow.parentRunId": parent_run_id} if parent_run_id else {}
         return self._client.create_run(self._experiment, run_name=name, tags=tags | nested)
+
+    def _describe(self, run: "Run", verdict: Mapping[str, Any] | None) -> None:
+        """Say in words, where MLflow shows a run, what it is and what the gate said; the latter as a column too."""
+        card = {key: run.data.tags[f"osiris.{key}"] for key in TAGGED}
+        self._client.set_tag(run.info.run_id, NOTE, note(run.info.run_name, card, verdict))
+        if verdict:
+            self._client.set_tag(run.info.run_id, "gate", verdict["reason"])
 
     def _log_numbers(
         self,
@@ -220,22 +233,6 @@ class Tracking:
         source = f"{run.info.artifact_uri}/adapter"
         made = self._client.create_model_version(MODEL, source, run.info.run_id, tags=tags, description=name)
         return int(made.version)
-
-
-def _dataset_input(path: Path, name: str) -> Any:
-    import pandas as pd
-    from mlflow import data
-    from mlflow.data.sources import LocalArtifactDatasetSource
-    from mlflow.entities import DatasetInput, InputTag
-
-    try:
-        rows = pd.read_json(path, lines=True, dtype=False)
-    except (ValueError, FileNotFoundError) as error:
-        raise BadInput("the JSONL that the adapter was trained on", f"{error} in {path}", "train again") from error
-    if rows.empty:
-        raise BadInput("a dataset of at least one row", f"an empty {path}", "train again")
-    dataset = data.from_pandas(rows, source=LocalArtifactDatasetSource(str(path)), name=name)
-    return DatasetInput(dataset._to_mlflow_entity(), [InputTag("mlflow.data.context", "training")])
 
 
 def _all(ask: Callable[[str | None], Any]) -> list[Any]:

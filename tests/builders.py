@@ -129,6 +129,20 @@ def trained_adapter(folder: Path, value: float = 0.5, alpha: float = 32) -> Path
     return folder
 
 
+def random_adapter(folder: Path, seed: int) -> Path:
+    """A folder with a LoRA adapter for the starter, of random weights strong enough to change what it writes."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    from osiris.llm.loader import load_drafter
+    from osiris.settings import Settings
+
+    torch.manual_seed(seed)
+    config = LoraConfig(r=4, lora_alpha=16, target_modules="all-linear", init_lora_weights=False)
+    get_peft_model(load_drafter(Settings()).model, config).save_pretrained(folder)
+    return folder
+
+
 def adapter_card(**changes) -> dict:
     """What an adapter is published with."""
     night = datetime(2005, 3, 1, 22, tzinfo=UTC)

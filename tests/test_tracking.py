@@ -19,6 +19,12 @@ CARD = {
     "recipe_hash": "r" * 32,
     "as_of": "2005-03-01T22:00:00+00:00",
 }
+VERDICT = {
+    "promoted": False,
+    "champion": "base",
+    "reason": "not shown to be better",
+    "metrics": {"20050306": {"mean_r": 0.1, "trades": 40}, "base": {"mean_r": 0.25}},
+}
 HISTORY = [{"step": step, "loss": 1.0 / step, "rewards/margins": 0.1 * step} for step in (1, 2, 3)]
 
 
@@ -38,8 +44,6 @@ def log(tracking, folder, name, **changes):
     dataset.write_text(
         "".join(json.dumps({"prompt": f"p{n}", "good_reply": "g", "bad_reply": "b"}) + "\n" for n in "12")
     )
-    page = folder / "06_dpo.ipynb"
-    page.write_text("{}")
     facts = {
         "kind": "dpo",
         "card": CARD,
@@ -47,7 +51,6 @@ def log(tracking, folder, name, **changes):
         "history": HISTORY,
         "metrics": {"after.rewards/accuracies": 0.75},
         "dataset_path": dataset,
-        "page": page,
         "adapter_dir": adapter,
     }
     return tracking.log_adapter(name, **(facts | changes))
@@ -74,7 +77,7 @@ def test_a_run_has_params_curves_dataset_artifacts_tags_and_a_version(workspace)
     assert dataset.dataset.name == "dpo of 20050301-dpo"
     assert json.loads(dataset.dataset.profile)["num_rows"] == 2
     assert str(folder) in dataset.dataset.source
-    for kind, file in (("adapter", "adapter_model.safetensors"), ("page", "06_dpo.ipynb"), ("dataset", "jsonl")):
+    for kind, file in (("adapter", "adapter_model.safetensors"), ("dataset", "jsonl")):
         (artifact,) = client(tracking).list_artifacts(logged.run_id, kind)
         assert artifact.path.endswith(file)
     (version,) = client(tracking).search_model_versions(f"name = '{MODEL}'")
@@ -132,7 +135,7 @@ def test_adapters_of_a_night_are_nested_under_its_run(workspace):
 def test_a_page_is_attached_after_the_run_was_written(workspace, tmp_path):
     folder, _ = workspace
     tracking = Tracking(Settings(workspace=folder))
-    logged = log(tracking, folder, "20050303", page=None)
+    logged = log(tracking, folder, "20050303")
     assert client(tracking).list_artifacts(logged.run_id, "page") == []
     page = tmp_path / "04_qlora.ipynb"
     page.write_text("{}")
@@ -147,13 +150,47 @@ def test_a_verdict_is_added_to_the_run_once(workspace):
     tracking = Tracking(Settings(workspace=folder))
     logged = log(tracking, folder, "20050306")
     for _ in range(2):
-        tracking.log_verdict("20050306", {"heldout_mean_r": 0.1}, {"promoted": False, "reason": "chance"})
+        tracking.log_verdict("20050306", {"heldout_mean_r": 0.1}, VERDICT)
     (row,) = (row for row in tracking.adapters() if row["name"] == "20050306")
-    assert row["verdict"] == {"promoted": False, "reason": "chance"}
+    assert row["verdict"] == VERDICT
     assert row["metrics"]["heldout_mean_r"] == 0.1
     assert len(client(tracking).get_metric_history(logged.run_id, "heldout_mean_r")) == 1
     with pytest.raises(NotFound, match="20990101"):
         tracking.log_verdict("20990101", {}, {"promoted": True})
+
+
+def test_what_a_run_is_and_what_the_gate_said_stand_where_mlflow_shows_them(workspace):
+    folder, _ = workspace
+    tracking = Tracking(Settings(workspace=folder))
+    logged = log(tracking, folder, "20050307")
+    told = client(tracking).get_run(logged.run_id).data.tags
+    assert told["mlflow.note.content"].startswith("**20050307**, trained from 20050301 by recipe dpo")
+    assert "not decided yet" in told["mlflow.note.content"]
+    tracking.log_verdict("20050307", {}, VERDICT)
+    told = client(tracking).get_run(logged.run_id).data.tags
+    assert told["gate"] == "not shown to be better"
+    assert "**Not promoted** over base: not shown to be better" in told["mlflow.note.content"]
+    assert "| mean_r | 0.100 | 0.250 |\n| trades | 40 |  |" in told["mlflow.note.content"]
+
+
+def test_a_training_that_failed_has_failed_in_mlflow_too_and_is_listed_with_the_reason(workspace):
+    folder, _ = workspace
+    tracking = Tracking(Settings(workspace=folder))
+    logged = log(tracking, folder, "20050308", card=CARD | {"failed": "valid replies fell"})
+    run = client(tracking).get_run(logged.run_id)
+    assert run.info.status == "FAILED"
+    assert "training failed" in run.data.tags["mlflow.note.content"]
+    assert log(tracking, folder, "20050308") == logged
+    (row,) = [row for row in tracking.adapters() if row["name"] == "20050308"]
+    assert row["failed"] == "valid replies fell"
+
+
+def test_a_database_that_was_not_finished_is_made_anew(tmp_path):
+    database = tmp_path / "mlruns" / "mlflow.db"
+    database.parent.mkdir()
+    database.with_name(".mlflow.db.1").write_text("half made")
+    assert log(Tracking(Settings(workspace=tmp_path)), tmp_path, "20050301").version == 1
+    assert [path.name for path in database.parent.glob(".mlflow.db.*")] == []
 
 
 def test_two_adapters_are_put_side_by_side(workspace):

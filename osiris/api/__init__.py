@@ -1,4 +1,4 @@
-"""The HTTP sidecar: `POST /feedback/phi3/`, `GET /advice`, what may be done to an idea, `GET /health`.
+"""The HTTP sidecar: `POST /feedback/phi3/`, `GET /advice`, what may be done to an idea, the models, `GET /health`.
 
 What it covers: a bearer token, a Host and an Origin allow-list, a limit on bodies and on requests a second, no unknown
 fields, no NaN, idempotent replays, one winner of two reviewers. What it does not: TLS and user accounts (a reviewer's
@@ -13,6 +13,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from osiris.api.guards import guard
 from osiris.api.health import add_health
 from osiris.api.ideas import add_ideas
+from osiris.api.models import add_models
 from osiris.api.problems import PROBLEMS, answer_with_problems
 from osiris.api.token import api_token, authorized, token_path
 from osiris.workspace import Workspace
@@ -36,5 +37,6 @@ def create_app(workspace: Workspace) -> FastAPI:
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=sorted(hosts))
     guard(app, review, hosts, api_token(workspace))
     add_ideas(app, workspace)
+    add_models(app, workspace)
     add_health(app, workspace, time.monotonic())
     return app

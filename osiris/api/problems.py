@@ -9,9 +9,9 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from osiris.errors import BadInput, Conflict, NotFound, OsirisError
+from osiris.errors import BadInput, Conflict, NotFound, OsirisError, SourceUnavailable
 
-STATUS_OF = {BadInput: 422, NotFound: 404, Conflict: 409}
+STATUS_OF = {BadInput: 422, NotFound: 404, Conflict: 409, SourceUnavailable: 503}
 MEDIA_TYPE = "application/problem+json"
 MAX_DETAIL = 2000
 

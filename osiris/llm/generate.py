@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from osiris.errors import BadInput
-from osiris.llm.models import AnyDrafter
+from osiris.llm.models import AnyDrafter, AnyJudge
 from osiris.records import Reply, Side, parse_reply
 from osiris.settings import Settings
 
@@ -66,6 +66,20 @@ def draft(
                     waited = seconds + (drafts[i].seconds if drafts[i] else 0.0)
                     drafts[i] = Draft(text, parse_reply(text, wanted[i].ticker), waited, attempt)
     return [drafts[start : start + k] for start in range(0, len(drafts), k)]
+
+
+def say(model: AnyDrafter | AnyJudge, prompt: str, most: int, settings: Settings) -> str:
+    """What a model writes for any prompt, at most so many tokens, bound to no schema; a judge always the likeliest.
+
+    Raises `BadInput` for a prompt that leaves no room for them.
+    """
+    text = _asked(model.tokenizer, prompt)
+    length, room = len(model.tokenizer(text, add_special_tokens=False)["input_ids"]), model.tokenizer.model_max_length
+    if length + most > room:
+        raise BadInput(f"prompt and answer of at most {room} tokens", f"{length} and {most}", "ask for less")
+    free = unbound(settings).model.model_copy(update={"max_new_tokens": most})
+    with model.writing(settings.model_copy(update={"model": free}), settings.model.seed) as write:
+        return write([text])[0]
 
 
 def unbound(settings: Settings) -> Settings:

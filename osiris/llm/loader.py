@@ -91,6 +91,15 @@ class Judge:
     tokenizer: "PreTrainedTokenizerBase"
     name: str
 
+    @contextmanager
+    def writing(self, settings: Settings, _seed: int) -> Iterator[Write]:
+        """Yield what writes on from texts, always the likeliest."""
+        import torch
+
+        likeliest = settings.model_copy(update={"model": settings.model.model_copy(update={"temperature": 0})})
+        with torch.inference_mode():
+            yield lambda texts: write(self.model, self.tokenizer, texts, likeliest)
+
 
 @no_bars()
 def load_drafter(settings: Settings, adapter: Path | None = None, *, trainable: bool = False) -> Drafter:

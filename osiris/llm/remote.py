@@ -99,6 +99,11 @@ class RemoteJudge:
         options = {"max_tokens": most, "temperature": 0} | _as_given(self.tokenizer)
         return self.server.complete(texts, [options] * len(texts))
 
+    @contextmanager
+    def writing(self, settings: Settings, _seed: int) -> Iterator[Write]:
+        """Yield what writes on from texts, always the likeliest."""
+        yield lambda texts: self.write(texts, settings.model.max_new_tokens)
+
 
 class RemoteDesk:
     """The models of a server; what `ModelDesk` is for those in this process. Nothing is loaded but tokenizers."""

@@ -162,7 +162,7 @@ def _teach(
     card = shelf.validate(lesson.name).model_dump()
     rows, metrics, history = int(card["metrics"]["rows"]), card["metrics"], card["history"]
     logged = tracking.log_adapter(
-        lesson.name, lesson.step, card, recipe.params(), history, metrics, lesson.data, None, shelf.path(lesson.name),
+        lesson.name, lesson.step, card, recipe.params(), history, metrics, lesson.data, shelf.path(lesson.name),
         tracking.night(night_name(lesson.as_of)),
     )  # fmt: skip
     note = "published before; nothing changed" if done else f"from {card['parent']}"

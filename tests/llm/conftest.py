@@ -3,6 +3,7 @@
 import pytest
 
 from osiris.settings import Model, Settings
+from tests.builders import random_adapter
 
 
 def settings_with(**model) -> Settings:
@@ -39,16 +40,4 @@ def judge(settings):
 @pytest.fixture(scope="session")
 def adapters(tmp_path_factory, settings, drafter_folder):
     """Four LoRA adapters with random weights, strong enough to change what the drafter writes."""
-    import torch
-    from peft import LoraConfig, get_peft_model
-
-    from osiris.llm.loader import load_drafter
-
-    folders = []
-    for seed in range(4):
-        torch.manual_seed(seed)
-        config = LoraConfig(r=4, lora_alpha=16, target_modules="all-linear", init_lora_weights=False)
-        folder = tmp_path_factory.mktemp("adapters") / f"2005022{seed}"
-        get_peft_model(load_drafter(settings).model, config).save_pretrained(folder)
-        folders.append(folder)
-    return folders
+    return [random_adapter(tmp_path_factory.mktemp("adapters") / f"2005022{seed}", seed) for seed in range(4)]

@@ -1,0 +1,67 @@
+"""What MLflow is given: a database, datasets, and the words that it shows about a run."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from osiris.errors import BadInput
+
+
+def ensure_database(database: Path) -> None:
+    """Make MLflow's SQLite database where there is none, beside its place, and rename it.
+
+    MLflow makes the tables in some thirty steps. Killed between two of them, it fails for ever after on what it finds.
+    """
+    from mlflow import MlflowClient
+
+    database.parent.mkdir(parents=True, exist_ok=True)
+    if database.exists():
+        return
+    with FileLock(database.with_name(".database.lock")):
+        for orphan in database.parent.glob(f".{database.name}.*"):
+            orphan.unlink()
+        if not database.exists():
+            draft = database.with_name(f".{database.name}.{os.getpid()}")
+            client = MlflowClient(f"sqlite:///{draft}", f"sqlite:///{draft}")
+            client.search_experiments()
+            client.search_registered_models()
+            draft.rename(database)
+
+
+def dataset_input(path: Path, name: str) -> Any:
+    """The JSONL that an adapter was trained on, as an input of its run; raises `BadInput` without rows."""
+    import pandas as pd
+    from mlflow import data
+    from mlflow.data.sources import LocalArtifactDatasetSource
+    from mlflow.entities import DatasetInput, InputTag
+
+    try:
+        rows = pd.read_json(path, lines=True, dtype=False)
+    except (ValueError, FileNotFoundError) as error:
+        raise BadInput("the JSONL that the adapter was trained on", f"{error} in {path}", "train again") from error
+    if rows.empty:
+        raise BadInput("a dataset of at least one row", f"an empty {path}", "train again")
+    dataset = data.from_pandas(rows, source=LocalArtifactDatasetSource(str(path)), name=name)
+    return DatasetInput(dataset._to_mlflow_entity(), [InputTag("mlflow.data.context", "training")])
+
+
+def note(name: str, card: Mapping[str, Any], verdict: Mapping[str, Any] | None) -> str:
+    """What an adapter is and what the gate said of it, in Markdown."""
+    told = [f"**{name}**, trained from {card['parent']} by recipe {card['recipe']}, at {card['as_of']}."]
+    if card["failed"]:
+        told.append(f"**Its training failed**, and it is never served: {card['failed']}.")
+    if verdict is None:
+        return "\n\n".join([*told, "The gate has not decided yet."])
+    word = "Promoted" if verdict["promoted"] else "Not promoted"
+    told.append(f"**{word}** over {verdict['champion']}: {verdict['reason']}.")
+    shown = sorted({key for metrics in verdict["metrics"].values() for key in metrics})
+    lines = [["held out", *verdict["metrics"]], ["---"] + ["---:"] * len(verdict["metrics"])]
+    lines += [[key, *(_number(metrics.get(key)) for metrics in verdict["metrics"].values())] for key in shown]
+    return "\n\n".join([*told, "\n".join(f"| {' | '.join(line)} |" for line in lines)])
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:g}" if float(value).is_integer() else f"{value:.3f}"

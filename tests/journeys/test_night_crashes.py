@@ -1,0 +1,99 @@
+"""Kill -9 of a night wherever something becomes visible: run again, it ends as a night that nobody killed."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from datetime import timedelta
+
+import pytest
+
+from osiris.learn_check.trial import Plan, Trial, gather, prepare
+from osiris.loop.advise import advise
+from osiris.loop.review import decide
+from osiris.requests import Feedback
+from osiris.settings import HOUSE, load_settings
+from osiris.workspace import open_workspace
+
+TRIAL = Trial("momentum", 0, Plan(nights=1, tickers=16, moments=2, fresh=1, candidates=4))
+LOGGED = ("name", "kind", "version", "data_hash", "verdict", "params")
+RECIPE = {"num_train_epochs: 8": "num_train_epochs: 1"}
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory):
+    """A workspace on the evening before its first night, with settled ideas of which some were approved; the night."""
+    folder = tmp_path_factory.mktemp("nights") / "before"
+    folder.mkdir()
+    workspace = prepare(TRIAL, folder, load_settings(folder).model.cache.expanduser())
+    moments = TRIAL.market.moments[:2]
+    workspace.clock.set(moments[-1])
+    drafter, settings = workspace.drafter(), workspace.settings
+    advise(workspace.advice, workspace.prices, workspace.events, drafter, None, settings, moments)
+    moment = TRIAL.market.moments[0] + timedelta(hours=1)
+    for row in workspace.advice.rows()[:12]:
+        body = Feedback(
+            transaction_id=row["id"], feedback_type="approval", feedback_content={"reviewer": "ann"}, timestamp=moment
+        )
+        decide(workspace.advice, body, row["id"], settings, moment)
+    _, night = gather(workspace, TRIAL, moments)
+    workspace.close()
+    for name in ("dpo", "qlora"):
+        text = (HOUSE / "recipes" / f"{name}.yaml").read_text()
+        for old, new in RECIPE.items():
+            text = text.replace(old, new)
+        (folder / f"{name}.yaml").write_text(text)
+    return folder, night
+
+
+def nights(before, name, seed):
+    """The attempts of a night on a copy of the workspace, and what it left."""
+    folder, night = before
+    copy = folder.with_name(name)
+    shutil.copytree(folder, copy)
+    toml = (copy / "osiris.toml").read_text()
+    keys = f'sft_recipe = "{copy}/qlora.yaml"\ndpo_recipe = "{copy}/dpo.yaml"\nmin_valid_share = 0.5\nmin_pairs = 1\n'
+    (copy / "osiris.toml").write_text(toml.replace('dpo_recipe = "dpo"\n', keys))
+    asked = [sys.executable, "-m", "tests.journeys.night_worker", str(copy), night.isoformat(), str(seed)]
+    ran = subprocess.run(asked, cwd=HOUSE, capture_output=True, text=True, timeout=900)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return [json.loads(line) for line in ran.stdout.splitlines()], left(copy, night)
+
+
+def left(folder, night):
+    """What a night left: adapters and their weights, datasets, verdicts, and MLflow's runs."""
+    workspace = open_workspace(folder, night)
+    shelf = workspace.shelf
+    names = sorted(shelf.names())
+    found = {
+        "weights": {name: shelf.weights_hash(name) for name in names},
+        "verdicts": {name: shelf.verdict(name) for name in names},
+        "datasets": {
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted((folder / "data" / "datasets").glob("*.jsonl"))
+        },
+        "runs": [{key: row[key] for key in LOGGED} for row in workspace.tracking.adapters()],
+        "aliases": workspace.tracking.aliases(),
+        "half": sorted(path.name for path in folder.rglob(".tmp-*")),
+    }
+    for name in names:
+        shelf.validate(name)
+    workspace.close()
+    return found
+
+
+@pytest.fixture(scope="module")
+def undisturbed(before):
+    (attempt,), found = nights(before, "undisturbed", 0)
+    assert attempt["over"]
+    return found
+
+
+def test_a_night_that_was_killed_is_finished_by_running_it_again(before, undisturbed):
+    attempts, found = nights(before, "killed", seed=1)
+    print(f"{len(attempts) - 1} kills, at {[one['point'] for one in attempts]}")
+    assert len(attempts) > 5
+    assert found == undisturbed
+    assert len(found["weights"]) == 2
+    assert found["half"] == []

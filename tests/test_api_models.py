@@ -1,0 +1,91 @@
+"""The routes that ask the models: real starters, adapters that come and go while others ask."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+
+from osiris.llm.hermes import Idea, score
+from osiris.llm.loader import KEPT
+from osiris.services import start_api
+from tests.builders import MOMENT, adapter_card, make_workspace, random_adapter
+
+PROMPT = "Ticker: AAPL\nmomentum up 1.2\nrsi down 40.1\nlast up 0.3"
+NAMES = [f"2005022{day}" for day in range(KEPT + 2)]
+ASKERS, SWAPS = 4, 12
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    made = make_workspace(tmp_path_factory.mktemp("workspace"), "[model]\ntemperature = 0\n", MOMENT)
+    for seed, name in enumerate(NAMES):
+        trained = random_adapter(tmp_path_factory.mktemp("trained") / name, seed)
+        made.shelf.publish(name, trained, adapter_card(as_of=MOMENT - timedelta(days=1)))
+    return made
+
+
+@pytest.fixture(scope="module")
+def client(workspace):
+    with start_api(workspace, port=0) as api, api.client() as client:
+        client.timeout = 120
+        yield client
+
+
+def ask(client, **changes):
+    return client.post("/generate/", json={"prompt": PROMPT, "max_length": 16} | changes)
+
+
+def swapped(client, workspace, name):
+    """Pin an adapter and swap; what it then answers."""
+    workspace.shelf.pin(name)
+    assert client.post("/adapters/swap").json()["adapter"] == name
+    return ask(client).json()
+
+
+def test_a_prompt_is_answered_by_the_model_that_is_asked(client):
+    drafted, judged = (ask(client, model_id=model).json() for model in ("phi3", "hermes"))
+    assert (drafted["model"], drafted["adapter"]) == ("starter", "base")
+    assert (judged["model"], judged["adapter"]) == ("starter", None)
+    assert drafted["text"] != judged["text"]
+    assert ask(client, max_length=2).json()["text"] == drafted["text"][: len(ask(client, max_length=2).json()["text"])]
+
+
+def test_hermes_scores_as_it_does_within_the_house(client, workspace):
+    found = client.post("/score/hermes/", json={"proposal": '{"side":"long"}', "context": "momentum up 1.2"}).json()
+    (expected,) = score(workspace.models.judge, [Idea('{"side":"long"}', "momentum up 1.2")], 1)
+    assert found == {"score": expected.normalized, "raw": expected.raw, "note": expected.note}
+
+
+def test_a_prompt_that_leaves_no_room_for_an_answer_is_refused(client):
+    answer = ask(client, prompt="x " * 1000, max_length=1000)
+    assert answer.status_code == 422
+    assert "ask for less" in answer.json()["detail"]
+
+
+def test_adapters_are_swapped_while_requests_go_on_and_each_is_answered_whole(client, workspace):
+    alone = {name: swapped(client, workspace, name)["text"] for name in NAMES}
+    assert len(set(alone.values())) == len(NAMES)
+    done, answers = threading.Event(), []
+
+    def keep_asking():
+        while not done.is_set():
+            answers.append(ask(client))
+
+    with ThreadPoolExecutor(ASKERS) as pool:
+        asking = [pool.submit(keep_asking) for _ in range(ASKERS)]
+        for turn in range(SWAPS):
+            swapped(client, workspace, NAMES[turn % len(NAMES)])
+        done.set()
+        for one in asking:
+            one.result()
+    workspace.shelf.unpin()
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.json()["adapter"] for answer in answers}) > 3
+    assert all(alone[answer.json()["adapter"]] == answer.json()["text"] for answer in answers)
+
+
+def test_what_may_not_be_served_is_named_with_the_reason(client):
+    told = client.post("/adapters/swap").json()
+    assert told["adapter"] == "base"
+    assert told["skipped"] == dict.fromkeys(NAMES, "the gate has not decided yet")
