@@ -5,8 +5,8 @@ of `10` is appended to the prompt, so that the pass also holds what would follow
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from osiris.errors import BadInput
@@ -14,6 +14,7 @@ from osiris.llm.loader import Judge
 from osiris.llm.models import AnyJudge
 from osiris.llm.prompts import render
 from osiris.llm.remote import RemoteJudge
+from osiris.llm.write import positions_of, read_once
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,7 +66,12 @@ def score(judge: AnyJudge, ideas: list[Idea], batch_size: int) -> list[Score]:
     numbers = spell_numbers(judge.tokenizer, prompts[0])
     if isinstance(judge, RemoteJudge):
         return [_written(text) for text in judge.write(prompts, len(numbers.lead) + 2)]
-    return [result for batch in _batches(prompts, batch_size) for result in _score_batch(judge, batch, numbers)]
+    asked = [(idea.context, _ids(judge.tokenizer, prompt)) for idea, prompt in zip(ideas, prompts, strict=True)]
+    return [
+        result
+        for start in range(0, len(asked), batch_size)
+        for result in _score_batch(judge, asked[start : start + batch_size], numbers)
+    ]
 
 
 def judge_text(tokenizer: "PreTrainedTokenizerBase", idea: Idea) -> str:
@@ -97,28 +103,52 @@ def spell_numbers(tokenizer: "PreTrainedTokenizerBase", prompt: str) -> Numbers:
     return Numbers(lead, first, digits[1][0], ten[1])
 
 
-def _score_batch(judge: Judge, prompts: list[str], numbers: Numbers) -> list[Score]:
-    """Score one batch in one pass over prompt + lead + the token of 1."""
+def _score_batch(judge: Judge, ideas: list[tuple[str, list[int]]], numbers: Numbers) -> list[Score]:
+    """Score contexts and prompts in one pass over prompt + lead + the token of 1.
+
+    What the prompts of one context begin with is read before, once for all of them.
+    """
     import torch
 
-    tail = (*numbers.lead, numbers.one)
-    inputs = judge.tokenizer(
-        prompts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False
-    ).to(judge.model.device)
-    ids = _append(inputs["input_ids"], torch.tensor(tail))
-    mask = _append(inputs["attention_mask"], torch.ones(len(tail), dtype=torch.long))
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    tail = [*numbers.lead, numbers.one]
+    rows = [prompt + tail for _, prompt in ideas]
+    begun, places = _beginnings(rows, [context for context, _ in ideas], len(tail) + 1)
+    mask, cache = torch.zeros((len(rows), 0), dtype=torch.long, device=judge.model.device), None
     with torch.inference_mode():
+        if len(begun) < len(rows) and all(begun):
+            ids, read = _padded(judge, begun)
+            mask, cache = read[places], read_once(judge.model, ids, read, places)
+            rows = [row[len(begun[place]) :] for row, place in zip(rows, places, strict=True)]
+        ids, rest = _padded(judge, rows)
+        whole = torch.cat([mask, rest], dim=1)
         logits = judge.model(
-            input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=len(tail) + 1, use_cache=False
+            input_ids=ids,
+            attention_mask=whole,
+            position_ids=positions_of(whole)[:, mask.shape[1] :],
+            past_key_values=cache,
+            logits_to_keep=len(tail) + 1,
+            use_cache=cache is not None,
         ).logits
     return [_read(row, numbers, judge.tokenizer) for row in logits.argmax(-1).tolist()]
 
 
-def _append(rows: "Tensor", tail: "Tensor") -> "Tensor":
-    import torch
+def _beginnings(rows: list[list[int]], contexts: list[str], kept: int) -> tuple[list[list[int]], list[int]]:
+    """What the rows of each context begin with, less the last `kept` tokens, and which of them each row begins with."""
+    groups: dict[str, list[list[int]]] = {}
+    for row, context in zip(rows, contexts, strict=True):
+        groups.setdefault(context, []).append(row)
+    common = [_common([*group, min(group, key=len)[:-kept]]) for group in groups.values()]
+    place = {context: number for number, context in enumerate(groups)}
+    return common, [place[context] for context in contexts]
 
-    return torch.cat([rows, tail.to(rows).expand(len(rows), -1)], dim=1)
+
+def _common(rows: list[list[int]]) -> list[int]:
+    return [tokens[0] for tokens in takewhile(lambda tokens: len({*tokens}) == 1, zip(*rows, strict=False))]
+
+
+def _padded(judge: Judge, rows: list[list[int]]) -> "tuple[Tensor, Tensor]":
+    padded = judge.tokenizer.pad({"input_ids": rows}, padding_side="left", return_tensors="pt").to(judge.model.device)
+    return padded["input_ids"], padded["attention_mask"]
 
 
 def _read(likeliest: list[int], numbers: Numbers, tokenizer: "PreTrainedTokenizerBase") -> Score:
@@ -148,8 +178,3 @@ def _unreadable(token: int, tokenizer: "PreTrainedTokenizerBase") -> Score:
 
 def _ids(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:
     return tokenizer(text, add_special_tokens=False)["input_ids"]
-
-
-def _batches(prompts: list[str], size: int) -> Iterator[list[str]]:
-    for start in range(0, len(prompts), size):
-        yield prompts[start : start + size]

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from osiris.settings import Settings
 
 if TYPE_CHECKING:
-    from transformers import BatchEncoding, Cache, PreTrainedModel, PreTrainedTokenizerBase
+    from torch import Tensor
+    from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
 
 END = "<|end|>"
 
@@ -36,7 +37,7 @@ def write(
     written = model.generate(
         input_ids=inputs["input_ids"][places],
         attention_mask=inputs["attention_mask"][places],
-        past_key_values=_read_once(model, inputs, places),
+        past_key_values=read_once(model, inputs["input_ids"][:, :-1], inputs["attention_mask"][:, :-1], places),
         max_new_tokens=settings.model.max_new_tokens,
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=stops,
@@ -46,20 +47,23 @@ def write(
     return tokenizer.batch_decode(written, skip_special_tokens=True)
 
 
-def _read_once(model: "PreTrainedModel", inputs: "BatchEncoding", places: list[int]) -> "Cache":
-    """The cache of all prompts but for their last token, each read once however many candidates it has.
+def read_once(model: "PreTrainedModel", ids: "Tensor", mask: "Tensor", places: list[int]) -> "Cache":
+    """The cache of left-padded texts, each read once however often it is gone on from.
 
-    `places` are the rows of `inputs` that the candidates belong to.
+    `ids` and `mask` are texts x tokens; the cache has a row for each of `places`, which are rows of `ids`.
     """
     import torch
 
-    ids, mask = inputs["input_ids"][:, :-1], inputs["attention_mask"][:, :-1]
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
     cache = model(
-        input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=1
+        input_ids=ids, attention_mask=mask, position_ids=positions_of(mask), use_cache=True, logits_to_keep=1
     ).past_key_values
     cache.batch_select_indices(torch.tensor(places, device=ids.device))
     return cache
+
+
+def positions_of(mask: "Tensor") -> "Tensor":
+    """The position of each token, padding not counted."""
+    return (mask.cumsum(1) - 1).clamp(min=0)
 
 
 def _stops(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> list[int]:

@@ -4,7 +4,7 @@ import pytest
 
 from osiris.errors import BadInput
 from osiris.llm import starter_data as data
-from osiris.llm.generate import DraftRequest, draft, prefill
+from osiris.llm.generate import DraftRequest, draft, prefill, unbound
 from osiris.llm.loader import load_drafter
 from osiris.records import parse_reply
 from tests.llm.conftest import settings_with
@@ -85,10 +85,10 @@ def test_a_draft_that_is_not_valid_is_drawn_again_and_kept_as_it_was_written(dra
 
 
 def test_valid_drafts_are_not_drawn_again(drafter, requests, settings):
-    hot = settings_with(temperature=1.6, top_p=1.0, retries=8)
+    hot = unbound(settings_with(temperature=1.6, top_p=1.0, retries=8))
     drawn = [each for drafts in draft(drafter, requests, 24, hot, 0) for each in drafts]
     assert {each.attempts for each in drawn} > {1}
-    first = draft(drafter, requests, 24, settings_with(temperature=1.6, top_p=1.0, retries=0), 0)
+    first = draft(drafter, requests, 24, unbound(settings_with(temperature=1.6, top_p=1.0, retries=0)), 0)
     once = [each for drafts in first for each in drafts]
     assert all(early.text == late.text for early, late in zip(once, drawn, strict=True) if early.reply)
 

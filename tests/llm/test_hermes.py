@@ -117,6 +117,29 @@ def test_scores_are_a_tenth_of_the_number_and_do_not_depend_on_batches(judge, id
     assert all(result.normalized == result.raw / 10 and result.note == "" for result in whole)
 
 
+def test_what_candidates_of_one_prompt_share_is_read_once_and_their_numbers_stay_the_same(judge, ideas):
+    rng = random.Random(5)
+    market = [data.random_features(rng) for _ in range(8)]
+    many = [
+        Idea(data.random_reply(rng, "IBM", one).to_json(), data.snapshot_text(one)) for one in market for _ in range(6)
+    ]
+    read = []
+    hook = judge.model.register_forward_pre_hook(
+        lambda module, args, given: read.append(given["input_ids"].shape), with_kwargs=True
+    )
+    together = score(judge, many, 48)
+    hook.remove()
+    alone = [score(judge, [one], 1)[0] for one in many]
+    assert together == alone
+    assert len({one.raw for one in alone}) > 4
+    (prefixes, shared), (rows, rest) = read
+    assert (prefixes, rows) == (8, 48)
+    assert shared > 10
+    assert shared + rest < 1.2 * max(
+        len(judge.tokenizer(judge_text(judge.tokenizer, one))["input_ids"]) for one in many
+    )
+
+
 def test_no_ideas_give_no_scores(judge):
     assert score(judge, [], 8) == []
 
