@@ -17,7 +17,7 @@ import pandas as pd
 from scipy.stats import permutation_test
 
 from osiris.calendars import calendar_of, sessions_between
-from osiris.llm.generate import DraftRequest, draft
+from osiris.llm.generate import Draft, DraftRequest, draft
 from osiris.llm.models import AnyDrafter
 from osiris.loop.advise import HISTORY_DAYS, take_snapshots
 from osiris.loop.claims import as_claims, kernel_ideas
@@ -126,6 +126,18 @@ def evaluate(
     """Draft on `snapshots` and settle on bars up to `as_of`."""
     requests = [DraftRequest(prompt=shot.prompt, ticker=shot.ticker) for shot in snapshots]
     groups = draft(drafter, requests, settings.gate.candidates, settings, settings.model.seed + 1)
+    return on_paper(drafter.adapter, snapshots, groups, prices, settings, as_of)
+
+
+def on_paper(
+    name: str,
+    snapshots: Sequence[Snapshot],
+    groups: Sequence[Sequence[Draft]],
+    prices: PriceDesk,
+    settings: Settings,
+    as_of: datetime,
+) -> Evaluation:
+    """Settle what `name` drafted on each of `snapshots` on bars up to `as_of`."""
     ideas = pd.DataFrame(
         [
             _idea(number, shot, reply.reply)
@@ -138,7 +150,7 @@ def evaluate(
     trades = settle_on_paper(ideas, prices, settings, as_of)
     replies = [reply for group in groups for reply in group]
     valid = sum(reply.valid_at_once for reply in replies)
-    return Evaluation(drafter.adapter, len(snapshots), len(replies), valid, trades)
+    return Evaluation(name, len(snapshots), len(replies), valid, trades)
 
 
 def settle_on_paper(ideas: pd.DataFrame, prices: PriceDesk, settings: Settings, as_of: datetime) -> pd.DataFrame:

@@ -1,0 +1,152 @@
+"""The loop on real daily bars, walking forward: `python benchmarks/walk_forward.py [--folds 5]`.
+
+On the sample bars (five shares, 2000 to 2013) the plain starter drafts at every tenth session. From 2003 on, in each of
+some windows of equal length, three draft on the same prompts: the starter, an adapter trained by the nightly recipe on
+all that was known an embargo before the window, and chance (a side and distances drawn as the starter's teacher draws
+them). Ideas expire after 14 days, so that those of one share do not overlap; intervals resample quarters.
+"""
+
+import argparse
+import json
+import random
+import tempfile
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from osiris.calendars import sessions_between
+from osiris.errors import TooLittleData
+from osiris.llm.generate import Draft
+from osiris.llm.loader import load_drafter
+from osiris.llm.starter_data import random_features, random_reply
+from osiris.loop import gate
+from osiris.loop.advise import advise, take_snapshots
+from osiris.loop.context import Snapshot
+from osiris.loop.lessons import build_lessons
+from osiris.loop.outcomes import settle
+from osiris.loop.reviewers import Estimate, mean, rate
+from osiris.store.sample import CALENDAR, TICKERS, load_sample
+from osiris.training.recipe import load_recipe
+from osiris.training.train import train
+from osiris.workspace import Workspace, open_workspace
+
+FIRST, TESTED, LAST = (datetime(*day, tzinfo=UTC) for day in ((2000, 6, 1), (2003, 1, 1), (2013, 2, 1)))
+EVERY, EMBARGO = 10, timedelta(days=15)
+SETTINGS = f"""
+[advise]
+tickers = {json.dumps(list(TICKERS))}
+[prices]
+source = "local"
+[outcomes]
+max_holding_days = 14
+[gate]
+candidates = 4
+"""
+
+
+def prepared(folder: Path) -> tuple[Workspace, list[datetime]]:
+    """A workspace with the starter's ideas on all moments, settled; the moments."""
+    (folder / "osiris.toml").write_text(SETTINGS)
+    workspace = open_workspace(folder, LAST + timedelta(days=20))
+    load_sample(workspace.bars)
+    moments = [close.to_pydatetime() for close in sessions_between(CALENDAR, FIRST, LAST)[::EVERY]]
+    ws, drafter = workspace, load_drafter(workspace.settings)
+    advise(ws.advice, ws.prices, ws.events, drafter, None, ws.settings, moments)
+    settle(ws.advice, ws.prices, ws.events, ws.settings, ws.now)
+    return workspace, moments
+
+
+def windows(folds: int) -> Iterator[tuple[datetime, datetime]]:
+    """The beginning and the end of each."""
+    length = (LAST - TESTED) / folds
+    for number in range(folds):
+        yield TESTED + number * length, TESTED + (number + 1) * length
+
+
+def by_chance(snapshots: Sequence[Snapshot], count: int, seed: int) -> list[list[Draft]]:
+    """Replies that know nothing of their prompts."""
+    rng = random.Random(seed)
+    found = []
+    for shot in snapshots:
+        replies = [random_reply(rng, shot.ticker, random_features(rng)) for _ in range(count)]
+        found.append([Draft(reply.to_json(), reply, 0.0, 1) for reply in replies])
+    return found
+
+
+def one_window(
+    workspace: Workspace, moments: list[datetime], begin: datetime, end: datetime, seed: int, scratch: Path
+) -> tuple[dict[str, gate.Evaluation], int]:
+    """The evaluations of all three, and on how many pairs the adapter was trained."""
+    settings, prices = workspace.settings, workspace.prices
+    try:
+        lessons = build_lessons(workspace.advice, settings, begin - EMBARGO, "like")
+    except TooLittleData as error:
+        raise SystemExit(str(error)) from error
+    out = scratch / f"{begin:%Y%m%d}"
+    train(settings, [one.line for one in lessons], None, out, load_recipe("dpo", "dpo"), seed)
+    shots = take_snapshots(prices, settings.advise.tickers, [m for m in moments if begin <= m < end], [])
+    as_of = end + timedelta(days=20)
+    found = {
+        "starter": gate.evaluate(load_drafter(settings), shots, prices, settings, as_of),
+        "learned": gate.evaluate(load_drafter(settings, out), shots, prices, settings, as_of),
+        "chance": gate.on_paper("chance", shots, by_chance(shots, 4, seed), prices, settings, as_of),
+    }
+    return found, len(lessons)
+
+
+def quarter(trades: pd.DataFrame) -> Any:
+    """Of each trade's moment."""
+    return trades["as_of"].dt.tz_localize(None).dt.to_period("Q").dt.start_time.to_numpy()
+
+
+def estimates(found: list[dict[str, gate.Evaluation]]) -> dict[str, dict[str, Estimate]]:
+    """Win rate and mean R of each, and what each makes more than the starter on the same prompts."""
+    result = {}
+    for name in found[0]:
+        trades = pd.concat([window[name].filled for window in found])
+        more = []
+        for window in found:
+            moment = window["starter"].trades.groupby("prompt")["as_of"].first()
+            difference = (window[name].mean_r - window["starter"].mean_r).dropna()
+            more.append(pd.DataFrame({"r": difference, "as_of": moment.reindex(difference.index)}))
+        pooled = pd.concat(more)
+        result[name] = {
+            "win rate": rate((trades["r"] > 0).to_numpy(float), quarter(trades)),
+            "mean R": mean(trades["r"].to_numpy(float), quarter(trades)),
+            "R to the starter": mean(pooled["r"].to_numpy(float), quarter(pooled)),
+            "reward to risk": mean(trades["reward_to_risk"].to_numpy(float), quarter(trades)),
+        }
+    return result
+
+
+def main() -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    console = Console(stderr=True)
+    with tempfile.TemporaryDirectory() as place, console.status("Drafting and settling"):
+        workspace, moments = prepared(Path(place))
+        found = []
+        for begin, end in track(list(windows(asked.folds)), "Windows", console=console):
+            window, pairs = one_window(workspace, moments, begin, end, asked.seed, Path(place))
+            found.append(window)
+            said = ", ".join(f"{name} {one.metrics()['mean_r']:+.3f} R" for name, one in window.items())
+            console.print(f"{begin:%Y-%m-%d} to {end:%Y-%m-%d}, {pairs} pairs: {said}", highlight=False)
+        workspace.close()
+    table = Table("drafts", "ideas", "win rate", "mean R", "R to the starter", "reward to risk")
+    for name, one in estimates(found).items():
+        cells = [f"{e.value:+.3f} [{e.low:+.3f}, {e.high:+.3f}]" for e in one.values()]
+        table.add_row(name, str(one["mean R"].count), *cells)
+    Console(width=140).print(table)
+
+
+if __name__ == "__main__":
+    main()
