@@ -54,6 +54,14 @@ TEST_ADVICE, TEST_WORTH = "tests/store/test_advice.py", "tests/loop/test_reviewe
 LISTING, WORTH = "osiris/loop/listing.py", "osiris/loop/reviewers.py"
 
 GUARDS = [
+    Guard("a finished reply ends", "osiris/llm/grammar.py", "mask[:] = self._end", "mask[:] = -1", "tests/llm/test_grammar.py"),
+    Guard("replies are bound", "osiris/llm/write.py", "if settings.model.bound:", "if False:", "tests/llm/test_grammar.py"),
+    Guard("the form of a trained model is seen unbound", "osiris/training/behaviour.py", "unbound(settings), settings", "settings, settings", "tests/training/test_behaviour.py"),
+    Guard("MLflow's database is whole or not there", "osiris/mlflow_parts.py", "draft = database.with_name(f\".{database.name}.{os.getpid()}\")", "draft = database", "tests/journeys/test_night_crashes.py"),
+    Guard("a run that was left unfinished is replaced", "osiris/tracking.py", "            if run.info.status in WHOLE:\n", "            if True:\n", "tests/test_tracking.py"),
+    Guard("what candidates share is read once", "osiris/llm/hermes.py", "if len(begun) < len(rows) and all(begun):", "if False:", "tests/llm/test_hermes.py"),
+    Guard("the served adapter answers", "osiris/api/models.py", "else workspace.drafter()", "else workspace.models.serve(None)", "tests/test_api_models.py"),
+    Guard("an adapter has the server's name", "osiris/llm/remote.py", "        if adapter is not None:\n            model =", "        if False:\n            model =", "tests/llm/test_remote.py"),
     Guard("pairs of like reward-to-risk", "osiris/loop/pairs.py", "_ratio_gap(won, lost) <= max_ratio_gap", "True", "tests/loop/test_pairs.py"),
     Guard("each look at the holdout costs", "osiris/loop/gate.py", "settings.gate.level / (look * (look + 1))", "settings.gate.level", "tests/loop/test_promotion.py"),
     Guard("a failed training is not served", "osiris/adapters.py", "        if card.failed:\n", "        if False:\n", "tests/test_adapters.py"),

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
+from osiris.llm.desk import KEPT
 from osiris.llm.hermes import Idea, score
-from osiris.llm.loader import KEPT
 from osiris.services import start_api
 from tests.builders import MOMENT, adapter_card, make_workspace, random_adapter
 

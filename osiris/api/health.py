@@ -12,7 +12,7 @@ from osiris.workspace import Workspace
 
 
 class Health(BaseModel):
-    """Uptime in seconds, models ready (built or downloaded), mean Hermes score (0-1) of the last 24 h."""
+    """Uptime in seconds, models ready (built, downloaded, or their server up), mean Hermes score of the last 24 h."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -42,15 +42,13 @@ def add_health(app: FastAPI, workspace: Workspace, started: float) -> None:
 
 
 def report_health(workspace: Workspace, uptime: float, adapter_date: bool) -> dict[str, Any]:
-    """Uptime in seconds, models ready (built or downloaded), mean Hermes score of the last 24 h."""
-    from osiris.llm.sources import is_ready
-
+    """What `GET /health` answers."""
     since = sql_time(workspace.now - timedelta(hours=24))
     scores = workspace.advice.frame(f"as_of > {since} AND hermes_score IS NOT NULL", ["hermes_score"])["hermes_score"]
     health: dict[str, Any] = {
         "uptime": round(uptime, 3),
-        "phi_ok": is_ready("drafter", workspace.settings),
-        "hermes_ok": is_ready("judge", workspace.settings),
+        "phi_ok": workspace.models.ready("drafter"),
+        "hermes_ok": workspace.models.ready("judge"),
         "mean_hermes_score_last_24h": float(scores.mean()) if len(scores) else None,
     }
     return health | ({"latest_adapter": workspace.shelf.newest(workspace.now)} if adapter_date else {})

@@ -7,16 +7,15 @@ Whether an adapter may be served is decided elsewhere; here it is only attached.
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from osiris.errors import NotFound
 from osiris.llm.quiet import no_bars
-from osiris.llm.sources import file_hash, missing, place
+from osiris.llm.sources import missing, place
 from osiris.llm.starter import Kind
 from osiris.llm.write import Write, write
-from osiris.records import stable_hash
 from osiris.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 
 BASE = "base"
 """Adapter name of a drafter without adapter."""
-KEPT = 3
-"""Adapters that a desk keeps attached; serving one more detaches the one served longest ago."""
 
 
 @dataclass
@@ -124,62 +121,6 @@ def load_judge(settings: Settings) -> Judge:
     return Judge(*_load(settings.model.judge, "judge", settings, training=False), settings.model.judge)
 
 
-class ModelDesk:
-    """The models that answer in this process: the served drafter and, once it is asked for, the judge.
-
-    The base stays in memory and adapters are attached beside it, so that another adapter is served without a restart
-    and drafters handed out before keep answering as themselves. Safe to share between threads.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        """Remember the settings; nothing is loaded yet."""
-        self._settings = settings
-        self._lock = threading.RLock()
-        self._base: Drafter | None = None
-        self._judge: Judge | None = None
-        self._attached: dict[str, Drafter] = {}
-
-    def serve(self, adapter: Path | None) -> Drafter:
-        """Return the drafter with this adapter folder, attached anew only if its name or its files changed."""
-        with self._lock:
-            if self._base is None:
-                self._base = load_drafter(self._settings)
-            if adapter is None:
-                return self._base
-            slot = _slot(adapter)
-            drafter = self._attached.pop(slot, None) or self._attach(adapter, slot)
-            self._attached[slot] = drafter
-            while len(self._attached) > KEPT:
-                self._detach(next(iter(self._attached)))
-            return drafter
-
-    @property
-    def judge(self) -> Judge:
-        """The judge, loaded on first use."""
-        with self._lock:
-            if self._judge is None:
-                self._judge = load_judge(self._settings)
-            return self._judge
-
-    @no_bars()
-    def _attach(self, adapter: Path, slot: str) -> Drafter:
-        from peft import PeftModel
-
-        host = self._base.host
-        with host.lock:
-            if isinstance(host.model, PeftModel):
-                host.model.load_adapter(str(adapter), adapter_name=slot)
-            else:
-                host.model = PeftModel.from_pretrained(host.model, str(adapter), adapter_name=slot)
-            host.model.eval()
-        return replace(self._base, adapter=adapter.name, slot=slot)
-
-    def _detach(self, slot: str) -> None:
-        drafter = self._attached.pop(slot)
-        with drafter.host.lock:
-            drafter.host.model.delete_adapter(slot)
-
-
 def _load(
     name: str, kind: Kind, settings: Settings, training: bool
 ) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
@@ -238,9 +179,3 @@ def quantization(settings: Settings, training: bool) -> "BitsAndBytesConfig | No
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.bfloat16 if cuda and torch.cuda.is_bf16_supported() else torch.float32,
     )
-
-
-def _slot(adapter: Path) -> str:
-    files = sorted(path for path in adapter.iterdir() if path.suffix in (".safetensors", ".json"))
-    content = stable_hash(adapter.name, *(file_hash(path) for path in files))
-    return f"{adapter.name}-{content[:12]}"

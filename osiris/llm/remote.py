@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from openai import OpenAI
     from transformers import PreTrainedTokenizerBase
 
+ANSWER_SECONDS = 3
+
 
 @dataclass(frozen=True)
 class Server:
@@ -112,6 +114,18 @@ class RemoteDesk:
         """Remember the settings; nobody is asked yet."""
         self._settings = settings
         self._tokenizers: dict[Kind, PreTrainedTokenizerBase] = {}
+
+    def ready(self, _kind: Kind) -> bool:
+        """Whether the server answers within `ANSWER_SECONDS` and takes the key; it may know no list of its models."""
+        import openai
+
+        try:
+            self._client.with_options(timeout=ANSWER_SECONDS, max_retries=0).models.list()
+        except openai.APIStatusError as error:
+            return not isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError)
+        except openai.OpenAIError:
+            return False
+        return True
 
     def serve(self, adapter: Path | None) -> RemoteDrafter:
         """The drafter with this adapter folder, which the server must have; the plain base for `None`."""

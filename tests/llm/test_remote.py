@@ -13,12 +13,16 @@ import pytest
 
 from osiris.errors import NotFound, SourceUnavailable
 from osiris.llm import starter_data as data
+from osiris.llm.desk import ModelDesk
 from osiris.llm.generate import DraftRequest, draft, unbound
 from osiris.llm.hermes import Idea, score
-from osiris.llm.loader import ModelDesk, load_drafter
+from osiris.llm.loader import load_drafter
 from osiris.llm.models import open_models
 from osiris.llm.starter import ensure_starter
+from osiris.loop.advise import advise
 from osiris.settings import Llm, Model, Settings
+from osiris.store.sample import load_sample
+from tests.builders import MOMENT, make_workspace
 
 LIKELIEST = Model(temperature=0, retries=0)
 
@@ -118,5 +122,22 @@ def test_where_nobody_listens_the_error_names_the_address(requests):
         draft(open_models(nobody).serve(None), requests, 1, nobody, 0)
 
 
-def test_the_key_is_not_shown(remote):
+def test_a_server_is_ready_when_it_answers(remote):
+    assert open_models(remote).ready("drafter")
+    assert not open_models(with_llm(remote, url="http://127.0.0.1:9/v1")).ready("judge")
+
+
+def test_a_workspace_whose_models_are_on_a_server_drafts_and_scores_there(tmp_path, remote):
+    llm = remote.llm
+    toml = f'''[model]\ntemperature = 0\n[advise]\ntickers = ["AAPL"]\ncandidates = 2\n[prices]\nsource = "local"
+[llm]\nbackend = "openai"\nurl = "{llm.url}"\ndrafter = "{llm.drafter}"\njudge = "{llm.judge}"\n'''
+    workspace = make_workspace(tmp_path, toml, MOMENT)
+    load_sample(workspace.bars, ["AAPL"])
+    parts = workspace.advice, workspace.prices, workspace.events, workspace.drafter(), workspace.models.judge
+    report = advise(*parts, workspace.settings, [MOMENT])
+    workspace.close()
+    assert (report.adapter, report.stored, report.unscored) == ("base", 2, 0)
+
+
+def test_the_key_is_not_shown():
     assert "secret-key" not in repr(Settings(llm=Llm(key="secret-key")))

@@ -1,0 +1,81 @@
+"""The models that answer in this process, and the adapters attached to them."""
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+from osiris.llm.loader import Drafter, Judge, load_drafter, load_judge
+from osiris.llm.quiet import no_bars
+from osiris.llm.sources import file_hash, is_ready
+from osiris.llm.starter import Kind
+from osiris.records import stable_hash
+from osiris.settings import Settings
+
+KEPT = 3
+"""Adapters that a desk keeps attached; serving one more detaches the one served longest ago."""
+
+
+class ModelDesk:
+    """The models that answer in this process: the served drafter and, once it is asked for, the judge.
+
+    The base stays in memory and adapters are attached beside it, so that another adapter is served without a restart
+    and drafters handed out before keep answering as themselves. Safe to share between threads.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Remember the settings; nothing is loaded yet."""
+        self._settings = settings
+        self._lock = threading.RLock()
+        self._base: Drafter | None = None
+        self._judge: Judge | None = None
+        self._attached: dict[str, Drafter] = {}
+
+    def ready(self, kind: Kind) -> bool:
+        """Whether a model can be loaded as things are, without building or downloading it."""
+        return is_ready(kind, self._settings)
+
+    def serve(self, adapter: Path | None) -> Drafter:
+        """Return the drafter with this adapter folder, attached anew only if its name or its files changed."""
+        with self._lock:
+            if self._base is None:
+                self._base = load_drafter(self._settings)
+            if adapter is None:
+                return self._base
+            slot = _slot(adapter)
+            drafter = self._attached.pop(slot, None) or self._attach(adapter, slot)
+            self._attached[slot] = drafter
+            while len(self._attached) > KEPT:
+                self._detach(next(iter(self._attached)))
+            return drafter
+
+    @property
+    def judge(self) -> Judge:
+        """The judge, loaded on first use."""
+        with self._lock:
+            if self._judge is None:
+                self._judge = load_judge(self._settings)
+            return self._judge
+
+    @no_bars()
+    def _attach(self, adapter: Path, slot: str) -> Drafter:
+        from peft import PeftModel
+
+        host = self._base.host
+        with host.lock:
+            if isinstance(host.model, PeftModel):
+                host.model.load_adapter(str(adapter), adapter_name=slot)
+            else:
+                host.model = PeftModel.from_pretrained(host.model, str(adapter), adapter_name=slot)
+            host.model.eval()
+        return replace(self._base, adapter=adapter.name, slot=slot)
+
+    def _detach(self, slot: str) -> None:
+        drafter = self._attached.pop(slot)
+        with drafter.host.lock:
+            drafter.host.model.delete_adapter(slot)
+
+
+def _slot(adapter: Path) -> str:
+    files = sorted(path for path in adapter.iterdir() if path.suffix in (".safetensors", ".json"))
+    content = stable_hash(adapter.name, *(file_hash(path) for path in files))
+    return f"{adapter.name}-{content[:12]}"
