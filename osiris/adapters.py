@@ -180,6 +180,10 @@ class AdapterShelf:
         return "the gate did not promote it" if verdict else "the gate has not decided yet"
 
     def _probe_once(self, name: str, probe: Callable[[Path], None]) -> None:
+        with FileLock(self.folder / ".probe.lock"):
+            self._probe_alone(name, probe)
+
+    def _probe_alone(self, name: str, probe: Callable[[Path], None]) -> None:
         seen = (self.folder / name / MANIFEST).read_text(encoding="utf-8")
         note = _read_json(self._note(name, ".probe"))
         if note is None or note["manifest"] != seen:

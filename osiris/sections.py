@@ -1,9 +1,10 @@
 """The tables of `osiris.toml`, with their defaults."""
 
 from pathlib import Path
+from string import Formatter
 from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 
 class Section(BaseModel):
@@ -45,6 +46,14 @@ class Llm(Section):
     adapter: str = Field("{name}", description="the server's name for an adapter, of its {name} and {path}")
     parallel: int = Field(32, ge=1, description="requests under way at once")
     timeout_seconds: float = Field(120, gt=0, description="of one request")
+
+    @field_validator("adapter")
+    @classmethod
+    def _of_name_and_path(cls, value: str) -> str:
+        parts = [part[1:] for part in Formatter().parse(value)]  # ValueError for a brace too many
+        if any(part[0] not in (None, "name", "path") or any(part[1:]) for part in parts):
+            raise ValueError("only {name} and {path} are replaced")
+        return value
 
 
 class Advise(Section):

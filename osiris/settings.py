@@ -140,4 +140,5 @@ def _first_problem(error: ValidationError, path: Path) -> SettingsError:
         return SettingsError(
             f"one of {', '.join(sorted(names))}", f"the unknown key {key}", f"correct {path} or OSIRIS_*"
         )
-    return SettingsError(f"{key}: {first['msg']}", repr(first.get("input")), f"correct {path} or OSIRIS_*")
+    came = "something else" if key == "llm.key" else repr(first.get("input"))
+    return SettingsError(f"{key}: {first['msg']}", came, f"correct {path} or OSIRIS_*")

@@ -8,6 +8,7 @@ import json
 import logging
 import shlex
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -83,7 +84,7 @@ class Tracking:
         with self._lock():
             run = self._whole_run(name)
             if run is None:
-                run = self._begin(name, kind, card, parent_run_id)
+                run = self._begin(name, kind, card, metrics.get("seconds", 0.0), parent_run_id)
                 self._describe(run, None)
                 self._log_numbers(run, params, history, metrics)
                 self._client.log_inputs(run.info.run_id, [dataset])
@@ -192,14 +193,16 @@ class Tracking:
             self._client.delete_run(run.info.run_id)
         return None
 
-    def _begin(self, name: str, kind: str, card: Mapping[str, Any], parent_run_id: str | None) -> "Run":
+    def _begin(self, name: str, kind: str, card: Mapping[str, Any], seconds: float, parent_run_id: str | None) -> "Run":
+        """A new run, begun so long ago as the training took."""
         tags = {ADAPTER: name, "osiris.kind": kind} | {f"osiris.{key}": str(card.get(key, "")) for key in TAGGED}
         nested = {"mlflow.parentRunId": parent_run_id} if parent_run_id else {}
-        return self._client.create_run(self._experiment, run_name=name, tags=tags | nested)
+        began = int((time.time() - seconds) * 1000)
+        return self._client.create_run(self._experiment, began, tags | nested, name)
 
     def _describe(self, run: "Run", verdict: Mapping[str, Any] | None) -> None:
         """Say in words, where MLflow shows a run, what it is and what the gate said; the latter as a column too."""
-        card = {key: run.data.tags[f"osiris.{key}"] for key in TAGGED}
+        card = {key: run.data.tags.get(f"osiris.{key}", "") for key in TAGGED}
         self._client.set_tag(run.info.run_id, NOTE, note(run.info.run_name, card, verdict))
         if verdict:
             self._client.set_tag(run.info.run_id, "gate", verdict["reason"])

@@ -6,9 +6,11 @@ from datetime import timedelta
 
 import pytest
 
+from osiris.api.models import AT_ONCE
 from osiris.llm.desk import KEPT
 from osiris.llm.hermes import Idea, score
 from osiris.services import start_api
+from osiris.workspace import open_workspace
 from tests.builders import MOMENT, adapter_card, make_workspace, random_adapter
 
 PROMPT = "Ticker: AAPL\nmomentum up 1.2\nrsi down 40.1\nlast up 0.3"
@@ -83,6 +85,38 @@ def test_adapters_are_swapped_while_requests_go_on_and_each_is_answered_whole(cl
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.json()["adapter"] for answer in answers}) > 3
     assert all(alone[answer.json()["adapter"]] == answer.json()["text"] for answer in answers)
+
+
+def test_the_first_requests_may_come_all_at_once(workspace, client):
+    expected = [ask(client).json(), ask(client, model_id="hermes").json()]
+    fresh = open_workspace(workspace.folder, MOMENT)
+    (fresh.shelf.folder / ".verdicts" / f"{NAMES[0]}.probe.json").unlink(missing_ok=True)
+    fresh.shelf.pin(NAMES[0])
+    adapted = swapped(client, workspace, NAMES[0])
+    (fresh.shelf.folder / ".verdicts" / f"{NAMES[0]}.probe.json").unlink()
+    with start_api(fresh, port=0) as api, api.client() as other, ThreadPoolExecutor(6) as pool:
+        other.timeout = 120
+        asked = [pool.submit(ask, other, model_id=model) for model in ("phi3", "hermes") * 3]
+        found = [one.result().json() for one in asked]
+    fresh.shelf.unpin()
+    assert found == [adapted, expected[1]] * 3
+
+
+def test_more_than_some_at_once_are_asked_to_come_again(client):
+    with ThreadPoolExecutor(4 * AT_ONCE) as pool:
+        answers = list(pool.map(lambda _: ask(client, max_length=64), range(4 * AT_ONCE)))
+    told = {answer.status_code: answer for answer in answers}
+    assert set(told) == {200, 503}
+    assert told[503].headers["Retry-After"] == "1"
+    assert "ask again" in told[503].json()["detail"]
+
+
+def test_a_seed_fixes_what_is_drawn(tmp_path):
+    warm = make_workspace(tmp_path, "", MOMENT)
+    with start_api(warm, port=0) as api, api.client() as client:
+        client.timeout = 120
+        drawn = [ask(client, max_length=40, seed=seed).json()["text"] for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_what_may_not_be_served_is_named_with_the_reason(client):

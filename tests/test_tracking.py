@@ -49,7 +49,7 @@ def log(tracking, folder, name, **changes):
         "card": CARD,
         "params": {"learning_rate": 0.001, "lora.target_modules": ["o_proj"]},
         "history": HISTORY,
-        "metrics": {"after.rewards/accuracies": 0.75},
+        "metrics": {"after.rewards/accuracies": 0.75, "seconds": 90.0},
         "dataset_path": dataset,
         "adapter_dir": adapter,
     }
@@ -71,6 +71,7 @@ def test_a_run_has_params_curves_dataset_artifacts_tags_and_a_version(workspace)
     curve = client(tracking).get_metric_history(logged.run_id, "rewards/margins")
     assert [(point.step, round(point.value, 6)) for point in curve] == [(1, 0.1), (2, 0.2), (3, 0.3)]
     assert run.data.metrics["after.rewards/accuracies"] == 0.75
+    assert 90_000 <= run.info.end_time - run.info.start_time < 120_000
     tags = {key: run.data.tags[f"osiris.{key}"] for key in ("adapter", "parent", "base_hash", "data_hash")}
     assert tags == {"adapter": "20050301-dpo"} | {key: CARD[key] for key in ("parent", "base_hash", "data_hash")}
     (dataset,) = run.inputs.dataset_inputs

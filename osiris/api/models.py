@@ -1,13 +1,23 @@
 """The routes that ask the models: text for a prompt, a score for a proposal, which adapter answers."""
 
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import BoundedSemaphore
 from typing import Annotated, Any, Literal
 
 from fastapi import Body, FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 
+from osiris.api.problems import ASKED
+from osiris.errors import Busy, NotFound
 from osiris.workspace import Workspace
 
 Prompt = Annotated[str, Field(min_length=1, max_length=16_000)]
+
+
+AT_ONCE = 8
+"""Requests that may use the models at once; they answer one after the other, the rest of the API beside them."""
 
 
 class Generate(BaseModel):
@@ -18,6 +28,7 @@ class Generate(BaseModel):
     prompt: Prompt
     max_length: Annotated[int, Field(ge=1, le=1024, description="tokens to write at most")] = 96
     model_id: Literal["phi3", "hermes"] = "phi3"
+    seed: Annotated[int | None, Field(ge=0, lt=2**31, description="of what is drawn; none: any")] = None
 
 
 class Generated(BaseModel):
@@ -62,31 +73,55 @@ PROPOSE: dict[str, Any] = {
 
 def add_models(app: FastAPI, workspace: Workspace) -> None:
     """Add the routes."""
-    settings = workspace.settings
+    turns = BoundedSemaphore(AT_ONCE)
 
-    @app.post("/generate/")
+    @app.post("/generate/", responses=ASKED)
     def generate(body: Annotated[Generate, Body(openapi_examples=GENERATE)]) -> Generated:
         """What a model writes for a prompt in its chat format, by the workspace's temperature (Hermes: the likeliest).
 
         Phi-3 answers with the adapter that is served; one that is promoted meanwhile answers the next request.
         """
-        from osiris.llm.generate import say
+        with _turn(turns):
+            return _generated(workspace, body)
 
-        judging = body.model_id == "hermes"
-        model = workspace.models.judge if judging else workspace.drafter()
-        text = say(model, body.prompt, body.max_length, settings)
-        return Generated(text=text, model=model.name, adapter=None if judging else model.adapter)
-
-    @app.post("/score/hermes/")
+    @app.post("/score/hermes/", responses=ASKED)
     def score(body: Annotated[Propose, Body(openapi_examples=PROPOSE)]) -> Scored:
         """Hermes' score of a proposal."""
         from osiris.llm import hermes
 
-        (found,) = hermes.score(workspace.models.judge, [hermes.Idea(body.proposal, body.context)], 1)
+        with _turn(turns):
+            (found,) = hermes.score(workspace.models.judge, [hermes.Idea(body.proposal, body.context)], 1)
         return Scored(score=found.normalized, raw=found.raw, note=found.note)
 
-    @app.post("/adapters/swap")
+    @app.post("/adapters/swap", responses=ASKED)
     def swap() -> Swapped:
         """Load the adapter that is to be served, so that the next request need not wait for it; others go on."""
-        served = workspace.served()
-        return Swapped(adapter=workspace.models.serve(served.path).adapter, skipped=dict(served.skipped))
+        with _turn(turns):
+            served = workspace.served()
+            return Swapped(adapter=workspace.models.serve(served.path).adapter, skipped=dict(served.skipped))
+
+
+@contextmanager
+def _turn(turns: BoundedSemaphore) -> Iterator[None]:
+    """Be one of those that use the models; raises `Busy` when there are enough, lest they take all of the API."""
+    if not turns.acquire(blocking=False):
+        raise Busy(f"at most {AT_ONCE} requests to the models at once", "one more", "ask again in a second")
+    try:
+        yield
+    finally:
+        turns.release()
+
+
+def _generated(workspace: Workspace, body: Generate) -> Generated:
+    from osiris.llm.generate import say
+
+    judging, seed = body.model_id == "hermes", secrets.randbelow(2**31) if body.seed is None else body.seed
+    for last in (False, False, True):
+        model = workspace.models.judge if judging else workspace.drafter()
+        try:
+            text = say(model, body.prompt, body.max_length, workspace.settings, seed)
+            break
+        except NotFound:  # so many adapters were swapped in that this one was let go of
+            if last:
+                raise
+    return Generated(text=text, model=model.name, adapter=None if judging else model.adapter)

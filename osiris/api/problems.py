@@ -9,9 +9,9 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from osiris.errors import BadInput, Conflict, NotFound, OsirisError, SourceUnavailable
+from osiris.errors import BadInput, Busy, Conflict, NotFound, OsirisError, SourceUnavailable
 
-STATUS_OF = {BadInput: 422, NotFound: 404, Conflict: 409, SourceUnavailable: 503}
+STATUS_OF = {BadInput: 422, NotFound: 404, Conflict: 409, SourceUnavailable: 503, Busy: 503}
 MEDIA_TYPE = "application/problem+json"
 MAX_DETAIL = 2000
 
@@ -49,6 +49,13 @@ CHANGING: dict[int | str, dict[str, Any]] = {
     413: _documented("A body that is too long.", "Refused", 413, "expected a body of at most 65536 bytes"),
 }
 """What a route that changes an idea may answer too."""
+ASKED: dict[int | str, dict[str, Any]] = {
+    404: _documented("A model that cannot be had.", "NotFound", 404, "expected a server that has phi3; got ..."),
+    411: CHANGING[411],
+    413: CHANGING[413],
+    503: _documented("Too many at once; see Retry-After.", "Busy", 503, "expected at most 8 requests to the models"),
+}
+"""What a route that asks a model may answer too."""
 
 
 def problem(status: int, title: str, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
@@ -62,7 +69,8 @@ def answer_with_problems(app: FastAPI) -> None:
 
     @app.exception_handler(OsirisError)
     async def named(_: Request, error: OsirisError) -> Response:
-        return problem(STATUS_OF.get(type(error), 500), type(error).__name__, str(error))
+        again = {"Retry-After": "1"} if isinstance(error, Busy) else None
+        return problem(STATUS_OF.get(type(error), 500), type(error).__name__, str(error), again)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:

@@ -4,7 +4,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
-from osiris.llm.loader import Drafter, Judge, load_drafter, load_judge
+from osiris.llm.loader import LOADING, Drafter, Judge, load_drafter, load_judge
 from osiris.llm.quiet import no_bars
 from osiris.llm.sources import file_hash, is_ready
 from osiris.llm.starter import Kind
@@ -12,7 +12,7 @@ from osiris.records import stable_hash
 from osiris.settings import Settings
 
 KEPT = 3
-"""Adapters that a desk keeps attached; serving one more detaches the one served longest ago."""
+"""Adapters that a desk keeps attached; one more detaches the one that was attached first."""
 
 
 class ModelDesk:
@@ -25,7 +25,7 @@ class ModelDesk:
     def __init__(self, settings: Settings) -> None:
         """Remember the settings; nothing is loaded yet."""
         self._settings = settings
-        self._lock = threading.RLock()
+        self._lock, self._judging = threading.RLock(), threading.Lock()
         self._base: Drafter | None = None
         self._judge: Judge | None = None
         self._attached: dict[str, Drafter] = {}
@@ -35,14 +35,20 @@ class ModelDesk:
         return is_ready(kind, self._settings)
 
     def serve(self, adapter: Path | None) -> Drafter:
-        """Return the drafter with this adapter folder, attached anew only if its name or its files changed."""
+        """Return the drafter with this adapter folder, attached anew only if its name or its files changed.
+
+        One that is attached already is there at once, whatever is being attached or written meanwhile.
+        """
+        slot = _slot(adapter) if adapter is not None else None
+        known = self._attached.get(slot) if slot else self._base
+        if known is not None:
+            return known
         with self._lock:
             if self._base is None:
                 self._base = load_drafter(self._settings)
-            if adapter is None:
+            if adapter is None or slot is None:
                 return self._base
-            slot = _slot(adapter)
-            drafter = self._attached.pop(slot, None) or self._attach(adapter, slot)
+            drafter = self._attached.get(slot) or self._attach(adapter, slot)
             self._attached[slot] = drafter
             while len(self._attached) > KEPT:
                 self._detach(next(iter(self._attached)))
@@ -51,7 +57,7 @@ class ModelDesk:
     @property
     def judge(self) -> Judge:
         """The judge, loaded on first use."""
-        with self._lock:
+        with self._judging:
             if self._judge is None:
                 self._judge = load_judge(self._settings)
             return self._judge
@@ -61,7 +67,7 @@ class ModelDesk:
         from peft import PeftModel
 
         host = self._base.host
-        with host.lock:
+        with host.lock, LOADING:
             if isinstance(host.model, PeftModel):
                 host.model.load_adapter(str(adapter), adapter_name=slot)
             else:

@@ -68,7 +68,7 @@ def draft(
     return [drafts[start : start + k] for start in range(0, len(drafts), k)]
 
 
-def say(model: AnyDrafter | AnyJudge, prompt: str, most: int, settings: Settings) -> str:
+def say(model: AnyDrafter | AnyJudge, prompt: str, most: int, settings: Settings, seed: int) -> str:
     """What a model writes for any prompt, at most so many tokens, bound to no schema; a judge always the likeliest.
 
     Raises `BadInput` for a prompt that leaves no room for them.
@@ -78,7 +78,7 @@ def say(model: AnyDrafter | AnyJudge, prompt: str, most: int, settings: Settings
     if length + most > room:
         raise BadInput(f"prompt and answer of at most {room} tokens", f"{length} and {most}", "ask for less")
     free = unbound(settings).model.model_copy(update={"max_new_tokens": most})
-    with model.writing(settings.model_copy(update={"model": free}), settings.model.seed) as write:
+    with model.writing(settings.model_copy(update={"model": free}), seed) as write:
         return write([text])[0]
 
 

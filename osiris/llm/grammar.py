@@ -74,11 +74,15 @@ def _begun(tokenizer: "PreTrainedTokenizerBase", vocabulary: int, stops: tuple[i
         raise BadInput(
             "a fast tokenizer, to bind replies to their schema", type(tokenizer).__name__, "set model.bound = false"
         )
-    words = llguidance.hf.from_tokenizer(tokenizer, n_vocab=vocabulary, eos_token=list(stops))
     schema = Reply.model_json_schema()
     del schema["properties"]["ticker"]
     schema["required"].remove("ticker")
+    try:
+        words = llguidance.hf.from_tokenizer(tokenizer, n_vocab=vocabulary, eos_token=list(stops))
+    except ValueError as error:
+        raise BadInput("a tokenizer that fits its model", str(error), "set model.bound = false") from error
     matcher = llguidance.LLMatcher(words, llguidance.LLMatcher.grammar_from_json_schema(json.dumps(schema), COMPACT))
-    if not matcher.consume_tokens(tokenizer(OPENING, add_special_tokens=False)["input_ids"]):
+    # its own tokens: the tokenizer may put a space before the first one of a text
+    if not matcher.consume_tokens(words.tokenize_str(OPENING)):
         raise BadInput("a tokenizer that can write a reply", matcher.get_error(), "set model.bound = false")
     return matcher

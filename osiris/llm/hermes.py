@@ -1,4 +1,4 @@
-"""Hermes, the judge: a number from 0 to 10 for each idea, read from the logits instead of being written out.
+"""Hermes, the judge: a number from 0 to 10 for each idea, read from the logits, by a judge on a server written out.
 
 One forward pass a batch gives the number that greedy decoding would write, `10` of two tokens included: the first token
 of `10` is appended to the prompt, so that the pass also holds what would follow it.
@@ -56,7 +56,7 @@ class Numbers:
 
 
 def score(judge: AnyJudge, ideas: list[Idea], batch_size: int) -> list[Score]:
-    """Score ideas in order; an empty list gives an empty list. A judge on a server writes its numbers out.
+    """Score ideas in order; an empty list gives an empty list. An idea that is too long for the judge gets no score.
 
     Raises `BadInput` for a tokenizer in which 0-9 are not one token each, or 10 more than two.
     """
@@ -64,14 +64,18 @@ def score(judge: AnyJudge, ideas: list[Idea], batch_size: int) -> list[Score]:
         return []
     prompts = [judge_text(judge.tokenizer, idea) for idea in ideas]
     numbers = spell_numbers(judge.tokenizer, prompts[0])
-    if isinstance(judge, RemoteJudge):
-        return [_written(text) for text in judge.write(prompts, len(numbers.lead) + 2)]
     asked = [(idea.context, _ids(judge.tokenizer, prompt)) for idea, prompt in zip(ideas, prompts, strict=True)]
-    return [
-        result
-        for start in range(0, len(asked), batch_size)
-        for result in _score_batch(judge, asked[start : start + batch_size], numbers)
-    ]
+    room = judge.tokenizer.model_max_length - len(numbers.lead) - 2
+    short = [number for number, (_, prompt) in enumerate(asked) if len(prompt) <= room]
+    scores = dict.fromkeys(range(len(asked)), Score(None, None, f"longer than the {room} tokens that the judge reads"))
+    for start in range(0, len(short), batch_size):
+        batch = short[start : start + batch_size]
+        if isinstance(judge, RemoteJudge):
+            found = [_written(text) for text in judge.write([prompts[i] for i in batch], len(numbers.lead) + 2)]
+        else:
+            found = _score_batch(judge, [asked[i] for i in batch], numbers)
+        scores |= dict(zip(batch, found, strict=True))
+    return list(scores.values())
 
 
 def judge_text(tokenizer: "PreTrainedTokenizerBase", idea: Idea) -> str:
@@ -166,7 +170,7 @@ def _read(likeliest: list[int], numbers: Numbers, tokenizer: "PreTrainedTokenize
 
 
 def _written(text: str) -> Score:
-    found = re.match(r"\s*(10|[0-9])(?![0-9])", text)
+    found = re.match(r"\s*(10|[0-9])", text)
     if found is None:
         return Score(None, None, f"the judge wrote {text!r}, which is no number 0-10")
     return Score(int(found[1]), int(found[1]) / MOST)

@@ -21,6 +21,8 @@ from osiris.settings import Settings
 if TYPE_CHECKING:
     from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+LOADING = threading.Lock()
+"""Held while a model is loaded: transformers puts parts of itself aside meanwhile, and two loads at once spoil both."""
 BASE = "base"
 """Adapter name of a drafter without adapter."""
 
@@ -110,7 +112,8 @@ def load_drafter(settings: Settings, adapter: Path | None = None, *, trainable: 
     if adapter is not None:
         from peft import PeftModel
 
-        model = PeftModel.from_pretrained(model, str(adapter), is_trainable=trainable)
+        with LOADING:
+            model = PeftModel.from_pretrained(model, str(adapter), is_trainable=trainable)
         name, slot = Path(adapter).name, "default"
     model.train(trainable)
     return Drafter(Host(model), tokenizer, settings.model.base, name, slot)
@@ -129,7 +132,7 @@ def _load(
 
     tokenizer = load_tokenizer(name, kind, settings)
     device = "auto" if torch.cuda.is_available() else "cpu"
-    with no_bars(), _had(name):
+    with LOADING, no_bars(), _had(name):
         model = AutoModelForCausalLM.from_pretrained(
             place(name, kind, settings),
             dtype="auto",

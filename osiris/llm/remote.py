@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from osiris.errors import NotFound, SourceUnavailable
+from osiris.errors import BadInput, NotFound, SourceUnavailable
 from osiris.llm.loader import BASE, load_tokenizer
 from osiris.llm.starter import Kind
 from osiris.llm.write import Write
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from openai import OpenAI
     from transformers import PreTrainedTokenizerBase
 
-ANSWER_SECONDS = 3
+ANSWER_SECONDS, MOST_SAID = 3, 500
 
 
 @dataclass(frozen=True)
@@ -48,18 +48,35 @@ class Server:
         import openai
 
         try:
-            return self.client.completions.create(model=self.model, prompt=text, **options).choices[0].text
+            answer = self.client.completions.create(model=self.model, prompt=text, **options)
+            return _text_of(answer)
         except openai.NotFoundError as error:
             raise NotFound(
-                f"a server that has {self.model}", str(error), "load it there, or correct [llm] in osiris.toml"
+                f"a server that has {self.model}", self._said(error), "load it there, or correct [llm] in osiris.toml"
             ) from error
-        except openai.OpenAIError as error:
-            came = f"{type(error).__name__}: {error}"
+        except openai.BadRequestError as error:
+            raise BadInput(
+                f"a server that can be asked for completions of {self.model}", self._said(error), "use another one"
+            ) from error
+        except (openai.OpenAIError, ValueError) as error:  # not every answer is JSON
             raise SourceUnavailable(
                 f"an answer of {self.model} from {self.client.base_url}",
-                came,
+                self._said(error),
                 "start the server, or correct [llm] in osiris.toml",
             ) from error
+
+    def _said(self, error: Exception) -> str:
+        """An error in words, without the key, which a server may repeat."""
+        return f"{type(error).__name__}: {error}"[:MOST_SAID].replace(self.client.api_key, "***")
+
+
+def _text_of(answer: Any) -> str:
+    """The text of a completion; raises `ValueError` for whatever else a server may have answered."""
+    choices = getattr(answer, "choices", None)
+    text = getattr(choices[0], "text", None) if choices else None
+    if not isinstance(text, str):
+        raise ValueError(f"no completion in {str(answer)[:MOST_SAID]!r}")
+    return text
 
 
 @dataclass(frozen=True)
@@ -116,16 +133,16 @@ class RemoteDesk:
         self._tokenizers: dict[Kind, PreTrainedTokenizerBase] = {}
 
     def ready(self, _kind: Kind) -> bool:
-        """Whether the server answers within `ANSWER_SECONDS` and takes the key; it may know no list of its models."""
+        """Whether the server says within `ANSWER_SECONDS` which models it has, or that it keeps no list of them."""
         import openai
 
         try:
-            self._client.with_options(timeout=ANSWER_SECONDS, max_retries=0).models.list()
-        except openai.APIStatusError as error:
-            return not isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError)
-        except openai.OpenAIError:
+            listed = self._client.with_options(timeout=ANSWER_SECONDS, max_retries=0).models.list()
+        except openai.NotFoundError:
+            return True
+        except (openai.OpenAIError, ValueError, AttributeError):
             return False
-        return True
+        return isinstance(listed.data, list)
 
     def serve(self, adapter: Path | None) -> RemoteDrafter:
         """The drafter with this adapter folder, which the server must have; the plain base for `None`."""

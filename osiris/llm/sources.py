@@ -44,19 +44,26 @@ def base_hash(settings: Settings) -> str:
 
 def weight_files(name: str, kind: Kind, settings: Settings, local_only: bool = False) -> list[Path]:
     """Return the safetensors files of a model, sorted; raises `NotFound` where there are none, or `missing`."""
-    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
     folder = Path(place(name, kind, settings))
     if not folder.is_dir():
         try:
-            folder = Path(snapshot_download(name, allow_patterns=["*.safetensors"], local_files_only=local_only))
+            folder = _from_hub(name, local_only)
         except (OSError, HFValidationError) as error:
             raise missing(name, error) from error
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise NotFound("a model with safetensors weights", f"{name!r}, which has none", REMEDY)
     return files
+
+
+@cache
+def _from_hub(name: str, local_only: bool) -> Path:
+    """The hub is asked once a process, which goes on with the weights that it loaded."""
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(name, allow_patterns=["*.safetensors"], local_files_only=local_only))
 
 
 def file_hash(path: Path) -> str:

@@ -27,7 +27,12 @@ def write(
     places = [asked.index(text) for text in texts]
     sampling = {"do_sample": False}
     if settings.model.temperature > 0:
-        sampling = {"do_sample": True, "temperature": settings.model.temperature, "top_p": settings.model.top_p}
+        sampling = {
+            "do_sample": True,
+            "temperature": settings.model.temperature,
+            "top_p": settings.model.top_p,
+            "top_k": 0,  # transformers would draw from the 50 likeliest, a server from all
+        }
     stops = _stops(model, tokenizer)
     bound = []
     if settings.model.bound:

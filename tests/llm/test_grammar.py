@@ -60,6 +60,17 @@ def test_a_model_of_another_make_is_bound_by_the_same_code(tmp_path, requests):
     assert all(one.reply for one in drawn(other, requests[:2], settings_with(retries=0, max_new_tokens=900), 1))
 
 
+def test_a_tokenizer_that_puts_a_space_before_a_text_is_bound_too(tmp_path, requests):
+    folder = save_llama(tmp_path, make_tokenizer(spaced=True))
+    other = load_drafter(settings_with(base=str(folder)))
+    assert all(one.reply for one in drawn(other, requests[:1], settings_with(retries=0, max_new_tokens=900), 1))
+
+
+def test_a_tokenizer_that_does_not_fit_its_model_is_refused(drafter):
+    with pytest.raises(BadInput, match="fits its model"):
+        ReplyBound(drafter.tokenizer, 1, 32, [0])
+
+
 def test_a_tokenizer_that_cannot_be_bound_is_refused_with_the_way_out():
     with pytest.raises(BadInput, match=r"model\.bound = false"):
         ReplyBound(object(), 1, 8, [0])

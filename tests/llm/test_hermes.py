@@ -140,6 +140,14 @@ def test_what_candidates_of_one_prompt_share_is_read_once_and_their_numbers_stay
     )
 
 
+def test_an_idea_that_is_longer_than_the_judge_reads_gets_no_score_and_the_others_theirs(judge, some):
+    long = Idea("x" * 4000)
+    found = score(judge, [some[0], long, some[1]], 2)
+    assert found[1].raw is None
+    assert "longer than" in found[1].note
+    assert [found[0], found[2]] == score(judge, some[:2], 2)
+
+
 def test_no_ideas_give_no_scores(judge):
     assert score(judge, [], 8) == []
 

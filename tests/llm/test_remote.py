@@ -5,13 +5,15 @@ import random
 import socket
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
 import pytest
 
-from osiris.errors import NotFound, SourceUnavailable
+from osiris.errors import BadInput, NotFound, SettingsError, SourceUnavailable
 from osiris.llm import starter_data as data
 from osiris.llm.desk import ModelDesk
 from osiris.llm.generate import DraftRequest, draft, unbound
@@ -22,7 +24,7 @@ from osiris.llm.starter import ensure_starter
 from osiris.loop.advise import advise
 from osiris.settings import Llm, Model, Settings
 from osiris.store.sample import load_sample
-from tests.builders import MOMENT, make_workspace
+from tests.builders import MOMENT, make_settings, make_workspace
 
 LIKELIEST = Model(temperature=0, retries=0)
 
@@ -33,11 +35,16 @@ def server(tmp_path_factory, settings):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    log = tmp_path_factory.mktemp("server") / "log"
+    folder = tmp_path_factory.mktemp("server")
+    log = folder / "log"
+    (folder / "hub").mkdir()  # the server lists what lies there
     command = [Path(sys.executable).with_name("transformers"), "serve", "--host", "127.0.0.1", "--port", str(port)]
     with log.open("w") as file:
         process = subprocess.Popen(
-            [*command, "--device", "cpu"], stdout=file, stderr=file, env=os.environ | {"HF_HUB_OFFLINE": "1"}
+            [*command, "--device", "cpu"],
+            stdout=file,
+            stderr=file,
+            env=os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder)},
         )
     try:
         for _ in range(600):
@@ -139,5 +146,70 @@ def test_a_workspace_whose_models_are_on_a_server_drafts_and_scores_there(tmp_pa
     assert (report.adapter, report.stored, report.unscored) == ("base", 2, 0)
 
 
-def test_the_key_is_not_shown():
+@pytest.fixture
+def odd():
+    """A function that starts a server which gives every request this answer; its settings."""
+    servers = []
+
+    def start(status, body):
+        class Odd(BaseHTTPRequestHandler):
+            def do_POST(self):
+                said = body.replace("KEY", self.headers["Authorization"]).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json" if body.startswith("{") else "text/html")
+                self.send_header("Content-Length", str(len(said)))
+                self.end_headers()
+                self.wfile.write(said)
+
+            do_GET = do_POST
+
+            def log_message(self, *_):
+                pass
+
+        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), Odd))
+        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{servers[-1].server_port}/v1"
+        return Settings(llm=Llm(backend="openai", url=url, key="secret-key"))
+
+    yield start
+    for server in servers:
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, "<html>KEY</html>"),
+        (200, "{broken"),
+        (200, '{"choices": []}'),
+        (200, "{}"),
+        (200, '{"choices": [{"index": 0, "text": null, "finish_reason": "stop"}]}'),
+        (401, '{"error": "no such key: KEY"}'),
+    ],
+)
+def test_an_answer_that_is_none_is_no_answer_and_the_key_stays_secret(odd, requests, status, body):
+    settings = odd(status, body)
+    models = open_models(settings)
+    with pytest.raises(SourceUnavailable, match="an answer of starter") as refused:
+        draft(models.serve(None), requests[:1], 1, settings, 0)
+    assert "secret-key" not in str(refused.value)
+    assert not models.ready("drafter")
+
+
+def test_what_a_server_cannot_be_asked_is_not_put_down_to_its_being_away(odd, requests):
+    settings = odd(400, '{"error": "add_special_tokens is unknown"}')
+    with pytest.raises(BadInput, match="add_special_tokens is unknown"):
+        draft(open_models(settings).serve(None), requests[:1], 1, settings, 0)
+
+
+@pytest.mark.parametrize("name", ["{nme}", "{", "{0}", "{name.parent}", "{path!r}", "{name:>9}"])
+def test_only_name_and_path_of_an_adapter_are_put_into_the_servers_name_for_it(name):
+    with pytest.raises(ValueError, match="adapter"):
+        Llm(adapter=name)
+
+
+def test_the_key_is_not_shown(tmp_path):
     assert "secret-key" not in repr(Settings(llm=Llm(key="secret-key")))
+    with pytest.raises(SettingsError) as refused:
+        make_settings(tmp_path, "[llm]\nkey = 123456789\n")
+    assert "123456789" not in str(refused.value)
