@@ -38,13 +38,14 @@ def server(tmp_path_factory, settings):
     folder = tmp_path_factory.mktemp("server")
     log = folder / "log"
     (folder / "hub").mkdir()  # the server lists what lies there
+    offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder)}
     command = [Path(sys.executable).with_name("transformers"), "serve", "--host", "127.0.0.1", "--port", str(port)]
     with log.open("w") as file:
         process = subprocess.Popen(
             [*command, "--device", "cpu"],
             stdout=file,
             stderr=file,
-            env=os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder)},
+            env=os.environ | offline,
         )
     try:
         for _ in range(600):
@@ -184,7 +185,7 @@ def odd():
         (200, '{"choices": []}'),
         (200, "{}"),
         (200, '{"choices": [{"index": 0, "text": null, "finish_reason": "stop"}]}'),
-        (401, '{"error": "no such key: KEY"}'),
+        (401, '{"error": {"message": "no such key: KEY"}}'),
     ],
 )
 def test_an_answer_that_is_none_is_no_answer_and_the_key_stays_secret(odd, requests, status, body):
@@ -197,7 +198,7 @@ def test_an_answer_that_is_none_is_no_answer_and_the_key_stays_secret(odd, reque
 
 
 def test_what_a_server_cannot_be_asked_is_not_put_down_to_its_being_away(odd, requests):
-    settings = odd(400, '{"error": "add_special_tokens is unknown"}')
+    settings = odd(400, '{"error": {"message": "add_special_tokens is unknown"}}')
     with pytest.raises(BadInput, match="add_special_tokens is unknown"):
         draft(open_models(settings).serve(None), requests[:1], 1, settings, 0)
 
