@@ -1,9 +1,10 @@
 """The methods of learning from outcomes at equal budgets: `python benchmarks/methods.py [--seeds 5]`.
 
 On a market with an edge the plain starter drafts once for many prompts. Each method trains one new adapter on what came
-of these ideas: as many sequences an epoch for all, the same epochs, batches, LoRA and seed. What an adapter is worth is
-measured on later prompts that are the same for all; the interval is Student's over the seeds. `accepted` sees the
-outcomes of two candidates of six alone; `fewer` as few pairs as `accepted` has, from all six.
+of these ideas: as many sequences an epoch for all (but for the last three), the same epochs, batches, LoRA and seed. What
+an adapter is worth is measured on later prompts that are the same for all; the interval is Student's over the seeds.
+`partners on top` has those pairs of one prompt and half as many partners beside them; `accepted` sees the outcomes of two
+candidates of six alone, and `fewer` as few pairs as `accepted` has, from all six: both make fewer steps, too.
 """
 
 import argparse
@@ -31,7 +32,7 @@ from osiris.llm.generate import unbound
 from osiris.llm.loader import load_drafter
 from osiris.loop import gate
 from osiris.loop.lessons import Row, ranked_pairs, singles
-from osiris.loop.pairs import COLUMNS, TEACHING, by_prompt, outcome_pair, partner_pair, settled
+from osiris.loop.pairs import COLUMNS, TEACHING, build_pairs, by_prompt, outcome_pair, partner_pair, settled
 from osiris.settings import export, load_settings
 from osiris.training.recipe import load_recipe
 from osiris.training.train import train
@@ -42,13 +43,14 @@ METHODS = {
     "same prompt": "dpo",
     "a quarter partners": "dpo",
     "cross-prompt": "dpo",
-    "accepted": "dpo",
-    "fewer": "dpo",
     "IPO": "ipo",
     "robust": "robust",
     "ranked by R": "ranked",
     "KTO": "kto",
     "SFT on winners": "winners",
+    "partners on top": "dpo",
+    "accepted": "dpo",
+    "fewer": "dpo",
 }
 """Each method's recipe."""
 
@@ -79,20 +81,24 @@ def all_lessons(workspace: Workspace, trial: Trial) -> dict[str, list[dict[str, 
     same = same_prompt(prompts)
     taught = [ended for ended in prompts if any(row["exit_reason"] in TEACHING for row in ended)]
     cross = [pair for ended in taught if (pair := partner_pair(ended, workspace.advice, gap, cutoff))]
-    accepted = random.Random(trial.seed).sample(rows, len(rows) // 3)
-    few = same_prompt([[row for row in group if settled(row, cutoff)] for group in by_prompt(accepted).values()])
+    rng = random.Random(trial.seed)
+    accepted = [rng.sample(group, min(2, len(group))) for group in by_prompt(rows).values()]
+    few = same_prompt([[row for row in group if settled(row, cutoff)] for group in accepted])
+    on_top = workspace.settings.training.model_copy(update={"max_partner_share": 0.5})
+    settings = workspace.settings.model_copy(update={"training": on_top})
     alone, both = singles(rows, cutoff), 2 * len(same)
     found = {
         "same prompt": same,
         "a quarter partners": [*evenly_of(same, len(same) * 3 // 4), *evenly_of(cross, len(same) // 4)],
         "cross-prompt": evenly_of(cross, len(same)),
-        "accepted": few,
-        "fewer": evenly_of(same, len(few)),
         "IPO": same,
         "robust": same,
         "ranked by R": evenly_of(ranked_pairs(rows, cutoff), len(same)),
         "KTO": evenly_of(alone, both),
         "SFT on winners": evenly_of([one for one in alone if one.label], both),
+        "partners on top": build_pairs(rows, workspace.advice, settings, cutoff),
+        "accepted": few,
+        "fewer": evenly_of(same, len(few)),
     }
     return {name: [lesson.line for lesson in lessons] for name, lessons in found.items()}
 

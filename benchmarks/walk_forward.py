@@ -3,7 +3,8 @@
 On the sample bars (five shares, 2000 to 2013) the plain starter drafts at every tenth session. From 2003 on, in each of
 some windows of equal length, three draft on the same prompts: the starter, an adapter trained by the nightly recipe on
 all that was known an embargo before the window, and chance (a side and distances drawn as the starter's teacher draws
-them). Ideas expire after 14 days, so that those of one share do not overlap; intervals resample quarters.
+them). Ideas expire after 14 days, so that those of one share do not overlap. Intervals resample quarters: they hold for
+these adapters, of which there is one a window, and say nothing of how another training would have come out.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import json
 import random
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from osiris.calendars import sessions_between
 from osiris.errors import TooLittleData
 from osiris.llm.generate import Draft
 from osiris.llm.loader import load_drafter
+from osiris.llm.starter import ensure_starter
 from osiris.llm.starter_data import random_features, random_reply
 from osiris.loop import gate
 from osiris.loop.advise import advise, take_snapshots
@@ -31,6 +34,7 @@ from osiris.loop.context import Snapshot
 from osiris.loop.lessons import build_lessons
 from osiris.loop.outcomes import settle
 from osiris.loop.reviewers import Estimate, mean, rate
+from osiris.settings import load_settings
 from osiris.store.sample import CALENDAR, TICKERS, load_sample
 from osiris.training.recipe import load_recipe
 from osiris.training.train import train
@@ -50,16 +54,21 @@ candidates = 4
 """
 
 
-def prepared(folder: Path) -> tuple[Workspace, list[datetime]]:
-    """A workspace with the starter's ideas on all moments, settled; the moments."""
-    (folder / "osiris.toml").write_text(SETTINGS)
+def drafted_at() -> list[datetime]:
+    """Every tenth session's close."""
+    return [close.to_pydatetime() for close in sessions_between(CALENDAR, FIRST, LAST)[::EVERY]]
+
+
+def prepared(folder: Path, seed: int) -> Workspace:
+    """A workspace with the starter's ideas on all moments, settled; the starter, sampling and training are of a seed."""
+    base = ensure_starter("drafter", load_settings(folder), seed)
+    (folder / "osiris.toml").write_text(f"[model]\nbase = {json.dumps(str(base))}\nseed = {seed}\n{SETTINGS}")
     workspace = open_workspace(folder, LAST + timedelta(days=20))
     load_sample(workspace.bars)
-    moments = [close.to_pydatetime() for close in sessions_between(CALENDAR, FIRST, LAST)[::EVERY]]
     ws, drafter = workspace, load_drafter(workspace.settings)
-    advise(ws.advice, ws.prices, ws.events, drafter, None, ws.settings, moments)
+    advise(ws.advice, ws.prices, ws.events, drafter, None, ws.settings, drafted_at())
     settle(ws.advice, ws.prices, ws.events, ws.settings, ws.now)
-    return workspace, moments
+    return workspace
 
 
 def windows(folds: int) -> Iterator[tuple[datetime, datetime]]:
@@ -69,9 +78,8 @@ def windows(folds: int) -> Iterator[tuple[datetime, datetime]]:
         yield TESTED + number * length, TESTED + (number + 1) * length
 
 
-def by_chance(snapshots: Sequence[Snapshot], count: int, seed: int) -> list[list[Draft]]:
+def by_chance(snapshots: Sequence[Snapshot], count: int, rng: random.Random) -> list[list[Draft]]:
     """Replies that know nothing of their prompts."""
-    rng = random.Random(seed)
     found = []
     for shot in snapshots:
         replies = [random_reply(rng, shot.ticker, random_features(rng)) for _ in range(count)]
@@ -80,7 +88,7 @@ def by_chance(snapshots: Sequence[Snapshot], count: int, seed: int) -> list[list
 
 
 def one_window(
-    workspace: Workspace, moments: list[datetime], begin: datetime, end: datetime, seed: int, scratch: Path
+    workspace: Workspace, moments: list[datetime], begin: datetime, end: datetime, rng: random.Random, scratch: Path
 ) -> tuple[dict[str, gate.Evaluation], int]:
     """The evaluations of all three, and on how many pairs the adapter was trained."""
     settings, prices = workspace.settings, workspace.prices
@@ -89,13 +97,15 @@ def one_window(
     except TooLittleData as error:
         raise SystemExit(str(error)) from error
     out = scratch / f"{begin:%Y%m%d}"
-    train(settings, [one.line for one in lessons], None, out, load_recipe("dpo", "dpo"), seed)
+    train(settings, [one.line for one in lessons], None, out, load_recipe("dpo", "dpo"), settings.model.seed)
     shots = take_snapshots(prices, settings.advise.tickers, [m for m in moments if begin <= m < end], [])
     as_of = end + timedelta(days=20)
     found = {
         "starter": gate.evaluate(load_drafter(settings), shots, prices, settings, as_of),
         "learned": gate.evaluate(load_drafter(settings, out), shots, prices, settings, as_of),
-        "chance": gate.on_paper("chance", shots, by_chance(shots, 4, seed), prices, settings, as_of),
+        "chance": gate.on_paper(
+            "chance", shots, by_chance(shots, settings.gate.candidates, rng), prices, settings, as_of
+        ),
     }
     return found, len(lessons)
 
@@ -132,15 +142,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     console = Console(stderr=True)
-    with tempfile.TemporaryDirectory() as place, console.status("Drafting and settling"):
-        workspace, moments = prepared(Path(place))
-        found = []
+    rng, found = random.Random(asked.seed), []
+    with tempfile.TemporaryDirectory() as place, closing(prepared(Path(place), asked.seed)) as workspace:
+        moments = drafted_at()
         for begin, end in track(list(windows(asked.folds)), "Windows", console=console):
-            window, pairs = one_window(workspace, moments, begin, end, asked.seed, Path(place))
+            window, pairs = one_window(workspace, moments, begin, end, rng, Path(place))
             found.append(window)
             said = ", ".join(f"{name} {one.metrics()['mean_r']:+.3f} R" for name, one in window.items())
             console.print(f"{begin:%Y-%m-%d} to {end:%Y-%m-%d}, {pairs} pairs: {said}", highlight=False)
-        workspace.close()
     table = Table("drafts", "ideas", "win rate", "mean R", "R to the starter", "reward to risk")
     for name, one in estimates(found).items():
         cells = [f"{e.value:+.3f} [{e.low:+.3f}, {e.high:+.3f}]" for e in one.values()]

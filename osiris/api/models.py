@@ -23,7 +23,7 @@ AT_ONCE = 8
 class Generate(BaseModel):
     """Body of `POST /generate/`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     prompt: Prompt
     max_length: Annotated[int, Field(ge=1, le=1024, description="tokens to write at most")] = 96
@@ -42,7 +42,7 @@ class Generated(BaseModel):
 class Propose(BaseModel):
     """Body of `POST /score/hermes/`; the proposal is a reply's JSON or any text, the context its snapshot."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     proposal: Prompt
     context: Annotated[str, Field(max_length=16_000)] = ""
