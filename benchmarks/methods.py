@@ -1,9 +1,9 @@
 """The methods of learning from outcomes at equal budgets: `python benchmarks/methods.py [--seeds 5]`.
 
 On a market with an edge the plain starter drafts once for many prompts. Each method trains one new adapter on what came
-of these ideas: as many sequences an epoch for all (but for the last three), the same epochs, batches, LoRA and seed. What
-an adapter is worth is measured on later prompts that are the same for all; the interval is Student's over the seeds.
-`partners on top` has those pairs of one prompt and half as many partners beside them; `accepted` sees the outcomes of two
+of these ideas: as many sequences an epoch for all but the last three, the same epochs, batches, LoRA and seed. What an
+adapter is worth is measured on later prompts that are the same for all; the interval is Student's over the seeds.
+`partners on top` has the pairs of one prompt and up to half as many partners; `accepted` sees the outcomes of two
 candidates of six alone, and `fewer` as few pairs as `accepted` has, from all six: both make fewer steps, too.
 """
 
