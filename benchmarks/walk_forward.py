@@ -60,7 +60,7 @@ def drafted_at() -> list[datetime]:
 
 
 def prepared(folder: Path, seed: int) -> Workspace:
-    """A workspace with the starter's ideas on all moments, settled; the starter, sampling and training are of a seed."""
+    """A workspace with the ideas of the starter of a seed on all moments, settled."""
     base = ensure_starter("drafter", load_settings(folder), seed)
     (folder / "osiris.toml").write_text(f"[model]\nbase = {json.dumps(str(base))}\nseed = {seed}\n{SETTINGS}")
     workspace = open_workspace(folder, LAST + timedelta(days=20))
@@ -99,13 +99,11 @@ def one_window(
     out = scratch / f"{begin:%Y%m%d}"
     train(settings, [one.line for one in lessons], None, out, load_recipe("dpo", "dpo"), settings.model.seed)
     shots = take_snapshots(prices, settings.advise.tickers, [m for m in moments if begin <= m < end], [])
-    as_of = end + timedelta(days=20)
+    as_of, drawn = end + timedelta(days=20), by_chance(shots, settings.gate.candidates, rng)
     found = {
         "starter": gate.evaluate(load_drafter(settings), shots, prices, settings, as_of),
         "learned": gate.evaluate(load_drafter(settings, out), shots, prices, settings, as_of),
-        "chance": gate.on_paper(
-            "chance", shots, by_chance(shots, settings.gate.candidates, rng), prices, settings, as_of
-        ),
+        "chance": gate.on_paper("chance", shots, drawn, prices, settings, as_of),
     }
     return found, len(lessons)
 
