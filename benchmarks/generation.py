@@ -1,6 +1,6 @@
 """Drafts at several batch sizes, and Hermes by logits against Hermes by generation: `python benchmarks/generation.py`.
 
-The starters, unquantized, best of three. A draft's tokens are those that the model wrote, its prefilled beginning left
+The starters, unquantized, best of five. A draft's tokens are those that the model wrote, its prefilled beginning left
 out; by generation Hermes writes greedily until its number is complete.
 """
 
@@ -12,14 +12,16 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from osiris.llm.generate import DraftRequest, draft, prefill
+from osiris.llm.generate import DraftRequest, draft, prefill, unbound
 from osiris.llm.hermes import Idea, judge_text, score
 from osiris.llm.loader import Judge, load_drafter, load_judge
 from osiris.llm.starter_data import draft_prompt, random_features, random_reply, random_symbol, snapshot_text
 from osiris.settings import Model, Settings
 
-DRAFTS, IDEAS = (1, 32, 128), (1, 32, 128)
-ROUNDS = 3
+DRAFTS = (1, 32, 128)
+IDEAS = ((1, 1), (32, 1), (128, 1), (30, 6), (126, 6))
+"""At once, and of one prompt: those share its beginning."""
+ROUNDS = 5
 
 
 def best(work: Callable[[], object]) -> float:
@@ -33,21 +35,24 @@ def best(work: Callable[[], object]) -> float:
 
 
 def drafting() -> Table:
-    """Tokens a second by batch size."""
+    """Tokens a second by batch size, bound to the schema and not."""
     rng, drafter = random.Random(1), load_drafter(Settings())
-    table = Table("drafts at once", "tokens a second", "drafts a second")
+    table = Table("drafts at once", "tokens a second", "drafts a second", "within the schema, tokens a second", "costs")
     for size in DRAFTS:
-        settings = Settings(model=Model(batch_size=size, retries=0))
-        count = max(size, 8)
-        symbols = [random_symbol(rng) for _ in range(count)]
+        bound = Settings(model=Model(batch_size=size, retries=0))
+        symbols = [random_symbol(rng) for _ in range(max(size, 32))]
         requests = [DraftRequest(draft_prompt(symbol, random_features(rng)), symbol) for symbol in symbols]
-        texts = [group[0].text for group in draft(drafter, requests, 1, settings, 0)]
-        tokens = sum(
-            len(drafter.tokenizer(text.removeprefix(prefill(symbol)))["input_ids"])
-            for text, symbol in zip(texts, symbols, strict=True)
-        )
-        took = best(lambda requests=requests, settings=settings: draft(drafter, requests, 1, settings, 0))
-        table.add_row(str(size), f"{tokens / took:,.0f}", f"{count / took:.1f}")
+        speeds = []
+        for settings in (unbound(bound), bound):
+            took = best(lambda requests=requests, settings=settings: draft(drafter, requests, 1, settings, 0))
+            texts = [group[0].text for group in draft(drafter, requests, 1, settings, 0)]
+            tokens = sum(
+                len(drafter.tokenizer(text.removeprefix(prefill(symbol)))["input_ids"])
+                for text, symbol in zip(texts, symbols, strict=True)
+            )
+            speeds.append((tokens / took, len(requests) / took))
+        (free, drafts), (within, _) = speeds
+        table.add_row(str(size), f"{free:,.0f}", f"{drafts:.1f}", f"{within:,.0f}", f"{free / within - 1:+.0%}")
     return table
 
 
@@ -66,23 +71,51 @@ def by_generation(judge: Judge, ideas: list[Idea], size: int) -> list[int | None
     return found
 
 
+def ideas_of(prompts: int, candidates: int) -> list[Idea]:
+    """Random ideas, so many on each of some snapshots."""
+    rng, ideas = random.Random(2), []
+    for _ in range(prompts):
+        features = random_features(rng)
+        symbol, context = random_symbol(rng), snapshot_text(features)
+        ideas += [Idea(random_reply(rng, symbol, features).to_json(), context) for _ in range(candidates)]
+    return ideas
+
+
 def scoring() -> Table:
-    """Seconds an idea by logits and by generation, and how often both say the same."""
-    rng, judge = random.Random(2), load_judge(Settings())
-    table = Table("ideas at once", "ms by logits", "ms by generation", "times as fast", "same number")
-    for size in IDEAS:
-        ideas = []
-        for _ in range(max(size, 64)):
-            features = random_features(rng)
-            ideas.append(Idea(random_reply(rng, random_symbol(rng), features).to_json(), snapshot_text(features)))
+    """Milliseconds an idea by logits and by generation, and how often both say the same."""
+    judge = load_judge(Settings())
+    table = Table(
+        "ideas at once",
+        "of one prompt",
+        "ms by logits",
+        "ms by generation",
+        "times as fast",
+        "same number",
+        "tokens read",
+    )
+    for size, candidates in IDEAS:
+        ideas = ideas_of(max(size, 60) // candidates, candidates)
         logits = best(lambda ideas=ideas, size=size: score(judge, ideas, size))
         written = best(lambda ideas=ideas, size=size: by_generation(judge, ideas, size))
         same = [a.raw == b for a, b in zip(score(judge, ideas, size), by_generation(judge, ideas, size), strict=True)]
         milliseconds = (1000 * took / len(ideas) for took in (logits, written))
         table.add_row(
-            str(size), *(f"{one:.2f}" for one in milliseconds), f"{written / logits:.2f}", f"{sum(same)}/{len(same)}"
-        )
+            str(size), str(candidates), *(f"{one:.2f}" for one in milliseconds), f"{written / logits:.2f}",
+            f"{sum(same)}/{len(same)}", f"{read_share(judge, ideas, size):.0%}",
+        )  # fmt: skip
     return table
+
+
+def read_share(judge: Judge, ideas: list[Idea], size: int) -> float:
+    """How many tokens the judge reads for a score by logits, to those of all prompts."""
+    read = []
+    hook = judge.model.register_forward_pre_hook(
+        lambda module, args, given: read.append(given["input_ids"].numel()), with_kwargs=True
+    )
+    score(judge, ideas, size)
+    hook.remove()
+    texts = [judge_text(judge.tokenizer, idea) for idea in ideas]
+    return sum(read) / sum(len(ids) for ids in judge.tokenizer(texts, add_special_tokens=False)["input_ids"])
 
 
 if __name__ == "__main__":
