@@ -97,8 +97,11 @@ class Tracking:
         """Add an executed notebook to a run: it is complete only after the run was written."""
         self._client.log_artifact(run_id, str(page), "page")
 
-    def log_verdict(self, name: str, metrics: Mapping[str, float], verdict: Mapping[str, Any]) -> None:
-        """Add what the gate measured and decided to an adapter's run, once for the same words; raises `NotFound`."""
+    def log_verdict(self, name: str, metrics: Mapping[str, float], verdict: Mapping[str, Any]) -> str:
+        """Add what the gate measured and decided to an adapter's run, once for the same words; returns the run's id.
+
+        Raises `NotFound` for an adapter that was not logged.
+        """
         with self._lock():
             run, said = self._whole_run(name), json.dumps(verdict, sort_keys=True, default=str)
             if run is None:
@@ -107,6 +110,7 @@ class Tracking:
                 self._log_numbers(run, {}, [], metrics)
                 self._describe(run, verdict)
                 self._client.set_tag(run.info.run_id, VERDICT, said)
+            return run.info.run_id
 
     def point_aliases(self, aliases: Mapping[str, str | None]) -> None:
         """Point each alias of the registered model at that adapter's version; `None`, or one never logged, drops it."""

@@ -40,11 +40,12 @@ def judge_adapters(
     shelf.record_verdict(challenger, verdict.as_dict() | {"as_of": as_of.isoformat(), "held_out": held_out})
     metrics = {f"heldout_{name}": value for name, value in evaluations[0].metrics().items()}
     metrics |= {"gate_p_value": verdict.p_value} if verdict.p_value is not None else {}
-    tracking.log_verdict(challenger, metrics, verdict.as_dict())
+    run_id = tracking.log_verdict(challenger, metrics, verdict.as_dict())
     point_aliases(shelf, tracking, settings, as_of)
     served = settings.gate.policy == "newest" or verdict.promoted
     note = f"{verdict.reason}; {'served' if served else 'not served'} (gate.policy = {settings.gate.policy})"
-    return StepReport("compare", challenger, len(shots), "; ".join([note, *notes]), metrics=metrics), evaluations
+    told = StepReport("compare", challenger, len(shots), "; ".join([note, *notes]), run_id, metrics)
+    return told, evaluations
 
 
 def challengers(shelf: AdapterShelf, champion: str | None, as_of: datetime) -> list[str]:

@@ -121,7 +121,9 @@ def test_mlflow_has_a_run_a_curve_a_dataset_a_page_and_a_version_of_each(workspa
         assert "loss" in row["metrics"]
         assert any(name.endswith(".ipynb") for name in artifacts(workspace, row["run_id"], "page"))
         assert artifacts(workspace, row["run_id"], "dataset")
-    assert "heldout_valid_share" in logged[f"{NIGHT}-dpo"]["metrics"]
+    judged = logged[f"{NIGHT}-dpo"]
+    assert "heldout_valid_share" in judged["metrics"]
+    assert any(name.endswith("07_compare.ipynb") for name in artifacts(workspace, judged["run_id"], "page"))
 
 
 def test_the_gate_says_what_it_saw(workspace, result):
