@@ -53,6 +53,7 @@ METHODS = {
     "fewer": "dpo",
 }
 """Each method's recipe."""
+RISES = ["mean_r", "win_rate", "reward_to_risk", "valid_share"]
 
 
 def experience(trial: Trial, folder: Path, cache: Path) -> tuple[str, int]:
@@ -145,21 +146,31 @@ def quietly(log: Path) -> Any:
 
 
 def table(found: dict[str, dict[str, gate.Evaluation]], told: dict[str, list[dict[str, Any]]]) -> pd.DataFrame:
-    """A row a method: means over the seeds; R less the starter's and less that of `same prompt`, with intervals."""
+    """A row a method: means over the seeds; R less the starter's and less that of `same prompt`, with intervals.
+
+    A method after which a seed makes no trade, since no reply is valid, has no mean.
+    """
     rows = []
     for method in told:
-        rises = pd.DataFrame([rise(one["starter"], one[method]) for one in found.values()])
-        less = [one[method].metrics()["mean_r"] - one["same prompt"].metrics()["mean_r"] for one in found.values()]
+        rises = pd.DataFrame([rise(one["starter"], one[method]) for one in found.values()], columns=RISES)
+        less = [mean_r(one[method]) - mean_r(one["same prompt"]) for one in found.values()]
         rows.append({
             "method": method,
             "rows": sum(one["rows"] for one in told[method]) / len(told[method]),
             "seconds": sum(one["seconds"] for one in told[method]) / len(told[method]),
-            "r": rises["mean_r"].mean(), "r_interval": interval(rises["mean_r"]), "least_r": rises["mean_r"].min(),
+            "r": rises["mean_r"].mean(skipna=False), "r_interval": interval(rises["mean_r"]),
+            "least_r": rises["mean_r"].min(skipna=False),
             "to_same_prompt": sum(less) / len(less), "to_same_prompt_interval": interval(less),
-            "win_rate": rises["win_rate"].mean(), "reward_to_risk": rises["reward_to_risk"].mean(),
+            "win_rate": rises["win_rate"].mean(skipna=False),
+            "reward_to_risk": rises["reward_to_risk"].mean(skipna=False),
             "valid": rises["valid_share"].mean(), "least_valid": rises["valid_share"].min(),
         })  # fmt: skip
     return pd.DataFrame(rows).sort_values("r", ascending=False)
+
+
+def mean_r(evaluation: gate.Evaluation) -> float:
+    """Of all trades; NaN without any."""
+    return evaluation.metrics().get("mean_r", float("nan"))
 
 
 def shown(frame: pd.DataFrame) -> Table:
@@ -204,8 +215,7 @@ def main() -> None:
             found[name][method] = evaluation
             if method != "starter":
                 told.setdefault(method, []).append(about)
-            mean = evaluation.metrics()["mean_r"]
-            console.print(f"{number}/{len(work)} {name} {method}: {mean:+.3f} R", highlight=False)
+            console.print(f"{number}/{len(work)} {name} {method}: {mean_r(evaluation):+.3f} R", highlight=False)
     frame = table(found, {method: told[method] for method in asked.methods})
     if asked.json:
         frame.to_json(asked.json, orient="records", indent=1)

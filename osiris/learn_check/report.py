@@ -16,8 +16,13 @@ MEAN_R, EACH_R, WIN_RATE, RATIO, VALID, PROMOTED = 0.15, 0.05, 0.08, 0.05, 0.98,
 
 
 def rise(base: Evaluation, adapter: Evaluation) -> dict[str, float]:
-    """What `adapter` adds to `base` on the same prompts; `r_low` and `r_high` from the prompts' differences."""
+    """What `adapter` adds to `base` on the same prompts; `r_low` and `r_high` from the prompts' differences.
+
+    Of one without a trade, which lost its form, nothing but the share of its valid replies.
+    """
     before, after = base.metrics(), adapter.metrics()
+    if not after["trades"]:
+        return {"valid_share": after["valid_share"]}
     low, high = interval((adapter.mean_r - base.mean_r).dropna().to_numpy())
     return {
         "mean_r": after["mean_r"] - before["mean_r"],
