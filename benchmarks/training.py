@@ -31,8 +31,8 @@ VARIANTS: list[tuple[str, str, dict[str, Any]]] = [
     ("without bfloat16", "4bit", {"bf16": False}),
     ("without gradient checkpointing", "4bit", {"bf16": False, "gradient_checkpointing": False}),
     ("batches of 32", "4bit", {"bf16": False, "gradient_checkpointing": False, "per_device_train_batch_size": 32}),
-    ("reference read once for all epochs", "4bit", RECIPE.args | {"precompute_ref_log_probs": True}),
-    ("base not quantized", "none", RECIPE.args | {"precompute_ref_log_probs": True}),
+    ("reference read once for all epochs", "4bit", RECIPE.args),
+    ("base not quantized", "none", RECIPE.args),
 ]
 
 
