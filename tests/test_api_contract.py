@@ -17,7 +17,12 @@ CHECKS = (
     "response_schema_conformance,negative_data_rejection,missing_required_header,unsupported_method,ignored_auth"
 )
 """All but `positive_data_acceptance`: levels that are numbers may still make no trade."""
-CONFIG = f"""
+REFUSALS = """
+[checks.negative_data_rejection]
+expected-statuses = [400, 401, 403, 404, 405, 406, 411, 413, 422]
+"""
+"""A text that is too long may also be a body that is too long."""
+CONFIG = f"""{REFUSALS}
 [parameters]
 "path.idea" = "{EXAMPLE_ID}"
 """
@@ -29,7 +34,7 @@ def test_whatever_is_asked_is_answered_as_described(tmp_path, known, asked_secon
         tmp_path, "[review]\nmax_requests_per_second = 100000\n", as_of=MOMENT + timedelta(hours=2)
     )
     workspace.advice.add([idea() | {"id": EXAMPLE_ID}, *(row for row in ideas(20, ticker="MSFT"))])
-    (tmp_path / "schemathesis.toml").write_text(CONFIG if known else "")
+    (tmp_path / "schemathesis.toml").write_text(CONFIG if known else REFUSALS)
     _ = workspace.drafter(), workspace.models.judge  # in memory, so that nothing waits for them
     program = Path(sys.executable).with_name("schemathesis")
     with start_api(workspace, port=0) as api:
