@@ -51,15 +51,15 @@ def draft(
     """
     wanted = [request for request in requests for _ in range(k)]
     _check_prefixes(drafter, requests)
-    questions = [_asked(drafter.tokenizer, one.prompt) for one in wanted]
-    starts = [prefill(one.ticker) for one in wanted]
+    starts = [prefill(request.ticker) for request in wanted]
+    asked = {request.prompt: _asked(drafter.tokenizer, request.prompt) for request in requests}
     drafts: list[Draft | None] = [None] * len(wanted)
     with drafter.writing(settings, seed) as write:
         for attempt in range(1, settings.model.retries + 2):
             missing = [i for i, done in enumerate(drafts) if done is None or done.reply is None]
             for batch in _batches(missing, settings.model.batch_size):
                 started = time.perf_counter()
-                written = write([questions[i] + starts[i] for i in batch])
+                written = write([asked[wanted[i].prompt] + starts[i] for i in batch])
                 seconds = time.perf_counter() - started
                 for i, more in zip(batch, written, strict=True):
                     text = starts[i] + more

@@ -67,7 +67,7 @@ class Server:
 
     def _said(self, error: Exception) -> str:
         """An error in words, without the key, which a server may repeat."""
-        return f"{type(error).__name__}: {error}"[:MOST_SAID].replace(self.client.api_key, "***")
+        return f"{type(error).__name__}: {error}".replace(self.client.api_key, "***")[:MOST_SAID]
 
 
 def _text_of(answer: Any) -> str:
@@ -75,7 +75,7 @@ def _text_of(answer: Any) -> str:
     choices = getattr(answer, "choices", None)
     text = getattr(choices[0], "text", None) if choices else None
     if not isinstance(text, str):
-        raise ValueError(f"no completion in {str(answer)[:MOST_SAID]!r}")
+        raise ValueError(f"no completion in {str(answer)!r}")
     return text
 
 

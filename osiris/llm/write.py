@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
 
 END = "<|end|>"
-
-
 Write = Callable[[list[str]], list[str]]
 """What a model writes after each text: a question in its chat format and the start of its reply."""
 

@@ -1,4 +1,4 @@
-"""A night that is killed again and again: `python -m tests.journeys.night_worker FOLDER SEED`, a JSON line an attempt.
+"""A night killed again and again: `python -m tests.journeys.night_worker FOLDER AS_OF SEED`, a JSON line an attempt.
 
 Each attempt is a fork that kills itself at a random one of the moments at which something becomes visible: just before
 a file is put in its place, just after, or just before MLflow's database is written. The last one is left alive.
