@@ -26,6 +26,7 @@ from osiris.llm.starter_train import training_stream
 from osiris.loop.advise import take_snapshots
 from osiris.loop.gate import evaluate, settle_on_paper
 from osiris.loop.prices import PriceDesk
+from osiris.policy import Shipped
 from osiris.records import Side
 from osiris.settings import Advise, Model, Prices, Settings
 from osiris.store.bars import BarStore
@@ -135,7 +136,7 @@ def edge_figures(drafter: Drafter, settings: Settings) -> dict[str, float]:
         local = settings.model_copy(update={"prices": Prices(source="local"), "advise": Advise(tickers=EDGE_TICKERS)})
         prices = PriceDesk(store, Yahoo(), local)
         moments = sessions_between("XNYS", datetime(2001, 1, 1, tzinfo=UTC), datetime(2012, 6, 1, tzinfo=UTC))
-        shots = take_snapshots(prices, EDGE_TICKERS, [m.to_pydatetime() for m in moments[::EDGE_EVERY]], [])
+        shots = take_snapshots(prices, Shipped(), EDGE_TICKERS, [m.to_pydatetime() for m in moments[::EDGE_EVERY]], [])
         end = datetime(2013, 2, 1, tzinfo=UTC)
         trades = evaluate(drafter, shots, prices, local, end).trades
         price = trades["entry"]

@@ -66,7 +66,7 @@ def prepared(folder: Path, seed: int) -> Workspace:
     workspace = open_workspace(folder, LAST + timedelta(days=20))
     load_sample(workspace.bars)
     ws, drafter = workspace, load_drafter(workspace.settings)
-    advise(ws.advice, ws.prices, ws.events, drafter, None, ws.settings, drafted_at())
+    advise(ws.advice, ws.prices, ws.events, drafter, None, ws.policy, ws.settings, drafted_at())
     settle(ws.advice, ws.prices, ws.events, ws.settings, ws.now)
     return workspace
 
@@ -98,7 +98,9 @@ def one_window(
         raise SystemExit(str(error)) from error
     out = scratch / f"{begin:%Y%m%d}"
     train(settings, [one.line for one in lessons], None, out, load_recipe("dpo", "dpo"), settings.model.seed)
-    shots = take_snapshots(prices, settings.advise.tickers, [m for m in moments if begin <= m < end], [])
+    shots = take_snapshots(
+        prices, workspace.policy, settings.advise.tickers, [m for m in moments if begin <= m < end], []
+    )
     as_of, drawn = end + timedelta(days=20), by_chance(shots, settings.gate.candidates, rng)
     found = {
         "starter": gate.evaluate(load_drafter(settings), shots, prices, settings, as_of),

@@ -42,6 +42,7 @@ class Status(StrEnum):
     REJECTED = "rejected"
     EDITED = "edited"
     EXPIRED = "expired"
+    GATED = "gated"
 
 
 ACCEPTED = (Status.APPROVED, Status.EDITED)

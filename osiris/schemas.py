@@ -20,7 +20,7 @@ def advice_schema() -> "pa.Schema":
     fields: dict[str, pa.DataType] = {
         "prompt_id": text, "as_of": time, "created_at": time, "ticker": text, "side": text,
         "entry": number, "target": number, "stop": number, "price": number, "atr": number, "basis_at": time,
-        "confidence": number, "rationale": text, "prompt": text, "reply": text,
+        "confidence": number, "size": number, "rationale": text, "prompt": text, "reply": text,
         "model": text, "adapter": text, "policy": text, "patch_id": text,
         "hermes_raw": pa.int64(), "hermes_score": number, "hermes_note": text,
         "decision_latency_ms": number, "novelty": number, "vector": pa.list_(pa.float32(), VECTOR_SIZE),

@@ -21,7 +21,10 @@ from osiris.store.yahoo import Yahoo
 if TYPE_CHECKING:
     from osiris.adapters import AdapterShelf, Served
     from osiris.llm.models import AnyDrafter, Models
+    from osiris.kernel.live import LivePolicies
+    from osiris.kernel.repo import PolicyRepo
     from osiris.loop.prices import PriceDesk
+    from osiris.policy.contracts import Policy
     from osiris.tracking import Tracking
 
 
@@ -95,6 +98,25 @@ class Workspace:
 
         return Tracking(self.settings)
 
+    @cached_property
+    def policy_repo(self) -> "PolicyRepo":
+        """The policy's history."""
+        from osiris.kernel.repo import PolicyRepo
+
+        return PolicyRepo(self.settings.data / "policy.git")
+
+    @cached_property
+    def policies(self) -> "LivePolicies":
+        """Hands out the live policy."""
+        from osiris.kernel.live import LivePolicies
+
+        return LivePolicies(self.policy_repo)
+
+    @property
+    def policy(self) -> "Policy":
+        """The live policy, as its repository has it at this moment."""
+        return self.policies.current()
+
     def served(self, as_of: datetime | None = None) -> "Served":
         """The newest adapter that is eligible and sound at `as_of`, and those passed over, with reasons."""
         from osiris.training.probe import probe_folder
@@ -110,7 +132,9 @@ class Workspace:
         return self.models.serve(self.served(as_of).path)
 
     def close(self) -> None:
-        """Leave the servers that this process uses."""
+        """Leave the servers that this process uses, and end the session of a patched policy."""
+        if "policies" in self.__dict__:
+            self.policies.close()
         if "events" in self.__dict__:
             self.events.close()
 

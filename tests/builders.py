@@ -37,6 +37,7 @@ def idea(**changes):
         "price": 100.0,
         "atr": 2.0,
         "confidence": 0.6,
+        "size": 0.01,
         "rationale": "momentum is up and the range is calm",
         "prompt": prompt,
         "reply": "{}",

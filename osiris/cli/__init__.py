@@ -53,7 +53,9 @@ def advise(
 
     with opened(workspace, as_of) as ws:
         moments = drafting_moments(ws.settings, ws.now, sessions)
-        done = draft_ideas(ws.advice, ws.prices, ws.events, ws.drafter(), ws.models.judge, ws.settings, moments)
+        done = draft_ideas(
+            ws.advice, ws.prices, ws.events, ws.drafter(), ws.models.judge, ws.policy, ws.settings, moments
+        )
         report(done, as_json, "Ideas drafted")
 
 

@@ -137,7 +137,7 @@ def record_drafts(
 def fresh_prompts(workspace: Workspace, trial: Trial) -> tuple[datetime, list[Snapshot]]:
     """The end of the market, and the prompts that come after all nights."""
     market = trial.market
-    shots = take_snapshots(workspace.prices, market.names, market.moments[-trial.plan.fresh :], [])
+    shots = take_snapshots(workspace.prices, workspace.policy, market.names, market.moments[-trial.plan.fresh :], [])
     return market.closes[-1] + AFTER_THE_CLOSE, shots
 
 
@@ -153,7 +153,14 @@ def run_night(workspace: Workspace, trial: Trial, night: int, step: Callable[[st
     trained = learn_from_outcomes(workspace.shelf, workspace.tracking, settings, as_of)
     step(f"night {night + 1}: comparing")
     judged, _ = judge_adapters(
-        workspace.shelf, workspace.tracking, workspace.models, workspace.prices, settings, as_of, moments
+        workspace.shelf,
+        workspace.tracking,
+        workspace.models,
+        workspace.prices,
+        workspace.policy,
+        settings,
+        as_of,
+        moments,
     )
     return {
         "as_of": as_of.isoformat(),
@@ -172,7 +179,9 @@ def gather(workspace: Workspace, trial: Trial, moments: list[datetime]) -> tuple
     settings, as_of = workspace.settings, closing(trial.market, moments[-1])
     workspace.clock.set(moments[-1])
     drafter = workspace.drafter(moments[-1])
-    drafted = advise(workspace.advice, workspace.prices, workspace.events, drafter, None, settings, moments)
+    drafted = advise(
+        workspace.advice, workspace.prices, workspace.events, drafter, None, workspace.policy, settings, moments
+    )
     workspace.clock.set(as_of)
     settle(workspace.advice, workspace.prices, workspace.events, settings, as_of)
     return drafted, as_of

@@ -1,4 +1,4 @@
-"""Draft ideas: snapshot, k replies a prompt, Hermes, novelty, stored as pending, announced."""
+"""Draft ideas: snapshot, k replies a prompt, Hermes, risk gate and size, novelty, stored, announced."""
 
 import time
 from collections.abc import Sequence
@@ -16,7 +16,8 @@ from osiris.llm.generate import Draft, DraftRequest, draft
 from osiris.llm.models import AnyDrafter, AnyJudge
 from osiris.loop.context import Snapshot, snapshot
 from osiris.loop.prices import PriceDesk
-from osiris.records import Reply, Status, advice_id, levels_from_reply, prompt_id
+from osiris.policy.contracts import Policy, Sketch
+from osiris.records import Reply, Status, advice_id, levels_from_reply, parse_reply, prompt_id
 from osiris.schemas import VECTOR_SIZE
 from osiris.settings import Settings
 from osiris.store.advice import AdviceStore
@@ -24,7 +25,7 @@ from osiris.store.events import Events
 from osiris.store.tables import Row, sql_time
 
 HISTORY_DAYS = 150
-"""Calendar days of bars a snapshot reads: `policy.context.WARM_UP` sessions, with holidays to spare."""
+"""Calendar days of bars a snapshot reads: `WARM_UP` sessions, with holidays to spare."""
 
 
 @dataclass
@@ -35,6 +36,7 @@ class AdviseReport:
     prompts: int = 0
     replies: int = 0
     invalid: int = 0
+    gated: int = 0
     stored: int = 0
     unscored: int = 0
     mean_hermes: float | None = None
@@ -48,16 +50,18 @@ def advise(
     events: Events,
     drafter: AnyDrafter,
     judge: AnyJudge | None,
+    policy: Policy,
     settings: Settings,
     moments: Sequence[datetime],
 ) -> AdviseReport:
     """Draft ideas on every configured ticker at each of `moments`; what is there already is not drafted again.
 
-    Without a `judge` they keep a null score.
+    Without a `judge` they keep a null score. `policy` says what the prompt shows, which ideas go to the reviewers (the
+    others are stored as `gated`) and how big each is.
     """
     report = AdviseReport(adapter=drafter.adapter)
     started = time.perf_counter()
-    snapshots = take_snapshots(prices, settings.advise.tickers, moments, report.notes)
+    snapshots = take_snapshots(prices, policy, settings.advise.tickers, moments, report.notes)
     snapshots = [s for s in snapshots if not _drafted(advice, s, drafter.adapter)]
     report.prompts = len(snapshots)
     drafts = draft(
@@ -67,18 +71,20 @@ def advise(
         settings,
         settings.model.seed,
     )
-    rows = rows_of(snapshots, drafts, drafter)
+    rows = rows_of(snapshots, drafts, drafter, policy)
     report.replies = sum(len(group) for group in drafts)
     report.invalid = report.replies - len(rows)
     if judge:
         add_scores(rows, {s.prompt: s.text for s in snapshots}, judge, settings)
+    add_gate_and_size(rows, {s.prompt: s for s in snapshots}, policy)
+    report.gated = sum(row["status"] == Status.GATED for row in rows)
     for moment in sorted({row["as_of"] for row in rows}):
         batch = [row for row in rows if row["as_of"] == moment]
         add_novelty(batch, advice)
         add_latency(batch, started)
         report.stored += advice.add(batch)
         report.ids += [row["id"] for row in batch]
-        announce(events, batch, moment, report.notes)
+        announce(events, [row for row in batch if row["status"] == Status.PENDING], moment, report.notes)
     scores = [row["hermes_score"] for row in rows if row["hermes_score"] is not None]
     report.unscored = len(rows) - len(scores)
     report.mean_hermes = float(np.mean(scores)) if scores else None
@@ -87,7 +93,7 @@ def advise(
 
 
 def take_snapshots(
-    prices: PriceDesk, tickers: Sequence[str], moments: Sequence[datetime], notes: list[str]
+    prices: PriceDesk, policy: Policy, tickers: Sequence[str], moments: Sequence[datetime], notes: list[str]
 ) -> list[Snapshot]:
     """Snapshots of every ticker at every moment, by moment; what lacks prices is left out with a note."""
     first, last = min(moments), max(moments)
@@ -96,16 +102,18 @@ def take_snapshots(
     for moment in sorted(moments):
         for ticker in (ticker for ticker in tickers if ticker in bars):
             try:
-                taken.append(snapshot(ticker, bars[ticker], moment))
+                taken.append(snapshot(ticker, bars[ticker], moment, policy))
             except NoPrices as error:
                 notes.append(f"{ticker}: {error}")
     return taken
 
 
-def rows_of(snapshots: Sequence[Snapshot], drafts: Sequence[Sequence[Draft]], drafter: AnyDrafter) -> list[Row]:
+def rows_of(
+    snapshots: Sequence[Snapshot], drafts: Sequence[Sequence[Draft]], drafter: AnyDrafter, policy: Policy
+) -> list[Row]:
     """Advice rows of the valid replies, status pending, without scores."""
     return [
-        _row(shot, sample, reply.text, reply.reply, drafter)
+        _row(shot, sample, reply.text, reply.reply, drafter) | {"policy": policy.commit, "patch_id": policy.patch_id}
         for shot, group in zip(snapshots, drafts, strict=True)
         for sample, reply in enumerate(group)
         if reply.reply is not None
@@ -117,6 +125,21 @@ def add_scores(rows: list[Row], contexts: dict[str, str], judge: AnyJudge, setti
     ideas = [hermes.Idea(proposal=row["reply"], context=contexts[row["prompt"]]) for row in rows]
     for row, score in zip(rows, hermes.score(judge, ideas, settings.model.batch_size), strict=True):
         row |= {"hermes_raw": score.raw, "hermes_score": score.normalized, "hermes_note": score.note or None}
+
+
+def add_gate_and_size(rows: list[Row], shots: dict[str, Snapshot], policy: Policy) -> None:
+    """Set `size` of each row, and the status of those that the risk gate keeps from the reviewers."""
+    for row in rows:
+        idea = sketch(shots[row["prompt"]], parse_reply(row["reply"], row["ticker"]), row["hermes_score"])
+        row["size"] = policy.size(idea)
+        if not policy.passes(idea):
+            row |= {"status": str(Status.GATED), "status_at": row["as_of"]}
+
+
+def sketch(shot: Snapshot, reply: Reply, hermes_score: float | None) -> Sketch:
+    """A drafted reply as gate and sizing see it."""
+    values = {feature.name: feature.value for feature in shot.features}
+    return Sketch(reply.side.sign, reply.target_atr, reply.stop_atr, reply.confidence, hermes_score, values)
 
 
 def add_novelty(rows: list[Row], advice: AdviceStore) -> None:
@@ -139,7 +162,7 @@ def add_latency(rows: list[Row], started: float) -> None:
 
 def announce(events: Events, rows: list[Row], moment: datetime, notes: list[str]) -> None:
     """Publish `advice.generated`; ideas are stored already, so a Redis that is away is only noted."""
-    public = ("id", "ticker", "side", "entry", "target", "stop", "confidence", "hermes_score", "adapter")
+    public = ("id", "ticker", "side", "entry", "target", "stop", "size", "confidence", "hermes_score", "adapter")
     try:
         events.publish_generated([{name: row[name] for name in public} for row in rows], moment)
     except SourceUnavailable as error:

@@ -5,11 +5,15 @@ from datetime import datetime
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from osiris.bar_frames import known_at, rebased
 from osiris.errors import NoPrices
 from osiris.llm.prompts import render
-from osiris.policy import context as policy
+from osiris.policy.contracts import WARM_UP, Feature, Policy
+
+Array = NDArray[np.float64]
+ATR_BARS = 14
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Snapshot:
     basis_at: datetime
     price: float
     atr: float
-    features: tuple[policy.Feature, ...]
+    features: tuple[Feature, ...]
     text: str
     prompt: str
 
@@ -35,26 +39,51 @@ class Snapshot:
         return np.tanh([f.value / scale.get(f.name, 2.0) for f in self.features]).astype(np.float32)
 
 
-def snapshot(ticker: str, bars: pd.DataFrame, as_of: datetime) -> Snapshot:
-    """Describe `ticker` at `as_of` from `bars` (see `store.bars`); raises `NoPrices` when they do not suffice."""
+def true_range(high: Array, low: Array, close: Array) -> Array:
+    """True range of bars 1..n-1, shape (n-1,), in price units (Wilder 1978)."""
+    previous = close[:-1]
+    return np.maximum(high[1:], previous) - np.minimum(low[1:], previous)
+
+
+def atr(high: Array, low: Array, close: Array, bars: int = ATR_BARS) -> float:
+    """Mean true range of the last `bars` bars, in price units: what the levels of an idea are multiples of."""
+    return float(true_range(high, low, close)[-bars:].mean())
+
+
+def snapshot(ticker: str, bars: pd.DataFrame, as_of: datetime, policy: Policy) -> Snapshot:
+    """Describe `ticker` at `as_of` from `bars` (see `store.bars`) by the features of `policy`.
+
+    Raises `NoPrices` when the bars do not suffice.
+    """
     seen = rebased(known_at(bars, as_of))
     high, low, close = (seen[column].to_numpy(np.float64) for column in ("high", "low", "close"))
-    try:
-        features = policy.features(high, low, close)
-    except ValueError as error:
-        raise NoPrices(
-            f"at least {policy.WARM_UP} usable completed bars of {ticker} before {as_of.isoformat()}",
-            str(error),
-            f"import more with: osiris prices import FILE, or: osiris prices update {ticker}",
-        ) from error
+    unit = _unit(high, low, close, ticker, as_of)
+    features = policy.features(high.tolist(), low.tolist(), close.tolist(), unit)
     text = render("snapshot", features=features).strip()
     return Snapshot(
         ticker=ticker,
         as_of=as_of,
         basis_at=seen["end"].iloc[-1].to_pydatetime(),
         price=float(close[-1]),
-        atr=policy.atr(high, low, close),
+        atr=unit,
         features=tuple(features),
         text=text,
         prompt=render("advise", ticker=ticker, snapshot=text),
+    )
+
+
+def _unit(high: Array, low: Array, close: Array, ticker: str, as_of: datetime) -> float:
+    """The ATR of bars that can be described; raises `NoPrices` for fewer than `WARM_UP`, NaN or no range."""
+    if len(close) < WARM_UP:
+        came = f"{len(close)} bars"
+    elif not (np.isfinite(high).all() and np.isfinite(low).all() and np.isfinite(close).all()):
+        came = "prices that are NaN or infinite"
+    elif (unit := atr(high, low, close)) <= 0:
+        came = "bars that do not move, with an ATR of zero"
+    else:
+        return unit
+    raise NoPrices(
+        f"at least {WARM_UP} usable completed bars of {ticker} before {as_of.isoformat()}",
+        came,
+        f"import more with: osiris prices import FILE, or: osiris prices update {ticker}",
     )

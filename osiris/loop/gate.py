@@ -24,6 +24,7 @@ from osiris.loop.claims import as_claims, kernel_ideas
 from osiris.loop.context import Snapshot
 from osiris.loop.first_touch import first_touch
 from osiris.loop.prices import PriceDesk
+from osiris.policy.contracts import Policy
 from osiris.records import levels_from_reply
 from osiris.settings import Settings
 
@@ -107,6 +108,7 @@ def training_window(settings: Settings, as_of: datetime, seen_until: Sequence[da
 
 def held_out(
     prices: PriceDesk,
+    policy: Policy,
     settings: Settings,
     window: Window,
     notes: list[str],
@@ -117,7 +119,7 @@ def held_out(
     calendars = sorted({calendar_of(ticker, settings.prices) for ticker in tickers})
     closes = {moment for name in calendars for moment in sessions_between(name, window.first, window.as_of)}
     moments = [m for m in drafted_at if window.first <= m <= window.as_of] if drafted_at is not None else closes
-    return take_snapshots(prices, tickers, sorted(moments), notes) if moments else []
+    return take_snapshots(prices, policy, tickers, sorted(moments), notes) if moments else []
 
 
 def evaluate(

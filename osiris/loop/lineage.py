@@ -16,7 +16,7 @@ from osiris.adapters import AdapterShelf
 from osiris.calendars import calendar_of, sessions_between
 from osiris.errors import BadInput, NoPrices, NotFound
 from osiris.loop.lessons import dataset_of, told_of
-from osiris.policy.context import WARM_UP
+from osiris.policy.contracts import WARM_UP
 from osiris.records import Status, ticker_symbol
 from osiris.settings import Settings
 from osiris.store.advice import AdviceStore

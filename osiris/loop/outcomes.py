@@ -28,14 +28,14 @@ from osiris.store.tables import ACCEPTED_SQL, PENDING, UNSETTLED, sql_time
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SHADOW_SQL = "status IN ('rejected', 'expired')"
+SHADOW_SQL = "status IN ('rejected', 'expired', 'gated')"
 COLUMNS = [
     "id", "ticker", "side", "entry", "target", "stop", "as_of", "basis_at", "status", "status_at", "close_asked_at",
     "close_asked_price", "outcome", "open_reason",
 ]  # fmt: skip
 EVENT_COLUMNS = [
-    "id", "ticker", "side", "outcome", "exit_reason", "close_price", "closed_at", "r_multiple", "adapter", "patch_id",
-    "event_id",
+    "id", "ticker", "side", "outcome", "exit_reason", "close_price", "closed_at", "r_multiple", "size", "adapter",
+    "policy", "patch_id", "event_id",
 ]  # fmt: skip
 UNASKED = "a bar touched both levels, and Yahoo could not be asked for its minutes"
 BATCH = 100_000

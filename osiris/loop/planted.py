@@ -16,7 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from osiris.calendars import daily_frame, sessions_between
-from osiris.policy.context import MOMENTUM_BARS, RSI_BARS, WARM_UP
+from osiris.policy.context import MOMENTUM_BARS, RSI_BARS
+from osiris.policy.contracts import WARM_UP
 
 Edge = Literal["momentum", "reversal", "none"]
 EDGES: tuple[Edge, ...] = get_args(Edge)

@@ -10,6 +10,7 @@ from osiris.loop import gate
 from osiris.loop.context import Snapshot
 from osiris.loop.night import StepReport, night_name, served_before
 from osiris.loop.prices import PriceDesk
+from osiris.policy.contracts import Policy
 from osiris.settings import Settings
 from osiris.tracking import Tracking
 
@@ -19,6 +20,7 @@ def judge_adapters(
     tracking: Tracking,
     models: Models,
     prices: PriceDesk,
+    policy: Policy,
     settings: Settings,
     as_of: datetime,
     drafted_at: Sequence[datetime] | None = None,
@@ -29,7 +31,7 @@ def judge_adapters(
     """
     champion = served_before(shelf, settings, as_of)
     notes: list[str] = []
-    challenger, shots = _to_judge(shelf, champion, prices, settings, as_of, drafted_at, notes)
+    challenger, shots = _to_judge(shelf, champion, prices, policy, settings, as_of, drafted_at, notes)
     if challenger is None:
         return StepReport("compare", note="; ".join(["no adapter to compare", *notes])), []
     drafters = [models.serve(shelf.path(name) if name else None) for name in (challenger, champion)]
@@ -75,6 +77,7 @@ def _to_judge(
     shelf: AdapterShelf,
     champion: str | None,
     prices: PriceDesk,
+    policy: Policy,
     settings: Settings,
     as_of: datetime,
     drafted_at: Sequence[datetime] | None,
@@ -87,7 +90,7 @@ def _to_judge(
         except AdapterRejected as error:
             notes.append(str(error))
             continue
-        shots = gate.held_out(prices, settings, gate.training_window(settings, as_of, seen), notes, drafted_at)
+        shots = gate.held_out(prices, policy, settings, gate.training_window(settings, as_of, seen), notes, drafted_at)
         if shots:
             return challenger, shots
         notes.append(f"{challenger}: too early, it was trained on days up to {max(seen):%Y-%m-%d}")

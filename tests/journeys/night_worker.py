@@ -36,7 +36,7 @@ def night(folder: Path, as_of: datetime) -> None:
     learn_from_feedback(workspace.advice, shelf, tracking, settings, since, as_of)
     collect_pairs(workspace.advice, shelf, settings, as_of)
     learn_from_outcomes(shelf, tracking, settings, as_of)
-    judge_adapters(shelf, tracking, workspace.models, workspace.prices, settings, as_of)
+    judge_adapters(shelf, tracking, workspace.models, workspace.prices, workspace.policy, settings, as_of)
     workspace.close()
 
 

@@ -30,7 +30,7 @@ def before(tmp_path_factory):
     moments = TRIAL.market.moments[:2]
     workspace.clock.set(moments[-1])
     drafter, settings = workspace.drafter(), workspace.settings
-    advise(workspace.advice, workspace.prices, workspace.events, drafter, None, settings, moments)
+    advise(workspace.advice, workspace.prices, workspace.events, drafter, None, workspace.policy, settings, moments)
     moment = TRIAL.market.moments[0] + timedelta(hours=1)
     for row in workspace.advice.rows()[:12]:
         body = Feedback(

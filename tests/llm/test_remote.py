@@ -142,7 +142,7 @@ def test_a_workspace_whose_models_are_on_a_server_drafts_and_scores_there(tmp_pa
     workspace = make_workspace(tmp_path, toml, MOMENT)
     load_sample(workspace.bars, ["AAPL"])
     parts = workspace.advice, workspace.prices, workspace.events, workspace.drafter(), workspace.models.judge
-    report = advise(*parts, workspace.settings, [MOMENT])
+    report = advise(*parts, workspace.policy, workspace.settings, [MOMENT])
     workspace.close()
     assert (report.adapter, report.stored, report.unscored) == ("base", 2, 0)
 

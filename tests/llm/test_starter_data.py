@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from osiris.llm import starter_data as data
-from osiris.policy.context import Feature, features
+from osiris.policy import Shipped
+from osiris.policy.contracts import Feature
 from osiris.records import Reply, Side, parse_reply
 
 RISING = [Feature("momentum", 1.0, 1.0), Feature("rsi", 10.0, 60.0), Feature("last", 0.2, 0.2)]
@@ -41,7 +42,7 @@ def test_the_taught_score_uses_all_eleven_numbers():
 
 def test_made_up_features_have_the_names_and_order_of_the_real_ones():
     bars = np.cumsum(np.random.default_rng(0).normal(size=100)) + 100
-    real = features(bars + 1, bars - 1, bars)
+    real = Shipped().features(*((bars + shift).tolist() for shift in (1, -1, 0)), 2.0)
     for _ in range(200):
         made = data.random_features(random.Random(_))
         assert [feature.name for feature in made] == [feature.name for feature in real]

@@ -29,7 +29,9 @@ def workspace(tmp_path, models):
 
 
 def run(ws, moments=(CLOSE,), events=None):
-    return advise(ws.advice, ws.prices, events or ws.events, ws.drafter(), ws.models.judge, ws.settings, moments)
+    return advise(
+        ws.advice, ws.prices, events or ws.events, ws.drafter(), ws.models.judge, ws.policy, ws.settings, moments
+    )
 
 
 def test_every_candidate_becomes_a_pending_scored_idea_in_prices(workspace):

@@ -7,6 +7,7 @@ import pytest
 from osiris.bar_frames import known_at
 from osiris.errors import NoPrices
 from osiris.loop.context import snapshot
+from osiris.policy import Shipped
 from osiris.store.sample import sample_bars
 
 BEFORE_SPLIT = datetime(2005, 2, 25, 21, tzinfo=UTC)
@@ -18,16 +19,21 @@ def bars():
 
 
 def test_the_future_is_not_seen(bars):
-    assert snapshot("AAPL", bars, BEFORE_SPLIT) == snapshot("AAPL", known_at(bars, BEFORE_SPLIT), BEFORE_SPLIT)
+    assert snapshot("AAPL", bars, BEFORE_SPLIT, Shipped()) == snapshot(
+        "AAPL", known_at(bars, BEFORE_SPLIT), BEFORE_SPLIT, Shipped()
+    )
 
 
 def test_an_unfinished_bar_is_not_seen(bars):
-    a_minute_before = snapshot("AAPL", bars, BEFORE_SPLIT - timedelta(minutes=1))
-    assert a_minute_before.price != snapshot("AAPL", bars, BEFORE_SPLIT).price
+    a_minute_before = snapshot("AAPL", bars, BEFORE_SPLIT - timedelta(minutes=1), Shipped())
+    assert a_minute_before.price != snapshot("AAPL", bars, BEFORE_SPLIT, Shipped()).price
 
 
 def test_the_price_is_the_last_close_and_a_split_only_halves_it(bars):
-    before, after = snapshot("AAPL", bars, BEFORE_SPLIT), snapshot("AAPL", bars, BEFORE_SPLIT + timedelta(days=3))
+    before, after = (
+        snapshot("AAPL", bars, BEFORE_SPLIT, Shipped()),
+        snapshot("AAPL", bars, BEFORE_SPLIT + timedelta(days=3), Shipped()),
+    )
     assert before.price == 88.99
     assert after.price == 44.86
     assert after.atr / after.price == pytest.approx(before.atr / before.price, rel=0.2)
@@ -35,7 +41,7 @@ def test_the_price_is_the_last_close_and_a_split_only_halves_it(bars):
 
 
 def test_the_prompt_names_the_ticker_and_shows_signs_as_words(bars):
-    shot = snapshot("AAPL", bars, BEFORE_SPLIT)
+    shot = snapshot("AAPL", bars, BEFORE_SPLIT, Shipped())
     assert shot.prompt.startswith("Ticker: AAPL\nmomentum ")
     assert all(f"{f.name} {f.direction} {f.shown:.1f}" in shot.prompt for f in shot.features)
     assert "2005" not in shot.prompt
@@ -43,4 +49,4 @@ def test_the_prompt_names_the_ticker_and_shows_signs_as_words(bars):
 
 def test_too_few_bars_name_the_remedy(bars):
     with pytest.raises(NoPrices, match="osiris prices import"):
-        snapshot("AAPL", bars, datetime(2000, 3, 1, 21, tzinfo=UTC))
+        snapshot("AAPL", bars, datetime(2000, 3, 1, 21, tzinfo=UTC), Shipped())

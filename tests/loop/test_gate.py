@@ -28,7 +28,7 @@ def evaluation(name, r):
 
 def test_held_out_prompts_begin_after_the_cut_off_and_the_embargo(workspace):
     window = training_window(workspace.settings, NIGHT)
-    shots = held_out(workspace.prices, workspace.settings, window, [])
+    shots = held_out(workspace.prices, workspace.policy, workspace.settings, window, [])
     assert window.cutoff == NIGHT - timedelta(days=20)
     assert min(shot.as_of for shot in shots) > window.cutoff + timedelta(days=5)
     assert max(shot.as_of for shot in shots) <= NIGHT

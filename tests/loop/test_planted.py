@@ -7,6 +7,7 @@ from osiris.bar_frames import suspicious_jumps
 from osiris.calendars import PRICE_COLUMNS, non_sessions
 from osiris.loop.context import snapshot
 from osiris.loop.planted import EDGES, FEATURES, RULES, RUN, SIGMA, TRUE_RANGE, Market
+from osiris.policy import Shipped
 
 
 def looked_at(market):
@@ -15,7 +16,7 @@ def looked_at(market):
     signs, runs = [], []
     for moment in market.moments:
         for ticker in market.names:
-            shot = snapshot(ticker, bars[ticker], moment)
+            shot = snapshot(ticker, bars[ticker], moment, Shipped())
             at = int((bars[ticker]["end"] <= moment).sum()) - 1
             closes = bars[ticker]["close"].to_numpy()
             runs.append(np.log(closes[at + RUN] / closes[at]))
@@ -75,4 +76,4 @@ def test_the_features_are_known_before_the_run_begins():
     bars = market.bars()["P001"]
     moment = market.moments[0]
     known = bars[bars["end"] <= moment]
-    assert snapshot("P001", bars, moment) == snapshot("P001", known, moment)
+    assert snapshot("P001", bars, moment, Shipped()) == snapshot("P001", known, moment, Shipped())

@@ -1,0 +1,37 @@
+"""A pytest plugin by which the policy's own tests ask a candidate, which answers from its sandbox.
+
+The tests run here, where the candidate cannot reach them; `--candidate` names the folder of its files.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from osiris.kernel.live import SandboxedPolicy
+from osiris.policy import PATCHABLE
+
+if TYPE_CHECKING:
+    from _pytest.config.argparsing import Parser
+
+EXAMPLES = 40
+
+settings.register_profile("prove", max_examples=EXAMPLES, database=None, deadline=None, print_blob=False,
+                          suppress_health_check=list(HealthCheck))  # fmt: skip
+settings.load_profile("prove")
+
+
+def pytest_addoption(parser: "Parser") -> None:
+    """Add `--candidate`."""
+    parser.addoption("--candidate", required=True, help="folder of the candidate's files")
+
+
+@pytest.fixture(scope="session")
+def candidate(request: pytest.FixtureRequest) -> Iterator[SandboxedPolicy]:
+    """The candidate, in its sandbox until the tests are over."""
+    folder = Path(request.config.getoption("--candidate"))
+    files = {name: (folder / name).read_text(encoding="utf-8") for name in PATCHABLE}
+    with SandboxedPolicy(files, "candidate", None) as policy:
+        yield policy

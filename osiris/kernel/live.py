@@ -1,0 +1,88 @@
+"""The live policy: the shipped one in this process as long as no patch changed it, else HEAD's, always in the sandbox."""
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from osiris.kernel.repo import PolicyRepo, Version
+from osiris.kernel.sandbox import PolicyFailed, Sandbox
+from osiris.policy import Shipped, shipped_files
+from osiris.policy.contracts import BadAnswer, Feature, Policy, Sketch, as_features, as_passed, as_size
+
+
+class SandboxedPolicy:
+    """A policy of somebody's, which answers from its sandbox; each answer is checked here."""
+
+    def __init__(self, files: dict[str, str], commit: str, patch_id: str | None) -> None:
+        """Remember what is to be run; raises `NoSandbox` where it cannot be."""
+        self.commit, self.patch_id = commit, patch_id
+        self._sandbox = Sandbox(files)
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> "SandboxedPolicy":
+        """Use it as a context, which ends its session."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the session."""
+        self.close()
+
+    def features(
+        self, high: Sequence[float], low: Sequence[float], close: Sequence[float], unit: float
+    ) -> list[Feature]:
+        """See `contracts.Policy`."""
+        return self._asked("features", [high, low, close, unit], as_features)
+
+    def passes(self, idea: Sketch) -> bool:
+        """See `contracts.Policy`."""
+        return self._asked("passes", list(idea), lambda answer: as_passed(answer, idea))
+
+    def size(self, idea: Sketch) -> float:
+        """See `contracts.Policy`."""
+        return self._asked("size", list(idea), as_size)
+
+    def close(self) -> None:
+        """End the session; the next question begins another one."""
+        self._sandbox.close()
+
+    def _asked(self, call: str, args: list[Any], checked: Any) -> Any:
+        with self._lock:
+            answer = self._sandbox.ask(call, args)
+        try:
+            return checked(answer)
+        except BadAnswer as error:
+            raise PolicyFailed(
+                f"an answer to {call} that a policy may give",
+                f"{answer!r:.200} ({error})",
+                "roll the patch back: osiris kernel rollback ID",
+            ) from error
+
+
+class LivePolicies:
+    """Hands out the live policy; its session is kept until another one is live."""
+
+    def __init__(self, repo: PolicyRepo) -> None:
+        """Remember the repository; nothing is read yet."""
+        self._repo = repo
+        self._current: SandboxedPolicy | None = None
+
+    def current(self) -> Policy:
+        """The policy that HEAD holds now; raises `NoSandbox` for a patched one on a machine without bubblewrap."""
+        version = self._repo.head()
+        if self._current is None or self._current.commit != version.commit:
+            self.close()
+            if version.files == shipped_files():
+                return Shipped(version.commit, version.patch_id)
+            self._current = policy_of(version)
+        return self._current
+
+    def close(self) -> None:
+        """End the session of a patched policy."""
+        if self._current is not None:
+            self._current.close()
+            self._current = None
+
+
+def policy_of(version: Version) -> SandboxedPolicy:
+    """A version of the policy, in its sandbox."""
+    return SandboxedPolicy(version.files, version.commit, version.patch_id)

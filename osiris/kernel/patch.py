@@ -1,0 +1,122 @@
+"""A patch: a unified diff of one file of the policy, as people and drafters put it in the queue.
+
+On the queue it is JSON, `{target, before, after, diff, sig?, by?}`: the file's name, its text before and after, the
+diff between them. `sig` is the HMAC-SHA256 of the rest under `kernel.key`, for a queue that others can write to.
+"""
+
+import difflib
+import hashlib
+import hmac
+import json
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+
+from osiris.errors import BadInput
+from osiris.kernel.repo import DoesNotApply, PolicyRepo, Version, run_git, strip_of
+from osiris.policy import PATCHABLE
+from osiris.records import stable_hash
+
+MOST_CHARACTERS = 100_000
+Text = Annotated[str, StringConstraints(max_length=MOST_CHARACTERS)]
+
+
+class Patch(BaseModel):
+    """A patch as it is queued; `by` says who drafted it: a person's name, `mutation` or a model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    target: Annotated[str, StringConstraints(max_length=64)]
+    before: Text
+    after: Text
+    diff: Annotated[Text, StringConstraints(min_length=1)]
+    sig: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+    by: Annotated[str, StringConstraints(pattern=r"^[\w .:@/+-]{1,80}$")] = "anonymous"
+
+    @property
+    def id(self) -> str:
+        """Twelve hex digits that depend on what is changed alone, not on who drafted it."""
+        return stable_hash("patch", self.target, self.before, self.diff)[:12]
+
+    def to_json(self) -> str:
+        """The patch as the queue takes it."""
+        return json.dumps(self.model_dump(exclude_none=True), sort_keys=True)
+
+    def signed(self, key: str) -> "Patch":
+        """The patch with its signature; without a key as it is."""
+        return self.model_copy(update={"sig": _signature(self, key)}) if key else self
+
+
+@dataclass(frozen=True)
+class Refused(Exception):
+    """Why an item of the queue is no patch."""
+
+    reason: str
+
+
+def read_patch(item: str, key: str = "") -> Patch:
+    """Read an item of the queue; raises `Refused` for what is no patch, or is not signed although there is a `key`."""
+    if len(item) > 4 * MOST_CHARACTERS:
+        raise Refused(f"{len(item)} characters, at most {4 * MOST_CHARACTERS}")
+    try:
+        patch = Patch(**_object(item))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise Refused(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    if key and not hmac.compare_digest(patch.sig or "", _signature(patch, key)):
+        raise Refused("sig: not the signature of this patch under kernel.key")
+    return patch
+
+
+def patch_of(diff: str, live: Version, repo: PolicyRepo, by: str, key: str = "") -> Patch:
+    """The patch that a diff makes of the live policy; raises `BadInput` for one that does not apply to it."""
+    try:
+        after = repo.patched(live.commit, diff)
+    except DoesNotApply as error:
+        raise BadInput(
+            f"a unified diff of one of {', '.join(PATCHABLE)} as it is live", str(error), "draft it against that"
+        ) from error
+    changed = [name for name in PATCHABLE if after[name] != live.files[name]]
+    if len(changed) != 1:
+        raise BadInput("a diff that changes one file", ", ".join(changed) or "none", "split it")
+    (target,) = changed
+    try:
+        return Patch(target=target, before=live.files[target], after=after[target], diff=diff, by=by).signed(key)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadInput(f"{first['loc'][0]}: {first['msg']}", repr(first["input"])[:80], "correct it") from error
+
+
+def change_of(target: str, after: str, live: Version, by: str, key: str = "") -> Patch:
+    """The patch that makes `after` of the live file `target`."""
+    before = live.files[target]
+    lines = difflib.unified_diff(
+        before.splitlines(keepends=True), after.splitlines(keepends=True), f"a/{target}", f"b/{target}"
+    )
+    diff = "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+    return Patch(target=target, before=before, after=after, diff=diff, by=by).signed(key)
+
+
+def touched(diff: str) -> list[str]:
+    """The files that git would touch for a diff, sorted; raises `Refused` for what git does not read as one."""
+    ran = run_git(["apply", "--numstat", "-z", f"-p{strip_of(diff)}", "-"], diff)
+    if ran.returncode:
+        raise Refused(" ".join(ran.stderr.split())[:300])
+    fields = ran.stdout.split("\0")[:-1]
+    return sorted({field.split("\t")[-1] for field in fields if field.split("\t")[-1]})
+
+
+def _object(item: str) -> dict[str, Any]:
+    try:
+        value = json.loads(item)
+    except (ValueError, RecursionError) as error:
+        raise Refused(f"no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise Refused("no JSON object")
+    return value
+
+
+def _signature(patch: Patch, key: str) -> str:
+    text = json.dumps(patch.model_dump(exclude={"sig"}), sort_keys=True)
+    return hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()

@@ -1,0 +1,167 @@
+"""The policy's own git repository under the workspace: every applied patch is a commit, and the live policy is HEAD's.
+
+It is bare, so that no file of it can be half changed: a commit is made whole beside the branch, and going live is one
+compare-and-set of the branch. Hooks, and the configuration of whoever runs it, have no say in it.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from osiris.errors import Conflict, WorkspaceError
+from osiris.policy import PATCHABLE, shipped_files
+
+BRANCH = "refs/heads/live"
+SHIPPED_AT = datetime(2000, 1, 1, tzinfo=UTC)
+"""Date of the first commit, so that the same shipped policy has the same commit in every workspace."""
+NONE = "none"
+OPTIONS = {
+    "core.fsync": "all", "core.hooksPath": os.devnull, "core.autocrlf": "false", "user.name": "Osiris",
+    "user.email": "osiris@localhost", "gc.auto": "0", "init.defaultBranch": "live", "core.quotePath": "false",
+}  # fmt: skip
+
+
+class DoesNotApply(Exception):
+    """A diff that git does not apply, with git's own words."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """One commit of the policy; `patch_id` is the newest patch that is live in it."""
+
+    commit: str
+    patch_id: str | None
+    files: dict[str, str]
+
+
+class PolicyRepo:
+    """The repository in `folder`; made with the shipped policy as its first commit at the first use."""
+
+    def __init__(self, folder: Path) -> None:
+        """Remember the folder; nothing is read yet."""
+        self.folder = folder
+
+    def head(self) -> Version:
+        """The live policy."""
+        return self.version(self._git("rev-parse", BRANCH).strip())
+
+    def version(self, commit: str) -> Version:
+        """The policy as it was at `commit`."""
+        message = self._git("log", "-1", "--format=%B", commit)
+        found = re.search(r"^Patch-Id: (\S+)$", message, re.M)
+        return Version(
+            commit, None if found is None or found[1] == NONE else found[1], self._files(f"{commit}^{{tree}}")
+        )
+
+    def parent(self, commit: str) -> str:
+        """The commit before `commit`."""
+        return self._git("rev-parse", f"{commit}^").strip()
+
+    def patched(self, commit: str, diff: str) -> dict[str, str]:
+        """The files at `commit` with `diff` applied, all of it or nothing; raises `DoesNotApply`.
+
+        Nothing is checked out: git applies it to an index of its own, in which there are the policy's files alone.
+        """
+        with tempfile.TemporaryDirectory() as scratch:
+            index = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
+            self._git("read-tree", commit, env=index)
+            for check in (["--check"], []):
+                ran = self._run(["apply", "--cached", *check, f"-p{strip_of(diff)}", "-"], diff, index)
+                if ran.returncode:
+                    raise DoesNotApply(_said(ran))
+            listed = self._git("ls-files", "--stage", "-z", env=index).split("\0")[:-1]
+            modes = {line.split("\t", 1)[1]: line.split(" ", 1)[0] for line in listed}
+            if modes != dict.fromkeys(PATCHABLE, "100644"):
+                raise DoesNotApply(
+                    f"it would leave other files than {', '.join(PATCHABLE)}: {', '.join(sorted(modes))}"
+                )
+            return self._files(self._git("write-tree", env=index).strip())
+
+    def commit(self, files: dict[str, str], parent: str | None, message: str, at: datetime) -> str:
+        """Make a commit without going live with it; the same arguments give the same one."""
+        with tempfile.TemporaryDirectory() as scratch:
+            index = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
+            for name, text in files.items():
+                blob = self._git("hash-object", "-w", "--stdin", text=text).strip()
+                self._git("update-index", "--add", "--cacheinfo", f"100644,{blob},{name}", env=index)
+            tree = self._git("write-tree", env=index).strip()
+        when = {name: at.isoformat() for name in ("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE")}
+        before = ["-p", parent] if parent else []
+        return self._git("commit-tree", tree, *before, text=message, env=when).strip()
+
+    def go_live(self, commit: str, before: str) -> None:
+        """Make `commit` the live policy, if `before` is it now; raises `Conflict`. Callers hold the kernel's lock."""
+        lock = self.folder / f"{BRANCH}.lock"
+        lock.unlink(missing_ok=True)  # of a process that was killed: nobody else moves the branch meanwhile
+        ran = self._run(["update-ref", BRANCH, commit, before])
+        if ran.returncode:
+            raise Conflict(f"a live policy at {before[:12]}", _said(ran), "see `git log` in the policy's repository")
+
+    def diff(self, before: str, after: str) -> str:
+        """The unified diff of two commits."""
+        return self._git("diff", before, after)
+
+    def _files(self, tree: str) -> dict[str, str]:
+        return {name: self._git("cat-file", "blob", f"{tree}:{name}") for name in PATCHABLE}
+
+    def _git(self, *arguments: str, text: str | None = None, env: dict[str, str] | None = None) -> str:
+        self._made()
+        ran = self._run(list(arguments), text, env)
+        if ran.returncode:
+            raise WorkspaceError(
+                f"a policy repository that git can read in {self.folder}", _said(ran), "restore it from a backup"
+            )
+        return ran.stdout
+
+    def _run(
+        self, arguments: list[str], text: str | None = None, env: dict[str, str] | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        return run_git(["--git-dir", str(self.folder), *arguments], text, env)
+
+    def _made(self) -> None:
+        """Make the repository beside its place and rename it, so that it is there whole or not at all."""
+        if self.folder.exists():
+            return
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.folder.parent, prefix=".policy-") as scratch:
+            draft = PolicyRepo(Path(scratch) / "policy.git")
+            run_git(["init", "--quiet", "--bare", "--template=", str(draft.folder)]).check_returncode()
+            first = draft.commit(
+                shipped_files(), None, f"The policy as it is shipped\n\nPatch-Id: {NONE}\n", SHIPPED_AT
+            )
+            draft._git("update-ref", BRANCH, first)
+            draft._git("symbolic-ref", "HEAD", BRANCH)
+            try:
+                draft.folder.rename(self.folder)
+            except OSError:
+                if not self.folder.exists():  # else another process was first, with the same commit
+                    raise
+
+
+def run_git(
+    arguments: list[str], text: str | None = None, env: dict[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """Run git with nothing of its caller's configuration; raises `WorkspaceError` where there is no git."""
+    git = shutil.which("git")
+    if git is None:
+        raise WorkspaceError("git, which keeps the policy's history", "none on the PATH", "Debian: apt-get install git")
+    options = [part for name, value in OPTIONS.items() for part in ("-c", f"{name}={value}")]
+    plain = {"PATH": os.defpath, "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "LC_ALL": "C.UTF-8"}
+    return subprocess.run(
+        [git, *options, *arguments], input=text, env=plain | (env or {}), cwd="/", capture_output=True,
+        encoding="utf-8", errors="replace",
+    )  # fmt: skip
+
+
+def strip_of(diff: str) -> int:
+    """How many folders git is to take off the names of a diff: `a/gate.py` or `a/osiris/policy/gate.py`."""
+    return 3 if re.search(r"^\+\+\+ b/osiris/policy/", diff, re.M) else 1
+
+
+def _said(ran: "subprocess.CompletedProcess[str]") -> str:
+    return " ".join((ran.stderr or ran.stdout).split())[:500]

@@ -1,0 +1,220 @@
+"""The box in which code runs that nobody trusts: bubblewrap, seccomp, limits, no rights, an empty environment.
+
+What it covers: files, network, other processes, secrets in the environment and in /proc, memory, processor time, what
+is left running. What it does not: an answer that is wrong. A candidate only answers questions, a JSON line each; who
+asks, who keeps the prices and the clock, and who scores, are outside. An answer carries the random tag of its
+question, exactly the keys `tag` and `value`, and ends its line; anything else, one byte more too, ends the session. A
+second process cannot be made inside, so that the limit on memory is that of the whole tree. An ancient kernel, hardware
+faults and side channels are not covered. There is no unsafe mode: without bubblewrap nothing is run.
+"""
+
+import json
+import os
+import secrets
+import selectors
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from osiris.errors import OsirisError
+from osiris.kernel import runner
+
+NOBODY = 65534
+MIB = 2**20
+MEMORY, CPU_SECONDS = 512 * MIB, 60
+"""What a candidate may use, all its answers together."""
+ANSWER_SECONDS, ANSWER_BYTES = 5.0, 64 * 1024
+DENIED = (
+    "fork", "vfork", "socket", "socketpair", "ptrace", "process_vm_readv", "process_vm_writev", "mount", "umount2",
+    "move_mount", "open_tree", "fsopen", "fsmount", "fsconfig", "fspick", "pivot_root", "chroot", "unshare", "setns",
+    "bpf", "perf_event_open", "io_uring_setup", "io_uring_enter", "io_uring_register", "userfaultfd", "keyctl",
+    "add_key", "request_key", "kexec_load", "init_module", "finit_module", "delete_module", "open_by_handle_at",
+    "name_to_handle_at", "personality", "swapon", "swapoff", "reboot", "quotactl", "acct", "pidfd_getfd", "kcmp",
+)  # fmt: skip
+CLONE_THREAD = 0x10000
+STAGED = "/mnt"
+INSTALL = "install it (Debian: apt-get install bubblewrap libseccomp2)"
+
+
+class NoSandbox(OsirisError):
+    """This machine lacks what the sandbox is made of; nothing was run."""
+
+
+class PolicyFailed(OsirisError):
+    """A policy raised, took too long, or answered what no policy may; what it answered before still stands."""
+
+
+def require_sandbox() -> str:
+    """The path of bubblewrap; raises `NoSandbox` with the line that installs it."""
+    found = shutil.which("bwrap")
+    if found is None:
+        raise NoSandbox("bubblewrap, without which no candidate is run", "no bwrap on the PATH", INSTALL)
+    return found
+
+
+class Sandbox:
+    """A session with the policy in `files` (name to text), in a process that is started at the first question."""
+
+    def __init__(self, files: dict[str, str]) -> None:
+        """Remember the files; raises `NoSandbox` where there is no bubblewrap."""
+        require_sandbox()
+        self._files = files
+        self._process: subprocess.Popen[bytes] | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def __enter__(self) -> "Sandbox":
+        """Use it as a context, which ends the session."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the session."""
+        self.close()
+
+    def ask(self, call: str, args: Sequence[object]) -> Any:
+        """The answer of `call` (features, passes, size) to `args`, as JSON carries it; raises `PolicyFailed`."""
+        process = self._process or self._start()
+        tag = secrets.token_hex(8)
+        question = json.dumps({"tag": tag, "call": call, "args": args}, allow_nan=False).encode() + b"\n"
+        try:
+            process.stdin.write(question)
+            process.stdin.flush()
+            line = _read_line(process.stdout, ANSWER_SECONDS)
+            return _value(line, tag)
+        except (OSError, ValueError) as error:
+            self.close()
+            raise PolicyFailed(
+                f"an answer to {call} as the policy's contract has it", str(error) or "none", "see what it did"
+            ) from error
+
+    def close(self) -> None:
+        """End the session and everything in it."""
+        if self._process is not None:
+            end(self._process)
+            self._process = None
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        self._folder = tempfile.TemporaryDirectory(prefix="osiris-candidate-")
+        here = Path(self._folder.name)
+        write_files(here, self._files)
+        self._process = start(
+            [str(runner.__file__), str(MEMORY), str(CPU_SECONDS)], {here: "/cand"}, stdin=subprocess.PIPE
+        )
+        return self._process
+
+
+def write_files(folder: Path, files: dict[str, str]) -> None:
+    """Write files that the user of the sandbox can read."""
+    folder.chmod(0o755)
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+        (folder / name).chmod(0o644)
+
+
+def start(program: list[str], shown: dict[Path, str], stdin: int) -> "subprocess.Popen[bytes]":
+    """Start this Python on `program` (a file and its arguments) in the box; `shown` are folders and where they appear.
+
+    Raises `NoSandbox` where there is no bubblewrap or no libseccomp.
+    """
+    script, *arguments = program
+    prefix = Path(sys.base_prefix).resolve()
+    script_shown = f"/osiris/{Path(script).name}"
+    shown = {Path(script).resolve(): script_shown, prefix: str(prefix), **shown}
+    bubblewrap = require_sandbox()
+    with tempfile.TemporaryFile() as rules:
+        _write_rules(rules)
+        outer, sources = _seen_by_nobody(bubblewrap, list(shown)) if os.getuid() == 0 else ([], list(map(str, shown)))
+        binds = _read_only(zip(sources, shown.values(), strict=True))
+        python = Path(sys._base_executable).resolve()
+        inside = [str(python), "-I", "-S", "-B", script_shown, *arguments]
+        command = [*outer, bubblewrap, *_walls(binds), "--seccomp", str(rules.fileno()), "--", *inside]
+        return subprocess.Popen(
+            command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={}, cwd="/",
+            pass_fds=[rules.fileno()],
+        )  # fmt: skip
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a boxed process, and with it all that is in its box."""
+    process.kill()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            try:
+                pipe.close()
+            except OSError:  # a question that nobody will read
+                continue
+    process.wait()
+
+
+def _read_only(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    return [part for source, place in pairs for part in ("--ro-bind", source, place)]
+
+
+def _walls(binds: list[str]) -> list[str]:
+    return [
+        "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session",
+        "--cap-drop", "ALL", "--clearenv", "--setenv", "PATH", "/usr/bin", "--uid", str(NOBODY), "--gid", str(NOBODY),
+        "--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin", "--symlink", "usr/lib", "/lib",
+        "--symlink", "usr/lib64", "/lib64", "--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev",
+        "--size", str(16 * MIB), "--tmpfs", "/dev/shm", "--remount-ro", "/dev",
+        "--size", str(64 * MIB), "--tmpfs", "/tmp", *binds, "--chdir", "/tmp", "--remount-ro", "/",
+    ]  # fmt: skip
+
+
+def _seen_by_nobody(bubblewrap: str, folders: list[Path]) -> tuple[list[str], list[str]]:
+    """For root: give up its rights before the box is made, with `folders` where another user can reach them."""
+    places = [f"{STAGED}/{number}" for number, _ in enumerate(folders)]
+    binds = _read_only(zip(map(str, folders), places, strict=True))
+    setpriv = [shutil.which("setpriv") or "setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    return [bubblewrap, "--die-with-parent", "--dev-bind", "/", "/", "--tmpfs", STAGED, *binds, "--", *setpriv], places
+
+
+def _write_rules(file: IO[bytes]) -> None:
+    """Write the seccomp program: no second process, no socket, no kernel interface that a policy has no use for."""
+    try:
+        import pyseccomp as seccomp
+    except (ImportError, OSError, RuntimeError) as error:
+        raise NoSandbox("libseccomp, without which no candidate is run", str(error), INSTALL) from error
+    rules = seccomp.SyscallFilter(seccomp.ALLOW)
+    for name in DENIED:
+        rules.add_rule(seccomp.ERRNO(1), name)
+    rules.add_rule(seccomp.ERRNO(1), "clone", seccomp.Arg(0, seccomp.MASKED_EQ, CLONE_THREAD, 0))
+    rules.add_rule(seccomp.ERRNO(38), "clone3")  # glibc then falls back on clone, whose flags can be read
+    rules.export_bpf(file)
+    file.seek(0)
+
+
+def _read_line(pipe: IO[bytes], seconds: float) -> bytes:
+    """One line and no byte more; raises `ValueError` for anything else, or when it takes longer than `seconds`."""
+    deadline, line = time.monotonic() + seconds, b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        while not line.endswith(b"\n"):
+            if not selector.select(max(0.0, deadline - time.monotonic())):
+                raise ValueError(f"no answer within {seconds:g} s")
+            part = os.read(pipe.fileno(), ANSWER_BYTES)
+            if not part:
+                raise ValueError("the end of its process: it exited, or was killed for memory or processor time")
+            line += part
+            if len(line) > ANSWER_BYTES:
+                raise ValueError(f"more than {ANSWER_BYTES} bytes")
+    return line
+
+
+def _value(line: bytes, tag: str) -> Any:
+    try:
+        answer = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError("something that is not one line of JSON") from error
+    if isinstance(answer, dict) and answer.keys() == {"tag", "error"} and answer["tag"] == tag:
+        raise ValueError(f"an exception, {str(answer['error'])!r}")
+    if not isinstance(answer, dict) or answer.keys() != {"tag", "value"} or answer["tag"] != tag:
+        raise ValueError("an answer to another question")
+    return answer["value"]

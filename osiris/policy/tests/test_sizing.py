@@ -1,0 +1,25 @@
+"""What the sizing of any policy has to keep to, whoever wrote it."""
+
+from hypothesis import given
+
+from osiris.policy.contracts import MAX_RISK
+from osiris.policy.tests.ideas import sketches
+from osiris.policy.tests.test_gate import GOOD
+
+
+@given(sketches())
+def test_no_idea_risks_more_than_the_limit(policy, idea):
+    assert 0 <= policy.size(idea) <= MAX_RISK
+
+
+@given(sketches())
+def test_every_idea_gets_the_same_size_again(policy, idea):
+    assert policy.size(idea) == policy.size(idea)
+
+
+def test_something_is_risked(policy):
+    assert policy.size(GOOD) > 0 or policy.size(GOOD._replace(side=-1)) > 0
+
+
+def test_an_idea_without_a_score_or_known_features_has_a_size(policy):
+    assert 0 <= policy.size(GOOD._replace(hermes=None, features={})) <= MAX_RISK
