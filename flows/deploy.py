@@ -8,6 +8,7 @@ from prefect.client.schemas.objects import ConcurrencyLimitConfig
 from prefect.schedules import Cron
 
 from flows.advise import advise
+from flows.kernel import kernel
 from flows.nightly import nightly
 from flows.outcomes import outcomes
 from osiris.settings import load_settings
@@ -16,7 +17,8 @@ ONE_RUN = ConcurrencyLimitConfig(limit=1, collision_strategy="CANCEL_NEW")
 
 
 def deploy(workspace: Path) -> None:
-    """Serve the flows of `workspace` until interrupted: ideas after the close, outcomes hourly, training at night."""
+    """Serve the flows of `workspace` until interrupted: ideas after the close, outcomes hourly, the kernel
+    half an hour after them, training at night."""
     given, plan = {"workspace": str(workspace.resolve())}, load_settings(workspace).prefect
 
     def on(cron: str) -> Cron:
@@ -26,6 +28,7 @@ def deploy(workspace: Path) -> None:
         advise.to_deployment("advise", schedule=on("30 16 * * 1-5"), parameters=given),
         outcomes.to_deployment("outcomes", schedule=on("0 * * * *"), parameters=given, concurrency_limit=ONE_RUN),
         nightly.to_deployment("nightly", schedule=on(plan.nightly_cron), parameters=given, concurrency_limit=ONE_RUN),
+        kernel.to_deployment("kernel", schedule=on("30 * * * *"), parameters=given, concurrency_limit=ONE_RUN),
     )
 
 

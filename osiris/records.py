@@ -178,3 +178,9 @@ def levels_from_reply(reply: Reply, price: float, atr: float) -> Levels:
         target=round(price + sign * reply.target_atr * atr, 6),
         stop=round(price - sign * reply.stop_atr * atr, 6),
     )
+
+
+def trace_of(trade: dict[str, Any]) -> dict[str, Any]:
+    """What a settled trade made: `{id, timestamp, pnl, patch_id}`, pnl = size * R as a fraction of equity."""
+    pnl = trade["size"] * trade["r_multiple"]
+    return {"id": trade["id"], "timestamp": trade["closed_at"], "pnl": pnl, "patch_id": trade.get("patch_id")}

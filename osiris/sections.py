@@ -127,12 +127,31 @@ class Gate(Section):
 
 
 class Rewards(Section):
-    """Weights of the reward of design section 6."""
+    """The reward of trades, `loop/rewards.py`: weights of its components, and how many trades it takes."""
 
-    w_profit: float = 1.0
-    w_risk: float = 0.5
-    w_novelty: float = 0.1
-    w_latency: float = 0.1
+    w_profit: float = Field(1.0, ge=0, allow_inf_nan=False)
+    w_risk: float = Field(0.5, ge=0, allow_inf_nan=False)
+    w_novelty: float = Field(0.1, ge=0, allow_inf_nan=False)
+    w_latency: float = Field(0.1, ge=0, allow_inf_nan=False)
+    min_trades: int = Field(30, ge=2, description="fewer settled trades have no reward yet")
+    latency_scale_seconds: float = Field(10, gt=0, description="the latency that costs half of w_latency")
+
+
+class Kernel(Section):
+    """Patches of the policy."""
+
+    drafter: Literal["mutation", "model", "none"] = Field("mutation", description="what drafts when nobody submits")
+    key: SecretStr = Field(
+        SecretStr(""), description="patches in the queue are to be signed with it; as OSIRIS_KERNEL__KEY"
+    )
+    max_lines: int = Field(60, ge=1, description="changed lines of a patch, at most")
+    max_characters: int = Field(20_000, ge=100, le=100_000)
+    symbolic_seconds: float = Field(3, gt=0, le=60, description="of CrossHair for each law")
+    min_hermes: int = Field(5, ge=0, le=10, description="what the judge has to give a patch; starters know no code")
+    measure_days: int = Field(365, ge=30, description="calendar days of history on which a patch is measured")
+    level: float = Field(0.05, gt=0, lt=1, description="one-sided, of all patches measured on much the same days")
+    min_hours_between: float = Field(24, ge=0, description="between two patches that go live")
+    observe_days: int = Field(90, ge=1, description="trades closed in so many days have a say in a rollback")
 
 
 class Prefect(Section):

@@ -16,6 +16,7 @@ from osiris.sections import (
     Advise,
     Clock,
     Gate,
+    Kernel,
     Llm,
     Mlflow,
     Model,
@@ -53,6 +54,7 @@ class Settings(BaseSettings):
     training: Training = Training()
     gate: Gate = Gate()
     rewards: Rewards = Rewards()
+    kernel: Kernel = Kernel()
     prefect: Prefect = Prefect()
     mlflow: Mlflow = Mlflow()
 

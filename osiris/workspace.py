@@ -20,9 +20,11 @@ from osiris.store.yahoo import Yahoo
 
 if TYPE_CHECKING:
     from osiris.adapters import AdapterShelf, Served
-    from osiris.llm.models import AnyDrafter, Models
+    from osiris.kernel.book import PatchBook
     from osiris.kernel.live import LivePolicies
+    from osiris.kernel.meta_loop import Kernel
     from osiris.kernel.repo import PolicyRepo
+    from osiris.llm.models import AnyDrafter, Models
     from osiris.loop.prices import PriceDesk
     from osiris.policy.contracts import Policy
     from osiris.tracking import Tracking
@@ -106,6 +108,13 @@ class Workspace:
         return PolicyRepo(self.settings.data / "policy.git")
 
     @cached_property
+    def patch_book(self) -> "PatchBook":
+        """What became of each patch."""
+        from osiris.kernel.book import PatchBook
+
+        return PatchBook(self.settings.data / "patches.jsonl")
+
+    @cached_property
     def policies(self) -> "LivePolicies":
         """Hands out the live policy."""
         from osiris.kernel.live import LivePolicies
@@ -116,6 +125,17 @@ class Workspace:
     def policy(self) -> "Policy":
         """The live policy, as its repository has it at this moment."""
         return self.policies.current()
+
+    def kernel(self, as_of: datetime | None = None, *, drafting: bool = True) -> "Kernel":
+        """What turns of the kernel work with at `as_of`; without `drafting` no model that drafts is loaded."""
+        from osiris.kernel.measure import Past
+        from osiris.kernel.meta_loop import Kernel
+        from osiris.store.patches import PatchLists
+
+        moment = as_of or self.now
+        drafter = self.drafter(moment) if drafting else None
+        past = Past(self.advice, self.local_prices, drafter, self.models.judge, self.settings, moment)
+        return Kernel(self.policy_repo, self.patch_book, PatchLists(self.events), past)
 
     def served(self, as_of: datetime | None = None) -> "Served":
         """The newest adapter that is eligible and sound at `as_of`, and those passed over, with reasons."""

@@ -12,6 +12,7 @@ import typer
 
 from osiris.cli.adapters import adapters_app
 from osiris.cli.common import AsOf, Folder, Json, opened, report
+from osiris.cli.kernel import kernel_app
 from osiris.cli.learning import learn_check, nightly
 from osiris.cli.lineage import lineage, pairs_app
 from osiris.cli.outcomes import close, events_app, label, outcomes
@@ -101,6 +102,7 @@ app.add_typer(adapters_app, name="adapters")
 app.add_typer(prices_app, name="prices")
 app.add_typer(pairs_app, name="pairs")
 app.add_typer(events_app, name="events")
+app.add_typer(kernel_app, name="kernel")
 
 
 def main() -> None:

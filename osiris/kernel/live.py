@@ -1,4 +1,4 @@
-"""The live policy: the shipped one in this process as long as no patch changed it, else HEAD's, always in the sandbox."""
+"""The live policy: the shipped one in this process until a patch changes it, then HEAD's, always in the sandbox."""
 
 import threading
 from collections.abc import Sequence

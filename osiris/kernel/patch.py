@@ -8,7 +8,6 @@ import difflib
 import hashlib
 import hmac
 import json
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
@@ -48,11 +47,8 @@ class Patch(BaseModel):
         return self.model_copy(update={"sig": _signature(self, key)}) if key else self
 
 
-@dataclass(frozen=True)
 class Refused(Exception):
-    """Why an item of the queue is no patch."""
-
-    reason: str
+    """Why something is no patch, or none that may be run."""
 
 
 def read_patch(item: str, key: str = "") -> Patch:

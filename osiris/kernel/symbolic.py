@@ -1,7 +1,7 @@
 """The program inside the sandbox that looks for numbers with which a policy breaks a law, by symbolic execution.
 
-It prints one JSON line: a list of `{law, state, message}`, CrossHair's own. The policy runs in the same process and could
-forge it; what such a policy would gain is one check of ten, and forging takes what the checks before refuse.
+It prints one JSON line: a list of `{state, message}`, CrossHair's own. The policy runs in the same process and could
+forge it; it would gain one check of eleven, by means that the checks before refuse.
 """
 
 import importlib

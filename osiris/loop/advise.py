@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from osiris.calendars import sessions_between
 from osiris.errors import NoPrices, SourceUnavailable
@@ -144,11 +143,7 @@ def sketch(shot: Snapshot, reply: Reply, hermes_score: float | None) -> Sketch:
 
 def add_novelty(rows: list[Row], advice: AdviceStore) -> None:
     """Set `novelty` of ideas of one moment: L2 distance of each vector to the nearest earlier one, null without any."""
-    earlier = advice.table(f"as_of < {sql_time(rows[0]['as_of'])}", ["vector"])["vector"].combine_chunks()
-    distances: Sequence[float | None] = [None] * len(rows)
-    if len(earlier):
-        vectors = earlier.flatten().to_numpy().reshape(len(earlier), -1)
-        distances = cKDTree(vectors).query([row["vector"] for row in rows])[0].tolist()
+    distances = advice.distances([row["vector"] for row in rows], f"as_of < {sql_time(rows[0]['as_of'])}")
     for row, distance in zip(rows, distances, strict=True):
         row["novelty"] = distance
 

@@ -25,7 +25,7 @@ from osiris.loop.context import Snapshot
 from osiris.loop.first_touch import first_touch
 from osiris.loop.prices import PriceDesk
 from osiris.policy.contracts import Policy
-from osiris.records import levels_from_reply
+from osiris.records import Reply, levels_from_reply
 from osiris.settings import Settings
 
 RESAMPLES = 9999
@@ -45,7 +45,7 @@ class Window:
 
 @dataclass
 class Evaluation:
-    """One adapter on held-out prompts; `trades` has a row an idea: `_idea`'s columns, and `r` and `filled`.
+    """One adapter on held-out prompts; `trades` has a row an idea: `idea_row`'s columns, and `r` and `filled`.
 
     `valid` counts the replies that were valid at the first attempt.
     """
@@ -142,7 +142,7 @@ def on_paper(
     """Settle what `name` drafted on each of `snapshots` on bars up to `as_of`."""
     ideas = pd.DataFrame(
         [
-            _idea(number, shot, reply.reply)
+            idea_row(number, shot, reply.reply)
             for number, (shot, group) in enumerate(zip(snapshots, groups, strict=True))
             for reply in group
             if reply.reply is not None
@@ -170,9 +170,9 @@ def settle_on_paper(ideas: pd.DataFrame, prices: PriceDesk, settings: Settings, 
     return pd.concat(settled).sort_index()
 
 
-def level_of(look: int, settings: Settings) -> float:
+def level_of(look: int, level: float) -> float:
     """What the `look`-th look (from 1) at the same held-out days may err with; over all looks it sums to the level."""
-    return settings.gate.level / (look * (look + 1))
+    return level / (look * (look + 1))
 
 
 def compare(challenger: Evaluation, champion: Evaluation, settings: Settings, look: int = 1) -> Verdict:
@@ -180,7 +180,7 @@ def compare(challenger: Evaluation, champion: Evaluation, settings: Settings, lo
     paired = pd.concat([challenger.mean_r, champion.mean_r], axis=1, keys=["challenger", "champion"]).dropna()
     metrics = {e.adapter: e.metrics() for e in (challenger, champion)}
     difference = paired["challenger"] - paired["champion"]
-    trades, level = min(int(m.get("trades", 0)) for m in metrics.values()), level_of(look, settings)
+    trades, level = min(int(m.get("trades", 0)) for m in metrics.values()), level_of(look, settings.gate.level)
 
     def verdict(promoted: bool, reason: str, mean: float | None = None, p: float | None = None) -> Verdict:
         names = challenger.adapter, champion.adapter
@@ -202,7 +202,8 @@ def compare(challenger: Evaluation, champion: Evaluation, settings: Settings, lo
     return verdict(p < level, f"{words}: {mean:+.3f} R a prompt, p = {p:.4f}, level {level:.4f} (look {look})", mean, p)
 
 
-def _idea(number: int, shot: Snapshot, reply: Any) -> dict[str, Any]:
+def idea_row(number: int, shot: Snapshot, reply: Reply) -> dict[str, Any]:
+    """A drafted reply as `settle_on_paper` takes it, in force from its draft on; `number` is that of its prompt."""
     levels = levels_from_reply(reply, shot.price, shot.atr)
     values = (
         number, shot.ticker, shot.as_of, shot.as_of, shot.basis_at, str(reply.side), reply.confidence,

@@ -23,6 +23,7 @@ from osiris.store.tables import (
     Tables,
     changed,
     compact,
+    distances,
     one_of,
     open_tables,
     quoted,
@@ -164,6 +165,10 @@ class AdviceStore:
     def nearest(self, vector: Iterable[float], where: str, limit: int) -> list[Row]:
         """Return the ideas nearest to `vector` (L2; squared distance in `_distance`), nearest first."""
         return self._tables.advice.search(list(vector)).where(where, prefilter=True).limit(limit).to_list()
+
+    def distances(self, vectors: Sequence[Sequence[float]], where: str) -> list[float | None]:
+        """L2 distance of each vector to the nearest idea that is `where`, `None` where there is none."""
+        return distances(self._tables.advice, vectors, where)
 
     @property
     def version(self) -> str:

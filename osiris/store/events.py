@@ -22,6 +22,7 @@ import orjson
 from filelock import FileLock
 
 from osiris.errors import SettingsError, SourceUnavailable
+from osiris.records import trace_of
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -30,12 +31,12 @@ if TYPE_CHECKING:
 OUTCOME = "advice.outcome"
 GENERATED = "advice.generated"
 SEEN = "advice.outcome:seen"
+TRACES, TRACES_KEPT = "dgm:recent_traces", 1000
 CONFIRM_SECONDS = 5
 STREAM_LENGTH = 1_000_000
 BATCH = 1000
-LONGEST_SOCKET_PATH = (
-    100  # the kernel takes 107 bytes; a longer path leaves the socket in the system's temporary folder
-)
+LONGEST_SOCKET_PATH = 100
+"""The kernel takes 107 bytes; a longer path leaves the socket in the system's temporary folder."""
 
 POLL_MILLISECONDS = 500
 LEFT_MILLISECONDS = 60_000
@@ -47,6 +48,10 @@ for _, event in ipairs(cjson.decode(ARGV[2])) do
   if redis.call('HSETNX', KEYS[1], event[1], event[3]) == 1 then
     redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[1], '*', 'event_id', event[1], 'payload', event[2])
     redis.call('PUBLISH', KEYS[2], event[2])
+    if event[4] ~= '' then
+      redis.call('LPUSH', KEYS[3], event[4])
+      redis.call('LTRIM', KEYS[3], 0, ARGV[3] - 1)
+    end
     new = new + 1
   end
 end
@@ -64,23 +69,29 @@ class Events:
 
     def publish_generated(self, ideas: list[Mapping[str, object]], as_of: datetime) -> None:
         """Announce drafted ideas on the channel `advice.generated`, one message each."""
-        messages = [_json({**idea, "as_of": as_of}) for idea in ideas]
 
-        def announce() -> None:
-            pipe = self._redis.pipeline(transaction=False)
-            for message in messages:
-                pipe.publish(GENERATED, message)
+        def announce(redis: "Redis") -> None:
+            pipe = redis.pipeline(transaction=False)
+            for idea in ideas:
+                pipe.publish(GENERATED, _json({**idea, "as_of": as_of}))
             pipe.execute()
 
-        self._asked(announce)
+        self.ask(announce)
 
     def publish_outcomes(self, payloads: Sequence[Mapping[str, object]]) -> int:
-        """Deliver outcome events, each at most once per `event_id`; returns how many were new to the server."""
+        """Deliver outcome events, each at most once per `event_id`; returns how many were new to the server.
+
+        What a trade with a `size` made is put on `dgm:recent_traces` too, newest first.
+        """
         new = 0
         for first in range(0, len(payloads), BATCH):
             batch = payloads[first : first + BATCH]
-            packed = orjson.dumps([[p["event_id"], _json(p).decode(), str(p["closed_at"])] for p in batch])
-            new += self._asked(lambda p=packed: self._redis.eval(PUBLISH_ONCE, 2, SEEN, OUTCOME, STREAM_LENGTH, p))
+            packed = orjson.dumps([[p["event_id"], _json(p).decode(), str(p["closed_at"]), _trace(p)] for p in batch])
+            new += self.ask(
+                lambda redis, p=packed: redis.eval(
+                    PUBLISH_ONCE, 3, SEEN, OUTCOME, TRACES, STREAM_LENGTH, p, TRACES_KEPT
+                )
+            )
         return new
 
     def subscribe(self, *channels: str) -> "PubSub":
@@ -147,6 +158,10 @@ class Events:
             if not self.url:
                 with self._opening():
                     client._cleanup()
+
+    def ask(self, question: "Callable[[Redis], Any]") -> Any:
+        """What the server answers to `question`; raises `SourceUnavailable` when it does not."""
+        return self._asked(lambda: question(self._redis))
 
     def _make_group(self, group: str) -> None:
         from redis.exceptions import ResponseError
@@ -228,6 +243,11 @@ def _forget_dead_server(registry: Path) -> bool:
     if not alive:
         registry.unlink()
     return alive
+
+
+def _trace(payload: Mapping[str, Any]) -> str:
+    sized = payload.get("size") is not None and payload.get("r_multiple") is not None
+    return _json(trace_of(payload)).decode() if sized else ""
 
 
 def _json(payload: Mapping[str, object]) -> bytes:

@@ -93,6 +93,20 @@ def scan(table: Any, where: str | None, columns: Sequence[str] | None = None) ->
     return (query.select(list(columns)) if columns else query).to_arrow()
 
 
+def distances(table: Any, vectors: Sequence[Sequence[float]], where: str) -> list[float | None]:
+    """L2 distance of each vector to its nearest row that is `where`, by vector search; `None` where there is none."""
+    found = (
+        table.search([list(vector) for vector in vectors])
+        .where(where, prefilter=True)
+        .limit(1)
+        .select(["id", "_distance"])
+    )
+    nearest: list[float | None] = [None] * len(vectors)
+    for row in found.to_list():
+        nearest[row.get("query_index", 0)] = max(0.0, row["_distance"]) ** 0.5
+    return nearest
+
+
 def writes_of(kind: str, rows: list[Row], tables: Tables) -> list[Write]:
     """The writes that one journal entry stands for; made again they change nothing."""
     pending, unsettled = f"target.{PENDING}", UNSETTLED.replace("outcome", "target.outcome")

@@ -43,4 +43,5 @@ def an_idea_that_the_judge_gave_no_number_is_gated_and_sized(
     assert 0 <= confidence <= 1
     passed = gate.passes(side, target, stop, confidence, None, {})
     size = sizing.size(side, target, stop, confidence, None, {})
-    assert passed in (True, False) and 0 <= size <= 0.02
+    assert passed in (True, False)
+    assert 0 <= size <= 0.02

@@ -1,0 +1,133 @@
+"""`osiris kernel`: patches of the policy, from a diff to what became of it."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from osiris.cli.common import AsOf, Folder, Json, opened, report, rows
+
+kernel_app = typer.Typer(no_args_is_help=True, help="Patches of the trading policy: proved, measured, applied, undone.")
+Diff = Annotated[Path, typer.Argument(help="A unified diff of a policy file; - for standard input.")]
+Identity = Annotated[str, typer.Argument(help="Id of a patch; osiris kernel log lists them.")]
+
+
+@kernel_app.command("prove")
+def prove(diff: Diff, workspace: Folder = None, as_json: Json = False) -> None:
+    """Prove a patch in the sandbox, and show every check. Exits with 1 when it is refused; nothing is applied."""
+    from osiris.kernel.prove import PROVED
+    from osiris.kernel.prove import prove as prove_diff
+    from osiris.ui.console import print_rows
+
+    with opened(workspace) as ws:
+        repo, rules = ws.policy_repo, ws.settings.kernel
+        proof = prove_diff(_read(diff), repo.head(), repo, ws.models.judge, rules, _progress(as_json))
+    if as_json:
+        print(json.dumps(proof.as_dict(), indent=1))
+    else:
+        print_rows(proof.as_dict()["checks"], f"The patch is {proof.verdict}")
+    raise typer.Exit(0 if proof.verdict == PROVED else 1)
+
+
+@kernel_app.command("submit")
+def submit(
+    diff: Diff,
+    by: Annotated[str, typer.Option(help="Your name.")] = "anonymous",
+    workspace: Folder = None,
+    as_json: Json = False,
+) -> None:
+    """Put a patch into the queue; a diff that does not apply to the live policy is refused at once."""
+    from osiris.kernel.patch import patch_of
+    from osiris.store.patches import PatchLists
+
+    with opened(workspace) as ws:
+        repo, key = ws.policy_repo, ws.settings.kernel.key.get_secret_value()
+        patch = patch_of(_read(diff), repo.head(), repo, by, key)
+        PatchLists(ws.events).push(patch.to_json())
+        report({"patch": patch.id, "target": patch.target, "by": patch.by}, as_json, "In the queue")
+
+
+@kernel_app.command("run")
+def run(
+    once: Annotated[bool, typer.Option("--once", help="One turn, here; else the flow and its page.")] = False,
+    workspace: Folder = None,
+    as_of: AsOf = "",
+    as_json: Json = False,
+) -> None:
+    """Run one turn: roll back what lost, then prove, measure and apply the next patch."""
+    from osiris.kernel.meta_loop import turn
+
+    with opened(workspace, as_of) as ws:
+        if once:
+            report(turn(ws.kernel(), _progress(as_json)), as_json, "Turn of the kernel")
+        else:
+            from flows.kernel import kernel as flow
+            from flows.server import prefect_for
+
+            with prefect_for(ws.settings):
+                report(flow(str(ws.folder), ws.now.isoformat()), as_json, "Turn of the kernel")
+
+
+@kernel_app.command("log")
+def log(workspace: Folder = None, as_json: Json = False) -> None:
+    """Every patch and what became of it, and how rollbacks went."""
+    from osiris.kernel.history import history, rollbacks
+
+    with opened(workspace) as ws:
+        table, undone = history(ws.patch_book), rollbacks(ws.patch_book)
+    if as_json:
+        print(json.dumps({"patches": table, "rollbacks": undone}, indent=1))
+    else:
+        rows(table, False, "Patches, the newest first")
+        report(undone, False, "Rollbacks")
+
+
+@kernel_app.command("show")
+def show(patch: Identity, workspace: Folder = None, as_json: Json = False) -> None:
+    """One patch: its diff, the proof, the rewards, what became of it."""
+    from osiris.ui.console import plain, print_report, print_rows
+
+    with opened(workspace) as ws:
+        found = plain(ws.patch_book.get(patch))
+    if as_json:
+        print(json.dumps(found, indent=1))
+        return
+    diff, checks = found.pop("diff"), found.pop("checks", [])
+    print_report(found, f"Patch {patch}")
+    print_rows(checks, "Proof")
+    print(diff)
+
+
+@kernel_app.command("rollback")
+def rollback(
+    patch: Identity,
+    reason: Annotated[str, typer.Option(help="Why, for the record.")] = "by hand",
+    workspace: Folder = None,
+    as_of: AsOf = "",
+    as_json: Json = False,
+) -> None:
+    """Make live again what was live before a patch; what was applied after it goes too."""
+    from osiris.kernel.meta_loop import roll_back_by_hand
+
+    with opened(workspace, as_of) as ws:
+        done = roll_back_by_hand(ws.kernel(drafting=False), patch, reason)
+        report(done, as_json, "Rolled back")
+
+
+def _read(path: Path) -> str:
+    from osiris.errors import BadInput
+
+    try:
+        return sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput("a unified diff in UTF-8", f"{path} ({error})", "name another file") from error
+
+
+def _progress(as_json: bool) -> Any:
+    def say(step: str) -> None:
+        if not as_json and sys.stderr.isatty():
+            print(f"{step} ...", file=sys.stderr)
+
+    return say

@@ -1,0 +1,66 @@
+"""The book of patches: an append-only journal of what became of each, written before and after every step that counts.
+
+A patch goes through `judged` (with proof, measurement and verdict), `applying`, `applied`, `rolling_back` and
+`rolled_back`; `told` says that Redis has heard of a step. Git has the policy itself; the book has why.
+"""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from osiris.errors import NotFound
+from osiris.store.journal import Journal
+
+STEPS = ("applying", "applied", "rolling_back", "rolled_back")
+Entry = dict[str, Any]
+
+
+class PatchBook:
+    """The patches of one workspace; whoever writes holds the kernel's lock."""
+
+    def __init__(self, path: Path) -> None:
+        """Use the journal at `path`."""
+        self._journal = Journal(path)
+
+    def note(self, step: str, patch_id: str, at: datetime, **facts: Any) -> None:
+        """Write what happened to a patch, durably."""
+        self._journal.append(step, [{"id": patch_id, "at": at, **facts}])
+
+    def entries(self) -> list[tuple[str, Entry]]:
+        """Every step with its facts, oldest first."""
+        return [(entry.kind, row) for entry in self._journal.read() for row in entry.rows]
+
+    def patches(self) -> dict[str, Entry]:
+        """What is known of each patch, by id, in the order of their first verdicts.
+
+        `state` is the last step, `live` whether it is in the live policy now; each step's moment is `<step>_at`.
+        """
+        known: dict[str, Entry] = {}
+        for step, facts in self.entries():
+            for patch_id in (facts["id"], *facts.get("with", ())):
+                own = facts if patch_id == facts["id"] else {"reason": f"built on {facts['id']}", "at": facts["at"]}
+                patch = known.setdefault(patch_id, {"id": patch_id, "live": False, "told": []})
+                if step == "told":
+                    patch["told"] = [*patch["told"], facts["what"]]
+                    continue
+                at = {f"{step}_at": own["at"]}
+                patch |= {key: value for key, value in own.items() if key not in ("id", "at", "with")} | at
+                patch["state"] = facts["verdict"] if step == "judged" else step
+                patch["live"] = step in ("applied", "rolling_back")
+        return known
+
+    def get(self, patch_id: str) -> Entry:
+        """One patch; raises `NotFound`."""
+        patches = self.patches()
+        if patch_id not in patches:
+            raise NotFound("a patch of this workspace", repr(patch_id), "see: osiris kernel log")
+        return patches[patch_id]
+
+    def unfinished(self) -> tuple[str, Entry] | None:
+        """The step that a killed process began and did not end, with its facts."""
+        steps = [(step, facts) for step, facts in self.entries() if step in STEPS]
+        return steps[-1] if steps and steps[-1][0] in ("applying", "rolling_back") else None
+
+    def last_applied(self) -> datetime | None:
+        """When a patch last went live."""
+        return max((facts["at"] for step, facts in self.entries() if step == "applied"), default=None)

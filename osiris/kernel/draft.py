@@ -1,0 +1,131 @@
+"""Drafting patches when nobody has submitted one: by mutation of the policy's syntax tree, or by a language model."""
+
+import random
+import re
+from collections.abc import Sequence
+
+import libcst as cst
+from libcst import matchers as m
+
+from osiris.errors import BadInput
+from osiris.kernel.book import PatchBook
+from osiris.kernel.measure import Past
+from osiris.kernel.patch import Patch, change_of, patch_of
+from osiris.kernel.repo import PolicyRepo, Version
+from osiris.llm.prompts import render
+from osiris.policy import PATCHABLE
+from osiris.records import stable_hash
+from osiris.store.events import TRACES
+from osiris.store.patches import PatchLists
+
+FACTORS = (0.5, 0.75, 0.9, 1.1, 1.25, 1.5, 2.0)
+COMPARISONS = {
+    cst.LessThan: cst.LessThanEqual, cst.LessThanEqual: cst.LessThan, cst.GreaterThan: cst.GreaterThanEqual,
+    cst.GreaterThanEqual: cst.GreaterThan,
+}  # fmt: skip
+TRIES, MOST_SEEN, PATCH_TOKENS = 200, 10, 512
+
+
+def draft_patch(repo: PolicyRepo, book: PatchBook, past: Past, lists: PatchLists, notes: list[str]) -> Patch | None:
+    """A patch of the live policy that has no verdict yet, by `kernel.drafter`; `None` when there is none to be had.
+
+    What a model wrote that is no patch becomes a dead letter, with a note.
+    """
+    kind, key = past.settings.kernel.drafter, past.settings.kernel.key.get_secret_value()
+    live, known = repo.head(), book.patches()
+    rng = random.Random(stable_hash(past.settings.model.seed, live.commit, len(known)))
+    if kind == "mutation":
+        return mutated(live, set(known), rng, key)
+    if kind == "model":
+        text = ""
+        try:
+            text = written(live, rng.choice(PATCHABLE), book, past, lists)
+            patch = patch_of(diff_in(text), live, repo, past.drafter.name, key)
+        except BadInput as error:
+            notes.append(f"the model drafted no patch: {error}")
+            lists.bury(text, str(error), past.as_of)
+            return None
+        return None if patch.id in known else patch
+    return None
+
+
+def written(live: Version, target: str, book: PatchBook, past: Past, lists: PatchLists) -> str:
+    """What the drafting model writes when it is shown a file, the recent traces and earlier verdicts on patches of it.
+
+    Raises `BadInput` when that is more than the model reads.
+    """
+    verdicts = [patch for patch in book.patches().values() if patch["target"] == target and "reason" in patch]
+    shown = render(
+        "patch",
+        target=target,
+        text=live.files[target],
+        traces=lists.read(TRACES, MOST_SEEN),
+        verdicts=verdicts[-MOST_SEEN:],
+    )
+    tokenizer = past.drafter.tokenizer
+    chat = tokenizer.apply_chat_template(
+        [{"role": "user", "content": shown}], tokenize=False, add_generation_prompt=True
+    )
+    asked, most = len(tokenizer(chat, add_special_tokens=False)["input_ids"]), tokenizer.model_max_length
+    if asked + PATCH_TOKENS > most:
+        raise BadInput(
+            f"a model that reads {asked} tokens and writes {PATCH_TOKENS}", f"{past.drafter.name}, of {most} in all",
+            "use another model.base, or kernel.drafter = \"mutation\"",
+        )  # fmt: skip
+    free = past.settings.model.model_copy(update={"bound": False, "max_new_tokens": PATCH_TOKENS})
+    with past.drafter.writing(past.settings.model_copy(update={"model": free}), past.settings.model.seed) as write:
+        return write([chat])[0]
+
+
+def diff_in(text: str) -> str:
+    """The unified diff in what a model wrote: from its first header to the end, or to the end of its code block."""
+    found = re.search(r"^(?:diff --git .*\n(?:.*\n)*?)?--- \S+\n\+\+\+ \S+\n(?:[ +\-@\\].*(?:\n|$)|\n)*", text, re.M)
+    if found is None:
+        raise BadInput("a unified diff", repr(text[:80]), "see what the model wrote in dgm:patch_queue:dead")
+    return found[0].rstrip("\n") + "\n"
+
+
+def mutated(live: Version, known: set[str], rng: random.Random, key: str = "") -> Patch | None:
+    """The first of `TRIES` random mutations of a file that is not among the `known` patches."""
+    for _ in range(TRIES):
+        target = rng.choice(PATCHABLE)
+        tree = cst.parse_module(live.files[target])
+        places = mutations(tree)
+        if not places:
+            continue
+        old, new = rng.choice(places)
+        if isinstance(new, Sequence):
+            new = rng.choice(new)
+        after = tree.deep_replace(old, new).code
+        if after != live.files[target]:
+            patch = change_of(target, after, live, "mutation", key)
+            if patch.id not in known:
+                return patch
+    return None
+
+
+def mutations(tree: cst.Module) -> list[tuple[cst.CSTNode, list[cst.CSTNode]]]:
+    """Every node that can be changed, with what it may become: a constant, a comparison, one feature of several."""
+    numbers = [
+        (node, [scaled for factor in FACTORS if (scaled := _scaled(node, factor)).value != node.value])
+        for statement in tree.body
+        for node in m.findall(statement, m.Integer() | m.Float())
+    ]
+    comparisons = [
+        (node, [node.with_changes(operator=COMPARISONS[type(node.operator)]())])
+        for node in m.findall(tree, m.ComparisonTarget())
+        if type(node.operator) in COMPARISONS
+    ]
+    features = [
+        (node, [node.with_changes(elements=[e for e in node.elements if e is not one]) for one in node.elements])
+        for node in m.findall(tree, m.List())
+        if len(node.elements) > 1
+    ]
+    return [(node, choices) for node, choices in (*numbers, *comparisons, *features) if choices]
+
+
+def _scaled(node: cst.Integer | cst.Float, factor: float) -> cst.Integer | cst.Float:
+    value = float(node.value) * factor
+    if isinstance(node, cst.Integer):
+        return node.with_changes(value=str(max(0, round(value))))
+    return node.with_changes(value=repr(round(value, 6)))

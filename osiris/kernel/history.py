@@ -1,0 +1,45 @@
+"""What became of patches, as people look at it: `osiris kernel log`, page 08."""
+
+from typing import Any
+
+from osiris.kernel.book import PatchBook
+
+
+def history(book: PatchBook) -> list[dict[str, Any]]:
+    """A row a patch, the newest first: what it changed, its verdict, its rewards, when it went live and was undone."""
+    return [
+        {
+            "patch": patch["id"],
+            "target": patch["target"],
+            "by": patch["by"],
+            "judged": patch["judged_at"].isoformat(),
+            "state": patch["state"],
+            "reward": (patch.get("measured") or {}).get("difference"),
+            "live reward": (patch.get("live_reward") or {}).get("total"),
+            "applied": _moment(patch.get("applied_at")),
+            "rolled back": _moment(patch.get("rolled_back_at")),
+            "reason": patch["reason"],
+        }
+        for patch in reversed(book.patches().values())
+    ]
+
+
+def rollbacks(book: PatchBook) -> dict[str, Any]:
+    """How often patches were rolled back, why, how long they lived (hours, mean) and what they cost (equity, sum)."""
+    patches = list(book.patches().values())
+    undone = [patch for patch in patches if patch["state"] == "rolled_back"]
+    lived = [(patch["rolled_back_at"] - patch["applied_at"]).total_seconds() / 3600 for patch in undone]
+    costs = [patch["cost"] for patch in undone if patch.get("cost") is not None]
+    applied = sum("applied_at" in patch for patch in patches)
+    return {
+        "applied": applied,
+        "rolled back": len(undone),
+        "share": len(undone) / applied if applied else None,
+        "mean hours live": sum(lived) / len(lived) if lived else None,
+        "made while live": sum(costs) if costs else None,
+        "reasons": [f"{patch['id']}: {patch['reason']}" for patch in undone],
+    }
+
+
+def _moment(at: Any) -> str | None:
+    return at.isoformat() if at is not None else None

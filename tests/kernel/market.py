@@ -1,0 +1,109 @@
+"""A made-up market in which momentum pays until it turns, and a workspace on it."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+from osiris.kernel.patch import change_of, patch_of
+from osiris.loop.advise import advise
+from osiris.loop.outcomes import settle
+from osiris.loop.planted import RUN, TRUE_RANGE, WARM_UP, QUIET, Market, _noise, _quiet
+from osiris.loop.review import decide
+from osiris.requests import Feedback
+from osiris.store.patches import PatchLists
+from tests.builders import make_workspace
+
+SETTINGS = """
+[advise]
+tickers = {tickers}
+[prices]
+source = "local"
+[outcomes]
+max_holding_days = 14
+min_age_hours = 0
+[review]
+deadline_hours = 100000
+[rewards]
+min_trades = 20
+[kernel]
+min_hermes = 0
+symbolic_seconds = 0.3
+measure_days = 100
+{extra}
+"""
+FOLLOW = (
+    "    return confidence >= MIN_CONFIDENCE",
+    '    return confidence >= MIN_CONFIDENCE and side * features.get("momentum", 0.0) > 0',
+)
+"""A risk gate that lets through only what goes with momentum."""
+
+
+@dataclass(frozen=True)
+class TurningMarket(Market):
+    """Momentum tells what comes next for the first `good` cycles, and the opposite afterwards."""
+
+    good: int = 3
+
+    def _steps(self, rng):
+        parts = [_noise(rng, 1, WARM_UP - QUIET)[0]]
+        for cycle in range(self.cycles):
+            quiet, up = _quiet(rng)
+            drift = (1 if cycle < self.good else -1) * up["momentum"] * self.drift * TRUE_RANGE
+            parts += [quiet, _noise(rng, 1, RUN)[0] + drift / quiet.shape[1]]
+        return np.concatenate(parts)
+
+
+def market_of(good: int, cycles: int = 6) -> TurningMarket:
+    """Eight tickers with a strong drift."""
+    return TurningMarket("momentum", 5, 8, cycles, 0.5, good)
+
+
+def workspace_on(folder, market: Market, extra: str = ""):
+    """A workspace on the market, at the end of the third run, with ideas drafted before the first."""
+    toml = SETTINGS.format(tickers=json.dumps(market.names), extra=extra)
+    ws = make_workspace(folder, toml, market.moments[0])
+    for ticker, bars in market.bars().items():
+        ws.bars.merge(ticker, bars)
+    draft_at(ws, market.moments[0])
+    return ws
+
+
+def after_run(market: Market, cycle: int):
+    """The close that ends the run of a cycle."""
+    return market.closes[market.closes.index(market.moments[cycle]) + RUN]
+
+
+def draft_at(ws, moment):
+    """Draft on every ticker at a moment, by the live policy."""
+    ws.clock.set(moment)
+    return advise(ws.advice, ws.prices, ws.events, ws.drafter(moment), None, ws.policy, ws.settings, [moment])
+
+
+def trade_at(ws, market: Market, cycle: int):
+    """Draft before the run of a cycle, approve all that passed, and settle it after the run."""
+    moment = market.moments[cycle]
+    report = draft_at(ws, moment)
+    for idea in ws.advice.rows(f"status = 'pending' AND as_of = TIMESTAMP '{moment:%Y-%m-%d %H:%M:%S}'", ["id"]):
+        said = Feedback(
+            transaction_id=idea["id"], feedback_type="approval", feedback_content={"reviewer": "ann"},
+            timestamp=moment, schema_version="1.0",
+        )  # fmt: skip
+        decide(ws.advice, said, f"key-{idea['id']}", ws.settings, moment)
+    ws.clock.set(after_run(market, cycle))
+    settle(ws.advice, ws.prices, ws.events, ws.settings, ws.now)
+    return report
+
+
+def gate_patch(live, change=FOLLOW, by="ann"):
+    """A patch of the risk gate that puts one text in the place of another."""
+    before = live.files["gate.py"]
+    assert change[0] in before
+    return change_of("gate.py", before.replace(*change), live, by)
+
+
+def submit(ws, diff, by="ann"):
+    """Put a diff in the queue, as `osiris kernel submit` does."""
+    patch = patch_of(diff, ws.policy_repo.head(), ws.policy_repo, by)
+    PatchLists(ws.events).push(patch.to_json())
+    return patch
