@@ -1,4 +1,4 @@
-"""The checkers that read a candidate's files and run nothing of them: programs of this Python, in a bare environment."""
+"""The checkers that read a candidate's files and run nothing of them: modules of this Python, in a bare environment."""
 
 import subprocess
 import sys

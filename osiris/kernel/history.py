@@ -3,6 +3,7 @@
 from typing import Any
 
 from osiris.kernel.book import PatchBook
+from osiris.kernel.meta_loop import TurnReport
 
 
 def history(book: PatchBook) -> list[dict[str, Any]]:
@@ -39,6 +40,12 @@ def rollbacks(book: PatchBook) -> dict[str, Any]:
         "made while live": sum(costs) if costs else None,
         "reasons": [f"{patch['id']}: {patch['reason']}" for patch in undone],
     }
+
+
+def of_turn(book: PatchBook, report: TurnReport) -> dict[str, Any]:
+    """The patch of a turn with its diff, checks and measurement; blank for a turn without a verdict."""
+    blank = {"diff": report.reason or "no patch in this turn", "checks": [], "measured": None}
+    return blank | book.patches().get(report.patch or "", {})
 
 
 def _moment(at: Any) -> str | None:

@@ -96,8 +96,8 @@ class PolicyRepo:
 
     def go_live(self, commit: str, before: str) -> None:
         """Make `commit` the live policy, if `before` is it now; raises `Conflict`. Callers hold the kernel's lock."""
-        lock = self.folder / f"{BRANCH}.lock"
-        lock.unlink(missing_ok=True)  # of a process that was killed: nobody else moves the branch meanwhile
+        for name in (BRANCH, "HEAD", "packed-refs"):  # locks of a killed process: nobody else moves the branch now
+            (self.folder / f"{name}.lock").unlink(missing_ok=True)
         ran = self._run(["update-ref", BRANCH, commit, before])
         if ran.returncode:
             raise Conflict(f"a live policy at {before[:12]}", _said(ran), "see `git log` in the policy's repository")

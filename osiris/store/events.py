@@ -32,6 +32,7 @@ OUTCOME = "advice.outcome"
 GENERATED = "advice.generated"
 SEEN = "advice.outcome:seen"
 TRACES, TRACES_KEPT = "dgm:recent_traces", 1000
+KEYS = SEEN, OUTCOME, TRACES
 CONFIRM_SECONDS = 5
 STREAM_LENGTH = 1_000_000
 BATCH = 1000
@@ -79,19 +80,12 @@ class Events:
         self.ask(announce)
 
     def publish_outcomes(self, payloads: Sequence[Mapping[str, object]]) -> int:
-        """Deliver outcome events, each at most once per `event_id`; returns how many were new to the server.
-
-        What a trade with a `size` made is put on `dgm:recent_traces` too, newest first.
-        """
+        """Deliver outcome events, and traces of sized trades, once per `event_id`; returns how many were new."""
         new = 0
         for first in range(0, len(payloads), BATCH):
             batch = payloads[first : first + BATCH]
             packed = orjson.dumps([[p["event_id"], _json(p).decode(), str(p["closed_at"]), _trace(p)] for p in batch])
-            new += self.ask(
-                lambda redis, p=packed: redis.eval(
-                    PUBLISH_ONCE, 3, SEEN, OUTCOME, TRACES, STREAM_LENGTH, p, TRACES_KEPT
-                )
-            )
+            new += self.ask(lambda redis, p=packed: redis.eval(PUBLISH_ONCE, 3, *KEYS, STREAM_LENGTH, p, TRACES_KEPT))
         return new
 
     def subscribe(self, *channels: str) -> "PubSub":
@@ -246,8 +240,7 @@ def _forget_dead_server(registry: Path) -> bool:
 
 
 def _trace(payload: Mapping[str, Any]) -> str:
-    sized = payload.get("size") is not None and payload.get("r_multiple") is not None
-    return _json(trace_of(payload)).decode() if sized else ""
+    return "" if payload.get("size") is None else _json(trace_of(payload)).decode()
 
 
 def _json(payload: Mapping[str, object]) -> bytes:

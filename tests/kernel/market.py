@@ -8,7 +8,7 @@ import numpy as np
 from osiris.kernel.patch import change_of, patch_of
 from osiris.loop.advise import advise
 from osiris.loop.outcomes import settle
-from osiris.loop.planted import RUN, TRUE_RANGE, WARM_UP, QUIET, Market, _noise, _quiet
+from osiris.loop.planted import QUIET, RUN, TRUE_RANGE, WARM_UP, Market, _noise, _quiet
 from osiris.loop.review import decide
 from osiris.requests import Feedback
 from osiris.store.patches import PatchLists

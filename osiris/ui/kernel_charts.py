@@ -1,0 +1,47 @@
+"""The plots of page 08: what a patch was worth on the past, and how patches fared."""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from osiris.ui.charts import COLOURS
+
+PARTS = ("profit", "risk_adjusted", "novelty", "latency", "total")
+
+
+def rewards(measured: dict[str, Any] | None) -> Figure:
+    """Candidate and incumbent by component, and the difference of their rewards with its 95 % interval."""
+    figure, (parts, difference) = plt.subplots(1, 2, figsize=(11, 3), layout="constrained", width_ratios=[3, 2])
+    parts.set_title("rewards on the past")
+    difference.set_title("candidate less incumbent, 95 %")
+    if measured is None:
+        difference.set_title("nothing was measured in this turn")
+        return figure
+    for shift, name, colour in ((-0.2, "incumbent", "grey"), (0.2, "candidate", COLOURS["open"])):
+        places = [place + shift for place in range(len(PARTS))]
+        parts.bar(places, [measured[name][part] for part in PARTS], width=0.38, color=colour, label=name)
+    parts.set_xticks(range(len(PARTS)), [part.replace("_", " ") for part in PARTS])
+    parts.axhline(0, color="grey", linewidth=0.6)
+    parts.legend(frameon=False)
+    difference.hlines(0, measured["low"], measured["high"], color=COLOURS["open"], linewidth=3)
+    difference.plot(measured["difference"], 0, "o", color=COLOURS["open"])
+    difference.axvline(0, color="grey", linewidth=0.6)
+    difference.set_yticks([])
+    difference.set_xlabel(f"p = {measured['p_value']:.4f}, level {measured['level']:.4f}, {measured['weeks']} weeks")
+    return figure
+
+
+def lives(history: list[dict[str, Any]]) -> Figure:
+    """One bar a patch that was judged: what it promised on the past, and what it then made."""
+    measured = [row for row in reversed(history) if row["reward"] is not None]
+    figure, axis = plt.subplots(figsize=(11, 1 + 0.35 * max(len(measured), 1)), layout="constrained")
+    colours = {"applied": COLOURS["win"], "rolled_back": COLOURS["loss"]}
+    for place, row in enumerate(measured):
+        axis.barh(place, row["reward"], color=colours.get(row["state"], "grey"), height=0.5)
+        if row["live reward"] is not None:
+            axis.plot(row["live reward"], place, "D", color="black", markersize=5)
+    axis.set_yticks(range(len(measured)), [f"{row['patch']} {row['state']}" for row in measured])
+    axis.axvline(0, color="grey", linewidth=0.6)
+    axis.set_title("patches: better by so much on the past (bar), live reward when rolled back (diamond)", fontsize=10)
+    return figure

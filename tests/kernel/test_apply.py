@@ -1,0 +1,106 @@
+"""Applying and rolling back, also when the process is killed in between."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from osiris.errors import Conflict, NotFound
+from osiris.kernel.apply import apply_patch, finish, roll_back
+from osiris.kernel.book import PatchBook
+from osiris.kernel.repo import PolicyRepo
+from osiris.policy import shipped_files
+from osiris.settings import HOUSE
+from tests.builders import LATER, MOMENT
+from tests.kernel.worker import judged, patched_files
+
+
+@pytest.fixture
+def repo(tmp_path):
+    return PolicyRepo(tmp_path / "policy.git")
+
+
+@pytest.fixture
+def book(tmp_path):
+    return PatchBook(tmp_path / "patches.jsonl")
+
+
+def applied(book, repo, name, at=MOMENT):
+    return apply_patch(book, repo, judged(book, name, at), patched_files(name), repo.head(), at)
+
+
+def test_an_applied_patch_is_a_commit_with_its_reasons(book, repo):
+    shipped, commit = repo.head().commit, applied(book, repo, "p1")
+    assert (repo.head().commit, repo.head().patch_id, repo.parent(commit)) == (commit, "p1", shipped)
+    message = repo._git("log", "-1", "--format=%B")
+    for line in (
+        "Patch-Id: p1",
+        "Drafted-By: ann",
+        "Reward-Before: +0.1000",
+        "Reward-After: +0.2000",
+        "Hermes-Score: 7",
+    ):
+        assert line in message.splitlines()
+    assert (book.get("p1")["state"], book.get("p1")["live"]) == ("applied", True)
+
+
+def test_a_rollback_makes_live_what_was_live_before_and_takes_what_was_built_on_it(book, repo):
+    first = applied(book, repo, "p1")
+    applied(book, repo, "p2", LATER)
+    before = repo.version(first)
+    applied(book, repo, "p3", LATER.replace(minute=30))
+    assert roll_back(book, repo, "p2", LATER.replace(minute=40), "it lost", cost=-0.02) == ["p2", "p3"]
+    assert (repo.head().files, repo.head().patch_id) == (before.files, "p1")
+    assert "This reverts commit" in repo._git("log", "-1", "--format=%B")
+    assert {name: patch["live"] for name, patch in book.patches().items()} == {"p1": True, "p2": False, "p3": False}
+    assert (book.get("p2")["cost"], book.get("p3")["reason"]) == (-0.02, "built on p2")
+
+
+def test_what_is_not_live_cannot_be_rolled_back(book, repo):
+    with pytest.raises(NotFound):
+        roll_back(book, repo, "p1", MOMENT, "")
+    judged(book, "p1", MOMENT)
+    with pytest.raises(Conflict, match="proved"):
+        roll_back(book, repo, "p1", MOMENT, "")
+
+
+def test_a_branch_that_somebody_else_moved_is_left_alone(book, repo):
+    applied(book, repo, "p1")
+    live = repo.head()
+    other = repo.commit(shipped_files(), live.commit, "by hand\n\nPatch-Id: none\n", MOMENT)
+    book.note(
+        "applying", judged(book, "p2", LATER)["id"], LATER, commit=other[:-4] + "0000", parent=repo.parent(live.commit)
+    )
+    with pytest.raises(Conflict):
+        finish(book, repo)
+    assert repo.head() == live
+
+
+def test_a_hundred_kills_leave_the_policy_as_before_or_as_after_and_the_next_run_ends_the_job(
+    tmp_path, kills, book, repo
+):
+    shipped, rng, unfinished, moves = repo.head().files, random.Random(0), 0, 0
+    for _ in range(kills):
+        command = [sys.executable, "-m", "tests.kernel.worker", str(tmp_path)]
+        worker = subprocess.Popen(command, cwd=HOUSE, stdout=subprocess.PIPE, start_new_session=True)
+        worker.stdout.readline()
+        time.sleep(rng.uniform(0, 0.15))
+        os.killpg(worker.pid, signal.SIGKILL)
+        worker.communicate()
+        live = repo.head()
+        assert live.files == (patched_files(live.patch_id) if live.patch_id else shipped)
+        unfinished += book.unfinished() is not None
+        finish(book, repo)
+        live = repo.head()
+        assert [name for name, patch in book.patches().items() if patch["live"]] == (
+            [live.patch_id] if live.patch_id else []
+        )
+        assert book.unfinished() is None
+    moves = sum(step in ("applied", "rolled_back") for step, _ in book.entries())
+    print(json.dumps({"kills": kills, "in the middle of a step": unfinished, "steps": moves}))
+    assert unfinished > kills / 10

@@ -1,0 +1,91 @@
+"""The policy's own repository: whole or not at all, whoever's configuration is about."""
+
+import difflib
+
+import pytest
+
+from osiris.errors import Conflict
+from osiris.kernel.repo import SHIPPED_AT, DoesNotApply, PolicyRepo
+from osiris.policy import shipped_files
+
+MESSAGE = "A patch\n\nPatch-Id: abc\n"
+
+
+@pytest.fixture
+def repo(tmp_path):
+    return PolicyRepo(tmp_path / "data" / "policy.git")
+
+
+def diff_of(old, new, name="sizing.py", folder=""):
+    before = shipped_files()[name]
+    assert old in before
+    lines = difflib.unified_diff(
+        before.splitlines(True), before.replace(old, new).splitlines(True), f"a/{folder}{name}", f"b/{folder}{name}"
+    )
+    return "".join(lines)
+
+
+GOOD = diff_of("RISK = 0.01", "RISK = 0.005")
+
+
+def test_a_new_repository_has_the_shipped_policy_and_the_same_commit_everywhere(repo, tmp_path):
+    head = repo.head()
+    assert (head.files, head.patch_id) == (shipped_files(), None)
+    assert PolicyRepo(tmp_path / "other.git").head().commit == head.commit
+
+
+@pytest.mark.parametrize("folder", ["", "osiris/policy/"])
+def test_a_diff_is_applied_to_the_whole_or_nothing_is(repo, folder):
+    patched = repo.patched(repo.head().commit, diff_of("RISK = 0.01", "RISK = 0.005", folder=folder))
+    assert patched == shipped_files() | {
+        "sizing.py": shipped_files()["sizing.py"].replace("RISK = 0.01", "RISK = 0.005")
+    }
+    assert repo.head().files == shipped_files()
+
+
+@pytest.mark.parametrize(
+    "diff",
+    [
+        "", "words", GOOD.replace("0.01", "0.02"), GOOD.replace("sizing.py", "../../sizing.py"),
+        GOOD + GOOD.replace("sizing.py", "gate.py"),
+        "diff --git a/x b/x\nnew file mode 120000\n--- /dev/null\n+++ b/x\n@@ -0,0 +1 @@\n+/etc/passwd\n",
+        "diff --git a/x.pth b/x.pth\nnew file mode 100644\n--- /dev/null\n+++ b/x.pth\n@@ -0,0 +1 @@\n+import os\n",
+        "diff --git a/gate.py b/gate.py\nold mode 100644\nnew mode 100755\n",
+        "diff --git a/gate.py b/rate.py\nsimilarity index 100%\nrename from gate.py\nrename to rate.py\n",
+    ],
+)  # fmt: skip
+def test_a_diff_that_leaves_anything_else_does_not_apply(repo, diff):
+    with pytest.raises(DoesNotApply):
+        repo.patched(repo.head().commit, diff)
+    assert repo.head().files == shipped_files()
+
+
+def test_going_live_is_a_compare_and_set(repo):
+    shipped = repo.head()
+    first = repo.commit(repo.patched(shipped.commit, GOOD), shipped.commit, MESSAGE, SHIPPED_AT)
+    assert repo.head() == shipped
+    repo.go_live(first, shipped.commit)
+    assert (repo.head().commit, repo.head().patch_id) == (first, "abc")
+    with pytest.raises(Conflict):
+        repo.go_live(first, shipped.commit)
+
+
+def test_a_lock_that_a_killed_process_left_is_no_obstacle(repo):
+    shipped = repo.head()
+    commit = repo.commit(repo.patched(shipped.commit, GOOD), shipped.commit, MESSAGE, SHIPPED_AT)
+    (repo.folder / "refs/heads/live.lock").write_text("")
+    repo.go_live(commit, shipped.commit)
+    assert repo.head().commit == commit
+
+
+def test_hooks_and_configuration_of_the_caller_have_no_say(repo, tmp_path, monkeypatch):
+    (tmp_path / "hooks").mkdir()
+    for name in ("reference-transaction", "post-commit"):
+        (tmp_path / "hooks" / name).write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\nexit 1\n")
+        (tmp_path / "hooks" / name).chmod(0o755)
+    (tmp_path / "config").write_text(f"[core]\nhooksPath = {tmp_path}/hooks\n[user]\nname = Mallory\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "config"))
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
+    shipped = repo.head()
+    repo.go_live(repo.commit(shipped.files, shipped.commit, MESSAGE, SHIPPED_AT), shipped.commit)
+    assert not (tmp_path / "ran").exists()

@@ -1,0 +1,103 @@
+"""What the sandbox keeps out, attacked one by one. Each claim of `kernel/sandbox.py` has an attack here."""
+
+import shutil
+import socket
+import time
+
+import psutil
+import pytest
+
+from osiris.kernel import sandbox
+from osiris.kernel.live import SandboxedPolicy
+from osiris.kernel.sandbox import NoSandbox, PolicyFailed, Sandbox
+from osiris.kernel.static import problems
+from osiris.policy import Shipped, shipped_files
+from osiris.policy.contracts import Sketch
+from tests.kernel.hostile import BODIES, SECRET, hostile_policy
+
+IDEA = Sketch(1, 3.0, 1.5, 0.6, 0.7, {})
+CLOSE = [100 + 0.1 * bar for bar in range(80)]
+needs_bubblewrap = pytest.mark.skipif(
+    shutil.which("bwrap") is None, reason="no bubblewrap; Debian: apt-get install bubblewrap"
+)
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """A secret in a file, in the environment, and a socket that listens."""
+    monkeypatch.setenv("OSIRIS_TEST_SECRET", SECRET)
+    (tmp_path / "canary").write_text("CANARY")
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        listening.settimeout(0)
+        yield {"canary": tmp_path / "canary", "folder": tmp_path, "port": listening.getsockname()[1]}
+        with pytest.raises(BlockingIOError):
+            listening.accept()
+
+
+@needs_bubblewrap
+@pytest.mark.parametrize("name", BODIES)
+def test_a_hostile_policy_gets_nothing(name, places, monkeypatch):
+    monkeypatch.setattr(sandbox, "ANSWER_SECONDS", 2.0)
+    policy = SandboxedPolicy(shipped_files() | {"sizing.py": hostile_policy(name, **places)}, "hostile", None)
+    try:
+        answer = policy.size(IDEA)
+    except PolicyFailed:
+        answer = 0.0
+    finally:
+        policy.close()
+    assert answer == 0.0
+    assert [path.name for path in places["folder"].iterdir()] == ["canary"]
+    assert places["canary"].read_text() == "CANARY"
+
+
+def test_there_are_forty_of_them_and_each_is_a_program():
+    assert len(BODIES) >= 40
+    for name in BODIES:
+        compile(hostile_policy(name, canary="/x", folder="/x", port=1), name, "exec")
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_hostile_policy_is_refused_before_it_is_run(name):
+    assert problems(hostile_policy(name, canary="/x", folder="/x", port=1))
+
+
+@needs_bubblewrap
+def test_an_honest_policy_answers_in_the_box_as_it_does_in_this_process():
+    with SandboxedPolicy(shipped_files(), "shipped", None) as boxed:
+        assert boxed.features(CLOSE, CLOSE, CLOSE, 2.0) == Shipped().features(CLOSE, CLOSE, CLOSE, 2.0)
+        assert boxed.passes(IDEA) is Shipped().passes(IDEA)
+        assert boxed.size(IDEA) == Shipped().size(IDEA)
+
+
+@needs_bubblewrap
+def test_nothing_of_a_session_survives_it():
+    with Sandbox(shipped_files()) as session:
+        session.ask("size", [*IDEA])
+        inside = psutil.Process(session._process.pid).children(recursive=True)
+        assert inside
+    time.sleep(0.2)
+    assert not [process for process in inside if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+
+
+@needs_bubblewrap
+@pytest.mark.parametrize("size", ["'0.01'", "None", "float('nan')", "0.5", "[0.01]", "True", "{'tag': 1}"])
+def test_an_answer_of_the_wrong_kind_is_refused(size):
+    text = f"def size(*idea):\n    return {size}\n"
+    with SandboxedPolicy(shipped_files() | {"sizing.py": text}, "odd", None) as policy, pytest.raises(PolicyFailed):
+        policy.size(IDEA)
+
+
+@needs_bubblewrap
+def test_what_a_policy_raises_is_said_in_its_words():
+    text = "def size(*idea):\n    raise ValueError('no such market')\n"
+    with SandboxedPolicy(shipped_files() | {"sizing.py": text}, "odd", None) as policy:
+        with pytest.raises(PolicyFailed, match="ValueError: no such market"):
+            policy.size(IDEA)
+
+
+def test_without_bubblewrap_nothing_is_run_and_the_error_says_how_to_install_it(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(NoSandbox, match="apt-get install bubblewrap"):
+        Sandbox(shipped_files())
