@@ -56,7 +56,7 @@ class TurningMarket(Market):
 
 def market_of(good: int, cycles: int = 6) -> TurningMarket:
     """Eight tickers with a strong drift."""
-    return TurningMarket("momentum", 5, 8, cycles, 0.5, good)
+    return TurningMarket("momentum", 5, 8, cycles, 0.8, good)
 
 
 def workspace_on(folder, market: Market, extra: str = ""):

@@ -92,9 +92,9 @@ def test_an_answer_of_the_wrong_kind_is_refused(size):
 @needs_bubblewrap
 def test_what_a_policy_raises_is_said_in_its_words():
     text = "def size(*idea):\n    raise ValueError('no such market')\n"
-    with SandboxedPolicy(shipped_files() | {"sizing.py": text}, "odd", None) as policy:
-        with pytest.raises(PolicyFailed, match="ValueError: no such market"):
-            policy.size(IDEA)
+    policy = SandboxedPolicy(shipped_files() | {"sizing.py": text}, "odd", None)
+    with policy, pytest.raises(PolicyFailed, match="ValueError: no such market"):
+        policy.size(IDEA)
 
 
 def test_without_bubblewrap_nothing_is_run_and_the_error_says_how_to_install_it(monkeypatch):

@@ -18,7 +18,7 @@ def test_the_shipped_policy_is_made_of_what_is_allowed(name, text):
         "from statistics import fmean\n\ndef f(a):\n    return fmean([x for x in a if x > 0] or [0.0])\n",
         "def f(a):\n    total = 0.0\n    for x in a:\n        total += x\n    return total\n",
         "def f(a):\n    if not a:\n        raise ValueError('no prices')\n    return sorted(a)[0] ** 2\n",
-        "from typing import NamedTuple\n\nclass F(NamedTuple):\n    name: str\n    value: float\n\ndef f(a):\n    return F('a', a)\n",
+        "from typing import NamedTuple\n\nclass F(NamedTuple):\n    name: str\n    value: float\n\ndef f(a):\n    return F('a', 1)\n",
     ],
 )  # fmt: skip
 def test_plain_arithmetic_is_allowed(text):

@@ -1,0 +1,196 @@
+"""The way of a patch on a made-up market in which momentum pays until it turns: real models, Redis, sandbox."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from osiris.kernel.history import history, rollbacks
+from osiris.kernel.meta_loop import turn
+from osiris.policy import Shipped
+from osiris.settings import HOUSE
+from osiris.store.events import TRACES
+from osiris.store.patches import APPLIED, DEAD, QUEUE, ROLLED_BACK, PatchLists
+from tests.kernel.market import FOLLOW, after_run, gate_patch, market_of, submit, trade_at, workspace_on
+from tests.kernel.test_sandbox import needs_bubblewrap
+
+pytestmark = needs_bubblewrap
+
+
+def osiris(ws, *arguments):
+    """Run the command line on a workspace."""
+    return subprocess.run(
+        [str(Path(sys.executable).with_name("osiris")), *arguments, "-w", str(ws.folder)],
+        cwd=HOUSE,
+        capture_output=True,
+        text=True,
+    )
+
+
+class TestAPatchThatPays:
+    @pytest.fixture(scope="class")
+    def told(self, tmp_path_factory):
+        """The workspace after the patch went live and one run was traded by it, and the reports of its turns."""
+        market = market_of(good=6)
+        ws = workspace_on(tmp_path_factory.mktemp("pays"), market, extra='drafter = "none"')
+        ws.clock.set(after_run(market, 2))
+        patch = submit(ws, gate_patch(ws.policy_repo.head()).diff)
+        PatchLists(ws.events).push("nonsense")
+        first = turn(ws.kernel())
+        drafted = trade_at(ws, market, 3)
+        second = turn(ws.kernel())
+        yield ws, patch, first, drafted, second
+        ws.close()
+
+    def test_it_is_proved_measured_and_applied(self, told):
+        ws, patch, first, *_ = told
+        known = ws.patch_book.get(patch.id)
+        assert (first.patch, first.verdict, first.waiting) == (patch.id, "applied", 1)
+        assert all(check["passed"] for check in known["checks"])
+        measured = known["measured"]
+        assert measured["better"]
+        assert measured["difference"] > 0
+        assert measured["low"] < measured["difference"] < measured["high"]
+        assert measured["candidate"]["trades"] < measured["incumbent"]["trades"]
+
+    def test_the_next_ideas_are_drafted_by_it_and_say_so(self, told):
+        ws, patch, first, drafted, _ = told
+        ideas = ws.advice.frame(f"patch_id = '{patch.id}'")
+        assert set(ideas["policy"]) == {first.applied}
+        gated = ideas["status"] == "gated"
+        assert 0 < gated.sum() == drafted.gated < len(ideas)
+        against = (ideas["side"] == "long") != ideas["prompt"].str.contains("momentum up")
+        assert (against == gated).all()
+
+    def test_what_was_gated_is_settled_on_paper_and_is_no_trade(self, told):
+        ws, *_ = told
+        gated = ws.advice.frame("status = 'gated' AND outcome IN ('win', 'loss')")
+        assert len(gated)
+        assert gated["shadow"].all()
+        assert gated["event_id"].isna().all()
+
+    def test_it_stays_live_while_it_pays(self, told):
+        ws, patch, _, _, second = told
+        assert second.rolled_back == []
+        assert ws.policy.patch_id == patch.id
+
+    def test_each_settled_trade_is_a_trace(self, told):
+        ws, patch, *_ = told
+        traces = PatchLists(ws.events).read(TRACES)
+        trades = ws.advice.frame(f"patch_id = '{patch.id}' AND event_id IS NOT NULL").set_index("id")
+        mine = [trace for trace in traces if trace["patch_id"] == patch.id]
+        assert {trace["id"] for trace in mine} == set(trades.index)
+        for trace in mine:
+            assert set(trace) == {"id", "timestamp", "pnl", "patch_id"}
+            assert trace["pnl"] == pytest.approx(0.01 * trades.loc[trace["id"], "r_multiple"])
+
+    def test_redis_has_the_applied_patch_and_the_dead_letter(self, told):
+        ws, patch, first, *_ = told
+        lists = PatchLists(ws.events)
+        (applied,) = lists.read(APPLIED)
+        assert (applied["id"], applied["commit"]) == (patch.id, first.applied)
+        assert [(letter["item"], letter["reason"][:7]) for letter in lists.read(DEAD)] == [("nonsense", "no JSON")]
+        assert lists._events.ask(lambda redis: redis.llen(QUEUE)) == 0
+
+    def test_a_patch_that_was_judged_is_not_judged_again(self, told):
+        ws, patch, *_ = told
+        PatchLists(ws.events).push(patch.to_json())
+        report = turn(ws.kernel())
+        assert report.patch is None
+        assert any(patch.id in note for note in report.notes)
+
+    def test_a_person_can_roll_it_back(self, told):
+        ws, patch, *_ = told
+        done = osiris(ws, "kernel", "rollback", patch.id, "--reason", "we changed our minds", "--json")
+        assert json.loads(done.stdout)["rolled back"] == [patch.id]
+        assert isinstance(ws.policy, Shipped)
+        again = osiris(ws, "kernel", "rollback", patch.id)
+        assert again.returncode == 2
+        assert "expected a live patch" in again.stderr
+
+
+class TestAPatchThatOnlyLookedGood:
+    @pytest.fixture(scope="class")
+    def told(self, tmp_path_factory):
+        market = market_of(good=3)
+        ws = workspace_on(tmp_path_factory.mktemp("harms"), market, extra='drafter = "none"')
+        ws.clock.set(after_run(market, 2))
+        heard = ws.events.subscribe("patch.rolled_back")
+        patch = submit(ws, gate_patch(ws.policy_repo.head()).diff)
+        first = turn(ws.kernel())
+        trade_at(ws, market, 3)
+        second = turn(ws.kernel())
+        yield ws, patch, first, second, heard
+        ws.close()
+
+    def test_it_is_applied_on_its_past_and_rolled_back_on_live_outcomes(self, told):
+        ws, patch, first, second, _ = told
+        assert first.verdict == "applied"
+        assert second.rolled_back == [patch.id]
+        assert isinstance(ws.policy, Shipped)
+        known = ws.patch_book.get(patch.id)
+        assert known["live_reward"]["total"] < 0
+        assert "live reward -" in known["reason"]
+
+    def test_the_rollback_is_announced_with_its_traces(self, told):
+        ws, patch, *_, heard = told
+        message = json.loads(heard.get_message(timeout=2)["data"])
+        assert message["id"] == patch.id
+        traces = PatchLists(ws.events).read(ROLLED_BACK)
+        assert {trace["patch_id"] for trace in traces} == {patch.id}
+        assert sum(trace["pnl"] for trace in traces) == pytest.approx(message["cost"])
+        assert message["cost"] < 0
+
+    def test_the_log_says_how_often_why_how_long_and_at_what_cost(self, told):
+        ws, patch, *_ = told
+        undone = rollbacks(ws.patch_book)
+        assert (undone["applied"], undone["rolled back"], undone["share"]) == (1, 1, 1.0)
+        assert undone["mean hours live"] > 24
+        assert undone["made while live"] < 0
+        assert patch.id in undone["reasons"][0]
+        (row,) = history(ws.patch_book)
+        assert (row["state"], row["reward"] > 0, row["live reward"] < 0) == ("rolled_back", True, True)
+        shown = osiris(ws, "kernel", "log", "--json")
+        assert json.loads(shown.stdout)["rollbacks"]["rolled back"] == 1
+        assert FOLLOW[1].strip() in osiris(ws, "kernel", "show", patch.id).stdout
+
+    def test_the_next_turn_has_nothing_to_do(self, told):
+        ws, *_ = told
+        entries = len(ws.patch_book.entries())
+        report = turn(ws.kernel())
+        assert (report.patch, report.rolled_back, len(ws.patch_book.entries())) == (None, [], entries)
+
+
+class TestTheCommandLine:
+    @pytest.fixture(scope="class")
+    def ws(self, tmp_path_factory):
+        from tests.builders import make_workspace
+
+        folder = tmp_path_factory.mktemp("cli")
+        return make_workspace(folder, "[kernel]\nmin_hermes = 0\nsymbolic_seconds = 0.3\n")
+
+    def test_an_honest_patch_is_proved_with_exit_0(self, ws, tmp_path):
+        (tmp_path / "honest.diff").write_text(gate_patch(ws.policy_repo.head()).diff)
+        done = osiris(ws, "kernel", "prove", str(tmp_path / "honest.diff"), "--json")
+        proof = json.loads(done.stdout)
+        assert (done.returncode, proof["verdict"]) == (0, "proved")
+        assert {frozenset(check) for check in proof["checks"]} == {frozenset(("name", "passed", "detail", "seconds"))}
+
+    def test_a_hostile_patch_is_refused_with_exit_1(self, ws, tmp_path):
+        spy = gate_patch(ws.policy_repo.head(), (FOLLOW[0], f"    import os\n    print(os.environ)\n{FOLLOW[0]}"))
+        (tmp_path / "hostile.diff").write_text(spy.diff)
+        done = osiris(ws, "kernel", "prove", str(tmp_path / "hostile.diff"), "--json")
+        proof = json.loads(done.stdout)
+        assert (done.returncode, proof["verdict"]) == (1, "refused")
+        assert "static" in [check["name"] for check in proof["checks"] if not check["passed"]]
+
+    def test_what_is_no_diff_or_no_file_is_an_error_and_nothing_is_queued(self, ws, tmp_path):
+        (tmp_path / "words").write_text("lower the risk")
+        for name in ("words", "nowhere"):
+            done = osiris(ws, "kernel", "submit", str(tmp_path / name))
+            assert done.returncode == 2
+            assert done.stderr.startswith("osiris: expected a unified diff")
+        assert PatchLists(ws.events).waiting() == 0
+        ws.close()

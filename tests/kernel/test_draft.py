@@ -1,0 +1,64 @@
+"""Drafting by mutation: small changes of what is there, each a patch that applies."""
+
+import random
+
+import libcst as cst
+import pytest
+
+from osiris.errors import BadInput
+from osiris.kernel.draft import diff_in, mutated, mutations
+from osiris.kernel.repo import PolicyRepo
+from osiris.kernel.static import problems
+
+
+@pytest.fixture(scope="module")
+def repo(tmp_path_factory):
+    return PolicyRepo(tmp_path_factory.mktemp("policy") / "policy.git")
+
+
+def test_constants_comparisons_and_the_choice_of_features_are_changed():
+    tree = cst.parse_module("A = 10\n\ndef f(a):\n    if a < A:\n        return [1.5, a]\n    return [a]\n")
+    found = {
+        cst.Module([]).code_for_node(old).strip(): [cst.Module([]).code_for_node(n).strip() for n in new]
+        for old, new in mutations(tree)
+    }
+    assert "20" in found["10"]
+    assert found["< A"] == ["<= A"]
+    assert found["[1.5, a]"] == ["[a]", "[1.5, ]"]
+
+
+def test_a_mutation_is_a_patch_that_applies_and_reads_as_policy_code(repo):
+    live, rng = repo.head(), random.Random(1)
+    targets = set()
+    for _ in range(40):
+        patch = mutated(live, set(), rng)
+        assert repo.patched(live.commit, patch.diff)[patch.target] == patch.after
+        assert problems(patch.after) == []
+        targets.add(patch.target)
+    assert targets == {"context.py", "gate.py", "sizing.py"}
+
+
+def test_what_was_judged_before_is_not_drafted_again(repo):
+    known, rng = set(), random.Random(2)
+    for _ in range(30):
+        patch = mutated(repo.head(), known, rng)
+        assert patch.id not in known
+        known.add(patch.id)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Here it is:\n```diff\n{diff}```\nIt pays.", "{diff}",
+        "diff --git a/gate.py b/gate.py\nindex 1..2 100644\n{diff}",
+    ],
+)  # fmt: skip
+def test_a_models_diff_is_found_in_what_it_wrote(repo, text):
+    diff = "--- a/gate.py\n+++ b/gate.py\n@@ -9,3 +9,3 @@\n MIN_REWARD_TO_RISK = 0.25\n"
+    diff += "-MAX_STOP_ATR = 10.0\n+MAX_STOP_ATR = 8.0\n MIN_CONFIDENCE = 0.0\n"
+    assert "MAX_STOP_ATR = 8.0" in repo.patched(repo.head().commit, diff_in(text.format(diff=diff)))["gate.py"]
+
+
+def test_words_are_no_diff():
+    with pytest.raises(BadInput, match="a unified diff"):
+        diff_in("I would lower the risk.")

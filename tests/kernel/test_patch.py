@@ -1,0 +1,123 @@
+"""What is a patch on the queue, and what becomes of what is none."""
+
+import json
+
+import pytest
+
+from osiris.errors import BadInput
+from osiris.kernel.patch import Refused, change_of, patch_of, read_patch, touched
+from osiris.kernel.repo import PolicyRepo
+from osiris.store.events import Events
+from osiris.store.patches import APPLIED, DEAD, ROLLED_BACK, PatchLists
+from tests.builders import MOMENT
+from tests.kernel.test_repo import GOOD, diff_of
+
+
+@pytest.fixture
+def repo(tmp_path):
+    return PolicyRepo(tmp_path / "policy.git")
+
+
+@pytest.fixture
+def lists(tmp_path):
+    events = Events(tmp_path / "redis")
+    yield PatchLists(events)
+    events.close()
+
+
+@pytest.fixture
+def patch(repo):
+    return patch_of(GOOD, repo.head(), repo, "ann")
+
+
+def test_a_patch_goes_through_the_queue_as_it_is(patch):
+    assert read_patch(patch.to_json()) == patch
+    assert set(json.loads(patch.to_json())) == {"target", "before", "after", "diff", "by"}
+
+
+def test_who_drafted_a_patch_makes_no_other_patch_of_it(patch, repo):
+    assert patch_of(GOOD, repo.head(), repo, "bob").id == patch.id
+    assert patch_of(diff_of("RISK = 0.01", "RISK = 0.006"), repo.head(), repo, "ann").id != patch.id
+
+
+def test_a_changed_text_is_a_patch_that_applies(repo):
+    live = repo.head()
+    changed = change_of("gate.py", live.files["gate.py"] + "EXTRA = 1\n", live, "mutation")
+    assert repo.patched(live.commit, changed.diff)["gate.py"] == changed.after
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        {"target": None}, {"diff": ""}, {"diff": 5}, {"extra": 1}, {"sig": "abc"}, {"by": ""}, {"by": "a\nb"},
+        {"before": "x" * 100_001},
+    ],
+)  # fmt: skip
+def test_what_is_no_patch_is_refused_with_the_reason(patch, spoil):
+    item = {**json.loads(patch.to_json()), **spoil}
+    with pytest.raises(Refused, match=next(iter(spoil))):
+        read_patch(json.dumps(item))
+
+
+@pytest.mark.parametrize("item", ["", "{", "[]", "null", "[" * 50_000, '{"target": 1', "x" * 500_000])
+def test_what_is_no_json_object_is_refused(item):
+    with pytest.raises(Refused):
+        read_patch(item)
+
+
+def test_with_a_key_only_signed_patches_are_read(patch):
+    signed = patch.signed("secret")
+    assert read_patch(signed.to_json(), "secret") == signed
+    for forged in (patch, patch.signed("other"), signed.model_copy(update={"diff": GOOD + "\n"})):
+        with pytest.raises(Refused, match="sig"):
+            read_patch(forged.to_json(), "secret")
+
+
+def test_a_diff_that_does_not_apply_is_refused_when_it_is_submitted(repo):
+    with pytest.raises(BadInput, match="does not apply"):
+        patch_of(GOOD.replace("-RISK = 0.01", "-RISK = 0.07"), repo.head(), repo, "ann")
+
+
+def test_touched_names_what_git_would_touch():
+    assert touched(GOOD) == ["sizing.py"]
+    assert touched(diff_of("RISK = 0.01", "RISK = 0.005", folder="osiris/policy/")) == ["sizing.py"]
+    assert touched("--- a/tests/test_gate.py\n+++ b/tests/test_gate.py\n@@ -1 +1 @@\n-a\n+b\n") == [
+        "tests/test_gate.py"
+    ]
+
+
+def test_an_item_stays_in_the_queue_until_it_is_dropped(lists):
+    lists.push("a")
+    lists.push("b")
+    assert [lists.first(), lists.first(), lists.waiting()] == ["a", "a", 2]
+    lists.put_back("a")
+    assert lists.first() == "b"
+    lists.drop("b")
+    assert (lists.first(), lists.waiting()) == ("a", 1)
+
+
+def test_a_dead_letter_keeps_the_item_and_the_reason(lists):
+    lists.push("nonsense")
+    lists.bury("nonsense", "no JSON", MOMENT)
+    assert lists.first() is None
+    assert lists.read(DEAD) == [{"item": "nonsense", "reason": "no JSON", "at": MOMENT.isoformat()}]
+
+
+def test_bytes_that_are_no_text_do_not_stop_the_queue(lists):
+    lists._events.ask(lambda redis: redis.lpush("dgm:patch_queue", b"\xff\xfe"))
+    lists.push("a")
+    assert lists.first() == "a"
+    assert lists.read(DEAD)[0]["reason"] == "bytes that are no UTF-8"
+
+
+def test_redis_is_told_of_a_step_once_however_often(lists):
+    told = {"id": "p1", "commit": "c1"}
+    heard = lists._events.subscribe("patch.applied", "patch.rolled_back")
+    traces = [{"id": "a", "pnl": -0.01}, {"id": "b", "pnl": -0.02}]
+    for _ in range(3):
+        lists.tell_applied(told)
+        lists.tell_rolled_back(told, traces)
+    assert lists.read(APPLIED) == [told]
+    assert lists.read(ROLLED_BACK) == traces[::-1]
+    messages = [heard.get_message(timeout=0.5) for _ in range(3)]
+    assert [message and message["channel"] for message in messages] == ["patch.applied", "patch.rolled_back", None]
