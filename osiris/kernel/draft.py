@@ -12,6 +12,7 @@ from osiris.kernel.book import PatchBook
 from osiris.kernel.measure import Past
 from osiris.kernel.patch import Patch, change_of, patch_of
 from osiris.kernel.repo import PolicyRepo, Version
+from osiris.llm.generate import unbound
 from osiris.llm.prompts import render
 from osiris.policy import PATCHABLE
 from osiris.records import stable_hash
@@ -43,7 +44,8 @@ def draft_patch(repo: PolicyRepo, book: PatchBook, past: Past, lists: PatchLists
             patch = patch_of(diff_in(text), live, repo, past.drafter.name, key)
         except BadInput as error:
             notes.append(f"the model drafted no patch: {error}")
-            lists.bury(text, str(error), past.as_of)
+            if text:
+                lists.bury(text, str(error), past.as_of)
             return None
         return None if patch.id in known else patch
     return None
@@ -72,8 +74,9 @@ def written(live: Version, target: str, book: PatchBook, past: Past, lists: Patc
             f"a model that reads {asked} tokens and writes {PATCH_TOKENS}", f"{past.drafter.name}, of {most} in all",
             "use another model.base, or kernel.drafter = \"mutation\"",
         )  # fmt: skip
-    free = past.settings.model.model_copy(update={"bound": False, "max_new_tokens": PATCH_TOKENS})
-    with past.drafter.writing(past.settings.model_copy(update={"model": free}), past.settings.model.seed) as write:
+    free = unbound(past.settings)
+    free = free.model_copy(update={"model": free.model.model_copy(update={"max_new_tokens": PATCH_TOKENS})})
+    with past.drafter.writing(free, free.model.seed) as write:
         return write([chat])[0]
 
 

@@ -14,6 +14,7 @@ from osiris.settings import HOUSE
 from osiris.store.events import TRACES
 from osiris.store.patches import APPLIED, DEAD, QUEUE, ROLLED_BACK, PatchLists
 from tests.kernel.market import FOLLOW, after_run, gate_patch, market_of, submit, trade_at, workspace_on
+from tests.kernel.test_repo import diff_of
 from tests.kernel.test_sandbox import needs_bubblewrap
 
 pytestmark = needs_bubblewrap
@@ -161,6 +162,15 @@ class TestAPatchThatOnlyLookedGood:
         entries = len(ws.patch_book.entries())
         report = turn(ws.kernel())
         assert (report.patch, report.rolled_back, len(ws.patch_book.entries())) == (None, [], entries)
+
+    def test_a_patch_that_is_not_better_beyond_chance_is_not_applied(self, told):
+        ws, *_ = told
+        live = ws.policy_repo.head()
+        patch = submit(ws, diff_of("RISK = 0.01", "RISK = 0.009"))
+        report = turn(ws.kernel())
+        assert (report.patch, report.verdict, report.applied) == (patch.id, "not better", None)
+        assert "p = " in report.reason
+        assert ws.policy_repo.head() == live
 
 
 class TestTheCommandLine:

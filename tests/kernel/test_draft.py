@@ -6,9 +6,13 @@ import libcst as cst
 import pytest
 
 from osiris.errors import BadInput
-from osiris.kernel.draft import diff_in, mutated, mutations
+from osiris.kernel.draft import diff_in, draft_patch, mutated, mutations
 from osiris.kernel.repo import PolicyRepo
 from osiris.kernel.static import problems
+from osiris.store.events import TRACES
+from osiris.store.patches import DEAD
+from tests.builders import MOMENT, make_workspace
+from tests.llm.makes import make_tokenizer, save_llama
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +61,51 @@ def test_a_models_diff_is_found_in_what_it_wrote(repo, text):
     diff = "--- a/gate.py\n+++ b/gate.py\n@@ -9,3 +9,3 @@\n MIN_REWARD_TO_RISK = 0.25\n"
     diff += "-MAX_STOP_ATR = 10.0\n+MAX_STOP_ATR = 8.0\n MIN_CONFIDENCE = 0.0\n"
     assert "MAX_STOP_ATR = 8.0" in repo.patched(repo.head().commit, diff_in(text.format(diff=diff)))["gate.py"]
+
+
+@pytest.fixture
+def kernel_of(tmp_path):
+    """Makes the kernel of a workspace whose models are of this base."""
+    opened = []
+
+    def make(base):
+        toml = f'[model]\nbase = "{base}"\ntemperature = 0\n[kernel]\ndrafter = "model"\n'
+        opened.append(make_workspace(tmp_path, toml, MOMENT))
+        return opened[-1].kernel()
+
+    yield make
+    for ws in opened:
+        ws.close()
+
+
+def test_a_model_is_shown_the_file_the_traces_and_the_verdicts_and_what_it_wrote_is_kept(kernel_of, tmp_path):
+    kernel = kernel_of(save_llama(tmp_path / "llama", make_tokenizer()))
+    kernel.lists._events.ask(
+        lambda redis: redis.lpush(TRACES, '{"id": "a", "timestamp": "2005-02-25", "pnl": -0.01, "patch_id": null}')
+    )
+    kernel.book.note(
+        "judged",
+        "p1",
+        MOMENT,
+        target="gate.py",
+        by="ann",
+        diff="+MIN_CONFIDENCE = 0.5\n",
+        verdict="refused",
+        reason="tests",
+    )
+    notes = []
+    assert draft_patch(kernel.repo, kernel.book, kernel.past, kernel.lists, notes) is None
+    assert "expected a unified diff" in notes[0]
+    (letter,) = kernel.lists.read(DEAD)
+    assert letter["item"]
+    assert "expected a unified diff" in letter["reason"]
+
+
+def test_a_model_that_cannot_read_so_much_says_so(kernel_of):
+    notes, kernel = [], kernel_of("starter")
+    assert draft_patch(kernel.repo, kernel.book, kernel.past, kernel.lists, notes) is None
+    assert "expected a model that reads" in notes[0]
+    assert kernel.lists.read(DEAD) == []
 
 
 def test_words_are_no_diff():
