@@ -25,6 +25,7 @@ def workspace_status(workspace: Workspace) -> Row:
         "tickers": workspace.bars.tickers(),
         "disputed_bars": sum(len(found) for found in workspace.bars.disputes().values()),
         "model": workspace.settings.model.base,
+        **live_policy(workspace),
         "adapters": workspace.shelf.names(),
         **served_adapter(workspace),
         "gate_policy": workspace.settings.gate.policy,
@@ -40,6 +41,12 @@ def served_adapter(workspace: Workspace) -> Row:
         "pinned": shelf.pinned(),
         "passed_over": [f"{name}: {reason}" for name, reason in served.skipped],
     }
+
+
+def live_policy(workspace: Workspace) -> Row:
+    """The commit of the policy that drafts, and the patch that it came by."""
+    head = workspace.policy_repo.head()
+    return {"policy": head.commit, "patch": head.patch_id}
 
 
 def accepted_outcomes(workspace: Workspace) -> dict[str, int]:
