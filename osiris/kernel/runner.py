@@ -35,23 +35,28 @@ def load(name: str) -> object:
 
 
 def answer(question: dict) -> dict:
-    """The answer to `{tag, call, args}`: `{tag, value}`, or `{tag, error}` for whatever it raised."""
-    try:
-        home = HOMES[question["call"]]
-        module = sys.modules.get(f"candidate_{home}") or load(home)
-        return {"tag": question["tag"], "value": getattr(module, question["call"])(*question["args"])}
-    except BaseException as error:
-        return {"tag": question["tag"], "error": f"{type(error).__name__}: {error}"[:500]}
+    """The answer to `{tag, call, args}`: `{tag, value}`."""
+    home = HOMES[question["call"]]
+    module = sys.modules.get(f"candidate_{home}") or load(home)
+    return {"tag": question["tag"], "value": getattr(module, question["call"])(*question["args"])}
 
 
 def serve() -> None:
-    """Answer questions until there are no more."""
+    """Answer questions until there are no more, or until one raises: `{tag, error}` is then the last answer."""
     out = os.dup(1)
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)
     os.dup2(nothing, 2)
+    question = {}
+
+    def last_words(kind: type, error: object, _: object) -> None:
+        said = {"tag": question.get("tag"), "error": f"{kind.__name__}: {error}"[:500]}
+        os.write(out, json.dumps(said).encode() + b"\n")
+
+    sys.excepthook = last_words
     for line in sys.stdin:
-        os.write(out, json.dumps(answer(json.loads(line))).encode() + b"\n")
+        question = json.loads(line)
+        os.write(out, json.dumps(answer(question)).encode() + b"\n")
 
 
 if __name__ == "__main__":

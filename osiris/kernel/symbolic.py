@@ -25,9 +25,7 @@ def check(seconds: float) -> list[dict[str, str]]:
 def main() -> None:
     """Set the limits, look, and print."""
     sys.path.insert(0, "/osiris")
-    import runner
-
-    runner.limit(int(sys.argv[1]), int(sys.argv[2]))
+    importlib.import_module("runner").limit(int(sys.argv[1]), int(sys.argv[2]))
     out = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.path += WHERE
