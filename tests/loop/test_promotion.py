@@ -39,7 +39,5 @@ def test_the_same_challenger_again_is_the_same_look_and_a_persons_word_is_none(s
 
 def test_all_looks_together_err_no_more_often_than_the_level_says(tmp_path):
     level = make_settings(tmp_path).gate.level
-    assert level_of(1, level) == settings.gate.level / 2
-    assert sum(level_of(look, settings.gate.level) for look in range(1, 10_000)) == pytest.approx(
-        settings.gate.level, rel=1e-3
-    )
+    assert level_of(1, level) == level / 2
+    assert sum(level_of(look, level) for look in range(1, 10_000)) == pytest.approx(level, rel=1e-3)
