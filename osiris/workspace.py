@@ -126,15 +126,15 @@ class Workspace:
         """The live policy, as its repository has it at this moment."""
         return self.policies.current()
 
-    def kernel(self, as_of: datetime | None = None, *, drafting: bool = True) -> "Kernel":
-        """What turns of the kernel work with at `as_of`; without `drafting` no model that drafts is loaded."""
+    def kernel(self, as_of: datetime | None = None, *, models: bool = True) -> "Kernel":
+        """What turns of the kernel work with at `as_of`; without `models` none is loaded, and nothing can be judged."""
         from osiris.kernel.measure import Past
         from osiris.kernel.meta_loop import Kernel
         from osiris.store.patches import PatchLists
 
         moment = as_of or self.now
-        drafter = self.drafter(moment) if drafting else None
-        past = Past(self.advice, self.local_prices, drafter, self.models.judge, self.settings, moment)
+        drafter, judge = (self.drafter(moment), self.models.judge) if models else (None, None)
+        past = Past(self.advice, self.local_prices, drafter, judge, self.settings, moment)
         return Kernel(self.policy_repo, self.patch_book, PatchLists(self.events), past)
 
     def served(self, as_of: datetime | None = None) -> "Served":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
-from osiris.kernel.live import SandboxedPolicy
+from osiris.kernel.live import Candidate
 from osiris.policy import PATCHABLE
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ def pytest_addoption(parser: "Parser") -> None:
 
 
 @pytest.fixture(scope="session")
-def candidate(request: pytest.FixtureRequest) -> Iterator[SandboxedPolicy]:
+def candidate(request: pytest.FixtureRequest) -> Iterator[Candidate]:
     """The candidate, in its sandbox until the tests are over."""
     folder = Path(request.config.getoption("--candidate"))
     files = {name: (folder / name).read_text(encoding="utf-8") for name in PATCHABLE}
-    with SandboxedPolicy(files, "candidate", None) as policy:
+    with Candidate(files) as policy:
         yield policy

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from osiris.kernel.repo import PolicyRepo, Version
-from osiris.kernel.sandbox import PolicyFailed, Sandbox
+from osiris.kernel.sandbox import CandidateFailed, PolicyFailed, Sandbox
 from osiris.policy import Shipped, shipped_files
 from osiris.policy.contracts import BadAnswer, Feature, Policy, Sketch, as_features, as_passed, as_size
 
@@ -51,11 +51,24 @@ class SandboxedPolicy:
         try:
             return checked(answer)
         except BadAnswer as error:
+            remedy = f"roll it back: osiris kernel rollback {self.patch_id or 'ID'}"
             raise PolicyFailed(
-                f"an answer to {call} that a policy may give",
-                f"{answer!r:.200} ({error})",
-                "roll the patch back: osiris kernel rollback ID",
+                f"an answer to {call} that a policy may give", f"{answer!r:.200} ({error})", remedy
             ) from error
+
+
+class Candidate(SandboxedPolicy):
+    """A policy that is being judged."""
+
+    def __init__(self, files: dict[str, str]) -> None:
+        """Remember what is to be run."""
+        super().__init__(files, "candidate", None)
+
+    def _asked(self, call: str, args: list[Any], checked: Any) -> Any:
+        try:
+            return super()._asked(call, args, checked)
+        except PolicyFailed as error:
+            raise CandidateFailed(error.expected, error.came, "correct the patch") from error
 
 
 class LivePolicies:

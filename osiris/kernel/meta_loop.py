@@ -14,11 +14,12 @@ from osiris.files import one_at_a_time
 from osiris.kernel.apply import apply_patch, finish, roll_back
 from osiris.kernel.book import PatchBook
 from osiris.kernel.draft import draft_patch
-from osiris.kernel.live import SandboxedPolicy, policy_of
+from osiris.kernel.live import Candidate, policy_of
 from osiris.kernel.measure import Measurement, Past, measure
 from osiris.kernel.patch import Patch, Refused, read_patch
 from osiris.kernel.prove import PROVED, REFUSED, Proof, prove
 from osiris.kernel.repo import PolicyRepo, Version
+from osiris.kernel.sandbox import CandidateFailed
 from osiris.loop.rewards import live_trades, reward_of, settled_trades
 from osiris.records import trace_of
 from osiris.settings import Settings
@@ -94,7 +95,7 @@ def observe(kernel: Kernel, report: TurnReport) -> None:
                 kernel.as_of,
                 why,
                 live_reward=reward.as_dict(),
-                cost=float(seen["pnl"].sum()),
+                cost=float(trades["pnl"].sum()),
             )
             return  # what was applied later went with it, and what came before is observed as it is then
 
@@ -172,7 +173,7 @@ def _next_patch(kernel: Kernel, report: TurnReport, progress: Callable[[str], No
             kernel.lists.bury(item, str(error), kernel.as_of)
             report.notes.append(f"a dead letter: {error}")
             continue
-        if patch.id not in known:
+        if patch.id not in known or known[patch.id]["state"] == PROVED:  # killed after its proof, before it was applied
             return patch, item
         report.notes.append(f"patch {patch.id} was {known[patch.id]['state']} before")
         kernel.lists.drop(item)
@@ -192,6 +193,8 @@ def _judged(kernel: Kernel, patch: Patch, progress: Callable[[str], None]) -> tu
     progress("measuring")
     try:
         measured = _measured(kernel, live, proof)
+    except CandidateFailed as error:
+        return facts | {"verdict": REFUSED, "reason": f"measuring: {error}"}, proof.files
     except TooLittleData as error:
         return facts | {"verdict": NOT_YET, "reason": str(error)}, proof.files
     verdict = PROVED if measured.better else NOT_BETTER
@@ -204,5 +207,5 @@ def _judged(kernel: Kernel, patch: Patch, progress: Callable[[str], None]) -> tu
 
 def _measured(kernel: Kernel, live: Version, proof: Proof) -> Measurement:
     look = looks_before(kernel.book, kernel.settings, kernel.as_of) + 1
-    with SandboxedPolicy(proof.files, "candidate", None) as candidate, policy_of(live) as incumbent:
+    with Candidate(proof.files) as candidate, policy_of(live) as incumbent:
         return measure(candidate, incumbent, kernel.past, look)

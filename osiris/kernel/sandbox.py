@@ -57,6 +57,10 @@ def require_sandbox() -> str:
     return found
 
 
+class CandidateFailed(PolicyFailed):
+    """The policy that failed is one that is being judged."""
+
+
 class Sandbox:
     """A session with the policy in `files` (name to text), in a process that is started at the first question."""
 

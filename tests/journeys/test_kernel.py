@@ -39,6 +39,8 @@ class TestAPatchThatPays:
         ws.clock.set(after_run(market, 2))
         patch = submit(ws, gate_patch(ws.policy_repo.head()).diff)
         PatchLists(ws.events).push("nonsense")
+        proved = {"target": patch.target, "by": patch.by, "diff": patch.diff, "reason": "", "verdict": "proved"}
+        ws.patch_book.note("judged", patch.id, ws.now, **proved)  # as a turn leaves it that is killed before it applies
         first = turn(ws.kernel())
         drafted = trade_at(ws, market, 3)
         second = turn(ws.kernel())

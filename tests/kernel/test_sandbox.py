@@ -8,8 +8,8 @@ import psutil
 import pytest
 
 from osiris.kernel import sandbox
-from osiris.kernel.live import SandboxedPolicy
-from osiris.kernel.sandbox import NoSandbox, PolicyFailed, Sandbox
+from osiris.kernel.live import Candidate, SandboxedPolicy
+from osiris.kernel.sandbox import CandidateFailed, NoSandbox, PolicyFailed, Sandbox
 from osiris.kernel.static import problems
 from osiris.policy import Shipped, shipped_files
 from osiris.policy.contracts import Sketch
@@ -95,6 +95,16 @@ def test_what_a_policy_raises_is_said_in_its_words():
     policy = SandboxedPolicy(shipped_files() | {"sizing.py": text}, "odd", None)
     with policy, pytest.raises(PolicyFailed, match="ValueError: no such market"):
         policy.size(IDEA)
+
+
+@needs_bubblewrap
+def test_a_candidate_that_fails_is_told_from_a_live_policy_that_does():
+    files = shipped_files() | {"sizing.py": "def size(*idea):\n    return 1 / 0\n"}
+    with Candidate(files) as candidate, pytest.raises(CandidateFailed, match="ZeroDivisionError"):
+        candidate.size(IDEA)
+    with SandboxedPolicy(files, "live", "p1") as live, pytest.raises(PolicyFailed) as failed:
+        live.size(IDEA)
+    assert not isinstance(failed.value, CandidateFailed)
 
 
 def test_without_bubblewrap_nothing_is_run_and_the_error_says_how_to_install_it(monkeypatch):
