@@ -66,7 +66,7 @@ GUARDS = [
     Guard("no socket in the box", "osiris/kernel/sandbox.py", '"socket", "socketpair", ', "", "tests/kernel/test_sandbox.py -k socket"),
     Guard("no secrets in the box", "osiris/kernel/sandbox.py", "env={}, cwd", "cwd", "tests/kernel/test_sandbox.py -k secrets"),
     Guard("memory in the box is limited", "osiris/kernel/runner.py", "        (resource.RLIMIT_AS, memory),\n", "", "tests/kernel/test_sandbox.py -k 'bomb or allocation'"),
-    Guard("an answer in time", "osiris/kernel/sandbox.py", "_read_line(process.stdout, ANSWER_SECONDS)", "_read_line(process.stdout, 3600)", "tests/kernel/test_sandbox.py -k endless --timeout 20"),
+    Guard("an answer in time", "osiris/kernel/sandbox.py", "read_line(process.stdout, ANSWER_SECONDS)", "read_line(process.stdout, 3600)", "tests/kernel/test_sandbox.py -k endless --timeout 20"),
     Guard("a size within the limit", "osiris/policy/contracts.py", "if not 0 <= size <= MAX_RISK:", "if False:", "tests/policy tests/kernel/test_sandbox.py"),
     Guard("names off the list", "osiris/kernel/static.py", 'or name not in own | known | BUILTINS', "", "tests/kernel/test_static.py"),
     Guard("a patch leaves the policy's files", "osiris/kernel/repo.py", 'if modes != dict.fromkeys(PATCHABLE, "100644"):', "if False:", "tests/kernel/test_repo.py"),

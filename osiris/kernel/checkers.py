@@ -24,10 +24,10 @@ def on_files(module: str, options: list[str], files: dict[str, str]) -> str:
 
 
 def run_program(arguments: list[str], seconds: float, home: Path) -> "subprocess.CompletedProcess[str]":
-    """Run a module of this Python, told nothing of its caller's environment."""
+    """Run a module of this Python, told nothing of its caller's environment; `home` is not where it imports from."""
     try:
         return subprocess.run(
-            [sys.executable, *arguments], cwd=home, env={"HOME": str(home), "PATH": "/usr/bin:/bin", "COLUMNS": "400"},
+            [sys.executable, "-I", *arguments], cwd=home, env={"HOME": str(home), "PATH": "/usr/bin:/bin", "COLUMNS": "400"},
             timeout=seconds, capture_output=True, encoding="utf-8", errors="replace",
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:

@@ -20,6 +20,7 @@ from scipy.stats import bootstrap
 
 from osiris.calendars import sessions_between
 from osiris.errors import TooLittleData
+from osiris.kernel.sandbox import CandidateFailed
 from osiris.llm import hermes
 from osiris.llm.generate import Draft, DraftRequest, draft
 from osiris.llm.models import AnyDrafter, AnyJudge
@@ -88,7 +89,7 @@ class Drafts(NamedTuple):
 def measure(candidate: Policy, incumbent: Policy, past: Past, look: int) -> Measurement:
     """Compare two policies on the past; `look` counts the patches measured on much the same days, from 1.
 
-    Raises `TooLittleData` when either has too few trades, or novelty nothing to be measured by.
+    Raises `TooLittleData` when there is too little to judge any patch by, `CandidateFailed` when the candidate fails.
     """
     moments = past_closes(past.settings, past.as_of)
     shots = [
@@ -151,9 +152,15 @@ def paper_trades(policy: Policy, shots: Sequence[Snapshot], drafts: Drafts, past
 
 
 def compared(candidate: pd.DataFrame, incumbent: pd.DataFrame, settings: Settings, look: int) -> Measurement:
-    """The paired bootstrap of whole weeks; raises `TooLittleData` when either has too few trades."""
+    """The paired bootstrap of whole weeks.
+
+    Raises `TooLittleData` when the incumbent has too few trades, `CandidateFailed` when the candidate alone has.
+    """
     rules = settings.rewards
-    rewards = [reward_of(trades, rules) for trades in (candidate, incumbent)]
+    before = reward_of(incumbent, rules)
+    if len(candidate) < rules.min_trades:
+        raise CandidateFailed(f"{rules.min_trades} trades that it lets through", str(len(candidate)), "loosen it")
+    rewards = [reward_of(candidate, rules), before]
     dated = [week_of(trades["at"]) for trades in (candidate, incumbent)]
     weeks = pd.date_range(min(map(min, dated)), max(map(max, dated)), freq="7D")
     sums = [by_week(trades, of, weeks) for trades, of in zip((candidate, incumbent), dated, strict=True)]

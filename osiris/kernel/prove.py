@@ -18,7 +18,7 @@ from osiris.kernel import runner, symbolic
 from osiris.kernel.checkers import laid_out, on_files, run_program
 from osiris.kernel.patch import Refused, touched
 from osiris.kernel.repo import DoesNotApply, PolicyRepo, Version
-from osiris.kernel.sandbox import MIB, end, require_sandbox, start
+from osiris.kernel.sandbox import MIB, end, read_line, require_sandbox, start
 from osiris.kernel.static import problems
 from osiris.llm import hermes
 from osiris.llm.models import AnyJudge
@@ -202,12 +202,11 @@ def _contracts(files: dict[str, str], rules: Kernel) -> str:
         program = [str(symbolic.__file__), str(SYMBOLIC_MEMORY), str(seconds), str(rules.symbolic_seconds)]
         process = start(program, shown, stdin=subprocess.DEVNULL)
         try:
-            text, _ = process.communicate(timeout=seconds)
-            found = json.loads(text)
+            found = json.loads(read_line(process.stdout, seconds))
             states = [str(one["state"]) for one in found]
             broken = [str(one["message"]) for one in found if one["state"] not in ("CONFIRMED", "CANNOT_CONFIRM")]
-        except (subprocess.TimeoutExpired, ValueError, TypeError, KeyError) as error:
-            raise Refused(f"no answer from the symbolic check ({type(error).__name__})") from error
+        except (ValueError, TypeError, KeyError) as error:
+            raise Refused(f"no answer from the symbolic check: {error}") from error
         finally:
             end(process)
     if broken or not states:

@@ -87,7 +87,7 @@ class Sandbox:
         try:
             process.stdin.write(question)
             process.stdin.flush()
-            line = _read_line(process.stdout, ANSWER_SECONDS)
+            line = read_line(process.stdout, ANSWER_SECONDS)
             return _value(line, tag)
         except (OSError, ValueError) as error:
             self.close()
@@ -195,7 +195,7 @@ def _write_rules(file: IO[bytes]) -> None:
     file.seek(0)
 
 
-def _read_line(pipe: IO[bytes], seconds: float) -> bytes:
+def read_line(pipe: IO[bytes], seconds: float) -> bytes:
     """One line and no byte more; raises `ValueError` for anything else, or when it takes longer than `seconds`."""
     deadline, line = time.monotonic() + seconds, b""
     with selectors.DefaultSelector() as selector:
