@@ -80,7 +80,7 @@ def log(workspace: Folder = None, as_json: Json = False) -> None:
     if as_json:
         print(json.dumps({"patches": table, "rollbacks": undone}, indent=1))
     else:
-        rows(table, False, "Patches, the newest first")
+        rows([_short(row) for row in table], False, "Patches, the newest first")
         report(undone, False, "Rollbacks")
 
 
@@ -114,6 +114,20 @@ def rollback(
     with opened(workspace, as_of) as ws:
         done = roll_back_by_hand(ws.kernel(models=False), patch, reason)
         report(done, as_json, "Rolled back")
+
+
+def _short(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of the log that fits a narrow terminal."""
+    rewards = {name: row[name] and round(row[name], 3) for name in ("reward", "live reward")}
+    days = {name: row[name] and row[name][:10] for name in ("applied", "rolled back")}
+    return {
+        "patch": row["patch"],
+        "target": row["target"],
+        "state": row["state"],
+        **rewards,
+        **days,
+        "why": row["reason"],
+    }
 
 
 def _read(path: Path) -> str:

@@ -27,8 +27,8 @@ def run_program(arguments: list[str], seconds: float, home: Path) -> "subprocess
     """Run a module of this Python, told nothing of its caller's environment; `home` is not where it imports from."""
     try:
         return subprocess.run(
-            [sys.executable, "-I", *arguments], cwd=home, env={"HOME": str(home), "PATH": "/usr/bin:/bin", "COLUMNS": "400"},
-            timeout=seconds, capture_output=True, encoding="utf-8", errors="replace",
+            [sys.executable, "-I", *arguments], cwd=home, timeout=seconds, capture_output=True,
+            env={"HOME": str(home), "PATH": "/usr/bin:/bin", "COLUMNS": "400"}, encoding="utf-8", errors="replace",
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         raise Refused(f"not done within {seconds:g} s") from error
