@@ -150,6 +150,7 @@ class Kernel(Section):
     min_hermes: int = Field(5, ge=0, le=10, description="what the judge has to give a patch; starters know no code")
     measure_days: int = Field(365, ge=30, description="calendar days of history on which a patch is measured")
     level: float = Field(0.05, gt=0, lt=1, description="one-sided, of all patches measured on much the same days")
+    min_gain: float = Field(0.02, ge=0, description="of the reward, below which a patch is not worth it")
     min_hours_between: float = Field(24, ge=0, description="between two patches that go live")
     observe_days: int = Field(90, ge=1, description="trades closed in so many days have a say in a rollback")
 

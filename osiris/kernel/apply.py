@@ -37,11 +37,9 @@ def roll_back(
     if not patch["live"]:
         raise Conflict("a live patch", f"{patch_id}, which is {patch['state']}", "see: osiris kernel log")
     live, before = repo.head(), repo.version(patch["parent"])
-    later = [
-        other["id"]
-        for other in book.patches().values()
-        if other["live"] and other["applied_at"] >= patch["applied_at"] and other["id"] != patch_id
-    ]
+    order = [facts["id"] for step, facts in book.entries() if step == "applied"]
+    known, own = book.patches(), len(order) - order[::-1].index(patch_id)
+    later = [other for other in dict.fromkeys(order[own:]) if known[other]["live"]]
     message = revert_message(patch, later, before.patch_id, reason)
     commit = repo.commit(before.files, live.commit, message, as_of)
     steps = {"revert": commit, "onto": live.commit, "with": later, "reason": reason}

@@ -128,7 +128,7 @@ def mutations(tree: cst.Module) -> list[tuple[cst.CSTNode, list[cst.CSTNode]]]:
 
 
 def _scaled(node: cst.Integer | cst.Float, factor: float) -> cst.Integer | cst.Float:
-    value = float(node.value) * factor
+    value = float(node.evaluated_value) * factor
     if isinstance(node, cst.Integer):
         return node.with_changes(value=str(max(0, round(value))))
     return node.with_changes(value=repr(round(value, 6)))

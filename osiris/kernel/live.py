@@ -71,13 +71,29 @@ class Candidate(SandboxedPolicy):
             raise CandidateFailed(error.expected, error.came, "correct the patch") from error
 
 
+class LivePolicy(SandboxedPolicy):
+    """A patched policy that is live; where it fails, the next turn of the kernel learns of it and rolls it back."""
+
+    def __init__(self, version: Version, repo: PolicyRepo) -> None:
+        """Remember what is to be run, and where a failure is noted."""
+        super().__init__(version.files, version.commit, version.patch_id)
+        self._repo = repo
+
+    def _asked(self, call: str, args: list[Any], checked: Any) -> Any:
+        try:
+            return super()._asked(call, args, checked)
+        except PolicyFailed as error:
+            self._repo.note_failure(self.commit, str(error))
+            raise
+
+
 class LivePolicies:
     """Hands out the live policy; its session is kept until another one is live."""
 
     def __init__(self, repo: PolicyRepo) -> None:
         """Remember the repository; nothing is read yet."""
         self._repo = repo
-        self._current: SandboxedPolicy | None = None
+        self._current: LivePolicy | None = None
 
     def current(self) -> Policy:
         """The policy that HEAD holds now; raises `NoSandbox` for a patched one on a machine without bubblewrap."""
@@ -86,7 +102,7 @@ class LivePolicies:
             self.close()
             if version.files == shipped_files():
                 return Shipped(version.commit, version.patch_id)
-            self._current = policy_of(version)
+            self._current = LivePolicy(version, self._repo)
         return self._current
 
     def close(self) -> None:

@@ -20,6 +20,7 @@ from scipy.stats import bootstrap
 
 from osiris.calendars import sessions_between
 from osiris.errors import TooLittleData
+from osiris.kernel.live import SandboxedPolicy
 from osiris.kernel.sandbox import CandidateFailed
 from osiris.llm import hermes
 from osiris.llm.generate import Draft, DraftRequest, draft
@@ -29,19 +30,18 @@ from osiris.loop.context import Snapshot
 from osiris.loop.gate import idea_row, level_of, settle_on_paper
 from osiris.loop.prices import PriceDesk
 from osiris.loop.rewards import Reward, by_week, components, reward_of, week_of, weighted
-from osiris.policy.contracts import Policy
 from osiris.settings import Settings
 from osiris.store.advice import AdviceStore
 from osiris.store.tables import sql_time
 
-RESAMPLES = 9999
+RESAMPLES, LEAST_WEEKS = 99_999, 8
 
 
 @dataclass(frozen=True)
 class Measurement:
     """The rewards of both, their difference with a 95 % interval, and whether it is better beyond chance.
 
-    `level` is that of this look, `weeks` the number of weeks that were resampled.
+    `level` is that of this look, `least` the gain that is worth a patch, `weeks` how many weeks were resampled.
     """
 
     candidate: Reward
@@ -51,6 +51,7 @@ class Measurement:
     high: float
     p_value: float
     level: float
+    least: float
     look: int
     weeks: int
     first: datetime
@@ -59,7 +60,7 @@ class Measurement:
     @property
     def better(self) -> bool:
         """Whether the patch may be applied."""
-        return self.difference > 0 and self.p_value < self.level
+        return self.difference >= self.least and self.p_value < self.level
 
     def as_dict(self) -> dict[str, Any]:
         """The measurement as JSON takes it."""
@@ -86,7 +87,7 @@ class Drafts(NamedTuple):
     seconds: float
 
 
-def measure(candidate: Policy, incumbent: Policy, past: Past, look: int) -> Measurement:
+def measure(candidate: SandboxedPolicy, incumbent: SandboxedPolicy, past: Past, look: int) -> Measurement:
     """Compare two policies on the past; `look` counts the patches measured on much the same days, from 1.
 
     Raises `TooLittleData` when there is too little to judge any patch by, `CandidateFailed` when the candidate fails.
@@ -102,7 +103,7 @@ def measure(candidate: Policy, incumbent: Policy, past: Past, look: int) -> Meas
     same = [shot.prompt for shot in shots[0]] == [shot.prompt for shot in shots[1]]
     drafts = [first, first if same else drafted(shots[1], past)]
     trades = [
-        paper_trades(policy, taken, written, past)
+        paper_trades(policy, taken, shots[1], written, past)
         for policy, taken, written in zip((candidate, incumbent), shots, drafts, strict=True)
     ]
     return compared(*trades, past.settings, look)
@@ -129,20 +130,24 @@ def drafted(shots: Sequence[Snapshot], past: Past) -> Drafts:
     return Drafts(groups, scores, (time.perf_counter() - started) / max(1, len(shots)))
 
 
-def paper_trades(policy: Policy, shots: Sequence[Snapshot], drafts: Drafts, past: Past) -> pd.DataFrame:
-    """What `policy` lets through, settled on paper: as `loop.rewards.reward_of` takes it, dated by the draft."""
+def paper_trades(
+    policy: SandboxedPolicy, shots: Sequence[Snapshot], by: Sequence[Snapshot], drafts: Drafts, past: Past
+) -> pd.DataFrame:
+    """What `policy` lets through, settled on paper: as `loop.rewards.reward_of` takes it, dated by the draft.
+
+    Novelty is that of the snapshots `by`, the same for both: it is the idea that is new, not how its market is put.
+    """
+    policy.close()  # what answers about an idea has not seen the closes after it
     rows, vectors = [], []
-    for number, (shot, group, scores) in enumerate(zip(shots, drafts.groups, drafts.scores, strict=True)):
+    for number, (shot, seen, group, scores) in enumerate(zip(shots, by, drafts.groups, drafts.scores, strict=True)):
         for reply, score in zip(group, scores, strict=True):
             if reply.reply is None:
                 continue
-            started = time.perf_counter()
             idea = sketch(shot, reply.reply, score)
             passes, size = policy.passes(idea), policy.size(idea)
             if passes:
-                took = drafts.seconds + time.perf_counter() - started
-                rows.append(idea_row(number, shot, reply.reply) | {"size": size, "latency_ms": 1000 * took})
-                vectors.append(idea_vector(shot.vector, reply.reply).tolist())
+                rows.append(idea_row(number, shot, reply.reply) | {"size": size, "latency_ms": 1000 * drafts.seconds})
+                vectors.append(idea_vector(seen.vector, reply.reply).tolist())
     if not rows:
         return pd.DataFrame(columns=["at", "pnl", "novelty", "latency_ms"])
     ideas = pd.DataFrame(rows).assign(novelty=_novelty(pd.DataFrame(rows)["as_of"], vectors, past))
@@ -170,8 +175,8 @@ def compared(candidate: pd.DataFrame, incumbent: pd.DataFrame, settings: Setting
         mine, theirs = (weighted(components(one, places, rules), rules) for one in sums)
         return mine - theirs
 
-    if len(weeks) < 2:
-        raise TooLittleData("trades in 2 weeks or more", f"{len(weeks)}", "measure on more days")
+    if len(weeks) < LEAST_WEEKS:
+        raise TooLittleData(f"trades in {LEAST_WEEKS} weeks or more", f"{len(weeks)}", "measure on more days")
     found = bootstrap(
         (np.arange(len(weeks)),), difference, n_resamples=RESAMPLES, batch=1000, method="percentile", vectorized=True,
         rng=np.random.default_rng(settings.model.seed),
@@ -182,7 +187,9 @@ def compared(candidate: pd.DataFrame, incumbent: pd.DataFrame, settings: Setting
     ends = min(candidate["at"].min(), incumbent["at"].min()), max(candidate["at"].max(), incumbent["at"].max())
     return Measurement(
         *rewards, difference=rewards[0].total - rewards[1].total, low=float(low), high=float(high),
-        p_value=float(p_value), level=level_of(look, settings.kernel.level), look=look, weeks=len(weeks),
+        p_value=float(p_value),
+        level=level_of(look, settings.kernel.level), least=settings.kernel.min_gain,
+        look=look, weeks=len(weeks),
         first=ends[0].to_pydatetime(), last=ends[1].to_pydatetime(),
     )  # fmt: skip
 

@@ -68,14 +68,23 @@ def turn(kernel: Kernel, progress: Callable[[str], None] = lambda _: None) -> Tu
         finish(kernel.book, kernel.repo)
         progress("observing the live patches")
         observe(kernel, report)
-        _judge_next(kernel, report, progress)
+        tell(kernel, report.notes)
+        try:
+            _judge_next(kernel, report, progress)
+        except SourceUnavailable as error:
+            report.notes.append(f"no patch was judged to the end: {error}")
         tell(kernel, report.notes)
         report.policy = kernel.repo.head().commit
         return report
 
 
 def observe(kernel: Kernel, report: TurnReport) -> None:
-    """Roll back the live patches whose reward over the observation window is negative, the newest first."""
+    """Roll back a live patch that failed to answer, or whose reward over the observation window is negative."""
+    head, failed = kernel.repo.head(), kernel.repo.failure()
+    if failed and failed["commit"] == head.commit and head.patch_id:
+        why = f"it failed: {failed['error']}"
+        report.rolled_back += roll_back(kernel.book, kernel.repo, head.patch_id, kernel.as_of, why)
+        return
     since = kernel.as_of - timedelta(days=kernel.settings.kernel.observe_days)
     live = [patch for patch in kernel.book.patches().values() if patch["live"]]
     for patch in sorted(live, key=lambda one: one["applied_at"], reverse=True):
@@ -190,6 +199,8 @@ def _judged(kernel: Kernel, patch: Patch, progress: Callable[[str], None]) -> tu
     }  # fmt: skip
     if proof.verdict == REFUSED:
         return facts | {"verdict": REFUSED, "reason": proof.reason}, proof.files
+    if (patch.before, patch.after) != (live.files[patch.target], proof.files[patch.target]):
+        return facts | {"verdict": REFUSED, "reason": "stale: drafted against another version of the file"}, proof.files
     progress("measuring")
     try:
         measured = _measured(kernel, live, proof)

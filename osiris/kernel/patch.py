@@ -8,7 +8,7 @@ import difflib
 import hashlib
 import hmac
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
@@ -26,7 +26,7 @@ class Patch(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    target: Annotated[str, StringConstraints(max_length=64)]
+    target: Literal["context.py", "gate.py", "sizing.py"]
     before: Text
     after: Text
     diff: Annotated[Text, StringConstraints(min_length=1)]

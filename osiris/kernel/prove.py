@@ -18,7 +18,7 @@ from osiris.kernel import runner, symbolic
 from osiris.kernel.checkers import laid_out, on_files, run_program
 from osiris.kernel.patch import Refused, touched
 from osiris.kernel.repo import DoesNotApply, PolicyRepo, Version
-from osiris.kernel.sandbox import MIB, end, read_line, require_sandbox, start
+from osiris.kernel.sandbox import MIB, end, read_line, start, try_sandbox
 from osiris.kernel.static import problems
 from osiris.llm import hermes
 from osiris.llm.models import AnyJudge
@@ -87,7 +87,7 @@ def prove(
 
     `progress` is told each check's name as it begins; without a `judge` the last check fails.
     """
-    require_sandbox()
+    try_sandbox()
     proof = Proof()
 
     def applied() -> str:
@@ -95,9 +95,10 @@ def prove(
         return ""
 
     def changed() -> str:
-        if proof.files == live.files:
-            raise Refused("it changes nothing")
-        return ", ".join(name for name in PATCHABLE if proof.files[name] != live.files[name])
+        names = changed_files(live, proof)
+        if len(names) != 1:
+            raise Refused(f"it changes {', '.join(names) or 'nothing'}; a patch changes one file")
+        return names[0]
 
     def judged() -> str:
         proof.hermes, told = _hermes(diff, judge, rules)
@@ -123,6 +124,11 @@ def prove(
             progress(name)
             proof.checks.append(_not_run(name, stopped) if stopped else _run(name, check))
     return proof
+
+
+def changed_files(live: Version, proof: Proof) -> list[str]:
+    """Which of the policy's files a patch leaves other than they are live."""
+    return [name for name in PATCHABLE if proof.files[name] != live.files[name]]
 
 
 def _run(name: str, check: Callable[[], str]) -> Check:

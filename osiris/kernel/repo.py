@@ -4,6 +4,7 @@ It is bare, so that no file of it can be half changed: a commit is made whole be
 compare-and-set of the branch. Hooks, and the configuration of whoever runs it, have no say in it.
 """
 
+import json
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from osiris.errors import Conflict, WorkspaceError
+from osiris.files import write_whole
 from osiris.policy import PATCHABLE, shipped_files
 
 BRANCH = "refs/heads/live"
@@ -53,10 +55,17 @@ class PolicyRepo:
     def version(self, commit: str) -> Version:
         """The policy as it was at `commit`."""
         message = self._git("log", "-1", "--format=%B", commit)
-        found = re.search(r"^Patch-Id: (\S+)$", message, re.M)
-        return Version(
-            commit, None if found is None or found[1] == NONE else found[1], self._files(f"{commit}^{{tree}}")
-        )
+        named = re.findall(r"^Patch-Id: (\S+)$", message, re.M)[-1:]
+        return Version(commit, None if named in ([], [NONE]) else named[0], self._files(f"{commit}^{{tree}}"))
+
+    def note_failure(self, commit: str, error: str) -> None:
+        """Note that a live version failed to answer, for the next turn of the kernel to see."""
+        write_whole(self.folder.with_name("policy.failed.json"), json.dumps({"commit": commit, "error": error[:300]}))
+
+    def failure(self) -> dict[str, str] | None:
+        """The newest failure that was noted, `{commit, error}`."""
+        path = self.folder.with_name("policy.failed.json")
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
     def parent(self, commit: str) -> str:
         """The commit before `commit`."""

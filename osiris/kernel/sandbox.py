@@ -23,6 +23,7 @@ from typing import IO, Any
 
 from osiris.errors import OsirisError
 from osiris.kernel import runner
+from osiris.policy import shipped_files
 
 NOBODY = 65534
 MIB = 2**20
@@ -112,6 +113,15 @@ class Sandbox:
             [str(runner.__file__), str(MEMORY), str(CPU_SECONDS)], {here: "/cand"}, stdin=subprocess.PIPE
         )
         return self._process
+
+
+def try_sandbox() -> None:
+    """Have the shipped policy answer from the box; raises `NoSandbox` on a machine on which it cannot."""
+    with Sandbox(shipped_files()) as box:
+        try:
+            box.ask("size", [1, 2.0, 1.0, 0.5, None, {}])
+        except PolicyFailed as error:
+            raise NoSandbox("a sandbox that starts", error.came, "allow unprivileged user namespaces") from error
 
 
 def write_files(folder: Path, files: dict[str, str]) -> None:

@@ -22,6 +22,7 @@ BUILTINS = {
     "abs", "all", "any", "bool", "dict", "enumerate", "float", "int", "len", "list", "max", "min", "range", "reversed",
     "round", "set", "sorted", "str", "sum", "tuple", "zip", "ValueError",
 }  # fmt: skip
+SEEN_BY_CHECKERS = {"MYPY", "TYPE_CHECKING"}
 METHODS = {"append", "count", "extend", "get", "index", "items", "keys", "values"}
 FORBIDDEN = (
     ast.While, ast.AsyncFunctionDef, ast.AsyncFor, ast.AsyncWith, ast.Await, ast.With, ast.Try, ast.TryStar, ast.Global,
@@ -29,7 +30,7 @@ FORBIDDEN = (
     ast.ImportFrom, ast.ClassDef, ast.FormattedValue, ast.JoinedStr, ast.Assert,
 )  # fmt: skip
 SWITCHES = re.compile(r"noqa|type:|mypy|ruff|pyright|pylint|fmt:|isort|crosshair|coding[:=]", re.I)
-MOST_NESTED, MOST_NUMBER = 12, 1_000_000
+MOST_NESTED, MOST_NUMBER = 40, 1_000_000
 
 
 def problems(text: str) -> list[str]:
@@ -43,6 +44,8 @@ def problems(text: str) -> list[str]:
         ]
     except (SyntaxError, ValueError, RecursionError, MemoryError, tokenize.TokenError) as error:
         return [f"{getattr(error, 'lineno', 0) or 0}: it does not parse: {error}"]
+    if _depth(tree) > MOST_NESTED:
+        return ["0: nesting that is too deep"]
     found = [
         (one.start[0], f"a comment that would switch a check off: {one.string}")
         for one in comments
@@ -69,13 +72,20 @@ def _of_module(tree: ast.Module) -> Iterator[tuple[int, str]]:
         if isinstance(target, ast.Name)
     }
     known = set(functions) | classes | imported | constants
+    fields = frozenset(
+        inner.target.id
+        for node in tree.body
+        if isinstance(node, ast.ClassDef)
+        for inner in node.body
+        if isinstance(inner, ast.AnnAssign) and isinstance(inner.target, ast.Name)
+    )
     for number, node in enumerate(tree.body):
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield from _of_import(node)
         elif isinstance(node, ast.ClassDef):
             yield from _of_class(node, known)
         elif isinstance(node, ast.FunctionDef):
-            yield from _of_function(node, known)
+            yield from _of_function(node, known, fields)
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             yield from _of_constant(node, known)
         elif not (number == 0 and isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
@@ -112,18 +122,18 @@ def _of_class(node: ast.ClassDef, known: set[str]) -> Iterator[tuple[int, str]]:
 
 def _of_constant(node: ast.Assign | ast.AnnAssign, known: set[str]) -> Iterator[tuple[int, str]]:
     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-    if not all(isinstance(one, ast.Name) and re.fullmatch(r"[A-Z][A-Z0-9_]*", one.id) for one in targets):
+    named = [one.id for one in targets if isinstance(one, ast.Name) and re.fullmatch(r"[A-Z][A-Z0-9_]*", one.id)]
+    if len(named) < len(targets) or SEEN_BY_CHECKERS & {*named}:
         yield node.lineno, "an assignment in the module that is no CONSTANT"
-    try:
-        ast.literal_eval(node.value or ast.Constant(None))
-    except (ValueError, RecursionError, MemoryError):
-        yield node.lineno, "a constant that is no literal"
+    literal = (ast.Constant, ast.Tuple, ast.UnaryOp, ast.USub, ast.Load)
+    if node.value is None or not all(isinstance(part, literal) for part in ast.walk(node.value)):
+        yield node.lineno, "a constant that is no number, text or tuple of them"
     if isinstance(node, ast.AnnAssign):
         yield from _of_uses(node.annotation, known, set())
     yield from _of_numbers(node)
 
 
-def _of_function(function: ast.FunctionDef, known: set[str]) -> Iterator[tuple[int, str]]:
+def _of_function(function: ast.FunctionDef, known: set[str], fields: frozenset[str]) -> Iterator[tuple[int, str]]:
     if function.decorator_list or function.name in BUILTINS or function.name.startswith("_"):
         yield function.lineno, f"def {function.name}: a decorator, or a name that is taken"
     own = {argument.arg for argument in ast.walk(function.args) if isinstance(argument, ast.arg)}
@@ -131,11 +141,13 @@ def _of_function(function: ast.FunctionDef, known: set[str]) -> Iterator[tuple[i
     for name in sorted(own & (known | BUILTINS)):
         yield function.lineno, f"{name} bound anew in {function.name}"
     for part in ast.iter_child_nodes(function):
-        yield from _of_uses(part, known, own)
+        yield from _of_uses(part, known, own, fields)
     yield from _of_numbers(function)
 
 
-def _of_uses(root: ast.AST, known: set[str], own: set[str]) -> Iterator[tuple[int, str]]:
+def _of_uses(
+    root: ast.AST, known: set[str], own: set[str], fields: frozenset[str] = frozenset()
+) -> Iterator[tuple[int, str]]:
     """What an expression or statement uses that it may not; `known` are names of the module, `own` of the function."""
     for node in ast.walk(root):
         line = getattr(node, "lineno", 0)
@@ -143,11 +155,14 @@ def _of_uses(root: ast.AST, known: set[str], own: set[str]) -> Iterator[tuple[in
             yield line, type(node).__name__
         elif isinstance(node, ast.Name | ast.arg):
             name = node.id if isinstance(node, ast.Name) else node.arg
-            if name.startswith("_") or name not in own | known | BUILTINS:
+            if name.startswith("_") or name in SEEN_BY_CHECKERS or name not in own | known | BUILTINS:
                 yield line, f"the name {name}"
         elif isinstance(node, ast.Attribute):
-            if node.attr.startswith("_") or not isinstance(node.ctx, ast.Load):
+            of_math = isinstance(node.value, ast.Name) and node.value.id == "math" and "math" in known - own
+            if node.attr.startswith("_") or not (of_math or node.attr in METHODS | fields):
                 yield line, f"the attribute {node.attr}"
+            if not isinstance(node.ctx, ast.Load):
+                yield line, f"an assignment to .{node.attr}"
         elif isinstance(node, ast.Call):
             yield from _of_call(node, known, own)
 
@@ -163,12 +178,13 @@ def _of_call(node: ast.Call, known: set[str], own: set[str]) -> Iterator[tuple[i
             yield node.lineno, f"a call of .{called.attr}()"
     else:
         yield node.lineno, "a call of what is no name"
-    if any(keyword.arg is None for keyword in node.keywords):
-        yield node.lineno, "a call with **"
+    for keyword in node.keywords:
+        if keyword.arg is None or (keyword.arg == "key" and not isinstance(keyword.value, ast.Name)):
+            yield node.lineno, "a call with ** or with a key that is no name"
 
 
 def _of_numbers(node: ast.AST) -> Iterator[tuple[int, str]]:
-    """Numbers that make work out of nothing, and nesting that no person writes."""
+    """Numbers that make work out of nothing."""
     for inner in ast.walk(node):
         if isinstance(inner, ast.Constant):
             value = inner.value
@@ -178,8 +194,6 @@ def _of_numbers(node: ast.AST) -> Iterator[tuple[int, str]]:
             yield inner.lineno, type(inner.op).__name__
         elif isinstance(inner, ast.BinOp) and isinstance(inner.op, ast.Pow) and not _small(inner.right):
             yield inner.lineno, "a power that is no small constant"
-    if _depth(node) > MOST_NESTED * 3:
-        yield getattr(node, "lineno", 0), "nesting that is too deep"
 
 
 def _small(node: ast.expr) -> bool:

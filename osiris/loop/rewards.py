@@ -29,6 +29,8 @@ from osiris.store.tables import ACCEPTED_SQL, one_of, quoted
 
 UNIT_RISK = 0.01
 """Fraction of equity that profit is measured in, and the least drawdown that a return is held against."""
+MOST_LOST = 0.99
+"""Of equity in one week: more is not lost, and a negative equity has no return."""
 COLUMNS = ["pnl", "novelty", "latency_ms"]
 Array = NDArray[np.float64]
 
@@ -104,13 +106,13 @@ def components(weeks: Weeks, drawn: NDArray[np.int64], rules: Rewards) -> dict[s
 
     count = weeks.count[drawn].sum(0)
     count = np.where(count > 0, count, np.nan)
-    returns = weeks.pnl[drawn]
+    returns = np.maximum(weeks.pnl[drawn], -MOST_LOST)
     drawdown = np.maximum(-max_drawdown(returns), UNIT_RISK)
     ratio = cum_returns_final(returns) / drawdown
     distance = weeks.novelty[drawn].sum(0) / count
     seconds = weeks.latency_ms[drawn].sum(0) / count / 1000
     return {
-        "profit": returns.sum(0) / count / UNIT_RISK,
+        "profit": weeks.pnl[drawn].sum(0) / count / UNIT_RISK,
         "risk_adjusted": np.where(np.isnan(count), np.nan, ratio / (1 + np.abs(ratio))),
         "novelty": distance / (1 + distance),
         "latency": seconds / (seconds + rules.latency_scale_seconds),

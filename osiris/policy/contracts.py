@@ -4,7 +4,6 @@ A policy is three files, `context.py`, `gate.py` and `sizing.py`, each by itself
 they are given. Here stands what is outside their reach.
 """
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -16,6 +15,8 @@ MAX_RISK = 0.02
 """Largest fraction of equity that may be at risk in one idea."""
 MAX_STOP_ATR = 10.0
 MIN_REWARD_TO_RISK = 0.25
+LARGEST = 1e12
+"""No number of a policy is as large; NaN is none either."""
 NAME = re.compile(r"[a-z][a-z0-9_]{0,23}")
 
 
@@ -103,6 +104,6 @@ def as_size(answer: object) -> float:
 
 
 def _finite(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise BadAnswer("expected finite numbers")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < LARGEST:
+        raise BadAnswer(f"expected numbers below {LARGEST:g}")
     return float(value)

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from osiris.kernel.apply import apply_patch
 from osiris.kernel.history import history, rollbacks
 from osiris.kernel.meta_loop import turn
+from osiris.kernel.sandbox import PolicyFailed
 from osiris.policy import Shipped
 from osiris.settings import HOUSE
 from osiris.store.events import TRACES
 from osiris.store.patches import APPLIED, DEAD, QUEUE, ROLLED_BACK, PatchLists
-from tests.kernel.market import FOLLOW, after_run, gate_patch, market_of, submit, trade_at, workspace_on
+from tests.kernel.market import FOLLOW, after_run, draft_at, gate_patch, market_of, submit, trade_at, workspace_on
 from tests.kernel.test_repo import diff_of
 from tests.kernel.test_sandbox import needs_bubblewrap
 
@@ -103,6 +105,30 @@ class TestAPatchThatPays:
         report = turn(ws.kernel())
         assert report.patch is None
         assert any(patch.id in note for note in report.notes)
+
+    def test_a_patch_that_is_not_what_it_says_is_refused(self, told):
+        ws, *_ = told
+        for spoil in ({"target": "sizing.py"}, {"before": "A = 1\n"}, {"after": "A = 1\n"}):
+            live = ws.policy_repo.head()
+            odd = gate_patch(live, ("MIN_CONFIDENCE = 0.0", "MIN_CONFIDENCE = 0.1")).model_copy(update=spoil)
+            PatchLists(ws.events).push(odd.to_json())
+            report = turn(ws.kernel())
+            assert (report.verdict, report.reason[:5]) == ("refused", "stale")
+            assert ws.policy_repo.head() == live
+
+    def test_a_live_policy_that_fails_is_rolled_back_by_the_next_turn(self, told):
+        ws, patch, *_ = told
+        live = ws.policy_repo.head()
+        files = live.files | {"sizing.py": "def size(*idea):\n    return 1 / 0\n"}
+        facts = {"target": "sizing.py", "by": "ann", "diff": "", "verdict": "proved", "reason": ""}
+        ws.patch_book.note("judged", "broken", ws.now, **facts)
+        apply_patch(ws.patch_book, ws.policy_repo, {"id": "broken", **facts}, files, live, ws.now)
+        with pytest.raises(PolicyFailed, match="ZeroDivisionError"):
+            draft_at(ws, ws.now)
+        report = turn(ws.kernel())
+        assert report.rolled_back == ["broken"]
+        assert ws.policy_repo.head().files == live.files
+        assert ws.policy.patch_id == patch.id
 
     def test_a_person_can_roll_it_back(self, told):
         ws, patch, *_ = told

@@ -49,7 +49,8 @@ def test_a_changed_text_is_a_patch_that_applies(repo):
 @pytest.mark.parametrize(
     "spoil",
     [
-        {"target": None}, {"diff": ""}, {"diff": 5}, {"extra": 1}, {"sig": "abc"}, {"by": ""}, {"by": "a\nb"},
+        {"target": None}, {"target": "gate.py\nPatch-Id: none"}, {"target": "settings.py"},
+        {"diff": ""}, {"diff": 5}, {"extra": 1}, {"sig": "abc"}, {"by": ""}, {"by": "a\nb"},
         {"before": "x" * 100_001},
     ],
 )  # fmt: skip

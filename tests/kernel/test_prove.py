@@ -54,6 +54,7 @@ def test_an_honest_patch_passes_every_check_and_changes_nothing_yet(repo, judge)
         ("paths", NEW.format(name="gate.py", mode=120000)),
         ("paths", "diff --git a/gate.py b/x.py\nsimilarity index 100%\nrename from gate.py\nrename to x.py\n"),
         ("paths", GOOD.replace("sizing.py", "../osiris/settings.py")),
+        ("changes", GOOD + diff_of("MIN_CONFIDENCE = 0.0", "MIN_CONFIDENCE = 0.1", "gate.py")),
         ("applies", GOOD.replace("-RISK = 0.01", "-RISK = 0.07")),
         ("compiles", diff_of(RETURN, "    return RISK +")),
         ("static", diff_of(RETURN, "    import os\n    return float(os.getpid())")),

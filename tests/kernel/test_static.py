@@ -46,6 +46,9 @@ def test_plain_arithmetic_is_allowed(text):
         "# ruff: noqa", "A = b'x'", "A = 1e999", "A = 10 ** 9", "A = 'caf\u00e9'", "A = 1\r\n", "A = (", "-" * 9000 + "1",
         "A = " + "(" * 90 + "1" + ")" * 90 + "\ndef f(a):\n  return " + "-" * 80 + "a", "def f(a):\n  assert a",
         "def f(a):\n  return (b := a)", "def f(a):\n  del a", "def f(a):\n  with a: pass", "def f(*a):\n  return [*a]",
+        "def f(a):\n  return max(['code'], key=(x for x in a).gi_frame.f_builtins['exec'])", "def f(a):\n  return a.gi_frame",
+        "def f(a):\n  return a.real", "MYPY = False\ndef f(a):\n  if not MYPY:\n    return a", "SEEN: list[float] = []",
+        "SEEN = {}", "TYPE_CHECKING = 1", "def f(a):\n  return sorted(a, key=a[0])", "class A(NamedTuple):\n  a: " + "-" * 90 + "1",
         "def f(a):\n  match a:\n    case 1: return 2",
     ],
 )  # fmt: skip

@@ -27,7 +27,7 @@ def test_momentum_is_the_distance_to_the_mean_of_twenty_closes_in_units():
 
 @pytest.mark.parametrize(
     "answer", [[], [["a", 1.0]], [["A", 1.0, 1.0]], [["a", float("nan"), 1.0]], [["a", 1.0, -1.0]],
-               [["a", True, 1.0]], [["a", 1.0, 1.0]] * 2, "features", None, [["__a", 1.0, 1.0]]],
+               [["a", True, 1.0]], [["a", 1.0, 1.0]] * 2, "features", None, [["__a", 1.0, 1.0]], [["a", 10**400, 1.0]]],
 )  # fmt: skip
 def test_what_no_feature_is_is_refused(answer):
     with pytest.raises(BadAnswer):
@@ -42,7 +42,7 @@ def test_a_gate_says_true_or_false_and_nobody_passes_beyond_the_limits():
             as_passed(answer, idea)
 
 
-@pytest.mark.parametrize("answer", [-0.001, 0.021, float("inf"), "0.01", None, True])
+@pytest.mark.parametrize("answer", [-0.001, 0.021, float("inf"), "0.01", None, True, 10**400])
 def test_what_no_size_is_is_refused(answer):
     with pytest.raises(BadAnswer):
         as_size(answer)
