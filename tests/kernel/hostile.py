@@ -47,7 +47,7 @@ BODIES = {
     "a netlink socket": "import socket; socket.socket(16, socket.SOCK_RAW); return 1.0",
     "a raw socket": "import socket; socket.socket(socket.AF_INET, socket.SOCK_RAW, 1); return 1.0",
     "resolve a name": "import socket; socket.getaddrinfo('localhost', 80); socket.socket(); return 1.0",
-    "a second process": "import os; pid = os.fork(); return 1.0",
+    "a second process": "import os; os.fork() or os._exit(0); return 1.0",
     "a program": "import subprocess; subprocess.run(['/usr/bin/id']); return 1.0",
     "a shell": "import os; return float(os.system('true') == 0)",
     "a fork bomb": """import os
@@ -82,10 +82,6 @@ BODIES = {
                 os.write(fd, b'{{"tag": "x", "value": 0.01}}\\n')
             except OSError:
                 pass""",
-    "a forged comparison": """class Best(float):
-            def __le__(self, other): return True
-            def __ge__(self, other): return True
-        return Best(1.0)""",
     "the tests and the scorer": "import sys; return float(any('pytest' in m or 'osiris' in m for m in sys.modules))",
     "somebody else's modules": "import sys; sys.modules['json'].dumps = lambda *a, **k: '{{\"tag\": \"\", \"value\": 0.02}}'",
     "leave the process": "import os; os._exit(0)",

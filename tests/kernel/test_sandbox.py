@@ -40,16 +40,22 @@ def places(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", BODIES)
 def test_a_hostile_policy_gets_nothing(name, places, monkeypatch):
     monkeypatch.setattr(sandbox, "ANSWER_SECONDS", 2.0)
-    policy = SandboxedPolicy(shipped_files() | {"sizing.py": hostile_policy(name, **places)}, "hostile", None)
-    try:
-        answer = policy.size(IDEA)
-    except PolicyFailed:
-        answer = 0.0
-    finally:
-        policy.close()
+    with Sandbox(shipped_files() | {"sizing.py": hostile_policy(name, **places)}) as session:
+        try:
+            answer = session.ask("size", [*IDEA])  # as it is: what may be answered is checked after this
+        except PolicyFailed:
+            answer = 0.0
     assert answer == 0.0
     assert [path.name for path in places["folder"].iterdir()] == ["canary"]
     assert places["canary"].read_text() == "CANARY"
+
+
+@needs_bubblewrap
+def test_a_number_with_comparisons_of_its_own_arrives_as_a_number_and_is_refused():
+    body = "    class Best(float):\n        def __le__(self, other): return True\n    return Best(1.0)\n"
+    files = shipped_files() | {"sizing.py": f"def size(*idea):\n{body}"}
+    with SandboxedPolicy(files, "forged", None) as policy, pytest.raises(PolicyFailed, match=r"got 1\.0"):
+        policy.size(IDEA)
 
 
 def test_there_are_forty_of_them_and_each_is_a_program():
