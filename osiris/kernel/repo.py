@@ -67,10 +67,6 @@ class PolicyRepo:
         path = self.folder.with_name("policy.failed.json")
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
-    def parent(self, commit: str) -> str:
-        """The commit before `commit`."""
-        return self._git("rev-parse", f"{commit}^").strip()
-
     def patched(self, commit: str, diff: str) -> dict[str, str]:
         """The files at `commit` with `diff` applied, all of it or nothing; raises `DoesNotApply`.
 
@@ -110,10 +106,6 @@ class PolicyRepo:
         ran = self._run(["update-ref", BRANCH, commit, before])
         if ran.returncode:
             raise Conflict(f"a live policy at {before[:12]}", _said(ran), "see `git log` in the policy's repository")
-
-    def diff(self, before: str, after: str) -> str:
-        """The unified diff of two commits."""
-        return self._git("diff", before, after)
 
     def _files(self, tree: str) -> dict[str, str]:
         return {name: self._git("cat-file", "blob", f"{tree}:{name}") for name in PATCHABLE}

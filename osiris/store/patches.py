@@ -16,7 +16,7 @@ QUEUE, DEAD = "dgm:patch_queue", "dgm:patch_queue:dead"
 APPLIED, ROLLED_BACK = "dgm:applied_patches", "dgm:rolled_back_traces"
 TOLD = "dgm:told"
 APPLIED_EVENT, ROLLED_BACK_EVENT = "patch.applied", "patch.rolled_back"
-KEPT = 1000
+KEPT, LONGEST_LETTER = 1000, 10_000
 BURY_UNREAD = "redis.call('RPOP', KEYS[1]) redis.call('LPUSH', KEYS[2], ARGV[1]) return 1"
 TELL_ONCE = """
 if redis.call('SADD', KEYS[1], ARGV[1]) == 0 then return 0 end
@@ -57,7 +57,7 @@ class PatchLists:
 
     def bury(self, item: str, reason: str, at: datetime) -> None:
         """Move an item to the dead letters, with the reason."""
-        letter = _json({"item": item, "reason": reason, "at": at})
+        letter = _json({"item": item[:LONGEST_LETTER], "reason": reason, "at": at})
         self._together(lambda pipe: pipe.lrem(QUEUE, -1, item).lpush(DEAD, letter).ltrim(DEAD, 0, KEPT - 1))
 
     def waiting(self) -> int:
