@@ -2,7 +2,6 @@
 
 import random
 import re
-from collections.abc import Sequence
 
 import libcst as cst
 from libcst import matchers as m
@@ -96,10 +95,8 @@ def mutated(live: Version, known: set[str], rng: random.Random, key: str = "") -
         places = mutations(tree)
         if not places:
             continue
-        old, new = rng.choice(places)
-        if isinstance(new, Sequence):
-            new = rng.choice(new)
-        after = tree.deep_replace(old, new).code
+        old, choices = rng.choice(places)
+        after = tree.deep_replace(old, rng.choice(choices)).code
         if after != live.files[target]:
             patch = change_of(target, after, live, "mutation", key)
             if patch.id not in known:

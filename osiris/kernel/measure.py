@@ -150,7 +150,8 @@ def paper_trades(
                 vectors.append(idea_vector(seen.vector, reply.reply).tolist())
     if not rows:
         return pd.DataFrame(columns=["at", "pnl", "novelty", "latency_ms"])
-    ideas = pd.DataFrame(rows).assign(novelty=_novelty(pd.DataFrame(rows)["as_of"], vectors, past))
+    ideas = pd.DataFrame(rows)
+    ideas = ideas.assign(novelty=_novelty(ideas["as_of"], vectors, past))
     settled = settle_on_paper(ideas, past.prices, past.settings, past.as_of)
     filled = settled[settled["filled"]]
     return filled.assign(at=pd.to_datetime(filled["as_of"], utc=True), pnl=filled["size"] * filled["r"])

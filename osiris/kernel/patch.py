@@ -73,7 +73,7 @@ def patch_of(diff: str, live: Version, repo: PolicyRepo, by: str, key: str = "")
         raise BadInput(
             f"a unified diff of one of {', '.join(PATCHABLE)} as it is live", str(error), "draft it against that"
         ) from error
-    changed = [name for name in PATCHABLE if after[name] != live.files[name]]
+    changed = live.changed(after)
     if len(changed) != 1:
         raise BadInput("a diff that changes one file", ", ".join(changed) or "none", "split it")
     (target,) = changed

@@ -95,7 +95,7 @@ def prove(
         return ""
 
     def changed() -> str:
-        names = changed_files(live, proof)
+        names = live.changed(proof.files)
         if len(names) != 1:
             raise Refused(f"it changes {', '.join(names) or 'nothing'}; a patch changes one file")
         return names[0]
@@ -124,11 +124,6 @@ def prove(
             progress(name)
             proof.checks.append(_not_run(name, stopped) if stopped else _run(name, check))
     return proof
-
-
-def changed_files(live: Version, proof: Proof) -> list[str]:
-    """Which of the policy's files a patch leaves other than they are live."""
-    return [name for name in PATCHABLE if proof.files[name] != live.files[name]]
 
 
 def _run(name: str, check: Callable[[], str]) -> Check:

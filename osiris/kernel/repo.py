@@ -40,6 +40,10 @@ class Version:
     patch_id: str | None
     files: dict[str, str]
 
+    def changed(self, files: dict[str, str]) -> list[str]:
+        """Which of the policy's files are others in `files`."""
+        return [name for name in PATCHABLE if files[name] != self.files[name]]
+
 
 class PolicyRepo:
     """The repository in `folder`; made with the shipped policy as its first commit at the first use."""
