@@ -197,6 +197,31 @@ while True:
         assert store.merge("AAPL", bars([3, 3], first=2), replace=True).changed == 2
 
 
+def test_a_file_that_is_replaced_while_it_is_read_is_read_as_one_of_the_two(tmp_path):
+    code = """
+import os, sys
+one, other, place = sys.argv[1:]
+texts = [open(path, "rb").read() for path in (one, other)]
+while True:
+    for text in texts:
+        with open(place + ".new", "wb") as file:
+            file.write(text)
+        os.replace(place + ".new", place)
+"""
+    stores, frame = [BarStore(tmp_path / name) for name in ("few", "many", "read")], sample_bars("AAPL")
+    for store, count in zip(stores, (4, 3000, 4), strict=True):
+        store.merge("AAPL", frame.iloc[:count])
+    files = [str(tmp_path / name / "daily" / "AAPL.parquet") for name in ("few", "many", "read")]
+    writer = subprocess.Popen([sys.executable, "-c", code, *files])
+    try:
+        read = [len(stores[2].get("AAPL")) for _ in range(100)]
+    finally:
+        writer.kill()
+        writer.wait()
+    assert set(read) == {4, 3000}
+    assert list((tmp_path / "read").iterdir()) == [tmp_path / "read" / "daily"]
+
+
 def test_importing_the_module_does_not_import_duckdb():
     code = "import sys, osiris.store.bars; sys.exit('duckdb' in sys.modules or 'exchange_calendars' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
