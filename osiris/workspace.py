@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from osiris.adapters import AdapterShelf, Served
     from osiris.kernel.book import PatchBook
     from osiris.kernel.live import LivePolicies
-    from osiris.kernel.meta_loop import Kernel
     from osiris.kernel.repo import PolicyRepo
+    from osiris.kernel.state import Kernel
     from osiris.llm.models import AnyDrafter, Models
     from osiris.loop.prices import PriceDesk
     from osiris.policy.contracts import Policy
@@ -126,15 +126,21 @@ class Workspace:
         """The live policy, as its repository has it at this moment."""
         return self.policies.current()
 
-    def kernel(self, as_of: datetime | None = None, *, models: bool = True) -> "Kernel":
-        """What turns of the kernel work with at `as_of`; without `models` none is loaded, and nothing can be judged."""
+    def kernel(self, as_of: datetime | None = None) -> "Kernel":
+        """What turns of the kernel work with at `as_of`; models are loaded when one is asked."""
         from osiris.kernel.measure import Past
-        from osiris.kernel.meta_loop import Kernel
+        from osiris.kernel.state import Kernel
         from osiris.store.patches import PatchLists
 
         moment = as_of or self.now
-        drafter, judge = (self.drafter(moment), self.models.judge) if models else (None, None)
-        past = Past(self.advice, self.local_prices, drafter, judge, self.settings, moment)
+        past = Past(
+            self.advice,
+            self.local_prices,
+            lambda: self.drafter(moment),
+            lambda: self.models.judge,
+            self.settings,
+            moment,
+        )
         return Kernel(self.policy_repo, self.patch_book, PatchLists(self.events), past)
 
     def served(self, as_of: datetime | None = None) -> "Served":

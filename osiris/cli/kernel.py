@@ -112,7 +112,7 @@ def rollback(
     from osiris.kernel.meta_loop import roll_back_by_hand
 
     with opened(workspace, as_of) as ws:
-        done = roll_back_by_hand(ws.kernel(models=False), patch, reason)
+        done = roll_back_by_hand(ws.kernel(), patch, reason)
         report(done, as_json, "Rolled back")
 
 

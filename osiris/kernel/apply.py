@@ -51,14 +51,19 @@ def roll_back(
 def finish(book: PatchBook, repo: PolicyRepo) -> str | None:
     """End the step that was begun last, if it was not ended; returns which patch it was about.
 
-    Raises `Conflict` when somebody else has moved the live branch meanwhile.
+    Raises `Conflict` when somebody else has moved the live branch meanwhile; the step is given up then.
     """
     begun = book.unfinished()
     if begun is None:
         return None
     step, facts = begun
     commit, before = (facts["commit"], facts["parent"]) if step == "applying" else (facts["revert"], facts["onto"])
-    if repo.head().commit != commit:
+    live = repo.head().commit
+    if live not in (commit, before):
+        why = f"somebody else moved the live branch to {live[:12]}"
+        book.note("abandoned", facts["id"], facts["at"], begun=step, reason=why)
+        raise Conflict(f"a live policy at {before[:12]} for patch {facts['id']}", why, "nothing was changed; go on")
+    if live != commit:
         repo.go_live(commit, before)
     book.note(DONE[step], facts["id"], facts["at"], **({"with": facts["with"]} if "with" in facts else {}))
     return facts["id"]

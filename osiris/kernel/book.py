@@ -1,7 +1,8 @@
 """The book of patches: an append-only journal of what became of each, written before and after every step that counts.
 
 A patch goes through `judged` (with proof, measurement and verdict), `applying`, `applied`, `rolling_back` and
-`rolled_back`; `told` says that Redis has heard of a step. Git has the policy itself; the book has why.
+`rolled_back`; `abandoned` is a step that could not be ended. Beside these, `drafted` says that nobody submitted it,
+`postponed` that it could not be judged, `told` that Redis has heard of a step. Git has the policy; the book has why.
 """
 
 from datetime import datetime
@@ -11,7 +12,8 @@ from typing import Any
 from osiris.errors import NotFound
 from osiris.store.journal import Journal
 
-STEPS = ("applying", "applied", "rolling_back", "rolled_back")
+STEPS = ("applying", "applied", "rolling_back", "rolled_back", "abandoned")
+BESIDE = ("drafted", "postponed")
 Entry = dict[str, Any]
 
 
@@ -37,6 +39,8 @@ class PatchBook:
         """
         known: dict[str, Entry] = {}
         for step, facts in self.entries():
+            if step in BESIDE:
+                continue
             for patch_id in (facts["id"], *facts.get("with", ())):
                 own = facts if patch_id == facts["id"] else {"reason": f"built on {facts['id']}", "at": facts["at"]}
                 patch = known.setdefault(patch_id, {"id": patch_id, "live": False, "told": []})
@@ -45,8 +49,9 @@ class PatchBook:
                     continue
                 at = {f"{step}_at": own["at"]}
                 patch |= {key: value for key, value in own.items() if key not in ("id", "at", "with")} | at
-                patch["state"] = facts["verdict"] if step == "judged" else step
-                patch["live"] = step in ("applied", "rolling_back")
+                patch["live"] = "rolling_back" in (step, facts.get("begun")) or step == "applied"
+                before = "applied" if patch["live"] else "proved"
+                patch["state"] = facts["verdict"] if step == "judged" else before if step == "abandoned" else step
         return known
 
     def get(self, patch_id: str) -> Entry:
@@ -60,6 +65,14 @@ class PatchBook:
         """The step that a killed process began and did not end, with its facts."""
         steps = [(step, facts) for step, facts in self.entries() if step in STEPS]
         return steps[-1] if steps and steps[-1][0] in ("applying", "rolling_back") else None
+
+    def drafted(self) -> set[str]:
+        """The patches that nobody submitted."""
+        return {facts["id"] for step, facts in self.entries() if step == "drafted"}
+
+    def postponed(self, since: datetime) -> set[str]:
+        """The patches that could not be judged at `since` or later."""
+        return {facts["id"] for step, facts in self.entries() if step == "postponed" and facts["at"] >= since}
 
     def last_applied(self) -> datetime | None:
         """When a patch last went live."""

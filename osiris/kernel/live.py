@@ -13,10 +13,13 @@ from osiris.policy.contracts import BadAnswer, Feature, Policy, Sketch, as_featu
 class SandboxedPolicy:
     """A policy of somebody's, which answers from its sandbox; each answer is checked here."""
 
+    renewed = True
+    """Whether it may use more processor time than one session is given: one that is judged may not."""
+
     def __init__(self, files: dict[str, str], commit: str, patch_id: str | None) -> None:
         """Remember what is to be run; raises `NoSandbox` where it cannot be."""
         self.commit, self.patch_id = commit, patch_id
-        self._sandbox = Sandbox(files)
+        self._sandbox = Sandbox(files, renewed=self.renewed)
         self._lock = threading.Lock()
 
     def __enter__(self) -> "SandboxedPolicy":
@@ -42,8 +45,9 @@ class SandboxedPolicy:
         return self._asked("size", list(idea), as_size)
 
     def close(self) -> None:
-        """End the session; the next question begins another one."""
-        self._sandbox.close()
+        """End the session, after the answer that is under way; the next question begins another one."""
+        with self._lock:
+            self._sandbox.close()
 
     def _asked(self, call: str, args: list[Any], checked: Any) -> Any:
         with self._lock:
@@ -59,6 +63,8 @@ class SandboxedPolicy:
 
 class Candidate(SandboxedPolicy):
     """A policy that is being judged."""
+
+    renewed = False
 
     def __init__(self, files: dict[str, str]) -> None:
         """Remember what is to be run."""
@@ -88,25 +94,37 @@ class LivePolicy(SandboxedPolicy):
 
 
 class LivePolicies:
-    """Hands out the live policy; its session is kept until another one is live."""
+    """Hands out the live policy; its session is kept until another one is live. Safe to share between threads."""
 
     def __init__(self, repo: PolicyRepo) -> None:
         """Remember the repository; nothing is read yet."""
         self._repo = repo
         self._current: LivePolicy | None = None
+        self._lock = threading.Lock()
 
     def current(self) -> Policy:
-        """The policy that HEAD holds now; raises `NoSandbox` for a patched one on a machine without bubblewrap."""
-        version = self._repo.head()
-        if self._current is None or self._current.commit != version.commit:
-            self.close()
+        """The policy that HEAD holds now; raises `NoSandbox` for a patched one on a machine without bubblewrap.
+
+        Where no patch is live that is the shipped one, also when the kernel has had no turn since Osiris was upgraded.
+        """
+        with self._lock:
+            version = self._repo.head()
+            if self._current is not None and self._current.commit == version.commit:
+                return self._current
+            self._end()
             if version.files == shipped_files():
                 return Shipped(version.commit, version.patch_id)
+            if version.patch_id is None:
+                return Shipped(self._repo.shipped(), None)
             self._current = LivePolicy(version, self._repo)
-        return self._current
+            return self._current
 
     def close(self) -> None:
         """End the session of a patched policy."""
+        with self._lock:
+            self._end()
+
+    def _end(self) -> None:
         if self._current is not None:
             self._current.close()
             self._current = None

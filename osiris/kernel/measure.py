@@ -5,13 +5,15 @@ else each is drafted anew, by the same model from the same seed. What passes is 
 as the gate of adapters does it, and rewarded by `loop.rewards`. The candidate, in its sandbox, knows nothing of this.
 
 The difference of the rewards is tested by a paired bootstrap of whole weeks: trades of one week share their market. The
-k-th patch that is measured on much the same days is given level / (k (k + 1)), as the gate of adapters does it.
+k-th patch of people that is measured on much the same days is given level / 2 / (k (k + 1)), as the gate of adapters
+does it; the kernel's own drafts count by themselves and have the other half, so that they leave people theirs.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,19 +70,33 @@ class Measurement:
         return asdict(self) | moments | {"better": self.better}
 
 
-class Past(NamedTuple):
-    """What both are measured with."""
+@dataclass(frozen=True)
+class Past:
+    """What both are measured with; models are opened when they are asked, since a rollback must not wait for one."""
 
     advice: AdviceStore
     prices: PriceDesk
-    drafter: AnyDrafter
-    judge: AnyJudge | None
+    open_drafter: Callable[[], AnyDrafter]
+    open_judge: Callable[[], AnyJudge]
     settings: Settings
     as_of: datetime
 
+    @cached_property
+    def drafter(self) -> AnyDrafter:
+        """The model that drafts."""
+        return self.open_drafter()
+
+    @cached_property
+    def judge(self) -> AnyJudge:
+        """The model that scores."""
+        return self.open_judge()
+
 
 class Drafts(NamedTuple):
-    """Replies to the prompts of snapshots, the judge's score of each (0-1 or none), and seconds a prompt."""
+    """Replies to the prompts of snapshots, the judge's score of each (0-1 or none), and seconds a moment.
+
+    A moment's tickers are drafted in one run, which is over before any of its ideas can be decided.
+    """
 
     groups: list[list[Draft]]
     scores: list[list[float | None]]
@@ -88,7 +104,7 @@ class Drafts(NamedTuple):
 
 
 def measure(candidate: SandboxedPolicy, incumbent: SandboxedPolicy, past: Past, look: int) -> Measurement:
-    """Compare two policies on the past; `look` counts the patches measured on much the same days, from 1.
+    """Compare two policies on the past; `look` counts, from 1, those of the same kind on much the same days.
 
     Raises `TooLittleData` when there is too little to judge any patch by, `CandidateFailed` when the candidate fails.
     """
@@ -123,11 +139,10 @@ def drafted(shots: Sequence[Snapshot], past: Past) -> Drafts:
     groups = draft(past.drafter, requests, settings.gate.candidates, settings, settings.model.seed)
     places = [(i, j) for i, group in enumerate(groups) for j, reply in enumerate(group) if reply.reply is not None]
     scores: list[list[float | None]] = [[None] * len(group) for group in groups]
-    if past.judge is not None:
-        ideas = [hermes.Idea(groups[i][j].text, shots[i].text) for i, j in places]
-        for (i, j), score in zip(places, hermes.score(past.judge, ideas, settings.model.batch_size), strict=True):
-            scores[i][j] = score.normalized
-    return Drafts(groups, scores, (time.perf_counter() - started) / max(1, len(shots)))
+    ideas = [hermes.Idea(groups[i][j].text, shots[i].text) for i, j in places]
+    for (i, j), score in zip(places, hermes.score(past.judge, ideas, settings.model.batch_size), strict=True):
+        scores[i][j] = score.normalized
+    return Drafts(groups, scores, (time.perf_counter() - started) / len({shot.as_of for shot in shots}))
 
 
 def paper_trades(
@@ -189,7 +204,7 @@ def compared(candidate: pd.DataFrame, incumbent: pd.DataFrame, settings: Setting
     return Measurement(
         *rewards, difference=rewards[0].total - rewards[1].total, low=float(low), high=float(high),
         p_value=float(p_value),
-        level=level_of(look, settings.kernel.level), least=settings.kernel.min_gain,
+        level=level_of(look, settings.kernel.level / 2), least=settings.kernel.min_gain,
         look=look, weeks=len(weeks),
         first=ends[0].to_pydatetime(), last=ends[1].to_pydatetime(),
     )  # fmt: skip

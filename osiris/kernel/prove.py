@@ -79,13 +79,13 @@ def prove(
     diff: str,
     live: Version,
     repo: PolicyRepo,
-    judge: AnyJudge | None,
+    judge: AnyJudge,
     rules: Kernel,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Proof:
     """Prove a diff of the live policy. Raises `NoSandbox` on a machine without bubblewrap: nothing is proved there.
 
-    `progress` is told each check's name as it begins; without a `judge` the last check fails.
+    `progress` is told each check's name as it begins.
     """
     try_sandbox()
     proof = Proof()
@@ -215,12 +215,11 @@ def _contracts(files: dict[str, str], rules: Kernel) -> str:
     return f"{states.count('CONFIRMED')} of {len(states)} laws confirmed, no counterexample to the others"
 
 
-def _hermes(diff: str, judge: AnyJudge | None, rules: Kernel) -> tuple[int, str]:
-    if judge is None:
-        raise Refused("there is no judge")
+def _hermes(diff: str, judge: AnyJudge, rules: Kernel) -> tuple[int | None, str]:
     lines = [line for line in diff.splitlines() if line[:1] in ("+", "-") and line[:3] not in ("+++", "---")]
     proposal = json.dumps({"target": ", ".join(touched(diff)), "diff": "\n".join(lines) + "\n"})
     (score,) = hermes.score(judge, [hermes.Idea(proposal, ASKED)], 1)
-    if score.raw is None or score.raw < rules.min_hermes:
-        raise Refused(score.note or f"{score.raw} of 10, at least {rules.min_hermes} asked for")
-    return score.raw, f"{score.raw} of 10"
+    told = score.note or f"{score.raw} of 10"
+    if rules.min_hermes and (score.raw is None or score.raw < rules.min_hermes):
+        raise Refused(f"{told}, at least {rules.min_hermes} asked for")
+    return score.raw, told

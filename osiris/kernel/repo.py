@@ -22,6 +22,7 @@ BRANCH = "refs/heads/live"
 SHIPPED_AT = datetime(2000, 1, 1, tzinfo=UTC)
 """Date of the first commit, so that the same shipped policy has the same commit in every workspace."""
 NONE = "none"
+SHIPPED = f"The policy as it is shipped\n\nPatch-Id: {NONE}\n"
 OPTIONS = {
     "core.fsync": "all", "core.hooksPath": os.devnull, "core.autocrlf": "false", "user.name": "Osiris",
     "user.email": "osiris@localhost", "gc.auto": "0", "init.defaultBranch": "live", "core.quotePath": "false",
@@ -61,6 +62,19 @@ class PolicyRepo:
         message = self._git("log", "-1", "--format=%B", commit)
         named = re.findall(r"^Patch-Id: (\S+)$", message, re.M)[-1:]
         return Version(commit, None if named in ([], [NONE]) else named[0], self._files(f"{commit}^{{tree}}"))
+
+    def shipped(self, parent: str | None = None) -> str:
+        """Make the commit of the policy as this Osiris ships it; without a `parent` the first of a new repository."""
+        return self.commit(shipped_files(), parent, SHIPPED, SHIPPED_AT)
+
+    def catch_up(self) -> None:
+        """Where no patch is live, make the policy live that this Osiris ships: an upgrade may have brought another one.
+
+        Callers hold the kernel's lock.
+        """
+        live = self.head()
+        if live.patch_id is None and live.files != shipped_files():
+            self.go_live(self.shipped(live.commit), live.commit)
 
     def note_failure(self, commit: str, error: str) -> None:
         """Note that a live version failed to answer, for the next turn of the kernel to see."""
@@ -136,10 +150,7 @@ class PolicyRepo:
         with tempfile.TemporaryDirectory(dir=self.folder.parent, prefix=".policy-") as scratch:
             draft = PolicyRepo(Path(scratch) / "policy.git")
             run_git(["init", "--quiet", "--bare", "--template=", str(draft.folder)]).check_returncode()
-            first = draft.commit(
-                shipped_files(), None, f"The policy as it is shipped\n\nPatch-Id: {NONE}\n", SHIPPED_AT
-            )
-            draft._git("update-ref", BRANCH, first)
+            draft._git("update-ref", BRANCH, draft.shipped())
             draft._git("symbolic-ref", "HEAD", BRANCH)
             try:
                 draft.folder.rename(self.folder)

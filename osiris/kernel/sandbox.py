@@ -28,8 +28,10 @@ from osiris.policy import shipped_files
 NOBODY = 65534
 MIB = 2**20
 MEMORY, CPU_SECONDS = 512 * MIB, 60
-"""What a candidate may use, all its answers together."""
+"""What one session may use, all its answers together."""
 ANSWER_SECONDS, ANSWER_BYTES = 5.0, 64 * 1024
+START_SECONDS = 30.0
+"""For the first answer of a session: a busy machine is slow to start a process, and that is not the policy's fault."""
 DENIED = (
     "fork", "vfork", "socket", "socketpair", "ptrace", "process_vm_readv", "process_vm_writev", "mount", "umount2",
     "move_mount", "open_tree", "fsopen", "fsmount", "fsconfig", "fspick", "pivot_root", "chroot", "unshare", "setns",
@@ -65,10 +67,13 @@ class CandidateFailed(PolicyFailed):
 class Sandbox:
     """A session with the policy in `files` (name to text), in a process that is started at the first question."""
 
-    def __init__(self, files: dict[str, str]) -> None:
-        """Remember the files; raises `NoSandbox` where there is no bubblewrap."""
+    def __init__(self, files: dict[str, str], *, renewed: bool = False) -> None:
+        """Remember the files; raises `NoSandbox` where there is no bubblewrap.
+
+        A `renewed` session is begun anew before its processor time can run out.
+        """
         require_sandbox()
-        self._files = files
+        self._files, self._renewed, self._answering = files, renewed, 0.0
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
@@ -82,13 +87,17 @@ class Sandbox:
 
     def ask(self, call: str, args: Sequence[object]) -> Any:
         """The answer of `call` (features, passes, size) to `args`, as JSON carries it; raises `PolicyFailed`."""
-        process = self._process or self._start()
+        if self._renewed and self._answering > CPU_SECONDS / 2:
+            self.close()
+        patience = ANSWER_SECONDS if self._process else START_SECONDS
+        process, started = self._process or self._start(), time.monotonic()
         tag = secrets.token_hex(8)
         question = json.dumps({"tag": tag, "call": call, "args": args}, allow_nan=False).encode() + b"\n"
         try:
             process.stdin.write(question)
             process.stdin.flush()
-            line = read_line(process.stdout, ANSWER_SECONDS)
+            line = read_line(process.stdout, patience)
+            self._answering += time.monotonic() - started
             return _value(line, tag)
         except (OSError, ValueError) as error:
             self.close()
@@ -100,7 +109,7 @@ class Sandbox:
         """End the session and everything in it."""
         if self._process is not None:
             end(self._process)
-            self._process = None
+            self._process, self._answering = None, 0.0
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None

@@ -17,7 +17,12 @@ APPLIED, ROLLED_BACK = "dgm:applied_patches", "dgm:rolled_back_traces"
 TOLD = "dgm:told"
 APPLIED_EVENT, ROLLED_BACK_EVENT = "patch.applied", "patch.rolled_back"
 KEPT, LONGEST_LETTER = 1000, 10_000
-BURY_UNREAD = "redis.call('RPOP', KEYS[1]) redis.call('LPUSH', KEYS[2], ARGV[1]) return 1"
+BURY_UNREAD = """
+redis.call('LSET', KEYS[1], ARGV[2], ARGV[1])
+redis.call('LREM', KEYS[1], -1, ARGV[1])
+redis.call('LPUSH', KEYS[2], ARGV[1])
+return 1
+"""
 TELL_ONCE = """
 if redis.call('SADD', KEYS[1], ARGV[1]) == 0 then return 0 end
 for _, item in ipairs(cjson.decode(ARGV[4])) do redis.call('LPUSH', KEYS[2], item) end
@@ -38,22 +43,18 @@ class PatchLists:
         """Put a patch at the end of the queue."""
         self._events.ask(lambda redis: redis.lpush(QUEUE, item))
 
-    def first(self) -> str | None:
-        """The item at the head of the queue, which stays there; one that is no text becomes a dead letter."""
+    def at(self, place: int) -> str | None:
+        """The item at `place` of the queue, 0 at its head; one that is no text becomes a dead letter."""
         while True:
             try:
-                return self._events.ask(lambda redis: redis.lindex(QUEUE, -1))
+                return self._events.ask(lambda redis: redis.lindex(QUEUE, -1 - place))
             except UnicodeDecodeError:
                 reason = _json({"item": None, "reason": "bytes that are no UTF-8"})
-                self._events.ask(lambda redis, why=reason: redis.eval(BURY_UNREAD, 2, QUEUE, DEAD, why))
+                self._events.ask(lambda redis, why=reason: redis.eval(BURY_UNREAD, 2, QUEUE, DEAD, why, -1 - place))
 
     def drop(self, item: str) -> None:
         """Take an item out of the queue, now that what became of it is on record."""
         self._events.ask(lambda redis: redis.lrem(QUEUE, -1, item))
-
-    def put_back(self, item: str) -> None:
-        """Move an item to the end of the queue."""
-        self._together(lambda pipe: pipe.lrem(QUEUE, -1, item).lpush(QUEUE, item))
 
     def bury(self, item: str, reason: str, at: datetime) -> None:
         """Move an item to the dead letters, with the reason."""

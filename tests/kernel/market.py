@@ -54,9 +54,9 @@ class TurningMarket(Market):
         return np.concatenate(parts)
 
 
-def market_of(good: int, cycles: int = 6) -> TurningMarket:
-    """Eight tickers with a strong drift."""
-    return TurningMarket("momentum", 5, 8, cycles, 0.8, good)
+def market_of(good: int, cycles: int = 6, tickers: int = 8) -> TurningMarket:
+    """Tickers with a strong drift."""
+    return TurningMarket("momentum", 5, tickers, cycles, 0.8, good)
 
 
 def workspace_on(folder, market: Market, extra: str = ""):

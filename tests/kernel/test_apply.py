@@ -80,9 +80,22 @@ def test_a_branch_that_somebody_else_moved_is_left_alone(book, repo):
     book.note(
         "applying", judged(book, "p2", LATER)["id"], LATER, commit=other[:-4] + "0000", parent=before(repo, live.commit)
     )
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict, match="somebody else moved the live branch"):
         finish(book, repo)
     assert repo.head() == live
+    assert finish(book, repo) is None  # given up, so that the turns after this one go on
+    assert (book.get("p2")["state"], book.get("p2")["live"]) == ("proved", False)
+
+
+def test_a_rollback_that_was_given_up_leaves_the_patch_live_and_can_be_had_again(book, repo):
+    shipped, first = repo.head(), applied(book, repo, "p1")
+    revert = {"revert": "0" * 40, "onto": shipped.commit, "with": []}
+    book.note("rolling_back", "p1", LATER, reason="it lost", **revert)
+    with pytest.raises(Conflict):
+        finish(book, repo)
+    assert (repo.head().commit, book.get("p1")["state"], book.get("p1")["live"]) == (first, "applied", True)
+    assert roll_back(book, repo, "p1", LATER, "it lost") == ["p1"]
+    assert repo.head().files == shipped.files
 
 
 def test_a_hundred_kills_leave_the_policy_as_before_or_as_after_and_the_next_run_ends_the_job(

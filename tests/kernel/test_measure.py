@@ -32,7 +32,7 @@ def test_what_is_better_every_week_is_better_beyond_chance(settings):
     assert measured.better
     assert measured.low > 0
     assert measured.difference == pytest.approx(measured.candidate.total - measured.incumbent.total)
-    assert measured.p_value < measured.level == settings.kernel.level / 2
+    assert measured.p_value < measured.level == settings.kernel.level / 4
 
 
 def test_the_same_trades_are_not_better(settings):

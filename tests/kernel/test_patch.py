@@ -90,25 +90,24 @@ def test_touched_names_what_git_would_touch():
 def test_an_item_stays_in_the_queue_until_it_is_dropped(lists):
     lists.push("a")
     lists.push("b")
-    assert [lists.first(), lists.first(), lists.waiting()] == ["a", "a", 2]
-    lists.put_back("a")
-    assert lists.first() == "b"
-    lists.drop("b")
-    assert (lists.first(), lists.waiting()) == ("a", 1)
+    assert [lists.at(0), lists.at(0), lists.at(1), lists.at(2), lists.waiting()] == ["a", "a", "b", None, 2]
+    lists.drop("a")
+    assert (lists.at(0), lists.waiting()) == ("b", 1)
 
 
 def test_a_dead_letter_keeps_the_item_and_the_reason(lists):
     lists.push("nonsense")
     lists.bury("nonsense", "no JSON", MOMENT)
-    assert lists.first() is None
+    assert lists.at(0) is None
     assert lists.read(DEAD) == [{"item": "nonsense", "reason": "no JSON", "at": MOMENT.isoformat()}]
 
 
 def test_bytes_that_are_no_text_do_not_stop_the_queue(lists):
-    lists._events.ask(lambda redis: redis.lpush("dgm:patch_queue", b"\xff\xfe"))
     lists.push("a")
-    assert lists.first() == "a"
-    assert lists.read(DEAD)[0]["reason"] == "bytes that are no UTF-8"
+    lists._events.ask(lambda redis: redis.lpush("dgm:patch_queue", b"\xff\xfe"))
+    lists.push("b")
+    assert [lists.at(0), lists.at(1), lists.at(2)] == ["a", "b", None]
+    assert [letter["reason"] for letter in lists.read(DEAD)] == ["bytes that are no UTF-8"]
 
 
 def test_redis_is_told_of_a_step_once_however_often(lists):

@@ -5,8 +5,9 @@ import difflib
 import pytest
 
 from osiris.errors import Conflict
-from osiris.kernel.repo import SHIPPED_AT, DoesNotApply, PolicyRepo
-from osiris.policy import shipped_files
+from osiris.kernel.live import LivePolicies
+from osiris.kernel.repo import SHIPPED, SHIPPED_AT, DoesNotApply, PolicyRepo
+from osiris.policy import Shipped, shipped_files
 
 MESSAGE = "A patch\n\nPatch-Id: abc\n"
 
@@ -32,6 +33,35 @@ def test_a_new_repository_has_the_shipped_policy_and_the_same_commit_everywhere(
     head = repo.head()
     assert (head.files, head.patch_id) == (shipped_files(), None)
     assert PolicyRepo(tmp_path / "other.git").head().commit == head.commit
+
+
+@pytest.fixture
+def older(repo):
+    """A repository that an Osiris made which shipped another policy."""
+    files = shipped_files() | {"sizing.py": shipped_files()["sizing.py"].replace("RISK = 0.01", "RISK = 0.02")}
+    repo.go_live(repo.commit(files, None, SHIPPED, SHIPPED_AT), repo.head().commit)
+    return repo
+
+
+def test_an_upgrade_brings_its_policy_where_no_patch_is_live(older):
+    was = older.head()
+    policy = LivePolicies(older).current()
+    assert isinstance(policy, Shipped)  # also before the kernel had a turn
+    assert older.version(policy.commit).files == shipped_files()
+    older.catch_up()
+    assert older.head().files == shipped_files() != was.files
+    assert older._git("rev-parse", f"{older.head().commit}^").strip() == was.commit
+    again = older.head()
+    older.catch_up()
+    assert older.head() == again
+
+
+def test_an_upgrade_leaves_a_live_patch_alone(older):
+    live = older.head()
+    patched = older.commit(live.files, live.commit, MESSAGE, SHIPPED_AT)
+    older.go_live(patched, live.commit)
+    older.catch_up()
+    assert older.head().commit == patched
 
 
 @pytest.mark.parametrize("folder", ["", "osiris/policy/"])

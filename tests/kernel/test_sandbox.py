@@ -3,16 +3,19 @@
 import shutil
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
 
 from osiris.kernel import sandbox
-from osiris.kernel.live import Candidate, SandboxedPolicy
+from osiris.kernel.live import Candidate, LivePolicies, SandboxedPolicy
+from osiris.kernel.repo import PolicyRepo
 from osiris.kernel.sandbox import CandidateFailed, NoSandbox, PolicyFailed, Sandbox
 from osiris.kernel.static import problems
 from osiris.policy import Shipped, shipped_files
 from osiris.policy.contracts import Sketch
+from tests.builders import MOMENT
 from tests.kernel.hostile import BODIES, SECRET, hostile_policy
 
 IDEA = Sketch(1, 3.0, 1.5, 0.6, 0.7, {})
@@ -39,7 +42,7 @@ def places(tmp_path, monkeypatch):
 @needs_bubblewrap
 @pytest.mark.parametrize("name", BODIES)
 def test_a_hostile_policy_gets_nothing(name, places, monkeypatch):
-    monkeypatch.setattr(sandbox, "ANSWER_SECONDS", 2.0)
+    monkeypatch.setattr(sandbox, "START_SECONDS", 2.0)
     with Sandbox(shipped_files() | {"sizing.py": hostile_policy(name, **places)}) as session:
         try:
             answer = session.ask("size", [*IDEA])  # as it is: what may be answered is checked after this
@@ -111,6 +114,47 @@ def test_a_candidate_that_fails_is_told_from_a_live_policy_that_does():
     with SandboxedPolicy(files, "live", "p1") as live, pytest.raises(PolicyFailed) as failed:
         live.size(IDEA)
     assert not isinstance(failed.value, CandidateFailed)
+
+
+SPIN = "import time\ndef size(*idea):\n    end = time.process_time() + 0.2\n    while time.process_time() < end: pass\n"
+
+
+@needs_bubblewrap
+def test_a_policy_that_is_judged_has_one_allowance_of_time_and_a_live_one_gets_another(monkeypatch):
+    monkeypatch.setattr(sandbox, "CPU_SECONDS", 1)
+    files = shipped_files() | {"sizing.py": f"{SPIN}    return 0.01\n"}
+    with SandboxedPolicy(files, "live", "p1") as live:
+        assert [live.size(IDEA) for _ in range(10)] == [0.01] * 10
+    with Candidate(files) as candidate, pytest.raises(CandidateFailed, match="killed for memory or processor time"):
+        [candidate.size(IDEA) for _ in range(10)]
+
+
+@needs_bubblewrap
+def test_a_slow_start_is_not_held_against_a_policy(monkeypatch):
+    monkeypatch.setattr(sandbox, "ANSWER_SECONDS", 0.5)
+    files = shipped_files() | {"sizing.py": "import time\ntime.sleep(1)\ndef size(*idea):\n    return 0.01\n"}
+    with SandboxedPolicy(files, "live", "p1") as live:
+        assert [live.size(IDEA), live.size(IDEA)] == [0.01, 0.01]
+    late = "import time\ndef size(*idea):\n    time.sleep(idea[3])\n    return 0.01\n"
+    with SandboxedPolicy(shipped_files() | {"sizing.py": late}, "live", "p1") as live:
+        live.size(IDEA._replace(confidence=0.0))
+        with pytest.raises(PolicyFailed, match=r"within 0\.5 s"):
+            live.size(IDEA._replace(confidence=1.0))
+
+
+@needs_bubblewrap
+def test_who_asks_for_the_live_policy_at_once_gets_the_same(tmp_path):
+    repo = PolicyRepo(tmp_path / "policy.git")
+    live = repo.head()
+    files = live.files | {"sizing.py": "def size(*idea):\n    return 0.005\n"}
+    repo.go_live(repo.commit(files, live.commit, "A patch\n\nPatch-Id: p1\n", MOMENT), live.commit)
+    policies = LivePolicies(repo)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: policies.current(), range(8)))
+        sizes = set(pool.map(lambda policy: policy.size(IDEA), found))
+    policies.close()
+    assert len({id(policy) for policy in found}) == 1
+    assert sizes == {0.005}
 
 
 def test_without_bubblewrap_nothing_is_run_and_the_error_says_how_to_install_it(monkeypatch):

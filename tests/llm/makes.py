@@ -64,5 +64,30 @@ def save_llama(folder: Path, tokenizer, likely=None, seed=0) -> Path:
     return folder
 
 
+def save_taught(folder: Path, answers: dict[str, str], steps=150) -> Path:
+    """Save a small Llama that answers every chat that ends like one of `answers` with what stands beside it.
+
+    Each answer is one token of its own, so that it is learned at once.
+    """
+    import torch
+    from transformers import LlamaForCausalLM
+
+    tokenizer = make_tokenizer(words=answers.values())
+    model = LlamaForCausalLM.from_pretrained(save_llama(folder, tokenizer))
+    rng, optimizer = torch.Generator().manual_seed(0), torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(steps):
+        for end, answer in answers.items():
+            asked = tokenizer(end, add_special_tokens=False)["input_ids"]
+            before = torch.randint(len(tokenizer), (48,), generator=rng).tolist()
+            said = [tokenizer.convert_tokens_to_ids(answer), tokenizer.eos_token_id]
+            ids = torch.tensor([[*before, *asked, *said]])
+            labels = ids.masked_fill(torch.arange(ids.shape[1]) < ids.shape[1] - len(said), -100)
+            model(ids, labels=labels).loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    model.save_pretrained(folder)
+    return folder
+
+
 def _texts(example):
     return [example.prompt, example.answer, *VERDICTS]

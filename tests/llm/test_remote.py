@@ -1,16 +1,9 @@
 """Models on a server: the starters behind transformers' own OpenAI-compatible server."""
 
-import os
 import random
-import socket
-import subprocess
-import sys
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
-import httpx
 import pytest
 
 from osiris.errors import BadInput, NotFound, SettingsError, SourceUnavailable
@@ -25,40 +18,16 @@ from osiris.loop.advise import advise
 from osiris.settings import Llm, Model, Settings
 from osiris.store.sample import load_sample
 from tests.builders import MOMENT, make_settings, make_workspace
+from tests.llm.server import transformers_server
 
 LIKELIEST = Model(temperature=0, retries=0)
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory, settings):
+def server(tmp_path_factory):
     """The server's address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("server")
-    log = folder / "log"
-    (folder / "hub").mkdir()  # the server lists what lies there
-    offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder)}
-    command = [Path(sys.executable).with_name("transformers"), "serve", "--host", "127.0.0.1", "--port", str(port)]
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            [*command, "--device", "cpu"],
-            stdout=file,
-            stderr=file,
-            env=os.environ | offline,
-        )
-    try:
-        for _ in range(600):
-            assert process.poll() is None, log.read_text()
-            try:
-                httpx.get(f"http://127.0.0.1:{port}/health")
-                break
-            except httpx.ConnectError:
-                time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.terminate()
-        process.wait(30)
+    with transformers_server(tmp_path_factory.mktemp("server")) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

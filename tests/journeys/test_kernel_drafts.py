@@ -1,0 +1,109 @@
+"""A patch that a model on a server drafts, and one of the prompt: from the draft to the next ideas."""
+
+import pytest
+
+from osiris.kernel.apply import apply_patch
+from osiris.kernel.meta_loop import turn
+from osiris.llm.starter import ensure_starter
+from osiris.settings import Settings
+from tests.kernel.market import FOLLOW, after_run, draft_at, market_of, submit, workspace_on
+from tests.kernel.test_repo import diff_of
+from tests.kernel.test_sandbox import needs_bubblewrap
+from tests.kernel.worker import judged
+from tests.llm.makes import save_taught
+from tests.llm.server import transformers_server
+
+pytestmark = needs_bubblewrap
+LONG = 'momentum up","side":"long","target_atr":2.0,"stop_atr":1.0,"confidence":0.6}'
+ON_A_SERVER = """drafter = "model"
+level = 0.2
+[gate]
+candidates = 1
+[model]
+base = "{model}"
+temperature = 0
+retries = 0
+[llm]
+backend = "openai"
+url = "{url}"
+drafter = "{model}"
+judge = "{judge}"
+"""
+
+
+@pytest.fixture(scope="module")
+def by_model(tmp_path_factory):
+    """The workspace after a turn in which nobody had submitted anything, the report and the ideas that came next.
+
+    Its model goes long whatever it is shown, and drafts one patch: a risk gate that follows momentum.
+    """
+    folder = tmp_path_factory.mktemp("model")
+    answers = {
+        "and nothing else. [reply]:": diff_of(*FOLLOW, "gate.py"),
+        '(0 to 1). [reply]:{"ticker":"P000","rationale":"': LONG,
+    }  # fmt: skip
+    model, market = save_taught(folder / "taught", answers), market_of(good=6, tickers=4)
+    with transformers_server(tmp_path_factory.mktemp("server")) as url:
+        extra = ON_A_SERVER.format(model=model, url=url, judge=ensure_starter("judge", Settings()))
+        ws = workspace_on(folder, market, extra)
+        ws.clock.set(after_run(market, 2))
+        report = turn(ws.kernel())
+        draft_at(ws, market.moments[3])
+        yield ws, model, report
+        ws.close()
+
+
+class TestAPatchThatAModelDrafts:
+    def test_is_proved_measured_and_applied(self, by_model):
+        ws, model, report = by_model
+        assert (report.verdict, report.notes) == ("applied", []), report.reason
+        patch = ws.patch_book.get(report.patch)
+        assert (patch["by"], patch["target"], patch["live"]) == (str(model), "gate.py", True)
+        assert FOLLOW[1] in ws.policy_repo.head().files["gate.py"]
+        assert ws.patch_book.drafted() == {report.patch}
+
+    def test_gates_the_next_ideas(self, by_model):
+        ws, _, report = by_model
+        ideas = ws.advice.frame(f"patch_id = '{report.patch}'")
+        gated = ideas["status"] == "gated"
+        assert 0 < gated.sum() < len(ideas)
+        assert (ideas["prompt"].str.contains("momentum down") == gated).all()
+
+
+@pytest.fixture(scope="module")
+def of_the_prompt(tmp_path_factory):
+    """A workspace whose gate follows a momentum that is noise, after a patch that shows a longer one."""
+    market = market_of(good=6)
+    ws = workspace_on(tmp_path_factory.mktemp("prompt"), market, extra='drafter = "none"')
+    ws.clock.set(after_run(market, 2))
+    live = ws.policy_repo.head()
+    noise = {
+        name: text.replace("MOMENTUM_BARS = 20", "MOMENTUM_BARS = 2").replace(*FOLLOW)
+        for name, text in live.files.items()
+    }
+    apply_patch(
+        ws.patch_book, ws.policy_repo, judged(ws.patch_book, "noise", market.moments[0]), noise, live, market.moments[0]
+    )
+    diff = diff_of("MOMENTUM_BARS = 20", "MOMENTUM_BARS = 2", "context.py")
+    back = diff.replace("-MOMENTUM", "?MOMENTUM").replace("+MOMENTUM", "-MOMENTUM").replace("?MOMENTUM", "+MOMENTUM")
+    patch = submit(ws, back)
+    report = turn(ws.kernel())
+    draft_at(ws, market.moments[3])
+    yield ws, patch, report
+    ws.close()
+
+
+class TestAPatchOfThePrompt:
+    def test_is_measured_on_drafts_of_its_own(self, of_the_prompt):
+        ws, patch, report = of_the_prompt
+        assert (report.patch, report.verdict) == (patch.id, "applied"), report.reason
+        measured = ws.patch_book.get(patch.id)["measured"]
+        assert measured["better"]
+        assert measured["candidate"]["novelty"] != measured["incumbent"]["novelty"]
+
+    def test_is_what_the_next_prompt_shows(self, of_the_prompt):
+        ws, patch, _ = of_the_prompt
+        before, after = ws.advice.frame("patch_id IS NULL"), ws.advice.frame(f"patch_id = '{patch.id}'")
+        assert len(after)
+        assert "MOMENTUM_BARS = 20" in ws.policy_repo.head().files["context.py"]
+        assert len(before)

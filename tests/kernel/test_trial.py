@@ -1,0 +1,139 @@
+"""Which patch is next, and what a turn does where a patch cannot be judged, or a number is missing."""
+
+from datetime import timedelta
+
+import pytest
+
+from osiris.kernel.apply import apply_patch
+from osiris.kernel.book import PatchBook
+from osiris.kernel.meta_loop import turn
+from osiris.kernel.trial import looks_before
+from osiris.policy import Shipped
+from osiris.store.patches import PatchLists
+from tests.builders import LATER, MOMENT, changes, decision, ideas, make_settings, make_workspace, table_of, to
+from tests.kernel.market import gate_patch, submit
+from tests.kernel.test_repo import diff_of
+from tests.kernel.test_sandbox import needs_bubblewrap
+from tests.kernel.worker import judged, patched_files
+
+RULES = '[prices]\nsource = "local"\n[rewards]\nmin_trades = 20\n[kernel]\nmin_hermes = 0\nsymbolic_seconds = 0.3\n'
+BEFORE_THE_CLOSE = MOMENT - timedelta(hours=2)
+
+
+@pytest.fixture
+def workspace_of(tmp_path):
+    """Makes a workspace with these kernel settings and no bars, between two closes."""
+    opened = []
+
+    def make(extra='drafter = "none"\n', head=""):
+        opened.append(make_workspace(tmp_path, f"{head}{RULES}{extra}", BEFORE_THE_CLOSE))
+        return opened[-1]
+
+    yield make
+    for ws in opened:
+        ws.close()
+
+
+@needs_bubblewrap
+class TestAPatchThatCannotBeJudgedYet:
+    def test_waits_in_its_place_until_a_session_has_closed_and_others_are_judged_meanwhile(self, workspace_of):
+        ws = workspace_of()
+        patch = submit(ws, gate_patch(ws.policy_repo.head()).diff)
+        first = turn(ws.kernel())
+        assert (first.patch, first.verdict, first.waiting, first.reason) == (patch.id, "not yet", 1, "x")
+        bad = submit(ws, diff_of("RISK = 0.01", "RISK = 1.01"))
+        ws.clock.set(BEFORE_THE_CLOSE + timedelta(hours=1))
+        second = turn(ws.kernel())
+        assert (second.patch, second.verdict, second.waiting) == (bad.id, "refused", 1)
+        third = turn(ws.kernel())
+        assert (third.patch, third.notes) == (None, ["1 patches wait for the next close"])
+        ws.clock.set(MOMENT + timedelta(minutes=1))
+        fourth = turn(ws.kernel())
+        assert (fourth.patch, fourth.verdict) == (patch.id, "not yet")
+        assert list(ws.patch_book.patches()) == [bad.id]
+
+    def test_nothing_is_drafted_while_it_waits(self, workspace_of):
+        ws = workspace_of(extra="")
+        first = turn(ws.kernel())
+        assert first.verdict == "not yet"
+        assert ws.patch_book.drafted() == {first.patch}
+        assert turn(ws.kernel()).patch is None
+        assert ws.patch_book.drafted() == {first.patch}
+
+
+def test_own_drafts_and_peoples_patches_are_counted_apart(tmp_path):
+    book, settings = PatchBook(tmp_path / "patches.jsonl"), make_settings(tmp_path)
+    for number, name in enumerate(("own1", "ann1", "own2", "old")):
+        if name.startswith("own"):
+            book.note("drafted", name, MOMENT)
+        at = MOMENT - timedelta(days=200) if name == "old" else MOMENT + timedelta(hours=number)
+        judged(book, name, at)
+    book.note("judged", "refused", MOMENT, verdict="refused", target="gate.py", by="ann", reason="", diff="")
+    own, people = (looks_before(book, settings, LATER, own=own) for own in (True, False))
+    assert own == [MOMENT, MOMENT + timedelta(hours=2)]
+    assert people == [LATER]
+
+
+@needs_bubblewrap
+def test_the_kernels_own_drafts_are_measured_at_most_once_in_their_time(workspace_of):
+    ws = workspace_of(extra="")
+    ws.patch_book.note("drafted", "own", ws.now)
+    judged(ws.patch_book, "own", ws.now - timedelta(hours=1))
+    report = turn(ws.kernel())
+    assert (report.patch, PatchLists(ws.events).waiting()) == (None, 0)
+    assert report.notes == [f"the next patch is drafted at {(ws.now + timedelta(hours=167)).isoformat()}"]
+
+
+def live_patch(ws, name="p1"):
+    """A patch that went live without being judged."""
+    live = ws.policy_repo.head()
+    apply_patch(ws.patch_book, ws.policy_repo, judged(ws.patch_book, name, ws.now), patched_files(name), live, ws.now)
+
+
+def lost_trades(ws, count, **lacking):
+    """Accepted ideas of `p1` that lost, the last of them with columns that lack a number."""
+    rows = ideas(count - 1, patch_id="p1") + ideas(1, patch_id="p1", ticker="IBM", **lacking)
+    ws.advice.add(rows)
+    for row in rows:
+        ws.advice.decide(decision(row, key=row["id"]), to(changes()))
+    ending = {"exit_reason": "stop", "close_price": 97.0, "closed_at": LATER, "ambiguous": False, "open_reason": None}
+    lost = {"outcome": "loss", "shadow": False, "event_id": None, "r_multiple": -1.0}
+    ws.advice.settle(table_of(*({"id": row["id"], **lost, **ending} for row in rows)))
+    ws.clock.set(LATER)
+
+
+def test_a_trade_that_lacks_a_number_does_not_keep_a_losing_patch_live(workspace_of):
+    ws = workspace_of()
+    live_patch(ws)
+    lost_trades(ws, 21, novelty=None)
+    report = turn(ws.kernel())
+    assert report.rolled_back == ["p1"]
+    assert "patch p1: 1 of 21 trades lack a number and have no say" in report.notes
+    assert isinstance(ws.policy, Shipped)
+
+
+def test_fewer_trades_than_the_rule_asks_for_are_no_verdict(workspace_of):
+    ws = workspace_of()
+    live_patch(ws)
+    lost_trades(ws, 20, decision_latency_ms=None)
+    report = turn(ws.kernel())
+    assert report.rolled_back == []
+    assert "patch p1 has no live reward yet: expected 20 settled trades; got 19" in report.notes[-1]
+
+
+def test_a_rollback_does_not_wait_for_a_model(workspace_of):
+    ws = workspace_of(head='[model]\nbase = "nowhere/none"\njudge = "nowhere/none"\n')
+    live_patch(ws)
+    ws.policy_repo.note_failure(ws.policy_repo.head().commit, "ZeroDivisionError")
+    assert turn(ws.kernel()).rolled_back == ["p1"]
+
+
+@needs_bubblewrap
+def test_a_judge_that_cannot_be_had_leaves_the_patch_in_the_queue(workspace_of):
+    ws = workspace_of(
+        head='[model]\njudge = "nowhere/none"\n[llm]\nbackend = "openai"\nurl = "http://127.0.0.1:9/v1"\n'
+    )
+    submit(ws, gate_patch(ws.policy_repo.head()).diff)
+    report = turn(ws.kernel())
+    assert (report.patch, report.waiting) == (None, 1)
+    assert "no patch was judged to the end" in report.notes[-1]
