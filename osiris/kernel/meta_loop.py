@@ -12,7 +12,6 @@ from typing import Any
 from osiris.errors import Conflict, SourceUnavailable, TooLittleData
 from osiris.files import one_at_a_time
 from osiris.kernel.apply import apply_patch, finish, roll_back
-from osiris.kernel.patch import Patch
 from osiris.kernel.prove import PROVED
 from osiris.kernel.state import Kernel, TurnReport
 from osiris.kernel.trial import NOT_YET, judged, next_patch
@@ -107,17 +106,15 @@ def tell(kernel: Kernel, notes: list[str]) -> None:
 
 
 def _judge_next(kernel: Kernel, report: TurnReport, progress: Callable[[str], None]) -> None:
+    report.waiting = kernel.lists.waiting()
     last, pause = kernel.book.last_applied(), timedelta(hours=kernel.settings.kernel.min_hours_between)
     if last is not None and kernel.as_of < last + pause:
         report.notes.append(f"the next patch may go live at {(last + pause).isoformat()}")
         return
     patch, item = next_patch(kernel, report, progress)
-    if patch is not None:
-        _judge(kernel, patch, item, report, progress)
     report.waiting = kernel.lists.waiting()
-
-
-def _judge(kernel: Kernel, patch: Patch, item: str, report: TurnReport, progress: Callable[[str], None]) -> None:
+    if patch is None:
+        return
     facts, files = judged(kernel, patch, progress)
     report.patch, report.verdict, report.reason = patch.id, facts["verdict"], facts["reason"]
     if facts["verdict"] == NOT_YET:
@@ -131,3 +128,4 @@ def _judge(kernel: Kernel, patch: Patch, item: str, report: TurnReport, progress
         )
         report.verdict = APPLIED
     kernel.lists.drop(item)
+    report.waiting -= 1

@@ -15,7 +15,7 @@ import pytest
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
+    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 ]  # fmt: skip
 START_SECONDS = 90
 
@@ -38,13 +38,19 @@ def browser():
 
 @pytest.fixture
 def visit(browser):
-    """A function that opens an address in a window of its own, and gives the page."""
+    """A function that opens an address in a window of its own, and gives the page.
+
+    What the pages said on their consoles, and what they did not get, is printed when a test is over.
+    """
     contexts = []
 
     def open_page(url, **options):
         context = browser.new_context(viewport={"width": 1500, "height": 1150}, **options)
         contexts.append(context)
         page = context.new_page()
+        page.on("console", lambda said: print(f"console: {said.type}: {said.text[:300]}"))
+        page.on("pageerror", lambda error: print(f"page error: {error}"))
+        page.on("requestfailed", lambda asked: print(f"not had: {asked.url[:200]}: {asked.failure}"))
         page.set_default_timeout(60_000)
         page.goto(url)
         return page

@@ -5,13 +5,17 @@ import pytest
 from osiris.kernel.prove import prove
 from osiris.kernel.repo import PolicyRepo
 from osiris.kernel.sandbox import NoSandbox
-from osiris.sections import Kernel
+from osiris.llm.loader import load_judge
+from osiris.sections import Kernel, Model
+from osiris.settings import Settings
 from tests.kernel.test_repo import GOOD, diff_of
 from tests.kernel.test_sandbox import needs_bubblewrap
+from tests.llm.makes import save_taught
 
 NAMES = ["size", "paths", "applies", "changes", "compiles", "static", "ruff", "types", "tests", "contracts", "hermes"]
 RULES = Kernel(min_hermes=0, symbolic_seconds=0.3)
 RETURN = "    return RISK"
+SMALLER = diff_of(RETURN, "    return RISK * confidence")
 NEW = "diff --git a/{name} b/{name}\nnew file mode {mode}\n--- /dev/null\n+++ b/{name}\n@@ -0,0 +1 @@\n+import os\n"
 
 
@@ -21,23 +25,36 @@ def repo(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def judge():
-    from osiris.llm.loader import load_judge
-    from osiris.settings import Settings
+def judges(tmp_path_factory):
+    """Judges by what they say of everything: a number, or a word."""
+    folder = tmp_path_factory.mktemp("judges")
+    return {
+        said: load_judge(
+            Settings(model=Model(judge=str(save_taught(folder / said, {"just the number. [reply]:": said}))))
+        )
+        for said in ("7", "fine")
+    }
 
-    return load_judge(Settings())
+
+@pytest.fixture(scope="module")
+def judge(judges):
+    return judges["7"]
 
 
-def proved(repo, diff, judge=None, rules=RULES):
+def proved(repo, diff, judge, rules=RULES):
     return prove(diff, repo.head(), repo, judge, rules)
+
+
+def asking(least):
+    return RULES.model_copy(update={"min_hermes": least})
 
 
 @needs_bubblewrap
 def test_an_honest_patch_passes_every_check_and_changes_nothing_yet(repo, judge):
     before = repo.head()
-    proof = proved(repo, diff_of(RETURN, "    return RISK * (0.5 + confidence)"), judge)
+    proof = proved(repo, diff_of(RETURN, "    return RISK * (0.5 + confidence)"), judge, asking(7))
     assert [check.name for check in proof.checks] == NAMES
-    assert (proof.verdict, proof.reason) == ("proved", "")
+    assert (proof.verdict, proof.reason, proof.hermes) == ("proved", "", 7)
     assert all(check.seconds >= 0 for check in proof.checks)
     assert "confidence)" in proof.files["sizing.py"]
     assert repo.head() == before
@@ -64,11 +81,11 @@ def test_an_honest_patch_passes_every_check_and_changes_nothing_yet(repo, judge)
         ("tests", diff_of(RETURN, "    return 3 * RISK")),
         ("tests", diff_of(RETURN, "    return 0.0")),
         ("contracts", diff_of(RETURN, "    return 0.03 if confidence == 0.4321 else RISK")),
-        ("hermes", diff_of(RETURN, "    return RISK * confidence")),
+        ("hermes", SMALLER),
     ],
 )  # fmt: skip
-def test_each_check_refuses_what_it_is_there_for_and_the_later_ones_are_not_run(repo, refused_by, diff):
-    proof = proved(repo, diff)
+def test_each_check_refuses_what_it_is_there_for_and_the_later_ones_are_not_run(repo, judge, refused_by, diff):
+    proof = proved(repo, diff, judge, asking(8))
     assert proof.verdict == "refused"
     failed = {check.name: check.detail for check in proof.checks if not check.passed}
     assert next(iter(failed)) == refused_by, failed
@@ -79,11 +96,15 @@ def test_each_check_refuses_what_it_is_there_for_and_the_later_ones_are_not_run(
 
 
 @needs_bubblewrap
-def test_the_judge_has_to_give_as_much_as_is_asked_for(repo, judge):
-    diff = diff_of(RETURN, "    return RISK * confidence")
-    given = proved(repo, diff, judge).hermes
-    proof = proved(repo, diff, judge, RULES.model_copy(update={"min_hermes": given + 1}))
-    assert proof.reason == f"hermes: {given} of 10, at least {given + 1} asked for"
+def test_a_judge_that_gives_no_number_refuses_where_one_is_asked_for(repo, judges):
+    refused = proved(repo, SMALLER, judges["fine"], asking(1))
+    assert refused.reason.startswith("hermes: the judge would have begun with 'fine'")
+    passed = proved(repo, SMALLER, judges["fine"], asking(0))
+    assert (passed.verdict, passed.hermes, passed.checks[-1].detail) == (
+        "proved",
+        None,
+        refused.checks[-1].detail.removesuffix(", at least 1 asked for"),
+    )
 
 
 def test_without_bubblewrap_nothing_is_proved(repo, monkeypatch):

@@ -40,7 +40,7 @@ class TestAPatchThatCannotBeJudgedYet:
         ws = workspace_of()
         patch = submit(ws, gate_patch(ws.policy_repo.head()).diff)
         first = turn(ws.kernel())
-        assert (first.patch, first.verdict, first.waiting, first.reason) == (patch.id, "not yet", 1, "x")
+        assert (first.patch, first.verdict, first.waiting) == (patch.id, "not yet", 1)
         bad = submit(ws, diff_of("RISK = 0.01", "RISK = 1.01"))
         ws.clock.set(BEFORE_THE_CLOSE + timedelta(hours=1))
         second = turn(ws.kernel())
@@ -118,7 +118,7 @@ def test_fewer_trades_than_the_rule_asks_for_are_no_verdict(workspace_of):
     lost_trades(ws, 20, decision_latency_ms=None)
     report = turn(ws.kernel())
     assert report.rolled_back == []
-    assert "patch p1 has no live reward yet: expected 20 settled trades; got 19" in report.notes[-1]
+    assert any("patch p1 has no live reward yet: expected 20 settled trades; got 19" in note for note in report.notes)
 
 
 def test_a_rollback_does_not_wait_for_a_model(workspace_of):
@@ -130,9 +130,7 @@ def test_a_rollback_does_not_wait_for_a_model(workspace_of):
 
 @needs_bubblewrap
 def test_a_judge_that_cannot_be_had_leaves_the_patch_in_the_queue(workspace_of):
-    ws = workspace_of(
-        head='[model]\njudge = "nowhere/none"\n[llm]\nbackend = "openai"\nurl = "http://127.0.0.1:9/v1"\n'
-    )
+    ws = workspace_of(head='[model]\ntemperature = 0\n[llm]\nbackend = "openai"\nurl = "http://127.0.0.1:9/v1"\n')
     submit(ws, gate_patch(ws.policy_repo.head()).diff)
     report = turn(ws.kernel())
     assert (report.patch, report.waiting) == (None, 1)
