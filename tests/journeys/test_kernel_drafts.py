@@ -4,7 +4,10 @@ import pytest
 
 from osiris.kernel.apply import apply_patch
 from osiris.kernel.meta_loop import turn
+from osiris.kernel.patch import change_of
 from osiris.llm.starter import ensure_starter
+from osiris.loop.advise import take_snapshots
+from osiris.policy import Shipped
 from osiris.settings import Settings
 from tests.kernel.market import FOLLOW, after_run, draft_at, market_of, submit, workspace_on
 from tests.kernel.test_repo import diff_of
@@ -48,7 +51,8 @@ def by_model(tmp_path_factory):
         ws = workspace_on(folder, market, extra)
         ws.clock.set(after_run(market, 2))
         report = turn(ws.kernel())
-        draft_at(ws, market.moments[3])
+        for moment in market.moments[3:]:
+            draft_at(ws, moment)
         yield ws, model, report
         ws.close()
 
@@ -70,25 +74,23 @@ class TestAPatchThatAModelDrafts:
         assert (ideas["prompt"].str.contains("momentum down") == gated).all()
 
 
+RIGHT = "(close[-1] - sum(close[-bars:]) / bars) / unit"
+WRONG = "(sum(close[-bars:]) / bars - close[-1]) / unit"
+
+
 @pytest.fixture(scope="module")
 def of_the_prompt(tmp_path_factory):
-    """A workspace whose gate follows a momentum that is noise, after a patch that shows a longer one."""
+    """A workspace whose gate follows a momentum with the wrong sign, after a patch that shows the right one."""
     market = market_of(good=6)
     ws = workspace_on(tmp_path_factory.mktemp("prompt"), market, extra='drafter = "none"')
     ws.clock.set(after_run(market, 2))
-    live = ws.policy_repo.head()
-    noise = {
-        name: text.replace("MOMENTUM_BARS = 20", "MOMENTUM_BARS = 2").replace(*FOLLOW)
-        for name, text in live.files.items()
-    }
-    apply_patch(
-        ws.patch_book, ws.policy_repo, judged(ws.patch_book, "noise", market.moments[0]), noise, live, market.moments[0]
-    )
-    diff = diff_of("MOMENTUM_BARS = 20", "MOMENTUM_BARS = 2", "context.py")
-    back = diff.replace("-MOMENTUM", "?MOMENTUM").replace("+MOMENTUM", "-MOMENTUM").replace("?MOMENTUM", "+MOMENTUM")
-    patch = submit(ws, back)
+    live, then = ws.policy_repo.head(), market.moments[0]
+    wrong = {name: text.replace(RIGHT, WRONG).replace(*FOLLOW) for name, text in live.files.items()}
+    apply_patch(ws.patch_book, ws.policy_repo, judged(ws.patch_book, "wrong", then), wrong, live, then)
+    patch = change_of("context.py", live.files["context.py"], ws.policy_repo.head(), "ann")
+    submit(ws, patch.diff)
     report = turn(ws.kernel())
-    draft_at(ws, market.moments[3])
+    draft_at(ws, ws.now)
     yield ws, patch, report
     ws.close()
 
@@ -103,7 +105,6 @@ class TestAPatchOfThePrompt:
 
     def test_is_what_the_next_prompt_shows(self, of_the_prompt):
         ws, patch, _ = of_the_prompt
-        before, after = ws.advice.frame("patch_id IS NULL"), ws.advice.frame(f"patch_id = '{patch.id}'")
-        assert len(after)
-        assert "MOMENTUM_BARS = 20" in ws.policy_repo.head().files["context.py"]
-        assert len(before)
+        ideas = ws.advice.frame(f"patch_id = '{patch.id}'")
+        shown = take_snapshots(ws.local_prices, Shipped(), ws.settings.advise.tickers, [ws.now], [])
+        assert set(ideas["prompt"]) == {shot.prompt for shot in shown}
