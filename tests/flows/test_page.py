@@ -63,6 +63,12 @@ def test_the_review_page_opens_on_an_empty_workspace(folder):
     assert run_page("02_review", folder, {"as_of": AS_OF}).result["pending"] == 0
 
 
+def test_a_turn_of_the_kernel_without_a_patch_changes_nothing(tmp_path):
+    make_workspace(tmp_path, '[kernel]\ndrafter = "none"\n').close()
+    result = run_page("08_kernel", tmp_path, {"as_of": AS_OF}).result
+    assert (result["patch"], result["applied"], result["notes"]) == (None, None, [])
+
+
 @pytest.mark.parametrize(
     ("page", "words"),
     [

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from osiris.kernel.apply import apply_patch
@@ -148,20 +149,30 @@ class TestAPatchThatOnlyLookedGood:
         ws.clock.set(after_run(market, 2))
         heard = ws.events.subscribe("patch.rolled_back")
         patch = submit(ws, gate_patch(ws.policy_repo.head()).diff)
-        first = turn(ws.kernel())
+        first = osiris(ws, "kernel", "run", "--as-of", ws.now.isoformat(), "--json")  # the flow, with its page
         trade_at(ws, market, 3)
         second = turn(ws.kernel())
-        yield ws, patch, first, second, heard
+        yield ws, patch, json.loads(first.stdout), second, heard
         ws.close()
 
     def test_it_is_applied_on_its_past_and_rolled_back_on_live_outcomes(self, told):
         ws, patch, first, second, _ = told
-        assert first.verdict == "applied"
+        assert (first["patch"], first["verdict"]) == (patch.id, "applied")
         assert second.rolled_back == [patch.id]
         assert isinstance(ws.policy, Shipped)
         known = ws.patch_book.get(patch.id)
         assert known["live_reward"]["total"] < 0
         assert "live reward -" in known["reason"]
+
+    def test_the_page_of_the_flow_shows_the_diff_the_proof_and_the_rewards_with_their_intervals(self, told):
+        ws, patch, *_ = told
+        (path,) = (ws.folder / "mlruns" / "pages").glob("*08_kernel*.ipynb")
+        outputs = [output for cell in nbformat.read(path, as_version=4).cells for output in cell.get("outputs", [])]
+        shown = "".join(output.get("text", "") or output["data"].get("text/html", "") for output in outputs)
+        assert patch.diff in shown
+        for words in ("contracts", "laws confirmed", patch.id, "applied"):
+            assert words in shown
+        assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
 
     def test_the_rollback_is_announced_with_its_traces(self, told):
         ws, patch, *_, heard = told
