@@ -5,10 +5,13 @@ import random
 
 import pytest
 
+from osiris.llm.desk import ModelDesk
+from osiris.llm.generate import DraftRequest, draft
 from osiris.llm.loader import load_drafter
 from osiris.llm.starter_data import draft_example
-from osiris.settings import Settings
+from osiris.settings import Model, Settings
 from osiris.training.behaviour import ASKED, behaviour, failure
+from tests.builders import random_adapter
 
 GOOD = {"before/valid_share": 1.0, "after/valid_share": 0.99, "before/logps/chosen": -18.0, "after/logps/chosen": -20.0}
 
@@ -36,6 +39,14 @@ def test_a_reply_that_needed_a_second_attempt_is_not_counted_as_valid(starter):
     drafter, settings = starter
     nonsense = [{"prompt": f"{number}", "reply": json.dumps({"ticker": "AAPL"})} for number in range(8)]
     assert behaviour(drafter, nonsense, settings)["valid_share"] < 0.9
+
+
+def test_a_form_that_a_training_spoilt_is_seen_although_replies_are_bound_elsewhere(tmp_path):
+    settings = Settings(model=Model(max_new_tokens=512, retries=0))
+    spoilt = ModelDesk(settings).serve(random_adapter(tmp_path / "20050225", 0))
+    bound = draft(spoilt, [DraftRequest(row["prompt"], "AAPL") for row in rows(2)], 1, settings, 0)
+    assert all(group[0].valid_at_once for group in bound)
+    assert behaviour(spoilt, rows(2), settings) == {"valid_share": 0.0}
 
 
 def test_a_training_that_keeps_its_form_did_not_fail():
