@@ -62,8 +62,9 @@ setup:
 demo: setup
 	@.venv/bin/osiris demo $(ARGS)
 
+# A file of tests a worker; one thread each for torch, since two workers of two threads wait for each other on two cores.
 test: lint
-	@.venv/bin/python -m pytest
+	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist loadfile
 
 lint: setup
 	@.venv/bin/ruff check .

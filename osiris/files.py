@@ -47,10 +47,10 @@ def new_folder(folder: Path, option: str) -> Path:
 
 
 @contextmanager
-def one_at_a_time(lock: Path, what: str) -> Iterator[None]:
-    """Be the only `what` that holds `lock`; raises `Busy` when another process does. A killed one lets go."""
+def one_at_a_time(lock: Path, what: str, patience: float = 0) -> Iterator[None]:
+    """Be the only `what` that holds `lock`, which a killed one lets go; raises `Busy` after `patience` seconds."""
     lock.parent.mkdir(parents=True, exist_ok=True)
-    held = FileLock(lock, timeout=0)
+    held = FileLock(lock, timeout=patience)
     try:
         held.acquire()
     except Timeout as error:

@@ -148,7 +148,7 @@ class Kernel(Section):
     max_characters: int = Field(20_000, ge=100, le=100_000)
     symbolic_seconds: float = Field(3, gt=0, le=60, description="of CrossHair for each law")
     min_hermes: int = Field(5, ge=0, le=10, description="what the judge has to give a patch; 0: whatever it says")
-    measure_days: int = Field(365, ge=30, description="calendar days of history on which a patch is measured")
+    measure_days: int = Field(365, ge=60, description="calendar days of history on which a patch is measured")
     level: float = Field(0.05, gt=0, lt=1, description="one-sided, of all patches measured on much the same days")
     min_gain: float = Field(0.02, ge=0, description="of the reward, below which a patch is not worth it")
     min_hours_between: float = Field(24, ge=0, description="between two patches that go live")

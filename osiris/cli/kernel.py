@@ -38,13 +38,15 @@ def submit(
     workspace: Folder = None,
     as_json: Json = False,
 ) -> None:
-    """Put a patch into the queue; a diff that does not apply to the live policy is refused at once."""
+    """Put a patch into the queue; one that does not apply to the live policy or has its verdict is refused."""
     from osiris.kernel.patch import patch_of
+    from osiris.kernel.trial import refuse_if_final
     from osiris.store.patches import PatchLists
 
     with opened(workspace) as ws:
         repo, key = ws.policy_repo, ws.settings.kernel.key.get_secret_value()
         patch = patch_of(_read(diff), repo.head(), repo, by, key)
+        refuse_if_final(ws.patch_book, patch)
         PatchLists(ws.events).push(patch.to_json())
         report({"patch": patch.id, "target": patch.target, "by": patch.by}, as_json, "In the queue")
 

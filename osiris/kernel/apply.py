@@ -22,7 +22,7 @@ def apply_patch(
     """Make `files` the live policy, as patch `patch` (an entry of the book); returns the commit."""
     commit = repo.commit(files, live.commit, apply_message(patch), as_of)
     book.note("applying", patch["id"], as_of, commit=commit, parent=live.commit)
-    finish(book, repo)
+    finish(book, repo, as_of)
     return commit
 
 
@@ -37,18 +37,29 @@ def roll_back(
     if not patch["live"]:
         raise Conflict("a live patch", f"{patch_id}, which is {patch['state']}", "see: osiris kernel log")
     live, before = repo.head(), repo.version(patch["parent"])
-    order = [facts["id"] for step, facts in book.entries() if step == "applied"]
-    known, own = book.patches(), len(order) - order[::-1].index(patch_id)
-    later = [other for other in dict.fromkeys(order[own:]) if known[other]["live"]]
+    order = book.live()
+    later = order[order.index(patch_id) + 1 :]
     message = revert_message(patch, later, before.patch_id, reason)
     commit = repo.commit(before.files, live.commit, message, as_of)
     steps = {"revert": commit, "onto": live.commit, "with": later, "reason": reason}
     book.note("rolling_back", patch_id, as_of, **steps, **facts)
-    finish(book, repo)
+    finish(book, repo, as_of)
     return [patch_id, *later]
 
 
-def finish(book: PatchBook, repo: PolicyRepo) -> str | None:
+def start_over(book: PatchBook, repo: PolicyRepo, as_of: datetime, reason: str) -> list[str]:
+    """Make the shipped policy live, whatever is; returns the patches that went, the oldest first."""
+    live, gone = repo.head(), book.live()
+    commit = repo.shipped(live.commit)
+    if gone:
+        book.note("rolling_back", gone[0], as_of, revert=commit, onto=live.commit, reason=reason, **{"with": gone[1:]})
+        finish(book, repo, as_of)
+    else:
+        repo.go_live(commit, live.commit)
+    return gone
+
+
+def finish(book: PatchBook, repo: PolicyRepo, as_of: datetime) -> str | None:
     """End the step that was begun last, if it was not ended; returns which patch it was about.
 
     Raises `Conflict` when somebody else has moved the live branch meanwhile; the step is given up then.
@@ -58,14 +69,15 @@ def finish(book: PatchBook, repo: PolicyRepo) -> str | None:
         return None
     step, facts = begun
     commit, before = (facts["commit"], facts["parent"]) if step == "applying" else (facts["revert"], facts["onto"])
+    along = {"with": facts["with"]} if "with" in facts else {}
     live = repo.head().commit
     if live not in (commit, before):
         why = f"somebody else moved the live branch to {live[:12]}"
-        book.note("abandoned", facts["id"], facts["at"], begun=step, reason=why)
+        book.note("abandoned", facts["id"], as_of, begun=step, reason=why, **along)
         raise Conflict(f"a live policy at {before[:12]} for patch {facts['id']}", why, "nothing was changed; go on")
     if live != commit:
         repo.go_live(commit, before)
-    book.note(DONE[step], facts["id"], facts["at"], **({"with": facts["with"]} if "with" in facts else {}))
+    book.note(DONE[step], facts["id"], as_of, **along)
     return facts["id"]
 
 

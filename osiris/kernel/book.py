@@ -2,7 +2,7 @@
 
 A patch goes through `judged` (with proof, measurement and verdict), `applying`, `applied`, `rolling_back` and
 `rolled_back`; `abandoned` is a step that could not be ended. Beside these, `drafted` says that nobody submitted it,
-`postponed` that it could not be judged, `told` that Redis has heard of a step. Git has the policy; the book has why.
+`postponed` that it could not be judged yet, `told` that Redis has heard of a step. Git has the policy, the book why.
 """
 
 from datetime import datetime
@@ -13,7 +13,6 @@ from osiris.errors import NotFound
 from osiris.store.journal import Journal
 
 STEPS = ("applying", "applied", "rolling_back", "rolled_back", "abandoned")
-BESIDE = ("drafted", "postponed")
 Entry = dict[str, Any]
 
 
@@ -35,11 +34,12 @@ class PatchBook:
     def patches(self) -> dict[str, Entry]:
         """What is known of each patch, by id, in the order of their first verdicts.
 
-        `state` is the last step, `live` whether it is in the live policy now; each step's moment is `<step>_at`.
+        `state` is its verdict or what was done with it last, `live` whether it is in the live policy now; each step's
+        moment is `<step>_at`.
         """
         known: dict[str, Entry] = {}
         for step, facts in self.entries():
-            if step in BESIDE:
+            if step == "drafted":
                 continue
             for patch_id in (facts["id"], *facts.get("with", ())):
                 own = facts if patch_id == facts["id"] else {"reason": f"built on {facts['id']}", "at": facts["at"]}
@@ -51,7 +51,7 @@ class PatchBook:
                 patch |= {key: value for key, value in own.items() if key not in ("id", "at", "with")} | at
                 patch["live"] = "rolling_back" in (step, facts.get("begun")) or step == "applied"
                 before = "applied" if patch["live"] else "proved"
-                patch["state"] = facts["verdict"] if step == "judged" else before if step == "abandoned" else step
+                patch["state"] = facts.get("verdict") or (before if step == "abandoned" else step)
         return known
 
     def get(self, patch_id: str) -> Entry:
@@ -70,9 +70,11 @@ class PatchBook:
         """The patches that nobody submitted."""
         return {facts["id"] for step, facts in self.entries() if step == "drafted"}
 
-    def postponed(self, since: datetime) -> set[str]:
-        """The patches that could not be judged at `since` or later."""
-        return {facts["id"] for step, facts in self.entries() if step == "postponed" and facts["at"] >= since}
+    def live(self) -> list[str]:
+        """The patches that are in the live policy, in the order in which they went live."""
+        known = self.patches()
+        applied = [facts["id"] for step, facts in self.entries() if step == "applied"]
+        return [patch_id for patch_id in dict.fromkeys(applied[::-1]) if known[patch_id]["live"]][::-1]
 
     def last_applied(self) -> datetime | None:
         """When a patch last went live."""

@@ -9,7 +9,7 @@ from libcst import matchers as m
 from osiris.errors import BadInput
 from osiris.kernel.book import PatchBook
 from osiris.kernel.measure import Past
-from osiris.kernel.patch import Patch, change_of, patch_of
+from osiris.kernel.patch import LONGEST_NAME, Patch, change_of, patch_of
 from osiris.kernel.repo import PolicyRepo, Version
 from osiris.llm.generate import unbound
 from osiris.llm.prompts import render
@@ -33,24 +33,29 @@ def draft_patch(repo: PolicyRepo, book: PatchBook, past: Past, lists: PatchLists
     """
     kind, key = past.settings.kernel.drafter, past.settings.kernel.key.get_secret_value()
     live, known = repo.head(), book.patches()
-    rng = random.Random(stable_hash(past.settings.model.seed, live.commit, len(known)))
+    rng = random.Random(stable_hash(past.settings.model.seed, live.commit, past.as_of))
     if kind == "mutation":
         return mutated(live, set(known), rng, key)
     if kind == "model":
         text = ""
         try:
-            text = written(live, rng.choice(PATCHABLE), book, past, lists)
-            patch = patch_of(diff_in(text), live, repo, past.drafter.name, key)
+            text = written(live, rng.choice(PATCHABLE), book, past, lists, rng.randrange(2**31))
+            patch = patch_of(
+                diff_in(text), live, repo, re.sub(r"[^\w .:@/+-]", "_", past.drafter.name)[-LONGEST_NAME:], key
+            )
         except BadInput as error:
             notes.append(f"the model drafted no patch: {error}")
             if text:
                 lists.bury(text, str(error), past.as_of)
             return None
-        return None if patch.id in known else patch
+        if patch.id in known:
+            notes.append(f"the model drafted patch {patch.id} again, which was {known[patch.id]['state']}")
+            return None
+        return patch
     return None
 
 
-def written(live: Version, target: str, book: PatchBook, past: Past, lists: PatchLists) -> str:
+def written(live: Version, target: str, book: PatchBook, past: Past, lists: PatchLists, seed: int) -> str:
     """What the drafting model writes when it is shown a file, the recent traces and earlier verdicts on patches of it.
 
     Raises `BadInput` when that is more than the model reads.
@@ -75,7 +80,7 @@ def written(live: Version, target: str, book: PatchBook, past: Past, lists: Patc
         )  # fmt: skip
     free = unbound(past.settings)
     free = free.model_copy(update={"model": free.model.model_copy(update={"max_new_tokens": PATCH_TOKENS})})
-    with past.drafter.writing(free, free.model.seed) as write:
+    with past.drafter.writing(free, seed) as write:
         return write([chat])[0]
 
 

@@ -13,7 +13,7 @@ def history(book: PatchBook) -> list[dict[str, Any]]:
             "patch": patch["id"],
             "target": patch["target"],
             "by": patch["by"],
-            "judged": patch["judged_at"].isoformat(),
+            "judged": _moment(patch.get("judged_at")),
             "state": patch["state"],
             "reward": (patch.get("measured") or {}).get("difference"),
             "live reward": (patch.get("live_reward") or {}).get("total"),

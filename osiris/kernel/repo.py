@@ -77,7 +77,9 @@ class PolicyRepo:
             self.go_live(self.shipped(live.commit), live.commit)
 
     def note_failure(self, commit: str, error: str) -> None:
-        """Note that a live version failed to answer, for the next turn of the kernel to see."""
+        """Note that a version failed to answer, for the next turn to see; one that is not live is not noted."""
+        if self.head().commit != commit:
+            return
         write_whole(self.folder.with_name("policy.failed.json"), json.dumps({"commit": commit, "error": error[:300]}))
 
     def failure(self) -> dict[str, str] | None:

@@ -1,14 +1,19 @@
 """What a turn of the kernel works with, and what it tells."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
+from osiris.files import one_at_a_time
 from osiris.kernel.book import PatchBook
 from osiris.kernel.measure import Past
 from osiris.kernel.repo import PolicyRepo
 from osiris.settings import Settings
 from osiris.store.patches import PatchLists
+
+STEP_SECONDS = 60
 
 
 class Kernel(NamedTuple):
@@ -28,6 +33,12 @@ class Kernel(NamedTuple):
     def as_of(self) -> datetime:
         """The moment of the turn."""
         return self.past.as_of
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """Be the only one that writes the book and moves the policy, which is short; raises `Busy` after a minute."""
+        with one_at_a_time(self.settings.data / "kernel.lock", "step of the kernel", STEP_SECONDS):
+            yield
 
 
 @dataclass

@@ -4,26 +4,27 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from osiris.errors import TooLittleData
+from osiris.errors import Conflict, TooLittleData
 from osiris.kernel.book import PatchBook
 from osiris.kernel.draft import draft_patch
-from osiris.kernel.live import Candidate, policy_of
-from osiris.kernel.measure import Measurement, measure, past_closes
+from osiris.kernel.live import Candidate, LivePolicy
+from osiris.kernel.measure import Measurement, measure
 from osiris.kernel.patch import Patch, Refused, read_patch
 from osiris.kernel.prove import PROVED, REFUSED, Proof, prove
 from osiris.kernel.repo import Version
 from osiris.kernel.sandbox import CandidateFailed
 from osiris.kernel.state import Kernel, TurnReport
+from osiris.records import stable_hash
 from osiris.settings import Settings
 
 NOT_BETTER, NOT_YET = "not better", "not yet"
+OPEN = (None, REFUSED, NOT_YET, PROVED)
+"""States in which a patch may be judged: what was refused was not measured, and what refused it may be over."""
 
 
 def next_patch(kernel: Kernel, report: TurnReport, progress: Callable[[str], None]) -> tuple[Patch | None, str]:
-    """The first patch of the queue that has no verdict yet, with its item; an empty queue gets one that is drafted."""
+    """The first patch of the queue that can be judged now, with its item; an empty queue gets one that is drafted."""
     key, known, place = kernel.settings.kernel.key.get_secret_value(), kernel.book.patches(), 0
-    closes = past_closes(kernel.settings, kernel.as_of)
-    postponed = kernel.book.postponed(closes[-1]) if closes else set()
     while (item := kernel.lists.at(place)) is not None:
         try:
             patch = read_patch(item, key)
@@ -31,32 +32,56 @@ def next_patch(kernel: Kernel, report: TurnReport, progress: Callable[[str], Non
             kernel.lists.bury(item, str(error), kernel.as_of)
             report.notes.append(f"a dead letter: {error}")
             continue
-        state = known[patch.id]["state"] if patch.id in known else None
-        if patch.id in postponed:
+        before = known.get(patch.id, {})
+        state = before.get("state")
+        if state == NOT_YET and before["past"] == past_mark(kernel):
             place += 1
-        elif state in (None, PROVED):  # proved: the process was killed before it was applied
+        elif state in OPEN:
             return patch, item
         else:
             report.notes.append(f"patch {patch.id} was {state} before")
             kernel.lists.drop(item)
     if place:
-        report.notes.append(f"{place} patches wait for the next close")
+        report.notes.append(f"{place} in the queue: what they are measured on is as it was when it did not suffice")
         return None, ""
     return _own_patch(kernel, report, progress)
 
 
+def refuse_if_final(book: PatchBook, patch: Patch) -> None:
+    """Raise `Conflict` for a patch that was measured: it has its verdict, and asking again would be fishing."""
+    state = book.patches().get(patch.id, {}).get("state")
+    if state not in OPEN:
+        raise Conflict(
+            "a patch without a verdict", f"{patch.id}, which is {state}", f"see: osiris kernel show {patch.id}"
+        )
+
+
+def past_mark(kernel: Kernel) -> str:
+    """Changes with what patches are measured on: the live policy, the bars, whether there are ideas at all."""
+    rules, past = kernel.settings, kernel.past
+    start = kernel.as_of - timedelta(days=rules.kernel.measure_days)
+    bars = past.prices.bars_many(rules.advise.tickers, start, kernel.as_of, kernel.as_of)
+    seen = {ticker: len(found) for ticker, found in sorted(bars.items())}
+    return stable_hash("past", kernel.repo.head().commit, seen, past.advice.count() > 0)
+
+
 def _own_patch(kernel: Kernel, report: TurnReport, progress: Callable[[str], None]) -> tuple[Patch | None, str]:
     """A patch that is drafted now, by way of the queue, where a killed turn leaves it to the next."""
-    looks = looks_before(kernel.book, kernel.settings, kernel.as_of, own=True)
-    pause = timedelta(hours=kernel.settings.kernel.draft_hours)
-    if looks and kernel.as_of < looks[-1] + pause:
-        report.notes.append(f"the next patch is drafted at {(looks[-1] + pause).isoformat()}")
+    drafted, pause = kernel.book.drafted(), timedelta(hours=kernel.settings.kernel.draft_hours)
+    measured = [
+        facts["at"]
+        for step, facts in kernel.book.entries()
+        if step == "judged" and facts["id"] in drafted and facts.get("measuring")
+    ]
+    if measured and kernel.as_of < measured[-1] + pause:
+        report.notes.append(f"the next patch is drafted at {(measured[-1] + pause).isoformat()}")
         return None, ""
     progress("drafting a patch")
     patch = draft_patch(kernel.repo, kernel.book, kernel.past, kernel.lists, report.notes)
     if patch is None:
         return None, ""
-    kernel.book.note("drafted", patch.id, kernel.as_of)
+    with kernel.step():
+        kernel.book.note("drafted", patch.id, kernel.as_of)
     kernel.lists.push(patch.to_json())
     return patch, patch.to_json()
 
@@ -73,12 +98,13 @@ def judged(kernel: Kernel, patch: Patch, progress: Callable[[str], None]) -> tup
     if (patch.before, patch.after) != (live.files[patch.target], proof.files[patch.target]):
         return facts | {"verdict": REFUSED, "reason": "stale: drafted against another version of the file"}, proof.files
     progress("measuring")
+    facts["measuring"] = True
     try:
         measured = _measured(kernel, patch, live, proof)
     except CandidateFailed as error:
         return facts | {"verdict": REFUSED, "reason": f"measuring: {error}"}, proof.files
     except TooLittleData as error:
-        return facts | {"verdict": NOT_YET, "reason": str(error)}, proof.files
+        return facts | {"verdict": NOT_YET, "reason": str(error), "past": past_mark(kernel)}, proof.files
     verdict = PROVED if measured.better else NOT_BETTER
     reason = (
         f"reward {measured.difference:+.4f} [{measured.low:+.4f}, {measured.high:+.4f}], p = {measured.p_value:.4f}, "
@@ -89,19 +115,19 @@ def judged(kernel: Kernel, patch: Patch, progress: Callable[[str], None]) -> tup
 
 def _measured(kernel: Kernel, patch: Patch, live: Version, proof: Proof) -> Measurement:
     own = patch.id in kernel.book.drafted()
-    look = 1 + len(looks_before(kernel.book, kernel.settings, kernel.as_of, own=own))
-    with Candidate(proof.files) as candidate, policy_of(live) as incumbent:
-        return measure(candidate, incumbent, kernel.past, look)
+    looks = looks_before(kernel.book, kernel.settings, kernel.as_of, own=own) - {patch.id}
+    with Candidate(proof.files) as candidate, LivePolicy(live, kernel.repo) as incumbent:
+        return measure(candidate, incumbent, kernel.past, 1 + len(looks))
 
 
-def looks_before(book: PatchBook, settings: Settings, as_of: datetime, *, own: bool) -> list[datetime]:
-    """When patches were measured on much the same days (half of the window is shared, or more), the oldest first.
+def looks_before(book: PatchBook, settings: Settings, as_of: datetime, *, own: bool) -> set[str]:
+    """The patches that were measured on much the same days: half of the window is shared, or more.
 
     Those that nobody submitted (`own`) count by themselves, and so do people's.
     """
     since, drafted = as_of - timedelta(days=settings.kernel.measure_days / 2), book.drafted()
-    return [
-        facts["at"]
+    return {
+        facts["id"]
         for step, facts in book.entries()
         if step == "judged" and facts.get("measured") and facts["at"] >= since and (facts["id"] in drafted) == own
-    ]
+    }

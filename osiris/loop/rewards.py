@@ -7,7 +7,7 @@
 | profit | mean of s * r, divided by `UNIT_RISK` | R at 1 % risk | better |
 | risk_adjusted | q / (1 + abs(q)), q = return of the weeks / their drawdown (`UNIT_RISK` at least) | -1 to 1 | better |
 | novelty | d / (1 + d), d = mean distance to the nearest other known idea (LanceDB) | 0 to 1 | better |
-| latency | t / (t + `latency_scale_seconds`), t = mean time from snapshot to decision | 0 to 1 | worse |
+| latency | t / (t + `latency_scale_seconds`), t = mean time from snapshot to scored idea | 0 to 1 | worse |
 
 Trades belong to the ISO week in which they are dated. Return and drawdown are empyrical's `cum_returns_final` and
 `max_drawdown`. A window of fewer than `min_trades` trades has no reward yet, and a trade that lacks one of its numbers

@@ -21,6 +21,7 @@ BURY_UNREAD = """
 redis.call('LSET', KEYS[1], ARGV[2], ARGV[1])
 redis.call('LREM', KEYS[1], -1, ARGV[1])
 redis.call('LPUSH', KEYS[2], ARGV[1])
+redis.call('LTRIM', KEYS[2], 0, ARGV[3] - 1)
 return 1
 """
 TELL_ONCE = """
@@ -50,7 +51,9 @@ class PatchLists:
                 return self._events.ask(lambda redis: redis.lindex(QUEUE, -1 - place))
             except UnicodeDecodeError:
                 reason = _json({"item": None, "reason": "bytes that are no UTF-8"})
-                self._events.ask(lambda redis, why=reason: redis.eval(BURY_UNREAD, 2, QUEUE, DEAD, why, -1 - place))
+                self._events.ask(
+                    lambda redis, why=reason: redis.eval(BURY_UNREAD, 2, QUEUE, DEAD, why, -1 - place, KEPT)
+                )
 
     def drop(self, item: str) -> None:
         """Take an item out of the queue, now that what became of it is on record."""

@@ -65,28 +65,30 @@ def review_server(folder, config, *options):
     """`osiris review` on the workspace in `folder`; gives the address that it prints."""
     config.mkdir(exist_ok=True)
     (config / "jupyter_server_config.py").write_text("c.ServerApp.allow_root = True\n")
-    log = (folder / "review.log").open("w+")
+    log = folder / "review.log"
     program = [Path(sys.executable).with_name("osiris"), "review", "--workspace", str(folder), "--no-browser", *options]
-    server = subprocess.Popen(program, stdout=log, stderr=log, env=os.environ | {"JUPYTER_CONFIG_DIR": str(config)})
+    with log.open("w") as file:
+        server = subprocess.Popen(
+            program, stdout=file, stderr=file, env=os.environ | {"JUPYTER_CONFIG_DIR": str(config)}
+        )
     try:
         yield _answering(server, log)
     finally:
         server.terminate()
         server.wait(30)
-        log.close()
 
 
 def _answering(server, log):
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and server.poll() is None:
-        log.seek(0)
-        text = log.read()
+        text = (
+            log.read_text()
+        )  # by a handle of its own: one that it shared with the server would move where that writes
         printed = re.search(r"http://\S+token=\S+", text)
         if printed and _answers(printed[0]) and ("--lab" in server.args or "Kernel pool" in text):
             return printed[0]
         time.sleep(0.2)
-    log.seek(0)
-    raise AssertionError(f"no answer from the review page: {log.read()}")
+    raise AssertionError(f"no answer from the review page: {log.read_text()}")
 
 
 def _answers(url):

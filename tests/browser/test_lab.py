@@ -1,7 +1,6 @@
 """The review page in JupyterLab: a notebook's own keys stay out of the way, and the page follows the server."""
 
 import pytest
-from playwright.sync_api import TimeoutError as NotInTime
 
 from osiris.services import start_api
 from tests.browser.conftest import review_server
@@ -17,21 +16,10 @@ def desk(tmp_path_factory):
         yield workspace, url, api
 
 
-def opened(visit, url):
-    """JupyterLab with the notebook open; one that does not come up is loaded again, as a person would."""
-    page = visit(url)
-    try:
-        page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=45_000)
-    except NotInTime:
-        print("loaded again; shown was:", page.inner_text("body")[:2000])
-        page.reload()
-        page.wait_for_selector(".jp-Notebook .jp-Cell")
-    return page
-
-
 def test_a_review_in_jupyterlab(desk, visit):
     workspace, url, api = desk
-    page = opened(visit, url)
+    page = visit(url)
+    page.wait_for_selector(".jp-Notebook .jp-Cell")
     page.get_by_text("| Idle").wait_for()  # a run that is asked for before the kernel answers is lost
     page.get_by_text("Run", exact=True).click()
     page.get_by_text("Run All Cells", exact=True).click()

@@ -81,20 +81,40 @@ def test_a_branch_that_somebody_else_moved_is_left_alone(book, repo):
         "applying", judged(book, "p2", LATER)["id"], LATER, commit=other[:-4] + "0000", parent=before(repo, live.commit)
     )
     with pytest.raises(Conflict, match="somebody else moved the live branch"):
-        finish(book, repo)
+        finish(book, repo, LATER)
     assert repo.head() == live
-    assert finish(book, repo) is None  # given up, so that the turns after this one go on
+    assert finish(book, repo, LATER) is None  # given up, so that the turns after this one go on
     assert (book.get("p2")["state"], book.get("p2")["live"]) == ("proved", False)
 
 
+def test_a_patch_is_applied_to_the_version_that_it_was_measured_against_or_not_at_all(book, repo):
+    measured = repo.head()
+    applied(book, repo, "p1")
+    live = repo.head()
+    with pytest.raises(Conflict):
+        apply_patch(book, repo, judged(book, "p2", LATER), patched_files("p2"), measured, LATER)
+    assert (repo.head(), book.live()) == (live, ["p1"])
+
+
+def test_a_step_that_is_ended_later_is_dated_by_when_it_was_ended(book, repo):
+    live = repo.head()
+    commit = repo.commit(patched_files("p1"), live.commit, "A patch\n\nPatch-Id: p1\n", MOMENT)
+    book.note("applying", judged(book, "p1", MOMENT)["id"], MOMENT, commit=commit, parent=live.commit)
+    assert finish(book, repo, LATER) == "p1"
+    assert book.get("p1")["applied_at"] == book.last_applied() == LATER
+
+
 def test_a_rollback_that_was_given_up_leaves_the_patch_live_and_can_be_had_again(book, repo):
-    shipped, first = repo.head(), applied(book, repo, "p1")
-    revert = {"revert": "0" * 40, "onto": shipped.commit, "with": []}
+    shipped = repo.head()
+    applied(book, repo, "p1")
+    first = applied(book, repo, "p2")
+    revert = {"revert": "0" * 40, "onto": shipped.commit, "with": ["p2"]}
     book.note("rolling_back", "p1", LATER, reason="it lost", **revert)
     with pytest.raises(Conflict):
-        finish(book, repo)
-    assert (repo.head().commit, book.get("p1")["state"], book.get("p1")["live"]) == (first, "applied", True)
-    assert roll_back(book, repo, "p1", LATER, "it lost") == ["p1"]
+        finish(book, repo, LATER)
+    assert repo.head().commit == first
+    assert [(patch["state"], patch["live"]) for patch in book.patches().values()] == [("applied", True)] * 2
+    assert roll_back(book, repo, "p1", LATER, "it lost") == ["p1", "p2"]
     assert repo.head().files == shipped.files
 
 
@@ -112,7 +132,7 @@ def test_a_hundred_kills_leave_the_policy_as_before_or_as_after_and_the_next_run
         live = repo.head()
         assert live.files == (patched_files(live.patch_id) if live.patch_id else shipped)
         unfinished += book.unfinished() is not None
-        finish(book, repo)
+        finish(book, repo, LATER)
         live = repo.head()
         assert [name for name, patch in book.patches().items() if patch["live"]] == (
             [live.patch_id] if live.patch_id else []

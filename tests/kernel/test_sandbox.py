@@ -2,6 +2,7 @@
 
 import shutil
 import socket
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,7 +10,7 @@ import psutil
 import pytest
 
 from osiris.kernel import sandbox
-from osiris.kernel.live import Candidate, LivePolicies, SandboxedPolicy
+from osiris.kernel.live import Candidate, LivePolicies, LivePolicy, SandboxedPolicy
 from osiris.kernel.repo import PolicyRepo
 from osiris.kernel.sandbox import CandidateFailed, NoSandbox, PolicyFailed, Sandbox
 from osiris.kernel.static import problems
@@ -142,19 +143,55 @@ def test_a_slow_start_is_not_held_against_a_policy(monkeypatch):
             live.size(IDEA._replace(confidence=1.0))
 
 
-@needs_bubblewrap
-def test_who_asks_for_the_live_policy_at_once_gets_the_same(tmp_path):
+@pytest.fixture
+def patched(tmp_path):
+    """A repository in which a patch is live that answers with half the size, and nothing for a confidence of 1."""
     repo = PolicyRepo(tmp_path / "policy.git")
     live = repo.head()
-    files = live.files | {"sizing.py": "def size(*idea):\n    return 0.005\n"}
+    files = live.files | {"sizing.py": "def size(*idea):\n    return 0.005 / (idea[3] < 1)\n"}
     repo.go_live(repo.commit(files, live.commit, "A patch\n\nPatch-Id: p1\n", MOMENT), live.commit)
-    policies = LivePolicies(repo)
+    return repo
+
+
+@needs_bubblewrap
+def test_a_session_that_is_killed_from_outside_is_not_held_against_a_live_policy(patched):
+    with LivePolicy(patched.head(), patched) as policy:
+        policy.size(IDEA)
+        policy._sandbox._process.kill()
+        assert policy.size(IDEA) == 0.005
+    assert patched.failure() is None
+
+
+@needs_bubblewrap
+def test_a_live_policy_that_fails_is_noted_and_one_that_was_replaced_is_not(patched):
+    live = patched.head()
+    with LivePolicy(live, patched) as policy:
+        with pytest.raises(PolicyFailed, match="ZeroDivisionError"):
+            policy.size(IDEA._replace(confidence=1))
+        assert patched.failure()["commit"] == live.commit
+        patched.go_live(patched.shipped(live.commit), live.commit)
+        patched.note_failure(patched.head().commit, "that of another")
+        with pytest.raises(PolicyFailed):
+            policy.size(IDEA._replace(confidence=1))
+        assert patched.failure()["error"] == "that of another"
+
+
+@needs_bubblewrap
+def test_who_asks_for_the_live_policy_at_once_gets_the_same(patched):
+    policies = LivePolicies(patched)
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: policies.current(), range(8)))
         sizes = set(pool.map(lambda policy: policy.size(IDEA), found))
     policies.close()
     assert len({id(policy) for policy in found}) == 1
     assert sizes == {0.005}
+
+
+@needs_bubblewrap
+def test_without_libseccomp_nothing_is_run_and_the_error_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyseccomp", None)  # as where its library is missing: it cannot be imported
+    with Sandbox(shipped_files()) as session, pytest.raises(NoSandbox, match="apt-get install bubblewrap libseccomp2"):
+        session.ask("size", [*IDEA])
 
 
 def test_without_bubblewrap_nothing_is_run_and_the_error_says_how_to_install_it(monkeypatch):

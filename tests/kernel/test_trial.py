@@ -1,14 +1,18 @@
 """Which patch is next, and what a turn does where a patch cannot be judged, or a number is missing."""
 
+import shutil
 from datetime import timedelta
 
 import pytest
 
+from osiris.errors import Busy, Conflict
+from osiris.files import one_at_a_time
 from osiris.kernel.apply import apply_patch
 from osiris.kernel.book import PatchBook
-from osiris.kernel.meta_loop import turn
-from osiris.kernel.trial import looks_before
-from osiris.policy import Shipped
+from osiris.kernel.history import history
+from osiris.kernel.meta_loop import roll_back_by_hand, turn
+from osiris.kernel.trial import looks_before, refuse_if_final
+from osiris.policy import Shipped, shipped_files
 from osiris.store.patches import PatchLists
 from tests.builders import LATER, MOMENT, changes, decision, ideas, make_settings, make_workspace, table_of, to
 from tests.kernel.market import gate_patch, submit
@@ -36,21 +40,40 @@ def workspace_of(tmp_path):
 
 @needs_bubblewrap
 class TestAPatchThatCannotBeJudgedYet:
-    def test_waits_in_its_place_until_a_session_has_closed_and_others_are_judged_meanwhile(self, workspace_of):
+    def test_waits_in_its_place_until_the_past_is_another_and_others_are_judged_meanwhile(self, workspace_of):
         ws = workspace_of()
         patch = submit(ws, gate_patch(ws.policy_repo.head()).diff)
         first = turn(ws.kernel())
         assert (first.patch, first.verdict, first.waiting) == (patch.id, "not yet", 1)
         bad = submit(ws, diff_of("RISK = 0.01", "RISK = 1.01"))
-        ws.clock.set(BEFORE_THE_CLOSE + timedelta(hours=1))
         second = turn(ws.kernel())
         assert (second.patch, second.verdict, second.waiting) == (bad.id, "refused", 1)
         third = turn(ws.kernel())
-        assert (third.patch, third.notes) == (None, ["1 patches wait for the next close"])
-        ws.clock.set(MOMENT + timedelta(minutes=1))
+        assert (third.patch, third.waiting) == (None, 1)
+        assert "1 in the queue: what they are measured on is as it was" in third.notes[0]
+        ws.advice.add(ideas(1))
         fourth = turn(ws.kernel())
         assert (fourth.patch, fourth.verdict) == (patch.id, "not yet")
-        assert list(ws.patch_book.patches()) == [bad.id]
+        assert [(row["patch"], row["state"]) for row in history(ws.patch_book)] == [
+            (bad.id, "refused"), (patch.id, "not yet"),
+        ]  # fmt: skip
+
+    def test_may_be_asked_for_again_when_it_was_refused_but_not_when_it_was_measured(self, workspace_of):
+        ws = workspace_of()
+        bad = submit(ws, diff_of("RISK = 0.01", "RISK = 1.01"))
+        assert turn(ws.kernel()).verdict == "refused"
+        refuse_if_final(ws.patch_book, bad)
+        submit(ws, bad.diff)
+        assert turn(ws.kernel()).patch == bad.id
+        judged(ws.patch_book, bad.id, ws.now)
+        ws.patch_book.note(
+            "judged", bad.id, ws.now, verdict="not better", target="sizing.py", by="ann", reason="", diff=""
+        )
+        with pytest.raises(Conflict, match="a patch without a verdict"):
+            refuse_if_final(ws.patch_book, bad)
+        submit(ws, bad.diff)
+        report = turn(ws.kernel())
+        assert (report.patch, report.waiting) == (None, 0)
 
     def test_nothing_is_drafted_while_it_waits(self, workspace_of):
         ws = workspace_of(extra="")
@@ -70,8 +93,7 @@ def test_own_drafts_and_peoples_patches_are_counted_apart(tmp_path):
         judged(book, name, at)
     book.note("judged", "refused", MOMENT, verdict="refused", target="gate.py", by="ann", reason="", diff="")
     own, people = (looks_before(book, settings, LATER, own=own) for own in (True, False))
-    assert own == [MOMENT, MOMENT + timedelta(hours=2)]
-    assert people == [LATER]
+    assert (own, people) == ({"own1", "own2"}, {"ann1"})
 
 
 @needs_bubblewrap
@@ -126,6 +148,53 @@ def test_a_rollback_does_not_wait_for_a_model(workspace_of):
     live_patch(ws)
     ws.policy_repo.note_failure(ws.policy_repo.head().commit, "ZeroDivisionError")
     assert turn(ws.kernel()).rolled_back == ["p1"]
+
+
+class TestABranchThatSomebodyMovedByHand:
+    def test_to_a_commit_of_a_patch_that_was_rolled_back_is_not_what_is_run(self, workspace_of):
+        ws = workspace_of()
+        live_patch(ws)
+        patched = ws.policy_repo.head()
+        roll_back_by_hand(ws.kernel(), "p1", "it lost")
+        ws.policy_repo.go_live(patched.commit, ws.policy_repo.head().commit)
+        report = turn(ws.kernel())
+        assert "somebody moved the live branch" in report.notes[0]
+        assert isinstance(ws.policy, Shipped)
+        assert not any("moved" in note for note in turn(ws.kernel()).notes)
+
+    @pytest.mark.parametrize("message", ["A patch\n\nPatch-Id: p1\n", "by hand\n"])
+    def test_away_from_a_live_patch_takes_all_patches_off(self, workspace_of, message):
+        ws = workspace_of()
+        live_patch(ws)
+        live_patch(ws, "p2")
+        live = ws.policy_repo.head()
+        ws.policy_repo.go_live(ws.policy_repo.commit(patched_files("p3"), live.commit, message, ws.now), live.commit)
+        report = turn(ws.kernel())
+        assert report.rolled_back == ["p1", "p2"]
+        assert ws.patch_book.live() == []
+        assert ws.policy_repo.head().files == shipped_files()
+
+    def test_with_a_repository_that_lacks_what_was_live_is_set_right(self, workspace_of, tmp_path):
+        ws = workspace_of()
+        ws.policy_repo.head()
+        shutil.copytree(ws.policy_repo.folder, tmp_path / "backup.git")
+        live_patch(ws)
+        shutil.rmtree(ws.policy_repo.folder)
+        (tmp_path / "backup.git").rename(ws.policy_repo.folder)
+        assert turn(ws.kernel()).rolled_back == ["p1"]
+        assert isinstance(ws.policy, Shipped)
+
+
+def test_what_is_live_is_looked_after_while_another_turn_judges(workspace_of):
+    ws = workspace_of()
+    live_patch(ws)
+    live_patch(ws, "p2")
+    with one_at_a_time(ws.settings.data / "kernel.turn.lock", "turn"):
+        ws.policy_repo.note_failure(ws.policy_repo.head().commit, "ZeroDivisionError")
+        with pytest.raises(Busy, match="the only turn of the kernel"):
+            turn(ws.kernel())
+        assert ws.patch_book.live() == ["p1"]
+        assert roll_back_by_hand(ws.kernel(), "p1", "by hand")["rolled back"] == ["p1"]
 
 
 @needs_bubblewrap

@@ -28,6 +28,7 @@ def judged(book, name, at):
         "hermes": 7,
         "measured": measured,
         "reason": "better",
+        "measuring": True,
     }
     book.note("judged", name, at, verdict="proved", checks=[], **facts)
     return {"id": name, **facts}
@@ -38,8 +39,9 @@ def main(folder):
     book, repo = PatchBook(folder / "patches.jsonl"), PolicyRepo(folder / "policy.git")
     print("ready", flush=True)
     for number in count(len(book.entries())):
-        finish(book, repo)
         live, at = repo.head(), MOMENT + timedelta(minutes=number)
+        finish(book, repo, at)
+        live = repo.head()
         if live.patch_id:
             roll_back(book, repo, live.patch_id, at, "by the worker")
         else:
