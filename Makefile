@@ -64,7 +64,7 @@ demo: setup
 
 # A file of tests a worker; one thread each for torch, since two workers of two threads wait for each other on two cores.
 test: lint
-	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist loadfile
+	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup
 	@.venv/bin/ruff check .

@@ -132,7 +132,7 @@ def live_trades(advice: AdviceStore, patch_id: str) -> pd.DataFrame:
         columns={"closed_at": "at", "decision_latency_ms": "latency_ms"}
     )
     if found.empty:
-        return pd.DataFrame(columns=columns).astype({"at": "datetime64[us, UTC]"})
+        return pd.DataFrame(columns=columns).astype({"at": "datetime64[us, UTC]", **dict.fromkeys(COLUMNS, float)})
     numbers = found[["size", "r_multiple", "novelty", "latency_ms"]].astype(float)
     found = found.assign(**numbers, pnl=numbers["size"] * numbers["r_multiple"])
     return found.assign(at=pd.to_datetime(found["at"], utc=True)).sort_values(["at", "id"], ignore_index=True)[columns]

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import nbformat
@@ -127,8 +128,9 @@ class TestAPatchThatPays:
         live = ws.policy_repo.head()
         files = live.files | {"sizing.py": "def size(*idea):\n    return 1 / 0\n"}
         facts = {"target": "sizing.py", "by": "ann", "diff": "", "verdict": "proved", "reason": ""}
-        ws.patch_book.note("judged", "broken", ws.now, **facts)
-        apply_patch(ws.patch_book, ws.policy_repo, {"id": "broken", **facts}, files, live, ws.now)
+        then = ws.now - timedelta(days=2)
+        ws.patch_book.note("judged", "broken", then, **facts)
+        apply_patch(ws.patch_book, ws.policy_repo, {"id": "broken", **facts}, files, live, then)
         submit(ws, change_of("sizing.py", live.files["sizing.py"], ws.policy_repo.head(), "ann").diff)
         first, second = turn(ws.kernel()), turn(ws.kernel())
         assert "no patch was judged to the end" in first.notes[-1]
