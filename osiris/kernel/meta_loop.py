@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from osiris.errors import Conflict, SourceUnavailable, TooLittleData, WorkspaceError
 from osiris.files import one_at_a_time
@@ -61,8 +62,8 @@ def _set_right(kernel: Kernel, notes: list[str]) -> list[str]:
     try:
         made = kernel.repo.version(kernel.book.get(live[-1])["commit"]).files if live else head.files
     except WorkspaceError as error:  # a repository from a backup may lack it
-        made, missing = {}, str(error)
-        notes.append(missing)
+        made = {}
+        notes.append(str(error))
     if (head.patch_id, head.files) == (live[-1] if live else None, made):
         return []
     notes.append(f"somebody moved the live branch to {head.commit[:12]}; the shipped policy is live now")
@@ -73,8 +74,8 @@ def observe(kernel: Kernel, report: TurnReport) -> None:
     """Roll back a live patch that failed to answer, or whose reward over the observation window is negative."""
     head, failed = kernel.repo.head(), kernel.repo.failure()
     if failed and failed["commit"] == head.commit and head.patch_id:
-        why = f"it failed: {failed['error']}"
-        report.rolled_back += roll_back(kernel.book, kernel.repo, head.patch_id, kernel.as_of, why)
+        why, cost = f"it failed: {failed['error']}", _made(live_trades(kernel.past.advice, head.patch_id))
+        report.rolled_back += roll_back(kernel.book, kernel.repo, head.patch_id, kernel.as_of, why, cost=cost)
         return
     since = kernel.as_of - timedelta(days=kernel.settings.kernel.observe_days)
     for patch in map(kernel.book.get, reversed(kernel.book.live())):
@@ -97,17 +98,22 @@ def observe(kernel: Kernel, report: TurnReport) -> None:
                 kernel.as_of,
                 why,
                 live_reward=reward.as_dict(),
-                cost=float(trades["pnl"].sum()),
+                cost=_made(trades),
             )
             return  # what was applied later went with it, and what came before is observed as it is then
+
+
+def _made(trades: pd.DataFrame) -> float | None:
+    """What trades made, as a fraction of equity; none for no trades."""
+    return float(trades["pnl"].sum()) if len(trades) else None
 
 
 def roll_back_by_hand(kernel: Kernel, patch_id: str, reason: str) -> dict[str, Any]:
     """Roll a live patch back because a person says so; raises `NotFound`, `Conflict`."""
     with kernel.step():
-        trades, notes = live_trades(kernel.past.advice, patch_id), []
+        notes: list[str] = []
         _end_what_was_begun(kernel, notes)
-        cost = float(trades["pnl"].sum()) if len(trades) else None
+        cost = _made(live_trades(kernel.past.advice, patch_id))
         gone = roll_back(kernel.book, kernel.repo, patch_id, kernel.as_of, reason, cost=cost)
         kernel.repo.catch_up()
         tell(kernel, notes)
@@ -147,9 +153,8 @@ def _judge_next(kernel: Kernel, report: TurnReport, progress: Callable[[str], No
         kernel.book.note("postponed" if facts["verdict"] == NOT_YET else "judged", patch.id, kernel.as_of, **facts)
         if facts["verdict"] == PROVED:
             progress("applying")
-            base = kernel.repo.version(
-                facts["base"]
-            )  # what it was measured against: whoever moved it since comes first
+            # What it was measured against; who made something else live since has the last word.
+            base = kernel.repo.version(facts["base"])
             entry = {"id": patch.id, **facts}
             report.applied = apply_patch(kernel.book, kernel.repo, entry, files, base, kernel.as_of)
             report.verdict = APPLIED

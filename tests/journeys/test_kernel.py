@@ -15,6 +15,7 @@ from osiris.kernel.apply import apply_patch
 from osiris.kernel.history import history, rollbacks
 from osiris.kernel.meta_loop import turn
 from osiris.kernel.patch import change_of
+from osiris.kernel.repo import SHIPPED
 from osiris.policy import Shipped
 from osiris.settings import HOUSE
 from osiris.store.events import TRACES
@@ -46,29 +47,39 @@ class TestAPatchThatPays:
         ws.clock.set(after_run(market, 2))
         patch = submit(ws, gate_patch(ws.policy_repo.head()).diff)
         PatchLists(ws.events).push("nonsense")
-        proved = {"target": patch.target, "by": patch.by, "diff": patch.diff, "reason": "", "verdict": "proved"}
-        proved |= {"measured": {"better": True}}
-        ws.patch_book.note("judged", patch.id, ws.now, **proved)  # as a turn leaves it that is killed before it applies
+
+        def move_the_branch(step):
+            if step == "measuring":
+                live = ws.policy_repo.head()
+                moved = ws.policy_repo.commit(live.files, live.commit, SHIPPED, ws.now)
+                ws.policy_repo.go_live(moved, live.commit)
+
+        given_up = turn(ws.kernel(), move_the_branch)
         first = turn(ws.kernel())
         drafted = trade_at(ws, market, 3)
         second = turn(ws.kernel())
-        yield ws, patch, first, drafted, second
+        yield ws, patch, (given_up, first), drafted, second
         ws.close()
 
-    def test_it_is_proved_measured_and_applied(self, told):
-        ws, patch, first, *_ = told
+    def test_it_is_not_applied_to_another_policy_than_it_was_measured_against(self, told):
+        _, patch, (given_up, _), *_ = told
+        assert (given_up.patch, given_up.verdict, given_up.applied, given_up.waiting) == (patch.id, "proved", None, 2)
+        assert "somebody else moved the live branch" in given_up.notes[-1]
+
+    def test_it_is_proved_measured_and_applied_by_the_next_turn(self, told):
+        ws, patch, (_, first), *_ = told
         known = ws.patch_book.get(patch.id)
         assert (first.patch, first.verdict, first.waiting) == (patch.id, "applied", 1)
         assert all(check["passed"] for check in known["checks"])
         measured = known["measured"]
         assert measured["better"]
-        assert measured["look"] == 1
+        assert measured["look"] == 1  # it was looked at before, and is the same patch
         assert measured["difference"] > 0
         assert measured["low"] < measured["difference"] < measured["high"]
         assert measured["candidate"]["trades"] < measured["incumbent"]["trades"]
 
     def test_the_next_ideas_are_drafted_by_it_and_say_so(self, told):
-        ws, patch, first, drafted, _ = told
+        ws, patch, (_, first), drafted, _ = told
         ideas = ws.advice.frame(f"patch_id = '{patch.id}'")
         assert set(ideas["policy"]) == {first.applied}
         gated = ideas["status"] == "gated"
@@ -99,7 +110,7 @@ class TestAPatchThatPays:
             assert trace["pnl"] == pytest.approx(0.01 * trades.loc[trace["id"], "r_multiple"])
 
     def test_redis_has_the_applied_patch_and_the_dead_letter(self, told):
-        ws, patch, first, *_ = told
+        ws, patch, (_, first), *_ = told
         lists = PatchLists(ws.events)
         (applied,) = lists.read(APPLIED)
         assert (applied["id"], applied["commit"]) == (patch.id, first.applied)
