@@ -157,7 +157,9 @@ def patched(tmp_path):
 def test_a_session_that_is_killed_from_outside_is_not_held_against_a_live_policy(patched):
     with LivePolicy(patched.head(), patched) as policy:
         policy.size(IDEA)
+        inside = psutil.Process(policy._sandbox._process.pid).children(recursive=True)
         policy._sandbox._process.kill()
+        psutil.wait_procs(inside, timeout=10)
         assert policy.size(IDEA) == 0.005
     assert patched.failure() is None
 
