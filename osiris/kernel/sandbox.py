@@ -41,6 +41,18 @@ DENIED = (
 )  # fmt: skip
 CLONE_THREAD = 0x10000
 STAGED = "/mnt"
+STAGE = f"""set -e
+mount -t tmpfs -o mode=755 tmpfs {STAGED}
+place=0
+while [ "$1" != -- ]; do
+  if [ -d "$1" ]; then mkdir "{STAGED}/$place"; else : > "{STAGED}/$place"; fi
+  mount --bind "$1" "{STAGED}/$place"
+  place=$((place + 1))
+  shift
+done
+shift
+exec "$@"
+"""
 INSTALL = "install it (Debian: apt-get install bubblewrap libseccomp2)"
 
 
@@ -153,7 +165,7 @@ def start(program: list[str], shown: dict[Path, str], stdin: int) -> "subprocess
     bubblewrap = require_sandbox()
     with tempfile.TemporaryFile() as rules:
         _write_rules(rules)
-        outer, sources = _seen_by_nobody(bubblewrap, list(shown)) if os.getuid() == 0 else ([], list(map(str, shown)))
+        outer, sources = _seen_by_nobody(list(shown)) if os.getuid() == 0 else ([], list(map(str, shown)))
         binds = _read_only(zip(sources, shown.values(), strict=True))
         python = Path(sys._base_executable).resolve()
         inside = [str(python), "-I", "-S", "-B", script_shown, *arguments]
@@ -191,12 +203,19 @@ def _walls(binds: list[str]) -> list[str]:
     ]  # fmt: skip
 
 
-def _seen_by_nobody(bubblewrap: str, folders: list[Path]) -> tuple[list[str], list[str]]:
-    """For root: give up its rights before the box is made, with `folders` where another user can reach them."""
+def _seen_by_nobody(folders: list[Path]) -> tuple[list[str], list[str]]:
+    """For root: give up its rights before the box is made, with `folders` where another user can reach them.
+
+    Each program becomes the next, none starts it: a death signal is not delivered to another user's process by a
+    parent without rights, so that one of bubblewrap's own between Osiris and the box would let the box survive it.
+    """
     places = [f"{STAGED}/{number}" for number, _ in enumerate(folders)]
-    binds = _read_only(zip(map(str, folders), places, strict=True))
-    setpriv = [shutil.which("setpriv") or "setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-    return [bubblewrap, "--die-with-parent", "--dev-bind", "/", "/", "--tmpfs", STAGED, *binds, "--", *setpriv], places
+    setpriv = [
+        "setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all",
+        "--no-new-privs", "--pdeathsig=KILL",
+    ]  # fmt: skip
+    mounts = ["unshare", "--mount", "--propagation=private", "sh", "-c", STAGE, "sh", *map(str, folders), "--"]
+    return [*mounts, *setpriv], places
 
 
 def _write_rules(file: IO[bytes]) -> None:

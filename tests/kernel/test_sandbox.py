@@ -2,6 +2,7 @@
 
 import shutil
 import socket
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -87,8 +88,62 @@ def test_nothing_of_a_session_survives_it():
         session.ask("size", [*IDEA])
         inside = psutil.Process(session._process.pid).children(recursive=True)
         assert inside
-    time.sleep(0.2)
-    assert not [process for process in inside if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    assert soon(lambda: gone(inside))
+
+
+BUSY = """import time
+def size(*idea):
+    if idea[3] == 1:
+        {what}
+    return 0.01
+"""
+ENDLESS = {"sleeps": "time.sleep(1000)", "works": "while True: pass"}
+ALONE = """import sys, threading, psutil
+from osiris.kernel.sandbox import Sandbox
+from osiris.policy import shipped_files
+box = Sandbox(shipped_files() | {"sizing.py": sys.argv[1]})
+box.ask("size", [1, 3.0, 1.5, 0.6, 0.7, {}])
+threading.Thread(target=box.ask, args=("size", [1, 3.0, 1.5, 1, 0.7, {}])).start()
+print(*(one.pid for one in psutil.Process().children(recursive=True)), flush=True)
+"""
+
+
+def gone(processes):
+    """Whether none of them runs any more."""
+    running = [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    return not running
+
+
+def soon(holds):
+    """Wait until something holds, five seconds at most; whether it does."""
+    deadline = time.monotonic() + 5
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return holds()
+
+
+@needs_bubblewrap
+@pytest.mark.parametrize("what", ENDLESS)
+def test_who_never_answers_does_not_survive_the_session(what, monkeypatch):
+    monkeypatch.setattr(sandbox, "ANSWER_SECONDS", 0.5)
+    with Sandbox(shipped_files() | {"sizing.py": BUSY.format(what=ENDLESS[what])}) as session:
+        session.ask("size", [*IDEA])
+        inside = psutil.Process(session._process.pid).children(recursive=True)
+        with pytest.raises(PolicyFailed, match="no answer within"):
+            session.ask("size", [*IDEA._replace(confidence=1)])
+        assert inside
+        assert soon(lambda: gone(inside))
+
+
+@needs_bubblewrap
+@pytest.mark.parametrize("what", ENDLESS)
+def test_who_never_answers_does_not_survive_an_osiris_that_is_killed(what):
+    policy = BUSY.format(what=ENDLESS[what])
+    with subprocess.Popen([sys.executable, "-c", ALONE, policy], stdout=subprocess.PIPE, text=True) as osiris:
+        inside = [psutil.Process(int(pid)) for pid in osiris.stdout.readline().split()]
+        osiris.kill()
+    assert len(inside) >= 2
+    assert soon(lambda: gone(inside))
 
 
 @needs_bubblewrap
@@ -159,7 +214,7 @@ def test_a_session_that_is_killed_from_outside_is_not_held_against_a_live_policy
         policy.size(IDEA)
         inside = psutil.Process(policy._sandbox._process.pid).children(recursive=True)
         policy._sandbox._process.kill()
-        psutil.wait_procs(inside, timeout=10)
+        assert soon(lambda: gone(inside))
         assert policy.size(IDEA) == 0.005
     assert patched.failure() is None
 
