@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from osiris.kernel import runner, symbolic
+from osiris.kernel.box import MIB, end, start
 from osiris.kernel.checkers import laid_out, on_files, run_program
 from osiris.kernel.patch import Refused, touched
 from osiris.kernel.repo import DoesNotApply, PolicyRepo, Version
-from osiris.kernel.sandbox import MIB, end, read_line, start, try_sandbox
+from osiris.kernel.sandbox import read_line, try_sandbox
 from osiris.kernel.static import problems
 from osiris.llm import hermes
 from osiris.llm.models import AnyJudge

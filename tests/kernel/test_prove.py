@@ -2,9 +2,9 @@
 
 import pytest
 
+from osiris.kernel.box import NoSandbox
 from osiris.kernel.prove import prove
 from osiris.kernel.repo import PolicyRepo
-from osiris.kernel.sandbox import NoSandbox
 from osiris.llm.loader import load_judge
 from osiris.sections import Kernel, Model
 from osiris.settings import Settings

@@ -11,9 +11,10 @@ import psutil
 import pytest
 
 from osiris.kernel import sandbox
+from osiris.kernel.box import NoSandbox
 from osiris.kernel.live import Candidate, LivePolicies, LivePolicy, SandboxedPolicy
 from osiris.kernel.repo import PolicyRepo
-from osiris.kernel.sandbox import CandidateFailed, NoSandbox, PolicyFailed, Sandbox
+from osiris.kernel.sandbox import CandidateFailed, PolicyFailed, Sandbox
 from osiris.kernel.static import problems
 from osiris.policy import Shipped, shipped_files
 from osiris.policy.contracts import Sketch

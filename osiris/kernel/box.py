@@ -1,0 +1,132 @@
+"""What the sandbox is made of: bubblewrap's walls, a seccomp program, a user without rights.
+
+Nothing stands between Osiris and the box but bubblewrap, so that the box ends with a kill of that, and with Osiris.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO
+
+from osiris.errors import OsirisError
+
+NOBODY = 65534
+MIB = 2**20
+DENIED = (
+    "fork", "vfork", "socket", "socketpair", "ptrace", "process_vm_readv", "process_vm_writev", "mount", "umount2",
+    "move_mount", "open_tree", "fsopen", "fsmount", "fsconfig", "fspick", "pivot_root", "chroot", "unshare", "setns",
+    "bpf", "perf_event_open", "io_uring_setup", "io_uring_enter", "io_uring_register", "userfaultfd", "keyctl",
+    "add_key", "request_key", "kexec_load", "init_module", "finit_module", "delete_module", "open_by_handle_at",
+    "name_to_handle_at", "personality", "swapon", "swapoff", "reboot", "quotactl", "acct", "pidfd_getfd", "kcmp",
+)  # fmt: skip
+CLONE_THREAD = 0x10000
+STAGED = "/mnt"
+STAGE = f"""set -e
+mount -t tmpfs -o mode=755 tmpfs {STAGED}
+place=0
+while [ "$1" != -- ]; do
+  if [ -d "$1" ]; then mkdir "{STAGED}/$place"; else : > "{STAGED}/$place"; fi
+  mount --bind "$1" "{STAGED}/$place"
+  place=$((place + 1))
+  shift
+done
+shift
+exec "$@"
+"""
+INSTALL = "install it (Debian: apt-get install bubblewrap libseccomp2)"
+
+
+class NoSandbox(OsirisError):
+    """This machine lacks what the sandbox is made of; nothing was run."""
+
+
+def require_sandbox() -> str:
+    """The path of bubblewrap; raises `NoSandbox` with the line that installs it."""
+    found = shutil.which("bwrap")
+    if found is None:
+        raise NoSandbox("bubblewrap, without which no candidate is run", "no bwrap on the PATH", INSTALL)
+    return found
+
+
+def start(program: list[str], shown: dict[Path, str], stdin: int) -> "subprocess.Popen[bytes]":
+    """Start this Python on `program` (a file and its arguments) in the box; `shown` are folders and where they appear.
+
+    Raises `NoSandbox` where there is no bubblewrap or no libseccomp.
+    """
+    script, *arguments = program
+    prefix = Path(sys.base_prefix).resolve()
+    script_shown = f"/osiris/{Path(script).name}"
+    shown = {Path(script).resolve(): script_shown, prefix: str(prefix), **shown}
+    bubblewrap = require_sandbox()
+    with tempfile.TemporaryFile() as rules:
+        _write_rules(rules)
+        outer, sources = _seen_by_nobody(list(shown)) if os.getuid() == 0 else ([], list(map(str, shown)))
+        binds = _read_only(zip(sources, shown.values(), strict=True))
+        python = Path(sys._base_executable).resolve()
+        inside = [str(python), "-I", "-S", "-B", script_shown, *arguments]
+        command = [*outer, bubblewrap, *_walls(binds), "--seccomp", str(rules.fileno()), "--", *inside]
+        return subprocess.Popen(
+            command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={}, cwd="/",
+            pass_fds=[rules.fileno()],
+        )  # fmt: skip
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a boxed process, and with it all that is in its box."""
+    process.kill()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            try:
+                pipe.close()
+            except OSError:  # a question that nobody will read
+                continue
+    process.wait()
+
+
+def _read_only(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    return [part for source, place in pairs for part in ("--ro-bind", source, place)]
+
+
+def _walls(binds: list[str]) -> list[str]:
+    return [
+        "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session",
+        "--cap-drop", "ALL", "--clearenv", "--setenv", "PATH", "/usr/bin", "--uid", str(NOBODY), "--gid", str(NOBODY),
+        "--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin", "--symlink", "usr/lib", "/lib",
+        "--symlink", "usr/lib64", "/lib64", "--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev",
+        "--size", str(16 * MIB), "--tmpfs", "/dev/shm", "--remount-ro", "/dev",
+        "--size", str(64 * MIB), "--tmpfs", "/tmp", *binds, "--chdir", "/tmp", "--remount-ro", "/",
+    ]  # fmt: skip
+
+
+def _seen_by_nobody(folders: list[Path]) -> tuple[list[str], list[str]]:
+    """For root: give up its rights before the box is made, with `folders` where another user can reach them.
+
+    Each program becomes the next, none starts it: a death signal is not delivered to another user's process by a
+    parent without rights, so that one of bubblewrap's own between Osiris and the box would let the box survive it.
+    """
+    places = [f"{STAGED}/{number}" for number, _ in enumerate(folders)]
+    setpriv = [
+        "setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all",
+        "--no-new-privs", "--pdeathsig=KILL",
+    ]  # fmt: skip
+    mounts = ["unshare", "--mount", "--propagation=private", "sh", "-c", STAGE, "sh", *map(str, folders), "--"]
+    return [*mounts, *setpriv], places
+
+
+def _write_rules(file: IO[bytes]) -> None:
+    """Write the seccomp program: no second process, no socket, no kernel interface that a policy has no use for."""
+    try:
+        import pyseccomp as seccomp
+    except (ImportError, OSError, RuntimeError) as error:
+        raise NoSandbox("libseccomp, without which no candidate is run", str(error), INSTALL) from error
+    rules = seccomp.SyscallFilter(seccomp.ALLOW)
+    for name in DENIED:
+        rules.add_rule(seccomp.ERRNO(1), name)
+    rules.add_rule(seccomp.ERRNO(1), "clone", seccomp.Arg(0, seccomp.MASKED_EQ, CLONE_THREAD, 0))
+    rules.add_rule(seccomp.ERRNO(38), "clone3")  # glibc then falls back on clone, whose flags can be read
+    rules.export_bpf(file)
+    file.seek(0)
