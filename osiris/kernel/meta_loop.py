@@ -78,23 +78,23 @@ def observe(kernel: Kernel, report: TurnReport) -> None:
         report.rolled_back += roll_back(kernel.book, kernel.repo, head.patch_id, kernel.as_of, why, cost=cost)
         return
     since = kernel.as_of - timedelta(days=kernel.settings.kernel.observe_days)
-    for patch in map(kernel.book.get, reversed(kernel.book.live())):
-        trades = live_trades(kernel.past.advice, patch["id"])
+    for patch_id in reversed(kernel.book.live()):
+        trades = live_trades(kernel.past.advice, patch_id)
         seen = trades[(trades["at"] > since) & (trades["at"] <= kernel.as_of)]
         whole = seen[np.isfinite(seen[COLUMNS]).all(axis=1)]
         if lacking := len(seen) - len(whole):
-            report.notes.append(f"patch {patch['id']}: {lacking} of {len(seen)} trades lack a number and have no say")
+            report.notes.append(f"patch {patch_id}: {lacking} of {len(seen)} trades lack a number and have no say")
         try:
             reward = reward_of(whole, kernel.settings.rewards)
         except TooLittleData as error:
-            report.notes.append(f"patch {patch['id']} has no live reward yet: {error}")
+            report.notes.append(f"patch {patch_id} has no live reward yet: {error}")
             continue
         if reward.total < 0:
             why = f"live reward {reward.total:+.4f} over {reward.trades} trades"
             report.rolled_back += roll_back(
                 kernel.book,
                 kernel.repo,
-                patch["id"],
+                patch_id,
                 kernel.as_of,
                 why,
                 live_reward=reward.as_dict(),

@@ -25,6 +25,8 @@ OPEN = (None, REFUSED, NOT_YET, PROVED)
 def next_patch(kernel: Kernel, report: TurnReport, progress: Callable[[str], None]) -> tuple[Patch | None, str]:
     """The first patch of the queue that can be judged now, with its item; an empty queue gets one that is drafted."""
     key, known, place = kernel.settings.kernel.key.get_secret_value(), kernel.book.patches(), 0
+    waits = any(patch["state"] == NOT_YET for patch in known.values())
+    mark = past_mark(kernel, kernel.repo.head().commit) if waits else None
     while (item := kernel.lists.at(place)) is not None:
         try:
             patch = read_patch(item, key)
@@ -34,7 +36,7 @@ def next_patch(kernel: Kernel, report: TurnReport, progress: Callable[[str], Non
             continue
         before = known.get(patch.id, {})
         state = before.get("state")
-        if state == NOT_YET and before["past"] == past_mark(kernel):
+        if state == NOT_YET and before["past"] == mark:
             place += 1
         elif state in OPEN:
             return patch, item
@@ -56,13 +58,13 @@ def refuse_if_final(book: PatchBook, patch: Patch) -> None:
         )
 
 
-def past_mark(kernel: Kernel) -> str:
-    """Changes with what patches are measured on: the live policy, the bars, whether there are ideas at all."""
+def past_mark(kernel: Kernel, commit: str) -> str:
+    """Changes with what patches of `commit` are measured on: that, the bars, whether there are ideas at all."""
     rules, past = kernel.settings, kernel.past
     start = kernel.as_of - timedelta(days=rules.kernel.measure_days)
     bars = past.prices.bars_many(rules.advise.tickers, start, kernel.as_of, kernel.as_of)
     seen = {ticker: len(found) for ticker, found in sorted(bars.items())}
-    return stable_hash("past", kernel.repo.head().commit, seen, past.advice.count() > 0)
+    return stable_hash("past", commit, seen, past.advice.count() > 0)
 
 
 def _own_patch(kernel: Kernel, report: TurnReport, progress: Callable[[str], None]) -> tuple[Patch | None, str]:
@@ -104,7 +106,7 @@ def judged(kernel: Kernel, patch: Patch, progress: Callable[[str], None]) -> tup
     except CandidateFailed as error:
         return facts | {"verdict": REFUSED, "reason": f"measuring: {error}"}, proof.files
     except TooLittleData as error:
-        return facts | {"verdict": NOT_YET, "reason": str(error), "past": past_mark(kernel)}, proof.files
+        return facts | {"verdict": NOT_YET, "reason": str(error), "past": past_mark(kernel, live.commit)}, proof.files
     verdict = PROVED if measured.better else NOT_BETTER
     reason = (
         f"reward {measured.difference:+.4f} [{measured.low:+.4f}, {measured.high:+.4f}], p = {measured.p_value:.4f}, "

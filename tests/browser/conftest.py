@@ -81,9 +81,8 @@ def review_server(folder, config, *options):
 def _answering(server, log):
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and server.poll() is None:
-        text = (
-            log.read_text()
-        )  # by a handle of its own: one that it shared with the server would move where that writes
+        # By a handle of its own: one that it shared with the server would move where that writes.
+        text = log.read_text()
         printed = re.search(r"http://\S+token=\S+", text)
         if printed and _answers(printed[0]) and ("--lab" in server.args or "Kernel pool" in text):
             return printed[0]
