@@ -123,6 +123,9 @@ class Gate(Section):
     min_trades: int = Field(30, ge=2)
     holdout_days: int = Field(30, ge=1, description="calendar days before the night kept out of training")
     embargo_days: int = Field(15, ge=0, description="calendar days between training and held-out prompts")
+    trial_days: int = Field(
+        180, ge=1, description="held-out days after which a challenger that is not better is refused"
+    )
     candidates: int = Field(2, ge=1)
 
 

@@ -30,7 +30,7 @@ def learn_check(
     seeds: Annotated[int, typer.Option(min=1, max=100, help="Of each market with an edge.")] = 5,
     first_seed: Annotated[int, typer.Option(min=0, help="A higher one takes markets that nothing was tuned on.")] = 0,
     nights: Annotated[int, typer.Option(min=1, max=20)] = 4,
-    tickers: Annotated[int, typer.Option(min=8, max=1000, help="Of each market.")] = 128,
+    tickers: Annotated[int, typer.Option(min=4, max=1000, help="Of each market.")] = 16,
     drift: Annotated[float, typer.Option(min=0, max=2, help="Of a run with an edge, in ATR a session.")] = 0.2,
     jobs: Annotated[int, typer.Option(min=0, help="Trials at once; 0: one a core.")] = 0,
     recipe: Annotated[str, typer.Option(help="A recipe of recipes/, or a YAML file.")] = "dpo",

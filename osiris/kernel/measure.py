@@ -29,7 +29,8 @@ from osiris.llm.generate import Draft, DraftRequest, draft
 from osiris.llm.models import AnyDrafter, AnyJudge
 from osiris.loop.advise import idea_vector, sketch, take_snapshots
 from osiris.loop.context import Snapshot
-from osiris.loop.gate import idea_row, level_of, settle_on_paper
+from osiris.loop.gate import idea_row, settle_on_paper
+from osiris.loop.looks import level_of
 from osiris.loop.prices import PriceDesk
 from osiris.loop.rewards import Reward, by_week, components, reward_of, week_of, weighted
 from osiris.settings import Settings
