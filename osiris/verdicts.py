@@ -82,7 +82,7 @@ class Verdicts:
         return self._file(name).exists()
 
     def pinned(self) -> str | None:
-        """The pinned name, or `None`; `BadInput` is raised for a pin that cannot be read, since whom it serves is not guessed."""
+        """The pinned name, or `None`; raises `BadInput` for a pin that cannot be read: it is not guessed."""
         found = _read(self._pin, Pin, "run `osiris adapters pin NAME`, or `osiris adapters unpin`")
         return found and found[0].name
 

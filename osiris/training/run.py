@@ -18,6 +18,10 @@ from osiris.training.recipe import Method, Recipe
 
 Message = list[dict[str, str]]
 Row = Mapping[str, Message | bool]  # a prompt, the replies to it and, for KTO, whether they were good
+LORA = ("r", "lora_alpha", "target_modules", "lora_dropout", "use_rslora", "bias", "rank_pattern", "alpha_pattern")
+"""What a parent and a recipe must agree on, named in the recipe or not."""
+FROM_THE_START = ("init_lora_weights", "task_type")
+"""What the recipe says of new adapters alone."""
 REPLIES = ("completion", "chosen", "rejected")
 MEASURED = 256
 """Rows that metrics before and after a training are taken on: more would take longer than the training gains."""
@@ -84,10 +88,10 @@ def require_same_tokens(tokenizer: Any, rows: Sequence[Row], max_length: int | N
 
 
 def require_same_lora(model: Any, recipe: Recipe, parent: Path) -> None:
-    """Check that the parent's shape is the recipe's; raises `BadInput` otherwise."""
+    """Check that the parent is as the recipe says, in all that a training goes by; raises `BadInput` otherwise."""
     theirs, ours = model.peft_config["default"], recipe.lora_config()
-    for key in ("r", "lora_alpha", "target_modules"):
-        if getattr(theirs, key) != getattr(ours, key):
+    for key in dict.fromkeys([*LORA, *recipe.lora]):
+        if key not in FROM_THE_START and getattr(theirs, key) != getattr(ours, key):
             raise BadInput(
                 f"a parent adapter with the recipe's {key} {getattr(ours, key)}",
                 f"{getattr(theirs, key)} in {parent.name}",
