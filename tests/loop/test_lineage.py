@@ -176,8 +176,8 @@ def test_an_ancestor_that_is_gone_is_named(lineage):
 
 @pytest.mark.parametrize(
     "what",
-    ["AAPL:now", "AAPL:NaT", "AAPL:today", "AAPL:", "AAPL:20050228", "AAPL:2005-2-8", "AAPL:2005-02-30", "AAPL:9999-01-01",
-     "AAPL:2005-02-28T10:00", "AAPL:1.5", ":2005-02-28", "reviewer:", "reviewer: ", "", "a:b:2005-02-28"],
+    ["AAPL:now", "AAPL:NaT", "AAPL:today", "AAPL:", "AAPL:20050228", "AAPL:2005-2-8", "AAPL:2005-02-30", "AAPL:1.5",
+     "AAPL:9999-01-01", "AAPL:2005-02-28T10:00", ":2005-02-28", "reviewer:", "reviewer: ", "", "a:b:2005-02-28"],
 )  # fmt: skip
 def test_what_names_nothing_is_refused(lineage, what):
     with pytest.raises((BadInput, NotFound)):
