@@ -281,6 +281,7 @@ def test_a_moved_and_a_copied_workspace_write_to_themselves_and_list_what_was(lo
             assert sorted(path for path in folder.rglob("*") if path.is_file()) == was, "the copy left it alone"
             folder.rename(moved)
         tracking = Tracking(Settings(workspace=there))
+        assert [row["name"] for row in tracking.adapters()][-1] == "20050301-dpo"
         assert [one.path for one in client(tracking).list_artifacts(before.run_id, "adapter")] != []
         made = log(tracking, there, "20050302-dpo")
         assert (there / "mlruns" / "artifacts" / made.run_id / "artifacts" / "adapter").is_dir()
