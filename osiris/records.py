@@ -20,6 +20,8 @@ SCHEMA_VERSION = "1.0"
 TICKER = re.compile(r"^[A-Z0-9^][A-Z0-9.\-=^]{0,14}$")
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Price = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+MOST_ATR = 20
+"""The farthest level that a reply may name, in ATR from the entry."""
 
 
 class Side(StrEnum):
@@ -79,8 +81,8 @@ class Reply(BaseModel):
     ticker: str
     rationale: Annotated[str, Field(min_length=1, max_length=400)]
     side: Side
-    target_atr: Annotated[float, Field(gt=0, le=20, allow_inf_nan=False)]
-    stop_atr: Annotated[float, Field(gt=0, le=20, allow_inf_nan=False)]
+    target_atr: Annotated[float, Field(gt=0, le=MOST_ATR, allow_inf_nan=False)]
+    stop_atr: Annotated[float, Field(gt=0, le=MOST_ATR, allow_inf_nan=False)]
     confidence: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
     @field_validator("target_atr", "stop_atr", "confidence", mode="before")
@@ -105,7 +107,7 @@ def parse_reply(text: str, ticker: str) -> Reply | None:
         if not isinstance(pairs, list) or tuple(key for key, _ in pairs) != REPLY_KEYS:
             return None
         reply = Reply(**dict(pairs))
-    except (ValueError, TypeError, ValidationError):
+    except (ValueError, TypeError, ValidationError, RecursionError):
         return None
     return reply if reply.ticker == ticker else None
 

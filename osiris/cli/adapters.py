@@ -72,6 +72,11 @@ def _say_served(ws: "Workspace", as_json: bool) -> None:
     """Bring MLflow's aliases up to date and print what is served now."""
     from osiris.loop.promotion import point_aliases
     from osiris.status import served_adapter
+    from osiris.tracking import TrackingFailed
 
-    point_aliases(ws.shelf, ws.tracking, ws.settings, ws.now)
-    report(served_adapter(ws), as_json, "Adapter in use")
+    served = served_adapter(ws)
+    try:
+        point_aliases(ws.shelf, ws.tracking, ws.settings, ws.now)
+    except TrackingFailed as error:  # what was decided is kept, and holds
+        served["mlflow"] = str(error)
+    report(served, as_json, "Adapter in use")

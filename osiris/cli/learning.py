@@ -12,7 +12,7 @@ from osiris.cli.common import AsOf, Folder, Json, opened, report
 def nightly(
     workspace: Folder = None,
     as_of: AsOf = "",
-    since: Annotated[str, typer.Option(help="Feedback later than this moment (default: 24 hours before).")] = "",
+    since: Annotated[str, typer.Option(help="Feedback later than this (default: what no adapter learned from).")] = "",
     recipe: Annotated[str, typer.Option(help="Of recipes/, or a YAML file (default: training.dpo_recipe).")] = "",
     as_json: Json = False,
 ) -> None:

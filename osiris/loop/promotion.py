@@ -16,8 +16,10 @@ from osiris.llm.models import Models
 from osiris.loop import gate
 from osiris.loop.context import Snapshot
 from osiris.loop.evidence import weigh
+from osiris.loop.logbook import CANNOT, catch_up, heldout_metrics, not_logged
 from osiris.loop.looks import LookLedger, Span
-from osiris.loop.night import StepReport, night_name, served_before
+from osiris.loop.night import StepReport
+from osiris.loop.night_facts import begin_night, end_night, night_name, serve
 from osiris.loop.prices import PriceDesk
 from osiris.loop.verdict import Verdict, can_be_tested, decide
 from osiris.policy.contracts import Policy
@@ -36,14 +38,16 @@ def judge_adapters(
     as_of: datetime,
     drafted_at: Sequence[datetime] | None = None,
 ) -> tuple[StepReport, list[gate.Evaluation]]:
-    """Compare the challenger on trial with the adapter served before, and record the verdict.
+    """Compare the challenger on trial with the adapter served as the night began, and record the verdict.
 
     They draft at every session close that is held out, or at those of the moments `drafted_at`.
     """
-    champion = served_before(shelf, settings, as_of)
-    notes: list[str] = []
+    night = begin_night(shelf, settings, as_of)
+    champion, as_of, notes = night.champion, night.as_of, list[str]()
+    catch_up(shelf, tracking, settings, notes)
     challenger, shots = _to_judge(shelf, champion, prices, policy, settings, as_of, drafted_at, notes)
     if challenger is None:
+        end_night(settings, night)
         return StepReport("compare", note="; ".join(["no adapter to compare", *notes])), []
     drafters = [models.serve(shelf.path(name) if name else None) for name in (challenger, champion)]
     evaluations = [gate.evaluate(drafter, shots, prices, settings, as_of) for drafter in drafters]
@@ -52,11 +56,14 @@ def judge_adapters(
     verdict = reach_verdict(evaluations, LookLedger(settings.data / "looks.jsonl"), key, span, settings, as_of)
     held_out = [day.isoformat() for day in span]
     shelf.record_verdict(challenger, verdict.as_dict() | {"as_of": as_of.isoformat(), "held_out": held_out})
-    metrics = {f"heldout_{name}": value for name, value in evaluations[0].metrics().items()}
-    metrics |= {"gate_p_value": verdict.p_value} if verdict.p_value is not None else {}
-    run_id = tracking.log_verdict(challenger, metrics, verdict.as_dict())
-    point_aliases(shelf, tracking, settings, as_of)
-    served = settings.gate.policy == "newest" or verdict.promoted
+    metrics, run_id = heldout_metrics(challenger, verdict.as_dict()), None
+    try:
+        run_id = tracking.log_verdict(challenger, metrics, verdict.as_dict())
+        point_aliases(shelf, tracking, settings, as_of)
+    except CANNOT as error:  # the verdict is on the shelf: the next night tells MLflow
+        notes.append(not_logged(error))
+    end_night(settings, night)
+    served = challenger in shelf.eligible(settings.gate.policy)
     note = f"{verdict.reason}; {'served' if served else 'not served'} (gate.policy = {settings.gate.policy})"
     told = StepReport("compare", challenger, len(shots), "; ".join([note, *notes]), run_id, metrics)
     return told, evaluations
@@ -165,6 +172,6 @@ def _to_judge(
 
 def point_aliases(shelf: AdapterShelf, tracking: Tracking, settings: Settings, as_of: datetime) -> None:
     """Point MLflow's aliases: `champion` at the adapter served at `as_of`, `challenger` at the newest other one."""
-    champion = shelf.serving(settings.gate.policy, as_of).name
+    champion = serve(shelf, settings, as_of).name
     challenger = next((name for name in shelf.names(as_of) if name != champion), None)
     tracking.point_aliases({"champion": champion, "challenger": challenger})

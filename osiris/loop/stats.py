@@ -95,7 +95,7 @@ def persistence_days(decisions: Values, days: NDArray[np.int64]) -> float:
         if correlation <= 2 / np.sqrt(count):
             break
         total += 2 * correlation
-    return total * float(np.median(np.diff(days)))
+    return 1.0 + (total - 1.0) * float(np.median(np.diff(days)))
 
 
 def _blocks(days: NDArray[np.int64], length: float) -> tuple[NDArray[np.int64], int]:

@@ -79,7 +79,7 @@ def seal(folder: Path, name: str, card: Card) -> None:
 def check(folder: Path, name: str, base_hash: str) -> Card:
     """Return the card of a sound adapter folder; raises `AdapterRejected` with the first thing that is wrong."""
     _only_regular_files(folder)
-    manifest = _read(Manifest, folder / MANIFEST)
+    manifest = read_json(Manifest, folder / MANIFEST)
     if manifest.name != name:
         raise rejected(folder, f"a manifest for {name}", f"one for {manifest.name}")
     if set(manifest.files) != FILES:
@@ -89,7 +89,7 @@ def check(folder: Path, name: str, base_hash: str) -> Card:
     for file, digest in sorted(manifest.files.items()):
         if _sha256(folder / file) != digest:
             raise rejected(folder, f"{file} with sha256 {digest[:12]}", "other bytes")
-    card = _read(Card, folder / CARD)
+    card = read_json(Card, folder / CARD)
     if {manifest.base_hash, card.base_hash} != {base_hash}:
         raise rejected(folder, f"base weights {base_hash[:12]}", f"an adapter of {manifest.base_hash[:12]}")
     rank = _checked_rank(folder)
@@ -121,7 +121,8 @@ def _only_regular_files(folder: Path) -> None:
         raise rejected(folder, "regular files only", f"{', '.join(odd)}, which is a link or a device")
 
 
-def _read(kind: type[Any], path: Path) -> Any:
+def read_json(kind: type[Any], path: Path) -> Any:
+    """A file of an adapter's folder as a `Card` or a `Manifest`; raises `AdapterRejected`."""
     if path.stat().st_size > LARGEST_JSON:
         raise rejected(path.parent, f"a {path.name} of at most {LARGEST_JSON} bytes", f"{path.stat().st_size}")
     try:

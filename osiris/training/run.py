@@ -18,9 +18,11 @@ from osiris.training.recipe import Method, Recipe
 
 Message = list[dict[str, str]]
 Row = Mapping[str, Message | bool]  # a prompt, the replies to it and, for KTO, whether they were good
-REPLIES = ("completion", "chosen", "rejected")
-MEASURED = 256
-"""Rows that metrics before and after a training are taken on: more would take longer than the training gains."""
+# what a parent and a recipe agree on, named in it or not; what a recipe says of new adapters alone
+LORA = ("r", "lora_alpha", "target_modules", "lora_dropout", "use_rslora", "bias", "rank_pattern", "alpha_pattern")
+FROM_THE_START = ("init_lora_weights", "task_type")
+REPLIES, MEASURED = ("completion", "chosen", "rejected"), 256
+"""Columns of replies; rows that metrics before and after a training are taken on: more take longer than they gain."""
 
 
 class TrainingDiverged(OsirisError):
@@ -84,15 +86,13 @@ def require_same_tokens(tokenizer: Any, rows: Sequence[Row], max_length: int | N
 
 
 def require_same_lora(model: Any, recipe: Recipe, parent: Path) -> None:
-    """Check that the parent's shape is the recipe's; raises `BadInput` otherwise."""
+    """Check that the parent is as the recipe says, in all that a training goes by; raises `BadInput` otherwise."""
     theirs, ours = model.peft_config["default"], recipe.lora_config()
-    for key in ("r", "lora_alpha", "target_modules"):
-        if getattr(theirs, key) != getattr(ours, key):
-            raise BadInput(
-                f"a parent adapter with the recipe's {key} {getattr(ours, key)}",
-                f"{getattr(theirs, key)} in {parent.name}",
-                f"change recipe {recipe.name}, or start without a parent",
-            )
+    for key in dict.fromkeys([*LORA, *recipe.lora]):
+        if key not in FROM_THE_START and getattr(theirs, key) != getattr(ours, key):
+            wanted = f"a parent adapter with the recipe's {key} {getattr(ours, key)}"
+            came, remedy = f"{getattr(theirs, key)} in {parent.name}", "change the recipe, or start without a parent"
+            raise BadInput(wanted, came, remedy)
 
 
 def adapter_tensors(model: Any) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Lineage: what an adapter was trained on, and whom an idea, a bar or a reviewer has touched; nothing is guessed."""
 
+import json
+import shutil
 from datetime import timedelta
 
 import pytest
@@ -120,3 +122,63 @@ def test_a_pair_is_explained_by_its_ideas_and_their_bars(lineage, tmp_path):
     for night, line, named in (("20050302", 3, "from 1 to 2"), ("20050303", 1, "20050302, 20050301")):
         with pytest.raises(NotFound, match=named):
             explain_pair(lineage.advice, bars, folder, night, line)
+
+
+def overwritten(folder):
+    (folder / "pairs-20050302.jsonl").write_text('{"prompt": "x"}\n{"prompt": "y"}\n')
+
+
+def cut(folder):
+    path = folder / "pairs-20050302.jsonl"
+    path.write_text(path.read_text().splitlines(keepends=True)[0])
+
+
+def deleted(folder):
+    (folder / "pairs-20050302.jsonl").unlink()
+
+
+def cut_json(folder):
+    path = folder / "pairs-20050302.json"
+    path.write_text(path.read_text()[:100])
+
+
+def shorter_lineage(folder):
+    path = folder / "pairs-20050302.json"
+    about = json.loads(path.read_text())
+    path.write_text(json.dumps(about | {"lineage": about["lineage"][:1]}))
+
+
+def other_shape(folder):
+    (folder / "pairs-20050302.json").write_text("[]")
+
+
+@pytest.mark.parametrize("damage", [overwritten, cut, deleted, cut_json, shorter_lineage, other_shape])
+def test_whatever_happened_to_a_dataset_is_named_by_whoever_reads_it(lineage, rows, damage):
+    folder = lineage.settings.data / "datasets"
+    damage(folder)
+    for ask in (
+        lambda: lineage.of_adapter(THIRD),
+        lambda: lineage.touched(rows["good"]["id"]),
+        lambda: lineage.touched("reviewer:ann"),
+        lambda: datasets(folder),
+        lambda: explain_pair(lineage.advice, None, folder, "20050302", 1),
+    ):
+        with pytest.raises(BadInput, match=r"pairs-20050302\.json"):
+            ask()
+
+
+def test_an_ancestor_that_is_gone_is_named(lineage):
+    shutil.rmtree(lineage.shelf.folder / SECOND)
+    for ask in (lambda: lineage.of_adapter(THIRD), lambda: lineage.touched("reviewer:ann")):
+        with pytest.raises(NotFound, match="20050301-dpo, from which 20050302-dpo was trained"):
+            ask()
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["AAPL:now", "AAPL:NaT", "AAPL:today", "AAPL:", "AAPL:20050228", "AAPL:2005-2-8", "AAPL:2005-02-30", "AAPL:1.5",
+     "AAPL:9999-01-01", "AAPL:2005-02-28T10:00", ":2005-02-28", "reviewer:", "reviewer: ", "", "a:b:2005-02-28"],
+)  # fmt: skip
+def test_what_names_nothing_is_refused(lineage, what):
+    with pytest.raises((BadInput, NotFound)):
+        lineage.touched(what)

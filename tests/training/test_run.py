@@ -147,6 +147,9 @@ def test_what_does_not_fit_is_refused_before_training(settings, examples, pairs,
         train(settings, examples, None, tmp_path / "out", changed(sft, max_length=20))
     with pytest.raises(BadInput, match="recipe's r 4"):
         train(settings, pairs, parent, tmp_path / "out", replace(dpo, lora=dpo.lora | {"r": 4}))
+    for key, value in {"lora_dropout": 0.5, "use_rslora": True}.items():
+        with pytest.raises(BadInput, match=f"recipe's {key} {value}"):
+            train(settings, pairs, parent, tmp_path / "out", replace(dpo, lora=dpo.lora | {key: value}))
 
 
 def test_the_progress_bar_goes_to_stderr_alone(settings, examples, tmp_path, sft, capfd):
