@@ -10,7 +10,7 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
-from osiris.calendars import COLUMNS, DAILY, PRICE_COLUMNS
+from osiris.calendars import COLUMNS, DAILY, PRICE_COLUMNS, session_day
 from osiris.errors import BadInput
 
 SAME_PRICE = 0.02
@@ -32,11 +32,11 @@ class Disagreement:
     offered_source: str
     interval: str = DAILY
 
-    def __str__(self) -> str:
-        """Describe it on one line."""
+    def described(self, calendar: str) -> str:
+        """Describe it on one line, by the exchange's day."""
         length = "" if self.interval == DAILY else f" ({self.interval} bar of {self.start:%H:%M})"
         return (
-            f"{self.start:%Y-%m-%d}{length}: {self.kept_source} {self.column} {self.kept:g}, "
+            f"{session_day(calendar, self.start)}{length}: {self.kept_source} {self.column} {self.kept:g}, "
             f"{self.offered_source} {self.column} {self.offered:g}"
         )
 

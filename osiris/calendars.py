@@ -75,10 +75,10 @@ def session_edges(calendar: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def session_day(calendar: str, moment: datetime) -> str:
-    """The day (YYYY-MM-DD, UTC) on which the session opened that `moment` lies in, or the last one before it."""
+    """The day (YYYY-MM-DD) by which the exchange calls the session that `moment` lies in, or the last one before it."""
     opens, _ = _edges(calendar)
     session = int(np.searchsorted(opens, pd.Timestamp(moment).value, side="right")) - 1
-    return f"{pd.Timestamp(opens[max(session, 0)], unit='ns'):%Y-%m-%d}"
+    return f"{_load(calendar).sessions[max(session, 0)]:%Y-%m-%d}"
 
 
 def intraday_frame(

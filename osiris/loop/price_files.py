@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from osiris.bar_frames import suspicious_jumps
-from osiris.calendars import DAILY
+from osiris.bar_jumps import jump_texts
+from osiris.calendars import calendar_of
 from osiris.loop.feed import tracked
 from osiris.loop.prices import disputed
 from osiris.settings import Settings
@@ -45,10 +45,8 @@ def import_bars(
         report.added += merged.added
         report.changed += merged.changed
         if merged.disagreements:
-            report.disputed[bars.ticker] = disputed(merged.disagreements)
-    for ticker in sorted({bars.ticker for bars in read if bars.interval == DAILY}):
-        report.suspicious += [
-            f"{ticker} {jump.start:%Y-%m-%d}: close changes by {jump.ratio:.3g} to 1 without a recorded split"
-            for jump in suspicious_jumps(store.get(ticker)).itertuples()
-        ]
+            report.disputed[bars.ticker] = disputed(merged.disagreements, calendar_of(bars.ticker, settings.prices))
+    for ticker, interval in sorted({(bars.ticker, bars.interval) for bars in read}):
+        stored, calendar = store.get(ticker, interval=interval), calendar_of(ticker, settings.prices)
+        report.suspicious += jump_texts(ticker, stored, calendar)
     return report

@@ -46,7 +46,8 @@ class PriceDesk:
     @property
     def disputed(self) -> dict[str, str]:
         """Ticker -> where its sources differ."""
-        return {ticker: disputed(found) for ticker, found in self._store.disputes().items()}
+        prices = self._settings.prices
+        return {t: disputed(found, calendar_of(t, prices)) for t, found in self._store.disputes().items()}
 
     def bars(self, ticker: str, start: datetime, end: datetime, as_of: datetime) -> pd.DataFrame:
         """Daily bars that began at or after `start` and were complete at `end` and `as_of`; may be empty.
@@ -130,7 +131,7 @@ class PriceDesk:
             self._feed.note(f"no bars of {ticker} from any source; run: osiris prices import FILE")
 
 
-def disputed(found: Sequence[Disagreement]) -> str:
+def disputed(found: Sequence[Disagreement], calendar: str) -> str:
     """Disagreements on one line."""
     more = f" (and {len(found) - 1} more bars)" if len(found) > 1 else ""
-    return f"sources differ on {min(found, key=lambda d: d.start)}{more}"
+    return f"sources differ on {min(found, key=lambda d: d.start).described(calendar)}{more}"

@@ -137,7 +137,7 @@ class BarStore:
     def confirm(self, ticker: str, day: str, calendar: str) -> int:
         """Keep the stored bars of `ticker` on `day` for good, whatever other sources or jumps say.
 
-        `day` (YYYY-MM-DD) is that of the session's open in UTC, as in the reasons why ideas stay open.
+        `day` (YYYY-MM-DD) is the exchange's own date of the session, as in the reasons why ideas stay open.
 
         Returns how many bars. Raises `NotFound` when there is none on that day.
         """
