@@ -43,12 +43,16 @@ class Disagreement:
 
 @dataclass(frozen=True)
 class Merged:
-    """What a merge did: bars `added` or, with replace, `changed`; `dropped` for NaN; `disagreements` not written."""
+    """What a merge did: bars `added` or, with replace, `changed`; `dropped` for NaN; `disagreements` not written.
+
+    `aside` is the name that a file which could not be read was given.
+    """
 
     added: int = 0
     changed: int = 0
     dropped: int = 0
     disagreements: list[Disagreement] = field(default_factory=list)
+    aside: str = ""
 
 
 def checked(frame: pd.DataFrame) -> pd.DataFrame:

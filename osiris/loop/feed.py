@@ -12,7 +12,7 @@ from rich.progress import track
 from osiris.bar_jumps import jump_texts
 from osiris.bar_merge import CONFIRMED, Merged
 from osiris.calendars import COLUMNS, DAILY, MINUTE, MINUTES, calendar_of, session_edges, sessions_between
-from osiris.errors import SourceUnavailable
+from osiris.errors import DamagedBars, SourceUnavailable
 from osiris.settings import Settings
 from osiris.store.bars import BarStore
 from osiris.store.yahoo import LONGEST_REQUEST, REACH, SETTLING, SOURCE, NothingThere, NothingUsable, Yahoo
@@ -135,6 +135,9 @@ class Feed:
             merged = Merged()
             if not isinstance(error, NothingThere):
                 self._misfits.add(ticker)
+        except DamagedBars as error:
+            self.note(str(error))
+            return False
         except SourceUnavailable as error:
             self._quiet_until = now + max(self._pause, error.retry_after or 0.0)
             self.note(f"Yahoo is unavailable, the local store is used: {error.came}")

@@ -15,7 +15,10 @@ from osiris.store.bars import BarStore
 
 @dataclass
 class ImportReport:
-    """What an import did: files and rows read, bars added or changed, what differs from stored bars, likely splits."""
+    """What an import did: files and rows read, bars added or changed, what differs from stored bars, likely splits.
+
+    `moved_aside` are stored files that could not be read and were replaced.
+    """
 
     files: int = 0
     rows: int = 0
@@ -24,6 +27,7 @@ class ImportReport:
     changed: int = 0
     disputed: dict[str, str] = field(default_factory=dict)
     suspicious: list[str] = field(default_factory=list)
+    moved_aside: list[str] = field(default_factory=list)
 
 
 def import_bars(
@@ -39,8 +43,14 @@ def import_bars(
     report = ImportReport(files=len(files), tickers=sorted({bars.ticker for bars in read}))
     for bars in tracked(read, "Storing", progress):
         merged = store.merge(
-            bars.ticker, bars.frame, settings.outcomes.tolerance, replace=replace, interval=bars.interval
+            bars.ticker,
+            bars.frame,
+            settings.outcomes.tolerance,
+            replace=replace,
+            interval=bars.interval,
+            repair=True,
         )
+        report.moved_aside += [merged.aside] if merged.aside else []
         report.rows += len(bars.frame)
         report.added += merged.added
         report.changed += merged.changed
