@@ -122,7 +122,7 @@ def test_a_second_source_that_agrees_confirms_and_changes_no_price(store):
 def test_a_second_source_that_differs_is_reported_and_not_written(store):
     store.merge("AAPL", bars([100, 200], source="a"))
     (found,) = store.merge("AAPL", bars([103, 200], source="b"), 0.02).disagreements
-    assert str(found) == "2005-02-24: a close 100, b close 103"
+    assert found.described("XNYS") == "2005-02-24: a close 100, b close 103"
     assert store.get("AAPL")["close"].tolist() == [100, 200]
     assert store.get("AAPL")["source"].tolist() == ["a", "a+b"]
 
@@ -281,7 +281,7 @@ class TestDisputes:
         def full(*_):
             raise OSError("No space left on device")
 
-        monkeypatch.setattr("osiris.store.bars._write", full)
+        monkeypatch.setattr("osiris.store.bars.write", full)
         with pytest.raises(WorkspaceError):
             disputed.merge("AAPL", bars([120, 200], source="person"), replace=True)
         assert list(disputed.disputes()) == ["AAPL"]
