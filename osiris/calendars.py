@@ -74,11 +74,34 @@ def session_edges(calendar: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return _edges(calendar)
 
 
+def session_days(calendar: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """When each session's day begins, and its close, both shape (n,), ascending int64 nanoseconds UTC.
+
+    A day begins at midnight of the exchange, or at the open of a session that opens on the evening before, but never
+    before the close of the session before it.
+    """
+    opens, closes = _edges(calendar)
+    loaded = _load(calendar)
+    midnights = loaded.sessions.tz_localize(loaded.tz, ambiguous=True, nonexistent="shift_forward").as_unit("ns").asi8
+    begins = np.minimum(opens, midnights)
+    begins[1:] = np.maximum(begins[1:], closes[:-1])
+    return begins, closes
+
+
 def session_day(calendar: str, moment: datetime) -> str:
-    """The day (YYYY-MM-DD, UTC) on which the session opened that `moment` lies in, or the last one before it."""
+    """The day (YYYY-MM-DD) by which the exchange calls the session that `moment` lies in, or the last one before it."""
     opens, _ = _edges(calendar)
     session = int(np.searchsorted(opens, pd.Timestamp(moment).value, side="right")) - 1
-    return f"{pd.Timestamp(opens[max(session, 0)], unit='ns'):%Y-%m-%d}"
+    return f"{_load(calendar).sessions[max(session, 0)]:%Y-%m-%d}"
+
+
+def session_on(calendar: str, day: str) -> tuple[datetime, datetime] | None:
+    """Open and close (aware UTC) of the session that the exchange calls by `day` (YYYY-MM-DD); `None` without one."""
+    dates = pd.DatetimeIndex([pd.to_datetime(day, format="%Y-%m-%d", errors="coerce")])
+    if dates.strftime("%Y-%m-%d")[0] != day or len(non_sessions(calendar, dates)):
+        return None
+    opened, closed = session_bounds(calendar, dates)
+    return opened[0].to_pydatetime(), closed[0].to_pydatetime()
 
 
 def intraday_frame(

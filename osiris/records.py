@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from osiris.errors import BadInput
 
 SCHEMA_VERSION = "1.0"
-TICKER = re.compile(r"^[A-Z0-9^][A-Z0-9.\-=^]{0,14}$")
+TICKER = re.compile(r"^([A-Z0-9^][A-Z0-9.\-=^&]{0,14}|[A-Z0-9]{1,6}[0-9]{6}[CP][0-9]{8})$")
+"""What a file in the bar store can be named after: a share, index, currency or coin, or an option (OCC symbol)."""
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Price = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 MOST_ATR = 20
@@ -145,7 +146,11 @@ def ticker_symbol(text: str) -> str:
     """Return `text` as a ticker (upper case); raises `BadInput` for anything that is no symbol."""
     symbol = text.strip().upper()
     if not TICKER.match(symbol):
-        raise BadInput("a ticker such as AAPL or BRK-B", repr(text), "use 1-15 of A-Z 0-9 . - = ^")
+        raise BadInput(
+            "a ticker such as AAPL or BRK-B",
+            repr(text),
+            "use 1-15 of A-Z 0-9 . - = ^ &, or an option's symbol such as AAPL240119C00190000",
+        )
     return symbol
 
 
@@ -169,6 +174,11 @@ def event_id(advice: str, outcome: str) -> str:
     return hashlib.sha256(f"{advice}|{outcome}|1".encode()).hexdigest()
 
 
+def rounded_price(price: float) -> float:
+    """`price` (in currency) to six decimals; below 1, where those say too little, to ten significant digits."""
+    return round(price, 9 - math.floor(math.log10(price)) if 0 < price < 1 else 6)
+
+
 def levels_from_reply(reply: Reply, price: float, atr: float) -> Levels:
     """Turn ATR distances into prices round `price` (last close); raises `ValueError` for non-positive levels."""
     if not (math.isfinite(price) and math.isfinite(atr) and price > 0 and atr > 0):
@@ -176,9 +186,9 @@ def levels_from_reply(reply: Reply, price: float, atr: float) -> Levels:
     sign = reply.side.sign
     return Levels(
         side=reply.side,
-        entry=round(price, 6),
-        target=round(price + sign * reply.target_atr * atr, 6),
-        stop=round(price - sign * reply.stop_atr * atr, 6),
+        entry=rounded_price(price),
+        target=rounded_price(price + sign * reply.target_atr * atr),
+        stop=rounded_price(price - sign * reply.stop_atr * atr),
     )
 
 

@@ -9,9 +9,10 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import track
 
+from osiris.bar_jumps import jump_texts
 from osiris.bar_merge import CONFIRMED, Merged
 from osiris.calendars import COLUMNS, DAILY, MINUTE, MINUTES, calendar_of, session_edges, sessions_between
-from osiris.errors import SourceUnavailable
+from osiris.errors import DamagedBars, SourceUnavailable
 from osiris.settings import Settings
 from osiris.store.bars import BarStore
 from osiris.store.yahoo import LONGEST_REQUEST, REACH, SETTLING, SOURCE, NothingThere, NothingUsable, Yahoo
@@ -75,7 +76,7 @@ class Feed:
         return {key[0] for key, found in answers.items() if found}, {k for k, found in answers.items() if found is None}
 
     def fetch(self, ticker: str, start: datetime, end: datetime, interval: str) -> Merged:
-        """Merge Yahoo's bars into the store, which takes down where the two differ.
+        """Merge Yahoo's bars into the store, which takes down where the two differ; a note tells of prices that jump.
 
         Raises `SourceUnavailable`, of which `NothingUsable` is about this ticker alone.
         """
@@ -87,7 +88,12 @@ class Feed:
             frame = self._yahoo.fetch_intraday(ticker, start, end, interval, calendar=calendar)
         if frame.empty:
             return Merged()
-        return self._store.merge(ticker, frame, self._settings.outcomes.tolerance, interval=interval)
+        merged = self._store.merge(ticker, frame, self._settings.outcomes.tolerance, interval=interval)
+        if merged.added:
+            stored = self._store.get(ticker, interval=interval)
+            for text in jump_texts(ticker, stored, calendar, frame["start"].iloc[0]):
+                self.note(f"{text}: osiris prices confirm or import --replace settles it")
+        return merged
 
     def answered(self, ticker: str, as_of: datetime) -> bool:
         """Whether Yahoo answered, in this process, to the question for the daily bars of `ticker` up to now."""
@@ -129,6 +135,9 @@ class Feed:
             merged = Merged()
             if not isinstance(error, NothingThere):
                 self._misfits.add(ticker)
+        except DamagedBars as error:
+            self.note(str(error))
+            return False
         except SourceUnavailable as error:
             self._quiet_until = now + max(self._pause, error.retry_after or 0.0)
             self.note(f"Yahoo is unavailable, the local store is used: {error.came}")

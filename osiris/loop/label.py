@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from osiris.bar_frames import nanoseconds
 from osiris.bar_merge import combine
-from osiris.calendars import DAILY, MINUTES, calendar_of, session_edges
+from osiris.calendars import DAILY, MINUTES, calendar_of, session_days
 from osiris.clock import parse_moment
 from osiris.errors import BadInput
 from osiris.files import write_whole
@@ -154,12 +154,16 @@ def _timeline(
 
 
 def _with_basis(ideas: pd.DataFrame, prices: Prices) -> pd.DataFrame:
-    """`basis_at` at the close of the session under way at acceptance: a split that took effect is in the levels."""
+    """`basis_at` at the close of the session whose day it was on the exchange at acceptance, if that is not over.
+
+    From midnight of an ex-date on, and in a session that began the evening before, levels are those of the new shares.
+    """
     moved = ideas["as_of"].copy()
     for ticker, group in ideas.groupby("ticker"):
-        opens, closes = session_edges(calendar_of(ticker, prices))
+        calendar = calendar_of(ticker, prices)
+        begins, closes = session_days(calendar)
         accepted = nanoseconds(group["since"])
-        session = np.searchsorted(opens, accepted, side="right") - 1
+        session = np.searchsorted(begins, accepted, side="right") - 1
         over = np.maximum(accepted, np.where(session >= 0, closes[session], accepted))
         moved[group.index] = pd.to_datetime(over, utc=True)
     return ideas.assign(basis_at=moved)

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from osiris.bar_frames import suspicious_jumps
-from osiris.calendars import DAILY
+from osiris.bar_jumps import jump_texts
+from osiris.calendars import calendar_of
 from osiris.loop.feed import tracked
 from osiris.loop.prices import disputed
 from osiris.settings import Settings
@@ -15,7 +15,10 @@ from osiris.store.bars import BarStore
 
 @dataclass
 class ImportReport:
-    """What an import did: files and rows read, bars added or changed, what differs from stored bars, likely splits."""
+    """What an import did: files and rows read, bars added or changed, what differs from stored bars, likely splits.
+
+    `moved_aside` are stored files that could not be read and were replaced.
+    """
 
     files: int = 0
     rows: int = 0
@@ -24,6 +27,7 @@ class ImportReport:
     changed: int = 0
     disputed: dict[str, str] = field(default_factory=dict)
     suspicious: list[str] = field(default_factory=list)
+    moved_aside: list[str] = field(default_factory=list)
 
 
 def import_bars(
@@ -39,16 +43,20 @@ def import_bars(
     report = ImportReport(files=len(files), tickers=sorted({bars.ticker for bars in read}))
     for bars in tracked(read, "Storing", progress):
         merged = store.merge(
-            bars.ticker, bars.frame, settings.outcomes.tolerance, replace=replace, interval=bars.interval
+            bars.ticker,
+            bars.frame,
+            settings.outcomes.tolerance,
+            replace=replace,
+            interval=bars.interval,
+            repair=True,
         )
+        report.moved_aside += [merged.aside] if merged.aside else []
         report.rows += len(bars.frame)
         report.added += merged.added
         report.changed += merged.changed
         if merged.disagreements:
-            report.disputed[bars.ticker] = disputed(merged.disagreements)
-    for ticker in sorted({bars.ticker for bars in read if bars.interval == DAILY}):
-        report.suspicious += [
-            f"{ticker} {jump.start:%Y-%m-%d}: close changes by {jump.ratio:.3g} to 1 without a recorded split"
-            for jump in suspicious_jumps(store.get(ticker)).itertuples()
-        ]
+            report.disputed[bars.ticker] = disputed(merged.disagreements, calendar_of(bars.ticker, settings.prices))
+    for ticker, interval in sorted({(bars.ticker, bars.interval) for bars in read}):
+        stored, calendar = store.get(ticker, interval=interval), calendar_of(ticker, settings.prices)
+        report.suspicious += jump_texts(ticker, stored, calendar)
     return report
