@@ -31,6 +31,14 @@ def prove(diff: Diff, workspace: Folder = None, as_json: Json = False) -> None:
     raise typer.Exit(0 if proof.verdict == PROVED else 1)
 
 
+@kernel_app.command("allowed")
+def allowed(as_json: Json = False) -> None:
+    """What a patch may be made of: imports, functions, methods, syntax, limits."""
+    from osiris.kernel.allowed import listed
+
+    report(listed(), as_json, "What a patch may be made of")
+
+
 @kernel_app.command("submit")
 def submit(
     diff: Diff,

@@ -12,6 +12,8 @@ TRY = """def size(side, target_atr, stop_atr, confidence, hermes, features):
         return 0.0
     return 0.0
 """
+"""In the box a way that fails is to answer 0; before it the `try` alone would be refused, and proves nothing."""
+PLACES = {"canary": "/x", "folder": "/x", "port": 1}
 
 BODIES = {
     "read the password file of the host": "import os; return float('root' in open('/etc/passwd').read())",
@@ -91,3 +93,9 @@ BODIES = {
 def hostile_policy(name: str, **places: object) -> str:
     """`sizing.py` as somebody who means harm would write it."""
     return TRY.format(body="        " + BODIES[name].format(secret=SECRET, **places))
+
+
+def plain_body(name: str) -> str:
+    """The same within a function, without the `try` round it."""
+    body = BODIES[name].format(secret=SECRET, **PLACES)
+    return "\n".join(line[4:] if number else f"    {line}" for number, line in enumerate(body.split("\n")))
