@@ -39,6 +39,20 @@ def allowed(as_json: Json = False) -> None:
     report(listed(), as_json, "What a patch may be made of")
 
 
+@kernel_app.command("edit")
+def edit(
+    folder: Annotated[Path, typer.Argument(help="A new or empty folder.")],
+    workspace: Folder = None,
+    as_json: Json = False,
+) -> None:
+    """Copy the live policy into a folder, to edit it there and to make patches of it by `git diff`."""
+    with opened(workspace) as ws:
+        head = ws.policy_repo.head()
+        ws.policy_repo.copy_to(folder)
+        then = f"edit {folder}/*.py; git -C {folder} diff | osiris kernel prove -; the same with submit"
+        report({"folder": folder, "policy": head.commit, "then": then}, as_json, "The live policy")
+
+
 @kernel_app.command("submit")
 def submit(
     diff: Diff,

@@ -6,7 +6,7 @@ from typing import Any
 
 from osiris.kernel.repo import PolicyRepo, Version
 from osiris.kernel.sandbox import CandidateFailed, PolicyFailed, Sandbox, try_sandbox
-from osiris.policy import Shipped, shipped_files
+from osiris.policy import Shipped, edited_files, shipped_files
 from osiris.policy.contracts import BadAnswer, Feature, Policy, Sketch, as_features, as_passed, as_size
 
 
@@ -114,6 +114,7 @@ class LivePolicies:
         """The policy that HEAD holds now; raises `NoSandbox` for a patched one on a machine without bubblewrap.
 
         Where no patch is live that is the shipped one, also when the kernel has had no turn since Osiris was upgraded.
+        Files that were edited in place are never run: HEAD's are, in the sandbox.
         """
         with self._lock:
             version = self._repo.head()
@@ -122,7 +123,7 @@ class LivePolicies:
             self._end()
             if version.files == shipped_files():
                 return Shipped(version.commit, version.patch_id)
-            if version.patch_id is None:
+            if version.patch_id is None and not edited_files():
                 return Shipped(self._repo.shipped(), None)
             self._current = LivePolicy(version, self._repo)
             return self._current

@@ -1,4 +1,4 @@
-"""Forty ways in which a patch may try to get more than its answer; each body returns 1.0 when it succeeded, else 0.0.
+"""Sixty ways in which a patch may try to get more than its answer; each body returns 1.0 when it succeeded, else 0.0.
 
 `SECRET` is what the test puts where a patch has no business: into files, the environment and a listening socket.
 """
@@ -65,6 +65,23 @@ BODIES = {
             for _ in range(100):
                 f.write(b'x' * 10**6)
         return 1.0""",
+    "memory in a memfd": "import os; os.write(os.memfd_create('m'), b'x' * 1000); return 1.0",
+    "memory in a secret memfd": "import ctypes; return float(ctypes.CDLL(None).syscall(447, 0) >= 0)",
+    "a shared segment of System V": "import ctypes; return float(ctypes.CDLL(None).shmget(0, 1 << 20, 0o1600) >= 0)",
+    "a message queue of System V": "import ctypes; return float(ctypes.CDLL(None).msgget(0, 0o1600) >= 0)",
+    "a message queue of POSIX": "import ctypes; return float(ctypes.CDLL(None).mq_open(b'/m', 0o102, 0o600, None) >= 0)",
+    "a userfaultfd": "import ctypes; return float(ctypes.CDLL(None).syscall(323, 1) >= 0)",
+    "a larger pipe": "import fcntl, os; fcntl.fcntl(os.pipe()[1], 1031, 1 << 20); return 1.0",
+    "watches on files": "import ctypes; return float(ctypes.CDLL(None).inotify_init() >= 0)",
+    "an empty file": "open('/tmp/x', 'w'); return 1.0",
+    "a file in shared memory": "open('/dev/shm/x', 'w'); return 1.0",
+    "a folder": "import os; os.mkdir('/tmp/x'); return 1.0",
+    "a file without a name": "import os; os.open('/tmp', os.O_TMPFILE | os.O_RDWR); return 1.0",
+    "shared anonymous memory": "import mmap; m = [mmap.mmap(-1, 10**8) for _ in range(10)]; return 1.0",
+    "a thread": "import threading; threading.Thread(target=int).start(); return 1.0",
+    "a hundred pipes": "import os; p = [os.pipe() for _ in range(100)]; return 1.0",
+    "a limit taken back": "import resource; resource.setrlimit(resource.RLIMIT_AS, (-1, -1)); return 1.0",
+    "locked memory": "import ctypes; return float(ctypes.CDLL(None).mlockall(1) == 0)",
     "an endless loop": """while True:
             pass""",
     "trace another process": "import ctypes; return float(ctypes.CDLL(None).ptrace(16, 1, 0, 0) == 0)",
