@@ -199,5 +199,6 @@ def _hermes(diff: str, judge: AnyJudge, rules: Kernel) -> tuple[int | None, str]
     (score,) = hermes.score(judge, [hermes.Idea(proposal, ASKED)], 1)
     told = score.note or f"{score.raw} of 10"
     if rules.min_hermes and (score.raw is None or score.raw < rules.min_hermes):
-        raise Refused(f"{told}, at least {rules.min_hermes} asked for")
+        hint = "kernel.min_hermes = 0 takes whatever the judge says"
+        raise Refused(f"{told}, at least {rules.min_hermes} asked for ({hint})")
     return score.raw, told

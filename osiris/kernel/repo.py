@@ -101,16 +101,28 @@ class PolicyRepo:
         if ran.returncode:
             raise WorkspaceError(f"a policy repository that can be copied to {folder}", _said(ran), "name another one")
 
-    def patched(self, commit: str, diff: str) -> dict[str, str]:
+    def patched(self, commit: str, diff: str, *, exact_lines: bool = False) -> dict[str, str]:
         """The files at `commit` with `diff` applied, all of it or nothing; raises `DoesNotApply`.
 
+        With `exact_lines` it may lack lines of context: then it has to fit at the lines that it names.
         Nothing is checked out: git applies it to an index of its own, in which there are the policy's files alone.
         """
         with tempfile.TemporaryDirectory() as scratch:
             index = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
             self._git("read-tree", commit, env=index)
             for check in (["--check"], []):
-                ran = self._run(["apply", "--cached", *check, f"-p{strip_of(diff)}", "-"], diff, index)
+                ran = self._run(
+                    [
+                        "apply",
+                        "--cached",
+                        *check,
+                        *(["--unidiff-zero"] if exact_lines else []),
+                        f"-p{strip_of(diff)}",
+                        "-",
+                    ],
+                    diff,
+                    index,
+                )
                 if ran.returncode:
                     raise DoesNotApply(_said(ran))
             listed = self._git("ls-files", "--stage", "-z", env=index).split("\0")[:-1]
