@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from osiris.kernel import sandbox
-from osiris.kernel.box import MIB, NoSandbox
+from osiris.kernel.box import MIB, NoSandbox, end, start
 from osiris.kernel.live import Candidate, LivePolicies, LivePolicy, SandboxedPolicy
 from osiris.kernel.repo import PolicyRepo
 from osiris.kernel.sandbox import CandidateFailed, PolicyFailed, Sandbox
@@ -105,6 +105,26 @@ def test_who_holds_too_much_is_stopped_by_whoever_waits_even_where_no_limit_is_s
         assert session._process is None
     with Sandbox(shipped_files() | {"sizing.py": HOLD.format(mib=10)}) as session:
         assert session.ask("size", [*IDEA._replace(confidence=0.3)]) == 0.01
+
+
+FORKS = """import os, threading
+thread = threading.Thread(target=int)
+thread.start()
+thread.join()
+try:
+    os.fork()
+except PermissionError:
+    os.write(1, b"one thread, no process")
+"""
+
+
+@needs_bubblewrap
+def test_a_box_with_threads_makes_no_second_process(tmp_path):
+    tmp_path.chmod(0o755)
+    (tmp_path / "forks.py").write_text(FORKS)
+    process = start([str(tmp_path / "forks.py")], {}, stdin=subprocess.DEVNULL, threads=True)
+    assert process.stdout.read() == b"one thread, no process"
+    end(process)
 
 
 BUSY = """import time
