@@ -113,6 +113,7 @@ GUARDS = [
     Guard("no System V in the box", "osiris/kernel/box.py", '"shmget", ', "", "tests/kernel/test_sandbox.py -k System"),
     Guard("nothing can be written in the box", "osiris/kernel/box.py", '"--chdir", "/tmp", "--remount-ro", "/",', '"--chdir", "/tmp",', "tests/kernel/test_sandbox.py -k empty"),
     Guard("who waits looks at memory", "osiris/kernel/sandbox.py", "if (now := held(process)) > most:", "if False:", "tests/kernel/test_sandbox.py -k holds"),
+    Guard("a slow candidate is waited for once", "osiris/kernel/live.py", "        if self._too_slow:\n", "        if False:\n", "tests/kernel/test_sandbox.py -k waited"),
     Guard("a missing number has no reward", "osiris/loop/rewards.py", "        if lacking:\n", "        if False:\n", "tests/loop/test_rewards.py"),
     Guard("too few trades have no reward", "osiris/loop/rewards.py", "if len(trades) < rules.min_trades:", "if False:", "tests/loop/test_rewards.py"),
     Guard("Redis is told once", "osiris/store/patches.py", "== 0 then return 0 end", "== 2 then return 0 end", "tests/kernel/test_patch.py"),

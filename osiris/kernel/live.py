@@ -62,19 +62,24 @@ class SandboxedPolicy:
 
 
 class Candidate(SandboxedPolicy):
-    """A policy that is being judged."""
+    """A policy that is being judged; one that took too long once is not waited for again."""
 
     renewed = False
 
     def __init__(self, files: dict[str, str]) -> None:
         """Remember what is to be run."""
         super().__init__(files, "candidate", None)
+        self._too_slow: CandidateFailed | None = None
 
     def _asked(self, call: str, args: list[Any], checked: Any) -> Any:
+        if self._too_slow:
+            raise self._too_slow
         try:
             return super()._asked(call, args, checked)
         except PolicyFailed as error:
-            raise CandidateFailed(error.expected, error.came, "correct the patch") from error
+            failed = CandidateFailed(error.expected, error.came, "correct the patch")
+            self._too_slow = failed if "no answer within" in error.came else None
+            raise failed from error
 
 
 class LivePolicy(SandboxedPolicy):

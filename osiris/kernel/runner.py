@@ -17,8 +17,8 @@ def limit(memory: int, seconds: int) -> None:
     """Take away what cannot be taken back: `memory` in bytes, `seconds` of processor time, files and processes."""
     for what, most in (
         (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_CPU, seconds),
         (resource.RLIMIT_DATA, memory),
+        (resource.RLIMIT_CPU, seconds),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NOFILE, 64),
         (resource.RLIMIT_CORE, 0),

@@ -208,6 +208,18 @@ def test_a_candidate_that_fails_is_told_from_a_live_policy_that_does():
     assert not isinstance(failed.value, CandidateFailed)
 
 
+@needs_bubblewrap
+def test_a_candidate_that_took_too_long_once_is_not_waited_for_again(monkeypatch):
+    monkeypatch.setattr(sandbox, "ANSWER_SECONDS", 0.5)
+    with Candidate(shipped_files() | {"sizing.py": BUSY.format(what="while True: pass")}) as candidate:
+        assert candidate.size(IDEA) == 0.01
+        started = time.monotonic()
+        for confidence in (1, 1, 1, 1, 0.6):
+            with pytest.raises(CandidateFailed, match="no answer within"):
+                candidate.size(IDEA._replace(confidence=confidence))
+        assert time.monotonic() - started < 1.5
+
+
 SPIN = "import time\ndef size(*idea):\n    end = time.process_time() + 0.2\n    while time.process_time() < end: pass\n"
 
 
