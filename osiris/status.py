@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from osiris.errors import NotFound
+from osiris.policy import edit_note
 from osiris.records import Outcome, Status
 from osiris.store.tables import ACCEPTED_SQL
 from osiris.tracking import TAGGED
@@ -46,7 +47,8 @@ def served_adapter(workspace: Workspace) -> Row:
 def live_policy(workspace: Workspace) -> Row:
     """The commit of the policy that drafts, and the patch that it came by."""
     head = workspace.policy_repo.head()
-    return {"policy": head.commit, "patch": head.patch_id}
+    edited = {"policy_note": note} if (note := edit_note()) else {}
+    return {"policy": head.commit, "patch": head.patch_id, **edited}
 
 
 def accepted_outcomes(workspace: Workspace) -> dict[str, int]:

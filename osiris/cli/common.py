@@ -1,6 +1,7 @@
 """What all commands share: options, an open workspace, and how a report is printed."""
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +20,11 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, a
 @contextmanager
 def opened(workspace: Path | None, as_of: str = "") -> "Iterator[Workspace]":
     """An open workspace, closed at the end."""
+    from osiris.policy import edit_note
     from osiris.workspace import opened
 
+    if note := edit_note():
+        print(f"osiris: {note}", file=sys.stderr)
     with opened(workspace, as_of) as ws:
         yield ws
 

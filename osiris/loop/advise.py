@@ -15,6 +15,7 @@ from osiris.llm.generate import Draft, DraftRequest, draft
 from osiris.llm.models import AnyDrafter, AnyJudge
 from osiris.loop.context import Snapshot, snapshot
 from osiris.loop.prices import PriceDesk
+from osiris.policy import edit_note
 from osiris.policy.contracts import Policy, Sketch
 from osiris.records import Reply, Status, advice_id, levels_from_reply, parse_reply, prompt_id
 from osiris.schemas import VECTOR_SIZE
@@ -58,7 +59,7 @@ def advise(
     Without a `judge` they keep a null score. `policy` says what the prompt shows, which ideas go to the reviewers (the
     others are stored as `gated`) and how big each is.
     """
-    report = AdviseReport(adapter=drafter.adapter)
+    report = AdviseReport(adapter=drafter.adapter, notes=[note] if (note := edit_note()) else [])
     started = time.perf_counter()
     snapshots = take_snapshots(prices, policy, settings.advise.tickers, moments, report.notes)
     snapshots = [s for s in snapshots if not _drafted(advice, s, drafter.adapter)]

@@ -25,6 +25,13 @@ def plain(report: Any) -> dict[str, Any]:
     return json.loads(json.dumps(values, default=_plain, allow_nan=False))
 
 
+def printable(text: str) -> str:
+    """A text that cannot steer a terminal: control and direction characters as `\\x1b`, line ends as they are."""
+    return "".join(
+        character if character.isprintable() or character in "\n\t" else ascii(character)[1:-1] for character in text
+    )
+
+
 def print_report(report: Any, title: str) -> None:
     """Print a report as a table of names and values; nested reports as `name.part`."""
     table = Table(title=title, show_header=False, title_justify="left")
@@ -82,7 +89,7 @@ def _short(value: Any) -> str:
         return f"{value / MILLION:,.2f}M" if abs(value) >= MILLION else f"{value:.6g}"
     if isinstance(value, list):
         return "\n".join(_short(item) for item in value) or "-"
-    return str(value)
+    return printable(str(value))
 
 
 def _cell(value: Any) -> str:
