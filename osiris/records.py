@@ -108,7 +108,7 @@ def parse_reply(text: str, ticker: str) -> Reply | None:
         if not isinstance(pairs, list) or tuple(key for key, _ in pairs) != REPLY_KEYS:
             return None
         reply = Reply(**dict(pairs))
-    except (ValueError, TypeError, ValidationError, RecursionError):
+    except (ValueError, TypeError, ValidationError, RecursionError):  # brackets nested by the thousand
         return None
     return reply if reply.ticker == ticker else None
 
@@ -190,6 +190,15 @@ def levels_from_reply(reply: Reply, price: float, atr: float) -> Levels:
         target=rounded_price(price + sign * reply.target_atr * atr),
         stop=rounded_price(price - sign * reply.stop_atr * atr),
     )
+
+
+def has_levels(reply: Reply, price: float, atr: float) -> bool:
+    """Whether the reply is a trade at this price: positive levels, target and stop apart from the entry."""
+    try:
+        levels_from_reply(reply, price, atr)
+    except ValueError:
+        return False
+    return True
 
 
 def trace_of(trade: dict[str, Any]) -> dict[str, Any]:

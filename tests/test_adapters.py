@@ -95,6 +95,16 @@ def absurd_alpha_by_pattern(folder):
     resign(folder)
 
 
+def more_than_two_matrices(folder):
+    rewrite_json(folder / CONFIG, lora_bias=True, trainable_token_indices=[1], use_dora=False, loftq_config={})
+    resign(folder)
+
+
+def a_start_that_rewrites_the_base(folder):
+    rewrite_json(folder / CONFIG, init_lora_weights="pissa_niter_4")
+    resign(folder)
+
+
 def other_base(folder):
     rewrite_json(folder / CARD, base_hash="c" * 64)
     resign(folder)
@@ -150,7 +160,9 @@ DAMAGES = {
     unlisted_tensors: "tensors of the manifest",
     nan: "finite",
     absurd_alpha: "alpha/r",
-    absurd_alpha_by_pattern: "alpha/r",
+    absurd_alpha_by_pattern: "further parts: alpha_pattern",
+    more_than_two_matrices: "further parts: lora_bias, trainable_token_indices",
+    a_start_that_rewrites_the_base: "leaves its base",
     other_base: "base weights",
     linked_weights: "regular files",
     linked_folder: "a folder",

@@ -735,3 +735,9 @@ def test_a_model_in_a_folder_is_ready_once_its_weights_are_there_and_an_empty_st
         health = client.get("/health", params={"adapter_date": True}).json()
     assert (health["phi_ok"], health["hermes_ok"]) == (True, False)
     assert health["mean_hermes_score_last_24h"] is health["latest_adapter"] is None
+
+
+@pytest.mark.parametrize("body", ["[" * 50_000, '{"a":' * 50_000, "[" * 50_000 + "]" * 50_000])
+def test_brackets_nested_by_the_thousand_are_malformed_and_no_crash(client, body):
+    answer = client.post("/feedback/phi3/", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code in (400, 413, 422)

@@ -25,7 +25,7 @@ from osiris.errors import TooLittleData
 from osiris.kernel.live import SandboxedPolicy
 from osiris.kernel.sandbox import CandidateFailed
 from osiris.llm import hermes
-from osiris.llm.generate import Draft, DraftRequest, draft
+from osiris.llm.generate import Draft, draft
 from osiris.llm.models import AnyDrafter, AnyJudge
 from osiris.loop.advise import idea_vector, sketch, take_snapshots
 from osiris.loop.context import Snapshot
@@ -136,8 +136,7 @@ def drafted(shots: Sequence[Snapshot], past: Past) -> Drafts:
     """Draft on every snapshot, and have the valid replies scored."""
     settings, drafter, judge = past.settings, past.drafter, past.judge  # opened before the clock is started
     started = time.perf_counter()
-    requests = [DraftRequest(prompt=shot.prompt, ticker=shot.ticker) for shot in shots]
-    groups = draft(drafter, requests, settings.gate.candidates, settings, settings.model.seed)
+    groups = draft(drafter, [shot.request for shot in shots], settings.gate.candidates, settings, settings.model.seed)
     places = [(i, j) for i, group in enumerate(groups) for j, reply in enumerate(group) if reply.reply is not None]
     scores: list[list[float | None]] = [[None] * len(group) for group in groups]
     ideas = [hermes.Idea(groups[i][j].text, shots[i].text) for i, j in places]

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from osiris.calendars import calendar_of, sessions_between
-from osiris.llm.generate import Draft, DraftRequest, draft
+from osiris.llm.generate import Draft, draft
 from osiris.llm.models import AnyDrafter
 from osiris.loop.advise import HISTORY_DAYS, take_snapshots
 from osiris.loop.claims import as_claims, kernel_ideas
@@ -107,8 +107,9 @@ def evaluate(
     drafter: AnyDrafter, snapshots: Sequence[Snapshot], prices: PriceDesk, settings: Settings, as_of: datetime
 ) -> Evaluation:
     """Draft on `snapshots` and settle on bars up to `as_of`."""
-    requests = [DraftRequest(prompt=shot.prompt, ticker=shot.ticker) for shot in snapshots]
-    groups = draft(drafter, requests, settings.gate.candidates, settings, settings.model.seed + 1)
+    groups = draft(
+        drafter, [shot.request for shot in snapshots], settings.gate.candidates, settings, settings.model.seed + 1
+    )
     return on_paper(drafter.adapter, snapshots, groups, prices, settings, as_of)
 
 

@@ -1,5 +1,6 @@
 """Small random language models of other makes than the starter, with tokenizers that write numbers differently."""
 
+import itertools
 from pathlib import Path
 
 from osiris.llm.starter_data import VERDICTS, draft_example, judge_example
@@ -59,6 +60,29 @@ def save_llama(folder: Path, tokenizer, likely=None, seed=0) -> Path:
     with torch.no_grad():
         for token, times in (likely or {}).items():
             model.lm_head.weight[token] *= times
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def save_chain(folder: Path, tokenizer, tokens: list[int], positions: int = 1024) -> Path:
+    """Save a Llama without attention that, after the first of different `tokens`, always writes the next one."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    wide = -(-len(tokenizer) // 8) * 8
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=wide, intermediate_size=8, num_hidden_layers=1, num_attention_heads=4,
+        max_position_embeddings=positions, bos_token_id=None, eos_token_id=tokenizer.eos_token_id,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config)
+    with torch.no_grad():
+        layer = model.model.layers[0]
+        for weight in (layer.self_attn.o_proj.weight, layer.mlp.down_proj.weight, model.lm_head.weight):
+            weight.zero_()
+        model.model.embed_tokens.weight.copy_(torch.eye(len(tokenizer), wide))
+        for now, then in itertools.pairwise(tokens):
+            model.lm_head.weight[then, now] = 1.0
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
