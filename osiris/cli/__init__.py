@@ -4,6 +4,7 @@ Exit status: 0 done, 1 done with something to look at, 2 an error that the one p
 """
 
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -106,9 +107,19 @@ app.add_typer(kernel_app, name="kernel")
 
 
 def main() -> None:
-    """Run the command line; a named error becomes one line on stderr and exit status 2."""
+    """Run the command line; a named error becomes one line on stderr and exit status 2.
+
+    SIGTERM and a closed terminal end it as Ctrl-C does: what it has opened is closed on the way out.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores one, and stays in charge
+            signal.signal(number, _leave)
     try:
         app()
     except OsirisError as error:
         print(f"osiris: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def _leave(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)
