@@ -3,7 +3,6 @@
 Exit status: 0 done, 1 done with something to look at, 2 an error that the one printed line explains.
 """
 
-import json
 import signal
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Annotated
 import typer
 
 from osiris.cli.adapters import adapters_app
-from osiris.cli.common import AsOf, Folder, Json, opened, report
+from osiris.cli.common import AsOf, Folder, Json, opened, report, stdout
 from osiris.cli.kernel import kernel_app
 from osiris.cli.learning import learn_check, nightly
 from osiris.cli.lineage import lineage, pairs_app
@@ -39,7 +38,7 @@ def demo(
     from osiris.demo import run_demo, show
 
     result = run_demo(workspace, nights)
-    print(json.dumps(result, indent=1)) if as_json else show(result)
+    stdout.say(result) if as_json else show(result)
 
 
 @app.command()

@@ -1,12 +1,11 @@
 """`osiris adapters`: list them, compare two, and a person's word on which is served."""
 
 import getpass
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from osiris.cli.common import Folder, Json, opened, report, rows
+from osiris.cli.common import Folder, Json, opened, report, rows, stdout
 
 if TYPE_CHECKING:
     from osiris.workspace import Workspace
@@ -33,7 +32,7 @@ def compare_adapters(a: str, b: str, workspace: Folder = None, as_json: Json = F
 
     with opened(workspace) as ws:
         found = compared(ws.tracking.adapters(), a, b)
-        print(json.dumps(found, indent=1)) if as_json else rows(comparison_rows(found), False, f"{a} and {b}")
+        stdout.say(found) if as_json else rows(comparison_rows(found), False, f"{a} and {b}")
 
 
 @adapters_app.command("promote")

@@ -1,13 +1,12 @@
 """`osiris kernel`: patches of the policy, from a diff to what became of it."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from osiris.cli.common import AsOf, Folder, Json, opened, report, rows
+from osiris.cli.common import AsOf, Folder, Json, opened, report, rows, stdout
 
 kernel_app = typer.Typer(no_args_is_help=True, help="Patches of the trading policy: proved, measured, applied, undone.")
 Diff = Annotated[Path, typer.Argument(help="A unified diff of a policy file; - for standard input.")]
@@ -25,7 +24,7 @@ def prove(diff: Diff, workspace: Folder = None, as_json: Json = False) -> None:
         repo, rules = ws.policy_repo, ws.settings.kernel
         proof = prove_diff(_read(diff), repo.head(), repo, ws.models.judge, rules, _progress(as_json))
     if as_json:
-        print(json.dumps(proof.as_dict(), indent=1))
+        stdout.say(proof.as_dict())
     else:
         print_rows(proof.as_dict()["checks"], f"The patch is {proof.verdict}")
     raise typer.Exit(0 if proof.verdict == PROVED else 1)
@@ -80,7 +79,7 @@ def log(workspace: Folder = None, as_json: Json = False) -> None:
     with opened(workspace) as ws:
         table, undone = history(ws.patch_book), rollbacks(ws.patch_book)
     if as_json:
-        print(json.dumps({"patches": table, "rollbacks": undone}, indent=1))
+        stdout.say({"patches": table, "rollbacks": undone})
     else:
         rows([_short(row) for row in table], False, "Patches, the newest first")
         report(undone, False, "Rollbacks")
@@ -94,7 +93,7 @@ def show(patch: Identity, workspace: Folder = None, as_json: Json = False) -> No
     with opened(workspace) as ws:
         found = plain(ws.patch_book.get(patch))
     if as_json:
-        print(json.dumps(found, indent=1))
+        stdout.say(found)
         return
     diff, checks = found.pop("diff"), found.pop("checks", [])
     print_report(found, f"Patch {patch}")

@@ -1,6 +1,5 @@
 """`osiris outcomes`, `label`, `close` and `events`: what the market made of ideas."""
 
-import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from osiris.cli.common import AsOf, Folder, Json, opened, report
+from osiris.cli.common import AsOf, Folder, Json, opened, report, stdout
 
 events_app = typer.Typer(no_args_is_help=True, help="Outcome events on Redis.")
 
@@ -51,7 +50,7 @@ def label(
     counts = found.labels["outcome"].value_counts().to_dict()
     if as_json:
         bad = [{"file": str(row.file), "line": row.line, "reason": row.reason} for row in found.bad]
-        print(json.dumps({"counts": counts, "labels": to_records(found.labels), "bad": bad}, indent=1))
+        stdout.say({"counts": counts, "labels": to_records(found.labels), "bad": bad})
     elif out:
         report(
             {"labelled": len(found.labels), **counts, "bad rows": len(found.bad), "written to": str(out)},
@@ -90,7 +89,7 @@ def tail(
     with opened(workspace) as ws:
         try:
             for number, event in enumerate(filter(None, ws.events.tail(from_start)), 1):
-                print(json.dumps(event), flush=True)
+                stdout.say(event, indent=None)
                 if number == count:
                     break
         except KeyboardInterrupt:

@@ -1,10 +1,12 @@
 """Reports on a terminal: plain values for JSON, rich tables for people."""
 
 import json
+import math
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, is_dataclass
+from dataclasses import fields, is_dataclass
 from datetime import date, datetime
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,27 @@ MILLION = 1e6
 MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d(?:\.\d+)?(?:Z|\+00:00)")
 
 
-def plain(report: Any) -> dict[str, Any]:
-    """A dataclass or dict as JSON values: moments in ISO 8601, paths as text."""
-    values = asdict(report) if is_dataclass(report) and not isinstance(report, type) else dict(report)
-    return json.loads(json.dumps(values, default=_plain, allow_nan=False))
+def plain(report: Any) -> Any:
+    """A dataclass, or what is made of them, as JSON values: moments in ISO 8601, paths as text.
+
+    What is no number JSON has (NaN, an infinity, a moment that is absent) is null.
+    """
+    if report is None or isinstance(report, bool | str | int):
+        return str(report) if isinstance(report, Enum) else report
+    if isinstance(report, float):
+        return float(report) if math.isfinite(report) else None
+    if isinstance(report, dict):
+        return {str(name): plain(value) for name, value in report.items()}
+    if isinstance(report, list | tuple | set | frozenset):
+        return [plain(value) for value in report]
+    if is_dataclass(report) and not isinstance(report, type):
+        return {part.name: plain(getattr(report, part.name)) for part in fields(report)}
+    return _text(report)
+
+
+def to_json(report: Any, indent: int | None = 1) -> str:
+    """`plain` values as JSON that every parser takes, in ASCII."""
+    return json.dumps(plain(report), indent=indent, allow_nan=False)
 
 
 def print_report(report: Any, title: str) -> None:
@@ -89,9 +108,11 @@ def _cell(value: Any) -> str:
     return MOMENT.sub(r"\1 \2", _short(value))
 
 
-def _plain(value: object) -> str:
-    if isinstance(value, date | datetime):
-        return value.isoformat()
+def _text(value: object) -> Any:
+    if isinstance(value, date | datetime):  # pandas' NaT is one, and the only one that is not itself
+        return value.isoformat() if value == value else None
     if isinstance(value, Path):
         return str(value)
+    if hasattr(value, "item"):  # a number of numpy's
+        return plain(value.item())
     raise TypeError(f"a report holds JSON values, moments and paths, got {type(value).__name__}")
