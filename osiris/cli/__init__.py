@@ -5,6 +5,7 @@ Exit status: 0 done, 1 done with something to look at, 2 an error that the one p
 
 import signal
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -110,13 +111,18 @@ def main() -> None:
 
     SIGTERM and a closed terminal end it as Ctrl-C does: what it has opened is closed on the way out.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may know no more than ASCII
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores one, and stays in charge
             signal.signal(number, _leave)
     try:
         app()
     except OsirisError as error:
-        print(f"osiris: {error}", file=sys.stderr)
+        from osiris.ui.console import printable
+
+        print(printable(f"osiris: {error}"), file=sys.stderr)
         raise SystemExit(2) from None
 
 

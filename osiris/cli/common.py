@@ -43,6 +43,14 @@ class Stdout:
             out.write(to_json(what, indent) + "\n")
 
 
+def one_name(name: str) -> str:
+    """The callback of every option that takes a person's name."""
+    from osiris.records import person_name
+
+    return person_name(name)
+
+
+By = Annotated[str, typer.Option("--by", callback=one_name, help="Your name.")]
 stdout = Stdout()
 Json = Annotated[
     bool,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from osiris.cli.common import AsOf, Folder, Json, opened, report, rows, stdout
+from osiris.cli.common import AsOf, By, Folder, Json, opened, report, rows, stdout
 
 kernel_app = typer.Typer(no_args_is_help=True, help="Patches of the trading policy: proved, measured, applied, undone.")
 Diff = Annotated[Path, typer.Argument(help="A unified diff of a policy file; - for standard input.")]
@@ -33,7 +33,7 @@ def prove(diff: Diff, workspace: Folder = None, as_json: Json = False) -> None:
 @kernel_app.command("submit")
 def submit(
     diff: Diff,
-    by: Annotated[str, typer.Option(help="Your name.")] = "anonymous",
+    by: By = "anonymous",
     workspace: Folder = None,
     as_json: Json = False,
 ) -> None:
@@ -88,7 +88,7 @@ def log(workspace: Folder = None, as_json: Json = False) -> None:
 @kernel_app.command("show")
 def show(patch: Identity, workspace: Folder = None, as_json: Json = False) -> None:
     """One patch: its diff, the proof, the rewards, what became of it."""
-    from osiris.ui.console import plain, print_report, print_rows
+    from osiris.ui.console import plain, print_report, print_rows, printable
 
     with opened(workspace) as ws:
         found = plain(ws.patch_book.get(patch))
@@ -98,7 +98,7 @@ def show(patch: Identity, workspace: Folder = None, as_json: Json = False) -> No
     diff, checks = found.pop("diff"), found.pop("checks", [])
     print_report(found, f"Patch {patch}")
     print_rows(checks, "Proof")
-    print(diff)
+    print(printable(diff))
 
 
 @kernel_app.command("rollback")

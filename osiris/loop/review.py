@@ -52,7 +52,9 @@ def adjusted_levels(idea: Row, feedback: Feedback) -> Levels:
     content = feedback.feedback_content
     names = ("entry", "target", "stop")
     given = {name: getattr(content, name) for name in names if getattr(content, name) is not None}
-    if feedback.action is Status.EDITED and content.confidence in (None, idea["confidence"]):
+    if feedback.action is not Status.EDITED:
+        _check_confidence_stays(idea, content.confidence)
+    elif content.confidence in (None, idea["confidence"]):
         _check_changed(idea, given)
     try:
         levels = Levels(side=idea["side"], **{name: idea[name] for name in names} | given)
@@ -74,6 +76,13 @@ def _check_changed(idea: Row, given: dict[str, float]) -> None:
     """An edit that changes nothing would be a preference of an idea over itself."""
     if all(level == idea[name] for name, level in given.items()):
         raise BadInput("an edit that changes something", "the idea as it is", "change a number, or approve it")
+
+
+def _check_confidence_stays(idea: Row, said: float | None) -> None:
+    """An adjustment that is asked for and not made would be a wrong number: it is an edit, or refused."""
+    if said not in (None, idea["confidence"]):
+        wanted = f"the confidence of an idea that is not edited to stay at {idea['confidence']:g}"
+        raise BadInput(wanted, f"{said:g}", 'send it as an edit: feedback_type "human_edit", action "edit"')
 
 
 def _check_room(levels: Levels, atr: float) -> None:

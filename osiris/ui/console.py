@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime
@@ -14,6 +15,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from osiris.records import UNSEEN
 
 WIDE, LONGEST_CELL = 6, 24
 """A table of more columns than `WIDE` keeps cells of at most `LONGEST_CELL` characters."""
@@ -44,11 +47,22 @@ def to_json(report: Any, indent: int | None = 1) -> str:
     return json.dumps(plain(report), indent=indent, allow_nan=False)
 
 
+def printable(text: str) -> str:
+    """`text` as a terminal may have it: what it would obey (ESC, bidirectional marks) as an escape such as `\\\\x1b`.
+
+    Lines and tabs stay.
+    """
+    return "".join(
+        one.encode("unicode_escape").decode() if unicodedata.category(one) in UNSEEN and one not in "\n\t" else one
+        for one in text
+    )
+
+
 def print_report(report: Any, title: str) -> None:
     """Print a report as a table of names and values; nested reports as `name.part`."""
-    table = Table(title=title, show_header=False, title_justify="left")
+    table = Table(title=_plain_text(title), show_header=False, title_justify="left")
     for name, value in _flat(plain(report)):
-        table.add_row(name, Text(value))
+        table.add_row(_plain_text(name), Text(value))
     Console().print(table)
 
 
@@ -56,14 +70,14 @@ def print_rows(rows: Sequence[dict[str, Any]], title: str) -> None:
     """Print rows that share their keys as a table, moments to the minute; long texts of a wide one stand beneath it."""
     console = Console()
     if not rows:
-        return console.print(f"{title}: nothing yet", markup=False)
+        return console.print(_plain_text(f"{title}: nothing yet"))
     names = list(rows[0])
     beneath = [name for name in names if len(names) > WIDE and _longest(rows, name) > LONGEST_CELL]
     shown = [name for name in names if name not in beneath]
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=0)
+    table = Table(title=_plain_text(title), title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=0)
     for name in shown:
         numbers = all(isinstance(row[name], int | float | None) for row in rows)
-        longest, header = _longest(rows, name), name.replace("_", " ")
+        longest, header = _longest(rows, name), printable(name.replace("_", " "))
         width = max(longest, *map(len, header.split())) if longest <= LONGEST_CELL else None
         table.add_column(header, justify="right" if numbers else "left", width=width)
     for row in rows:
@@ -101,7 +115,12 @@ def _short(value: Any) -> str:
         return f"{value / MILLION:,.2f}M" if abs(value) >= MILLION else f"{value:.6g}"
     if isinstance(value, list):
         return "\n".join(_short(item) for item in value) or "-"
-    return str(value)
+    return printable(str(value))
+
+
+def _plain_text(text: str) -> Text:
+    """Without markup, and with nothing that a terminal obeys."""
+    return Text(printable(text))
 
 
 def _cell(value: Any) -> str:
