@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import re
+import unicodedata
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
@@ -17,6 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from osiris.errors import BadInput
 
 SCHEMA_VERSION = "1.0"
+LONGEST_NAME = 80
+UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Unicode categories of what is obeyed and not seen: controls, formats, lone surrogates, separators of lines."""
 TICKER = re.compile(r"^([A-Z0-9^][A-Z0-9.\-=^&]{0,14}|[A-Z0-9]{1,6}[0-9]{6}[CP][0-9]{8})$")
 """What a file in the bar store can be named after: a share, index, currency or coin, or an option (OCC symbol)."""
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -152,6 +156,18 @@ def ticker_symbol(text: str) -> str:
             "use 1-15 of A-Z 0-9 . - = ^ &, or an option's symbol such as AAPL240119C00190000",
         )
     return symbol
+
+
+def person_name(text: str) -> str:
+    """Return `text` as a person's name: NFC, without space around it; raises `BadInput` for what no name is.
+
+    Lineage and statistics go by the name, so two that look alike must be one; a terminal obeys control characters.
+    """
+    name = unicodedata.normalize("NFC", text).strip()
+    if not 1 <= len(name) <= LONGEST_NAME or any(unicodedata.category(one) in UNSEEN for one in name):
+        wanted = f"a name of 1 to {LONGEST_NAME} characters, none of which is a control character"
+        raise BadInput(wanted, ascii(text[: 2 * LONGEST_NAME]), "write it in letters")
+    return name
 
 
 def stable_hash(*parts: object) -> str:

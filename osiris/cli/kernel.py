@@ -1,13 +1,12 @@
 """`osiris kernel`: patches of the policy, from a diff to what became of it."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from osiris.cli.common import AsOf, Folder, Json, opened, report, rows
+from osiris.cli.common import AsOf, By, Folder, Json, opened, report, rows, stdout
 
 SHOWN_LETTERS = 20
 kernel_app = typer.Typer(no_args_is_help=True, help="Patches of the trading policy: proved, measured, applied, undone.")
@@ -26,7 +25,7 @@ def prove(diff: Diff, workspace: Folder = None, as_json: Json = False) -> None:
         repo, rules = ws.policy_repo, ws.settings.kernel
         proof = prove_diff(_spelt(_read(diff), repo), repo.head(), repo, ws.models.judge, rules, _progress(as_json))
     if as_json:
-        print(json.dumps(proof.as_dict(), indent=1))
+        stdout.say(proof.as_dict())
     else:
         print_rows(proof.as_dict()["checks"], f"The patch is {proof.verdict}")
     raise typer.Exit(0 if proof.verdict == PROVED else 1)
@@ -57,7 +56,7 @@ def edit(
 @kernel_app.command("submit")
 def submit(
     diff: Diff,
-    by: Annotated[str, typer.Option(help="Your name.")] = "anonymous",
+    by: By = "anonymous",
     workspace: Folder = None,
     as_json: Json = False,
 ) -> None:
@@ -108,7 +107,7 @@ def log(workspace: Folder = None, as_json: Json = False) -> None:
     with opened(workspace) as ws:
         table, undone = history(ws.patch_book), rollbacks(ws.patch_book)
     if as_json:
-        print(json.dumps({"patches": table, "rollbacks": undone}, indent=1))
+        stdout.say({"patches": table, "rollbacks": undone})
     else:
         rows([_short(row) for row in table], False, "Patches, the newest first")
         report(undone, False, "Rollbacks")
@@ -124,7 +123,7 @@ def show(patch: Identity, workspace: Folder = None, as_json: Json = False) -> No
     with opened(workspace) as ws:
         found = plain(known(ws.patch_book, PatchLists(ws.events), patch, ws.settings.kernel.key.get_secret_value()))
     if as_json:
-        print(json.dumps(found, indent=1))
+        stdout.say(found)
         return
     diff, checks = found.pop("diff"), found.pop("checks", [])
     print_report(found, f"Patch {printable(patch)}")
@@ -142,7 +141,7 @@ def queue(workspace: Folder = None, as_json: Json = False) -> None:
         lists, key = PatchLists(ws.events), ws.settings.kernel.key.get_secret_value()
         waiting, dead = queued(ws.patch_book, lists, key), dead_letters(lists)
     if as_json:
-        print(json.dumps({"waiting": waiting, "dead": dead}, indent=1))
+        stdout.say({"waiting": waiting, "dead": dead})
     else:
         rows([{name: row[name] for name in row if name != "diff"} for row in waiting], False, "Waiting")
         rows(

@@ -1,12 +1,11 @@
 """Commands about learning: `nightly` and `learn-check`."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from osiris.cli.common import AsOf, Folder, Json, opened, report
+from osiris.cli.common import AsOf, Folder, Json, opened, report, stdout
 
 
 def nightly(
@@ -50,7 +49,7 @@ def learn_check(
         raise BadInput(f"edges of {', '.join(EDGES)}", ", ".join(unknown), "correct --edge")
     plan = Plan(nights=nights, tickers=tickers, drift=drift, recipe=recipe)
     result = run_check(edges, range(first_seed, first_seed + seeds), plan, jobs, keep)
-    print(json.dumps(result, indent=1)) if as_json else _show(result)
+    stdout.say(result) if as_json else _show(result)
     raise typer.Exit(0 if result["passed"] else 1)
 
 

@@ -88,7 +88,6 @@ def advise(
     scores = [row["hermes_score"] for row in rows if row["hermes_score"] is not None]
     report.unscored = len(rows) - len(scores)
     report.mean_hermes = float(np.mean(scores)) if scores else None
-    report.notes += prices.notes
     return report
 
 
@@ -97,7 +96,9 @@ def take_snapshots(
 ) -> list[Snapshot]:
     """Snapshots of every ticker at every moment, by moment; what lacks prices is left out with a note."""
     first, last = min(moments), max(moments)
-    bars = prices.bars_many(list(tickers), first - timedelta(days=HISTORY_DAYS), last, last)
+    with prices.noting() as about_prices:
+        bars = prices.bars_many(list(tickers), first - timedelta(days=HISTORY_DAYS), last, last)
+    notes += [note for note in about_prices if note not in notes]
     taken = []
     for moment in sorted(moments):
         for ticker in (ticker for ticker in tickers if ticker in bars):

@@ -4,6 +4,7 @@ It is read from the datasets of the nights, whose hash the cards of the adapters
 since is an error, never a guess.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -184,11 +185,18 @@ def explain_pair(advice: AdviceStore, bars: BarStore, folder: Path, night: str, 
         raise NotFound(f"a line from 1 to {len(lines)}", str(number), "see: osiris pairs list")
     line = lines[number - 1]
     ideas = {role: advice.get(line[key]) for key, role in ROLES.items() if key in line}
-    return {
-        "source": line["source"],
-        "ideas": ideas,
-        "bars": {role: _bars(bars, idea) for role, idea in ideas.items()},
-    }
+    shown = {role: _bars(bars, idea) for role, idea in ideas.items()}
+    if line["source"] == "edit":
+        ideas["bad"] = _as_drafted(advice, ideas["bad"])
+    return {"source": line["source"], "ideas": ideas, "bars": shown}
+
+
+def _as_drafted(advice: AdviceStore, edited: Row) -> Row:
+    """An edited idea with the levels that it was drafted with, which no outcome speaks of."""
+    edits = advice.feedback(f"action = '{Status.EDITED}' AND transaction_id = '{quoted(edited['id'])}'")
+    kept = [row["original"] for row in edits if row["original"]]  # the last: it stands, whatever was undone before
+    levels = json.loads(kept[-1]) if kept else {}
+    return edited | levels | dict.fromkeys(("outcome", "exit_reason", "closed_at", "r_multiple"))
 
 
 def _bars(bars: BarStore, idea: Row) -> list[Row]:

@@ -31,18 +31,13 @@ class UpdateReport:
 
 
 class PriceDesk:
-    """Where the loop gets its bars; `notes` says what a person should know, each thing once."""
+    """Where the loop gets its bars; what a person should know of a run is noted, each thing once."""
 
     def __init__(self, bars: BarStore, yahoo: Yahoo, settings: Settings, pause: float = PAUSE_SECONDS) -> None:
         """Serve from `bars`, filled from `yahoo` when `prices.source` says so."""
         self._store, self._settings = bars, settings
         self._feed = Feed(bars, yahoo, settings, pause)
-        self.refine = self._feed.refine
-
-    @property
-    def notes(self) -> list[str]:
-        """What a person should know."""
-        return self._feed.notes
+        self.refine, self.noting = self._feed.refine, self._feed.noting
 
     @property
     def disputed(self) -> dict[str, str]:
@@ -104,18 +99,19 @@ class PriceDesk:
         """Fetch what the store lacks up to `as_of` (of a new ticker, ten years), whatever `prices.source` says."""
         report = UpdateReport()
         symbols = [ticker_symbol(ticker) for ticker in tickers]
-        for ticker in tracked(symbols, "Updating", progress):
-            try:
-                report.added[ticker] = self._feed.fetch(ticker, self._update_from(ticker, as_of), as_of, DAILY).added
-            except DamagedBars as error:
-                report.failed[ticker] = str(error)
-            except SourceUnavailable as error:
-                report.failed[ticker] = str(error)
-                if not isinstance(error, NothingUsable):
-                    report.failed |= {t: str(error) for t in symbols if t not in report.added}
-                    break
+        with self.noting() as report.notes:
+            for ticker in tracked(symbols, "Updating", progress):
+                try:
+                    start = self._update_from(ticker, as_of)
+                    report.added[ticker] = self._feed.fetch(ticker, start, as_of, DAILY).added
+                except DamagedBars as error:
+                    report.failed[ticker] = str(error)
+                except SourceUnavailable as error:
+                    report.failed[ticker] = str(error)
+                    if not isinstance(error, NothingUsable):
+                        report.failed |= {t: str(error) for t in symbols if t not in report.added}
+                        break
         report.disputed = {t: reason for t, reason in self.disputed.items() if t in symbols}
-        report.notes = list(self.notes)
         return report
 
     def _finer(self, tickers: Sequence[str], start: datetime, as_of: datetime) -> dict[str, dict[str, pd.DataFrame]]:

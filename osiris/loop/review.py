@@ -54,7 +54,9 @@ def adjusted_levels(idea: Row, feedback: Feedback) -> Levels:
     content = feedback.feedback_content
     names = ("entry", "target", "stop")
     given = {name: getattr(content, name) for name in names if getattr(content, name) is not None}
-    if feedback.action is Status.EDITED and content.confidence in (None, idea["confidence"]):
+    if feedback.action is not Status.EDITED:
+        _check_confidence_stays(idea, content.confidence)
+    elif content.confidence in (None, idea["confidence"]):
         _check_changed(idea, given)
     try:
         levels = Levels(side=idea["side"], **{name: idea[name] for name in names} | given)
@@ -85,6 +87,13 @@ def _check_atr(idea: Row) -> None:
     for name in ("price", "atr"):
         if not (isinstance(idea[name], int | float) and math.isfinite(idea[name]) and idea[name] > 0):
             raise BadInput(f"an idea with {name} above 0", repr(idea[name]), "approve or reject it as it is")
+
+
+def _check_confidence_stays(idea: Row, said: float | None) -> None:
+    """An adjustment that is asked for and not made would be a wrong number: it is an edit, or refused."""
+    if said not in (None, idea["confidence"]):
+        wanted = f"the confidence of an idea that is not edited to stay at {idea['confidence']:g}"
+        raise BadInput(wanted, f"{said:g}", 'send it as an edit: feedback_type "human_edit", action "edit"')
 
 
 def _check_room(levels: Levels, atr: float) -> None:

@@ -13,7 +13,7 @@ from osiris.loop.lineage import Lineage, datasets, explain_pair
 from osiris.loop.pairs import Pair
 from osiris.store.bars import BarStore
 from osiris.store.sample import load_sample
-from tests.builders import MOMENT, adapter_card, idea, make_settings, make_store, trained_adapter
+from tests.builders import MOMENT, adapter_card, changes, decision, idea, make_settings, make_store, to, trained_adapter
 
 FIRST, SECOND, THIRD = "20050301", "20050301-dpo", "20050302-dpo"
 
@@ -182,3 +182,13 @@ def test_an_ancestor_that_is_gone_is_named(lineage):
 def test_what_names_nothing_is_refused(lineage, what):
     with pytest.raises((BadInput, NotFound)):
         lineage.touched(what)
+
+
+def test_the_rejected_side_of_an_edit_has_the_levels_that_were_drafted(tmp_path):
+    store, folder, row = make_store(tmp_path), tmp_path / "datasets", idea(number=7)
+    store.add([row])
+    store.decide(decision(row, action="edited"), to(changes("edited", target=103.0, stop=98.0)))
+    write_dataset(folder / "pairs-20050301.jsonl", [Pair("p", "g", "b", "edit", row["id"], row["id"])], MOMENT, "like")
+    ideas = explain_pair(store, BarStore(tmp_path / "bars"), folder, "20050301", 1)["ideas"]
+    levels = {role: (one["entry"], one["target"], one["stop"]) for role, one in ideas.items()}
+    assert levels == {"good": (100.0, 103.0, 98.0), "bad": (100.0, 106.0, 97.0)}

@@ -65,11 +65,13 @@ def test_an_edit_changes_what_it_names_and_accepts_the_idea(store, settings):
     assert (decided["entry"], decided["stop"]) == (row["entry"], row["stop"])
 
 
-def test_the_confidence_given_with_an_approval_is_kept_in_the_feedback_alone(store, settings):
+@pytest.mark.parametrize("kind", ["approval", "rejection"])
+def test_a_confidence_is_adjusted_by_an_edit_alone(store, settings, kind):
     row = stored(store)
-    decided = decide(store, feedback(row, confidence=0.9), "key", settings, NOW)
-    assert decided["confidence"] == row["confidence"]
-    assert json.loads(store.feedback()[0]["feedback_content"])["confidence"] == 0.9
+    with pytest.raises(BadInput, match=r"to stay at 0\.6; got 0\.9; send it as an edit"):
+        decide(store, feedback(row, kind, confidence=0.9), "key", settings, NOW)
+    assert (store.get(row["id"])["status"], store.feedback()) == ("pending", [])
+    assert decide(store, feedback(row, kind, confidence=0.6), "key", settings, NOW)["confidence"] == 0.6
 
 
 def test_the_feedback_row_says_who_asked_for_what_and_when(store, settings):
