@@ -94,7 +94,7 @@ def test_a_bad_bar_is_named_and_counts_as_missing(label):
     broken = BARS.replace("AAPL,2005-02-25,100,101,99,100", "AAPL,2005-02-25,100,90,99,100")
     found = label(idea("split", "AAPL"), idea("gap", "IBM"), bars=broken)
     (bad,) = found.bad
-    assert (bad.line, "high is below" in bad.reason) == (3, True)
+    assert (bad.line, "high 90 is below" in bad.reason) == (3, True)
     assert verdicts(found)[0] == ("split", "open", None, None, None)
     assert found.labels["open_reason"][0] == "no bar of 2005-02-25"
     assert found.labels["outcome"][1] == "loss"

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +15,7 @@ from osiris.records import ticker_symbol
 from osiris.row_files import BadRow
 from osiris.settings import Prices
 from osiris.store.bar_files.lengths import MINUTE, Places, Refused, length_of, named_days, on_grid, places
-from osiris.store.bar_files.moments import NONE
+from osiris.store.bar_files.moments import DAY, NONE
 from osiris.store.bar_files.spool import Key
 from osiris.store.bar_files.tickers import REMEDY
 
@@ -97,6 +96,18 @@ def _check_ends(lasts: NDArray[np.float64], interval: str, calendar: str) -> Non
         raise Refused(f"last {usual / 60:.0f} minutes by their column of ends, not {seconds / 60:.0f}")
 
 
+class _Checked(NamedTuple):
+    """What is found of the rows: the bar of each (a day or a moment), when it ends, who is bad before and after that.
+
+    A pair of the index and the reason; rows of one bar that differ come between the two.
+    """
+
+    found: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    first: list[tuple[int, str]]
+    last: list[tuple[int, str]]
+
+
 def _problems(
     rows: NDArray[np.void],
     days: NDArray[np.int64],
@@ -106,31 +117,42 @@ def _problems(
     interval: str,
 ) -> Iterator[tuple[int, str]]:
     """The index of a bad row and why it is bad, the gravest reasons first; `names` the calendar and the ticker."""
-    calendar, ticker = names
-    now = int(pd.Timestamp(as_of).value // 1000)
-    if interval == DAILY:
-        session, found = _sessions(days, where), days
-        for i in np.flatnonzero((session < 0) & (days != NONE)):
-            yield i, no_session(calendar, _dates(days[i : i + 1])[0]) + CALENDAR.format(ticker)
-        closes = np.where(session >= 0, where.closes[np.maximum(session, 0)], NONE)
-        live = (rows["day"] == NONE) & (rows["at"] != NONE) & (where.session >= 0)
-        live &= (rows["at"] < closes) & (rows["at"] > where.of(where.opens)) & (where.local % (86_400_000_000) != 0)
-        ends = closes
-    else:
-        found, live = rows["at"], np.zeros(len(rows), np.bool_)
-        for i in np.flatnonzero((where.session < 0) & (found != NONE)):
-            yield i, _outside(rows["at"][i], where, calendar) + CALENDAR.format(ticker)
-        for i in np.flatnonzero((rows["at"] == NONE) & (rows["day"] != NONE)):
-            yield i, "a date without a moment, among bars that have one"
-        off = (where.session >= 0) & ~on_grid(rows["at"], where, calendar, MINUTES[interval])
-        for i in np.flatnonzero(off):
-            yield i, f"the bar does not begin a multiple of {interval} after the open"
-        ends = np.minimum(found + MINUTES[interval] * MINUTE, where.of(where.closes))
-    yield from _differing(rows, found, interval)
-    for i in np.flatnonzero(live):
-        yield i, "the bar is stamped inside the session: the day was not over when it was written"
-    for i in np.flatnonzero((ends != NONE) & (ends > now) & (found != NONE)):
+    checked = _days(rows, days, where, names) if interval == DAILY else _hours(rows, where, names, interval)
+    yield from checked.first
+    yield from _differing(rows, checked.found, interval)
+    yield from checked.last
+    unfinished = (checked.ends != NONE) & (checked.ends > pd.Timestamp(as_of).value // 1000) & (checked.found != NONE)
+    for i in np.flatnonzero(unfinished):
         yield i, f"the bar is not complete at {as_of.isoformat()}"
+
+
+def _days(rows: NDArray[np.void], days: NDArray[np.int64], where: Places, names: tuple[str, str]) -> _Checked:
+    session = _sessions(days, where)
+    calendar, ticker = names
+    closed = [
+        (i, no_session(calendar, _dates(days[i : i + 1])[0]) + CALENDAR.format(ticker))
+        for i in np.flatnonzero((session < 0) & (days != NONE))
+    ]
+    ends = np.where(session >= 0, where.closes[np.maximum(session, 0)], NONE)
+    live = (rows["day"] == NONE) & (rows["at"] != NONE) & (where.session >= 0) & (where.local % DAY != 0)
+    live &= (rows["at"] < ends) & (rows["at"] > where.of(where.opens))
+    early = "the bar is stamped inside the session: the day was not over when it was written"
+    return _Checked(days, ends, closed, [(i, early) for i in np.flatnonzero(live)])
+
+
+def _hours(rows: NDArray[np.void], where: Places, names: tuple[str, str], interval: str) -> _Checked:
+    calendar, ticker = names
+    at = rows["at"]
+    outside = [
+        (i, _outside(at[i], where, calendar) + CALENDAR.format(ticker))
+        for i in np.flatnonzero((where.session < 0) & (at != NONE))
+    ]
+    dates = np.flatnonzero((at == NONE) & (rows["day"] != NONE))
+    undated = [(i, "a date without a moment, among bars that have one") for i in dates]
+    off = np.flatnonzero((where.session >= 0) & ~on_grid(at, where, calendar, MINUTES[interval]))
+    apart = [(i, f"the bar does not begin a multiple of {interval} after the open") for i in off]
+    ends = np.minimum(at + MINUTES[interval] * MINUTE, where.of(where.closes))
+    return _Checked(at, ends, [*outside, *undated, *apart], [])
 
 
 def _sessions(days: NDArray[np.int64], where: Places) -> NDArray[np.int64]:
@@ -151,10 +173,11 @@ def _differing(rows: NDArray[np.void], found: NDArray[np.int64], interval: str) 
     """Rows of one bar that differ: nobody knows which of them is right, so none is taken."""
     known = np.flatnonzero((found != NONE) & ~rows["bad"])
     order = known[np.argsort(found[known], kind="stable")]
-    edges = np.flatnonzero(np.r_[True, found[order][1:] != found[order][:-1], True]) if len(order) else []
-    for begin, end in pairwise(edges):
-        if end - begin == 1:
-            continue
+    if not len(order):
+        return
+    edges = np.flatnonzero(np.r_[True, found[order][1:] != found[order][:-1], True])
+    for many in np.flatnonzero(np.diff(edges) > 1):
+        begin, end = edges[many], edges[many + 1]
         same = order[begin:end]
         if any(len(np.unique(np.nan_to_num(rows[name][same], nan=1.0))) > 1 for name in (*PRICE_COLUMNS, "split")):
             lines = ", ".join(str(line) for line in sorted(rows["line"][same])[:5])
