@@ -48,8 +48,8 @@ def session_bounds(calendar: str, dates: pd.DatetimeIndex) -> tuple[pd.DatetimeI
     closed = non_sessions(calendar, dates)
     if len(closed):
         raise BadInput(
-            f"sessions of {calendar} since {_load(calendar).first_session.year}",
-            f"{closed[0].date()}, which is none" + (f" ({len(closed)} such dates)" if len(closed) > 1 else ""),
+            f"sessions of {calendar}",
+            f"{no_session(calendar, closed[0])}" + (f" ({len(closed)} such dates)" if len(closed) > 1 else ""),
             "correct the dates, or name the ticker's calendar under [prices.calendars]",
         )
     loaded = _load(calendar)
@@ -60,6 +60,16 @@ def non_sessions(calendar: str, dates: pd.DatetimeIndex) -> pd.DatetimeIndex:
     """Those of `dates` (naive, midnight) on which `calendar` has no session, in their order."""
     dates = pd.DatetimeIndex(dates)
     return dates[~dates.isin(_load(calendar).sessions)]
+
+
+def no_session(calendar: str, date: pd.Timestamp) -> str:
+    """Why `date` (naive, midnight) is no session of `calendar`: the exchange was closed, or nobody knows."""
+    first, last = _load(calendar).first_session, _load(calendar).last_session
+    if date < first:
+        return f"{date:%Y-%m-%d} is before {first:%Y-%m-%d}, where the calendar {calendar} begins; it is not covered"
+    if date > last:
+        return f"{date:%Y-%m-%d} is after {last:%Y-%m-%d}, where the calendar {calendar} ends; it is not covered yet"
+    return f"{date:%Y-%m-%d} is no session of {calendar}"
 
 
 def sessions_between(calendar: str, start: datetime, end: datetime) -> pd.DatetimeIndex:
@@ -86,6 +96,16 @@ def session_days(calendar: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     begins = np.minimum(opens, midnights)
     begins[1:] = np.maximum(begins[1:], closes[:-1])
     return begins, closes
+
+
+def session_dates(calendar: str) -> pd.DatetimeIndex:
+    """Dates of all sessions known (naive, midnight), shape (n,), as `session_edges` has them."""
+    return pd.DatetimeIndex(_load(calendar).sessions)
+
+
+def session_breaks(calendar: str) -> NDArray[np.int64]:
+    """Ends of the lunch breaks of all sessions known, shape (n,), int64 nanoseconds UTC; NaT's integer for none."""
+    return pd.DatetimeIndex(_load(calendar).break_ends).as_unit("ns").asi8
 
 
 def session_day(calendar: str, moment: datetime) -> str:
@@ -152,14 +172,18 @@ def _edges(calendar: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 @cache
 def _load(name: str):
-    """The calendar from `FIRST_YEAR`, or of the last 20 years where the package does not go back so far (Tokyo)."""
+    """The calendar from `FIRST_YEAR`, or from where the package begins to know it (Tokyo: 1997)."""
     import exchange_calendars
 
+    first = f"{FIRST_YEAR}-01-01"
     try:
         try:
-            return exchange_calendars.get_calendar(name, start=f"{FIRST_YEAR}-01-01")
+            return exchange_calendars.get_calendar(name, start=first)
         except ValueError:
-            return exchange_calendars.get_calendar(name)
+            known = exchange_calendars.get_calendar(name).bound_min()
+            if known is None:
+                raise
+            return exchange_calendars.get_calendar(name, start=max(known, pd.Timestamp(first)))
     except (exchange_calendars.errors.InvalidCalendarName, NotImplementedError, ValueError) as error:
         raise SettingsError(
             "the name of an exchange calendar that works, such as XNYS, XLON, XTKS or 24/7",

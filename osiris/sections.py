@@ -90,10 +90,21 @@ class Prices(Section):
     """Price sources and exchange calendars."""
 
     source: Literal["yahoo", "local"] = Field("yahoo", description="yahoo falls back to the local store")
-    calendars: dict[str, str] = {}
+    calendars: dict[str, str] = Field({}, description='exchange calendar by ticker, such as "VOD.L" = "XLON"')
     calendar: str = "XNYS"
     yahoo_url: str = ""
     intraday: bool = Field(True, description="ask Yahoo for hourly bars, and for finer ones where a day is ambiguous")
+
+    @field_validator("calendars", mode="before")
+    @classmethod
+    def _of_tickers(cls, value: object) -> object:
+        for ticker, calendar in value.items() if isinstance(value, dict) else ():
+            if isinstance(calendar, dict):  # TOML takes a dot outside of quotes for a table
+                inner, name = next(iter(calendar.items()), ("L", "XLON"))
+                raise ValueError(f'write a ticker with a dot in quotes: "{ticker}.{inner}" = "{name}"')
+            if ticker != ticker.upper().strip():
+                raise ValueError(f'write a ticker in capitals: "{ticker.upper().strip()}" = "{calendar}"')
+        return value
 
 
 class Redis(Section):

@@ -26,6 +26,8 @@ def test_the_file_overrides_defaults(tmp_path):
         ("[gaet]\nlevel = 0.1\n", r"gate.*unknown key gaet"),
         ("[gate]\nlevel = 2\n", r"gate\.level: .*less than 1; got 2"),
         ("[gate\n", "valid TOML"),
+        ('[prices.calendars]\nVOD.L = "XLON"\n', 'a dot in quotes: "VOD.L" = "XLON"'),
+        ('[prices.calendars]\n"vod.l" = "XLON"\n', 'in capitals: "VOD.L" = "XLON"'),
     ],
 )
 def test_a_bad_file_is_one_clear_line(tmp_path, toml, words):

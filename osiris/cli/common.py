@@ -56,6 +56,12 @@ Json = Annotated[
     bool,
     typer.Option("--json", callback=stdout.reserve, is_eager=True, help="One JSON value on stdout, and nothing else."),
 ]
+BarTicker = Annotated[str, typer.Option("--ticker", help="The ticker of all bars, whatever the file calls it.")]
+DateFormat = Annotated[str, typer.Option("--date-format", help="How its dates are written, such as %d/%m/%Y.")]
+Delimiter = Annotated[str, typer.Option("--delimiter", help="What stands between its fields, such as ; or tab.")]
+Decimal = Annotated[str, typer.Option("--decimal", help="The decimal sign of its prices: a point or a comma.")]
+Timezone = Annotated[str, typer.Option("--timezone", help="Of moments without an offset, such as America/New_York.")]
+Daily = Annotated[bool, typer.Option("--daily", help="Each row is the bar of one session, whatever its time is.")]
 
 
 @contextmanager

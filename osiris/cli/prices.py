@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from osiris.cli.common import Folder, Json, opened, report, rows
+from osiris.cli.common import (
+    BarTicker,
+    Daily,
+    DateFormat,
+    Decimal,
+    Delimiter,
+    Folder,
+    Json,
+    Timezone,
+    opened,
+    report,
+    rows,
+)
 
 prices_app = typer.Typer(no_args_is_help=True, help="The local OHLC store.")
 
@@ -15,17 +27,26 @@ prices_app = typer.Typer(no_args_is_help=True, help="The local OHLC store.")
 def import_prices(
     path: Path,
     replace: Annotated[bool, typer.Option("--replace", help="Correct stored bars that differ.")] = False,
+    ticker: BarTicker = "",
+    date_format: DateFormat = "",
+    delimiter: Delimiter = "",
+    decimal: Decimal = "",
+    timezone: Timezone = "",
+    daily: Daily = False,
     workspace: Folder = None,
     as_json: Json = False,
 ) -> None:
     """Import OHLC bars from a CSV, a Parquet file or a folder of them; one bad row keeps everything out.
 
-    Exits with 1 when bars differ from stored ones or look like an unrecorded split.
+    docs/bar-files.md tells which files of which vendors need an option. Exits with 1 when bars differ from stored ones
+    or look like an unrecorded split.
     """
     from osiris.loop.price_files import import_bars
+    from osiris.store.bar_files import Form
 
+    form = Form(ticker, date_format, delimiter, decimal, timezone, daily)
     with opened(workspace) as ws:
-        done = import_bars(ws.bars, ws.settings, path, ws.now, replace=replace, progress=True)
+        done = import_bars(ws.bars, ws.settings, path, ws.now, form=form, replace=replace, progress=True)
         report(done, as_json, "Imported")
     raise typer.Exit(1 if done.disputed or done.suspicious else 0)
 
