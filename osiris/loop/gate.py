@@ -16,11 +16,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import permutation_test
 
+from osiris.bar_frames import nanoseconds
 from osiris.calendars import calendar_of, sessions_between
 from osiris.llm.generate import Draft, DraftRequest, draft
 from osiris.llm.models import AnyDrafter
 from osiris.loop.advise import HISTORY_DAYS, take_snapshots
-from osiris.loop.claims import as_claims, kernel_ideas
+from osiris.loop.claims import DAY, as_claims, kernel_ideas
 from osiris.loop.context import Snapshot
 from osiris.loop.first_touch import first_touch
 from osiris.loop.prices import PriceDesk
@@ -156,9 +157,10 @@ def on_paper(
 
 
 def settle_on_paper(ideas: pd.DataFrame, prices: PriceDesk, settings: Settings, as_of: datetime) -> pd.DataFrame:
-    """Add `r` and `filled`: as the outcome logger would, but closed at the last bar before `as_of`."""
+    """Add `r`, `filled`, `days_open`: as the outcome logger would, but closed at the last bar before `as_of`."""
     if ideas.empty:
-        return ideas.assign(r=pd.Series(dtype=float), filled=pd.Series(dtype=bool))
+        none = pd.Series(dtype=float)
+        return ideas.assign(r=none, filled=pd.Series(dtype=bool), days_open=none)
     start = ideas["as_of"].min() - timedelta(days=HISTORY_DAYS)
     lines = prices.timelines(sorted(ideas["ticker"].unique()), start, as_of)
     settled = []
@@ -166,7 +168,8 @@ def settle_on_paper(ideas: pd.DataFrame, prices: PriceDesk, settings: Settings, 
         bars = lines[ticker].bars
         asked_for = kernel_ideas(as_claims(group), lines[ticker], settings.outcomes.max_holding_days)
         touches = first_touch(bars, asked_for._replace(expiry=np.minimum(asked_for.expiry, bars.end[-1])))
-        settled.append(group.assign(r=touches.r, filled=touches.filled & np.isfinite(touches.r)))
+        days = (bars.end[touches.bar] - nanoseconds(group["since"])) / DAY
+        settled.append(group.assign(r=touches.r, filled=touches.filled & np.isfinite(touches.r), days_open=days))
     return pd.concat(settled).sort_index()
 
 
