@@ -165,11 +165,23 @@ class Kernel(Section):
     symbolic_seconds: float = Field(3, gt=0, le=60, description="of CrossHair for each law")
     min_hermes: int = Field(5, ge=0, le=10, description="what the judge has to give a patch; 0: whatever it says")
     measure_days: int = Field(365, ge=60, description="calendar days of history on which a patch is measured")
+    trial_days: int = Field(
+        90,
+        ge=0,
+        description="calendar days after it on which a patch has to be better too, before it goes live; 0: none",
+    )
+    trial_level: float = Field(0.05, gt=0, lt=1, description="one-sided, of all trials that share days")
     level: float = Field(0.05, gt=0, lt=1, description="one-sided, of all patches measured on much the same days")
     min_gain: float = Field(0.02, ge=0, description="of the reward, below which a patch is not worth it")
     min_hours_between: float = Field(24, ge=0, description="between two patches that go live")
     draft_hours: float = Field(168, ge=0, description="between two patches of its own drafting that are measured")
-    observe_days: int = Field(90, ge=1, description="trades closed in so many days have a say in a rollback")
+    observe_days: int = Field(
+        90, ge=1, description="trades closed in so many days have a say in a rollback, and the last rewards.min_trades"
+    )
+    quiet_days: int = Field(60, ge=1, description="of letting too little through, after which a patch is rolled back")
+    max_loss: float = Field(
+        0.05, gt=0, lt=1, description="of equity that a patch may lose since it went live, whatever the count"
+    )
 
 
 class Prefect(Section):

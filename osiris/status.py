@@ -45,10 +45,24 @@ def served_adapter(workspace: Workspace) -> Row:
 
 
 def live_policy(workspace: Workspace) -> Row:
-    """The commit of the policy that drafts, and the patch that it came by."""
-    head = workspace.policy_repo.head()
+    """The commit of the policy that drafts, the patch it came by, which are on trial, and what is wrong."""
+    from osiris.kernel.observe import quiet
+    from osiris.kernel.shadow import on_trial
+
+    head, book = workspace.policy_repo.head(), workspace.patch_book
+    said = [
+        f"{patch_id} LETS TOO LITTLE THROUGH: {words}"
+        for patch_id in book.live()
+        if (words := quiet(workspace.advice, book.get(patch_id), workspace.settings, workspace.now)[0])
+    ]
     edited = {"policy_note": note} if (note := edit_note()) else {}
-    return {"policy": head.commit, "patch": head.patch_id, **edited}
+    return {
+        "policy": head.commit,
+        "patch": head.patch_id,
+        "on_trial": list(on_trial(book)),
+        "policy_warnings": said,
+        **edited,
+    }
 
 
 def accepted_outcomes(workspace: Workspace) -> dict[str, int]:

@@ -85,7 +85,7 @@ def run(
     as_of: AsOf = "",
     as_json: Json = False,
 ) -> None:
-    """Run one turn: roll back what lost, then prove, measure and apply the next patch."""
+    """Run one turn: roll back what lost, then end a trial, or prove and measure the next patch."""
     from osiris.kernel.meta_loop import turn
 
     with opened(workspace, as_of) as ws:
@@ -126,6 +126,8 @@ def show(patch: Identity, workspace: Folder = None, as_json: Json = False) -> No
         stdout.say(found)
         return
     diff, checks = found.pop("diff"), found.pop("checks", [])
+    for text in ("before", "after"):
+        found.pop(text, None)
     print_report(found, f"Patch {printable(patch)}")
     print_rows(checks, "Proof")
     print(printable(diff))

@@ -2,7 +2,8 @@
 
 A patch goes through `judged` (with proof, measurement and verdict), `applying`, `applied`, `rolling_back` and
 `rolled_back`; `abandoned` is a step that could not be ended. Beside these, `drafted` says that nobody submitted it,
-`postponed` that it could not be judged yet, `told` that Redis has heard of a step. Git has the policy, the book why.
+`postponed` that it could not be judged yet, `told` that Redis has heard of a step. `decided` is the verdict of a trial
+or its extension, `observed` a look at what a live patch refuses. Git has the policy, the book why.
 """
 
 from datetime import datetime
@@ -39,7 +40,7 @@ class PatchBook:
         """
         known: dict[str, Entry] = {}
         for step, facts in self.entries():
-            if step == "drafted":
+            if step in ("drafted", "observed"):
                 continue
             for patch_id in (facts["id"], *facts.get("with", ())):
                 own = {**facts, "built_on": None}
@@ -67,6 +68,10 @@ class PatchBook:
         """The step that a killed process began and did not end, with its facts."""
         steps = [(step, facts) for step, facts in self.entries() if step in STEPS]
         return steps[-1] if steps and steps[-1][0] in ("applying", "rolling_back") else None
+
+    def observed(self, patch_id: str) -> list[Entry]:
+        """The looks at what a live patch refuses, oldest first."""
+        return [facts for step, facts in self.entries() if step == "observed" and facts["id"] == patch_id]
 
     def drafted(self) -> set[str]:
         """The patches that nobody submitted."""

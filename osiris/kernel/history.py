@@ -19,6 +19,8 @@ def history(book: PatchBook) -> list[dict[str, Any]]:
             "judged": _moment(patch.get("judged_at")),
             "state": patch["state"],
             "reward": (patch.get("measured") or {}).get("difference"),
+            "trial until": _moment(patch.get("until")),
+            "trial reward": (patch.get("trial") or {}).get("difference"),
             "live reward": (patch.get("live_reward") or {}).get("total"),
             "applied": _moment(patch.get("applied_at")),
             "rolled back": _moment(patch.get("rolled_back_at")),
@@ -32,7 +34,8 @@ def rollbacks(book: PatchBook) -> dict[str, Any]:
     """How often patches were rolled back, why, how long they lived (hours, mean) and what they cost (equity, sum)."""
     patches = list(book.patches().values())
     undone = [patch for patch in patches if patch["state"] == "rolled_back"]
-    lived = [(patch["rolled_back_at"] - patch["applied_at"]).total_seconds() / 3600 for patch in undone]
+    # A clock that was set back would have a patch end before it began.
+    lived = [max(0.0, (patch["rolled_back_at"] - patch["applied_at"]).total_seconds() / 3600) for patch in undone]
     costs = [patch["cost"] for patch in undone if patch.get("cost") is not None]
     applied = sum("applied_at" in patch for patch in patches)
     return {

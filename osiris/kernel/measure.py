@@ -1,29 +1,25 @@
-"""Measuring: what would the candidate have earned where the incumbent was, on the same past bars and ideas?
+"""Measuring: what would the candidate have earned where the incumbent was, on the same bars and ideas?
 
-Both describe the same past closes. Where their prompts are the same, the same replies are gated and sized by both;
-else each is drafted anew, by the same model from the same seed. What passes is settled on paper by the outcome kernel,
-as the gate of adapters does it, and rewarded by `loop.rewards`. The candidate, in its sandbox, knows nothing of this.
-
-The difference of the rewards is tested by a paired bootstrap of whole weeks: trades of one week share their market. The
-k-th patch of people that is measured on much the same days is given level / 2 / (k (k + 1)), as the gate of adapters
-does it; the kernel's own drafts count by themselves and have the other half, so that they leave people theirs.
+Both describe the same closes. Where their prompts are the same, the same replies are gated and sized by both; else
+each is drafted anew, by the same model from the same seed. What passes is settled on paper by the outcome kernel, as
+the gate of adapters does it. The candidate, in its sandbox, knows nothing of this. The days are those before the patch,
+which is a necessary first look, and then those after it, which its author could not see (`kernel.shadow`).
 """
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import bootstrap
 
 from osiris.calendars import sessions_between
 from osiris.errors import TooLittleData
+from osiris.kernel.judgement import Measurement, Offered, compared, no_trades, weeks_of
 from osiris.kernel.live import SandboxedPolicy
-from osiris.kernel.sandbox import CandidateFailed
 from osiris.llm import hermes
 from osiris.llm.generate import Draft, draft
 from osiris.llm.models import AnyDrafter, AnyJudge
@@ -32,43 +28,18 @@ from osiris.loop.context import Snapshot
 from osiris.loop.gate import idea_row, settle_on_paper
 from osiris.loop.looks import level_of
 from osiris.loop.prices import PriceDesk
-from osiris.loop.rewards import Reward, by_week, components, reward_of, week_of, weighted
 from osiris.settings import Settings
 from osiris.store.advice import AdviceStore
 from osiris.store.tables import sql_time
 
-RESAMPLES, LEAST_WEEKS = 99_999, 8
 
+class Look(NamedTuple):
+    """One measurement: of the closes after `start` up to `end`, the `number`-th (from 1) there, which has `level`."""
 
-@dataclass(frozen=True)
-class Measurement:
-    """The rewards of both, their difference with a 95 % interval, and whether it is better beyond chance.
-
-    `level` is that of this look, `least` the gain that is worth a patch, `weeks` how many weeks were resampled.
-    """
-
-    candidate: Reward
-    incumbent: Reward
-    difference: float
-    low: float
-    high: float
-    p_value: float
+    start: datetime
+    end: datetime
+    number: int
     level: float
-    least: float
-    look: int
-    weeks: int
-    first: datetime
-    last: datetime
-
-    @property
-    def better(self) -> bool:
-        """Whether the patch may be applied."""
-        return self.difference >= self.least and self.p_value < self.level
-
-    def as_dict(self) -> dict[str, Any]:
-        """The measurement as JSON takes it."""
-        moments = {"first": self.first.isoformat(), "last": self.last.isoformat()}
-        return asdict(self) | moments | {"better": self.better}
 
 
 @dataclass(frozen=True)
@@ -104,32 +75,38 @@ class Drafts(NamedTuple):
     seconds: float
 
 
-def measure(candidate: SandboxedPolicy, incumbent: SandboxedPolicy, past: Past, look: int) -> Measurement:
-    """Compare two policies on the past; `look` counts, from 1, those of the same kind on much the same days.
+def first_look(settings: Settings, as_of: datetime, number: int) -> Look:
+    """The look at the days before a patch: the k-th has level / 2 / (k (k + 1)), as the gate of adapters does it."""
+    start = as_of - timedelta(days=settings.kernel.measure_days)
+    return Look(start, as_of, number, level_of(number, settings.kernel.level / 2))
+
+
+def measure(candidate: SandboxedPolicy, incumbent: SandboxedPolicy, past: Past, look: Look) -> Measurement:
+    """Compare two policies on the closes of `look`, settled at the moment of `past`.
 
     Raises `TooLittleData` when there is too little to judge any patch by, `CandidateFailed` when the candidate fails.
     """
-    moments = past_closes(past.settings, past.as_of)
-    shots = [
-        take_snapshots(past.prices, policy, past.settings.advise.tickers, moments, [])
-        for policy in (candidate, incumbent)
-    ]
+    moments = closes_of(past.settings, look)
+    policies = (candidate, incumbent)
+    shots = [take_snapshots(past.prices, one, past.settings.advise.tickers, moments, []) for one in policies]
     if not shots[0]:
-        raise TooLittleData(f"bars in the {past.settings.kernel.measure_days} days before", "none", "import prices")
+        raise TooLittleData(f"bars from {look.start.date()} to {look.end.date()}", "none", "import prices")
     first = drafted(shots[0], past)
     same = [shot.prompt for shot in shots[0]] == [shot.prompt for shot in shots[1]]
     drafts = [first, first if same else drafted(shots[1], past)]
     trades = [
         paper_trades(policy, taken, shots[1], written, past)
-        for policy, taken, written in zip((candidate, incumbent), shots, drafts, strict=True)
+        for policy, taken, written in zip(policies, shots, drafts, strict=True)
     ]
-    return compared(*trades, past.settings, look)
+    valid = sum(reply.reply is not None for group in drafts[0].groups for reply in group)
+    offered = Offered(weeks_of([shot.as_of for shot in shots[0]]), valid)
+    return compared(*trades, offered, past.settings, look)
 
 
-def past_closes(settings: Settings, as_of: datetime) -> list[datetime]:
-    """The session closes of the days on which a patch is measured at `as_of`."""
-    start = as_of - timedelta(days=settings.kernel.measure_days)
-    return [moment.to_pydatetime() for moment in sessions_between(settings.prices.calendar, start, as_of)]
+def closes_of(settings: Settings, look: Look) -> list[datetime]:
+    """The session closes of a look."""
+    found = sessions_between(settings.prices.calendar, look.start, look.end)
+    return [moment for close in found if look.start < (moment := close.to_pydatetime()) <= look.end]
 
 
 def drafted(shots: Sequence[Snapshot], past: Past) -> Drafts:
@@ -160,54 +137,16 @@ def paper_trades(
                 continue
             idea = sketch(shot, reply.reply, score)
             passes, size = policy.passes(idea), policy.size(idea)
-            if passes:
+            if passes and size > 0:
                 rows.append(idea_row(number, shot, reply.reply) | {"size": size, "latency_ms": 1000 * drafts.seconds})
                 vectors.append(idea_vector(seen.vector, reply.reply).tolist())
     if not rows:
-        return pd.DataFrame(columns=["at", "pnl", "novelty", "latency_ms"])
+        return no_trades()
     ideas = pd.DataFrame(rows)
     ideas = ideas.assign(novelty=_novelty(ideas["as_of"], vectors, past))
     settled = settle_on_paper(ideas, past.prices, past.settings, past.as_of)
     filled = settled[settled["filled"]]
     return filled.assign(at=pd.to_datetime(filled["as_of"], utc=True), pnl=filled["size"] * filled["r"])
-
-
-def compared(candidate: pd.DataFrame, incumbent: pd.DataFrame, settings: Settings, look: int) -> Measurement:
-    """The paired bootstrap of whole weeks.
-
-    Raises `TooLittleData` when the incumbent has too few trades, `CandidateFailed` when the candidate alone has.
-    """
-    rules = settings.rewards
-    before = reward_of(incumbent, rules)
-    if len(candidate) < rules.min_trades:
-        raise CandidateFailed(f"{rules.min_trades} trades that it lets through", str(len(candidate)), "loosen it")
-    rewards = [reward_of(candidate, rules), before]
-    dated = [week_of(trades["at"]) for trades in (candidate, incumbent)]
-    weeks = pd.date_range(min(map(min, dated)), max(map(max, dated)), freq="7D")
-    sums = [by_week(trades, of, weeks) for trades, of in zip((candidate, incumbent), dated, strict=True)]
-
-    def difference(drawn: np.ndarray, axis: int) -> np.ndarray:
-        places = np.moveaxis(drawn, axis, 0)
-        mine, theirs = (weighted(components(one, places, rules), rules) for one in sums)
-        return mine - theirs
-
-    if len(weeks) < LEAST_WEEKS:
-        raise TooLittleData(f"trades in {LEAST_WEEKS} weeks or more", f"{len(weeks)}", "measure on more days")
-    found = bootstrap(
-        (np.arange(len(weeks)),), difference, n_resamples=RESAMPLES, batch=1000, method="percentile", vectorized=True,
-        rng=np.random.default_rng(settings.model.seed),
-    )  # fmt: skip
-    samples = found.bootstrap_distribution
-    p_value = (1 + np.count_nonzero(~(samples > 0))) / (1 + len(samples))  # a sample without trades is not better
-    low, high = np.nanpercentile(samples, [2.5, 97.5])
-    ends = min(candidate["at"].min(), incumbent["at"].min()), max(candidate["at"].max(), incumbent["at"].max())
-    return Measurement(
-        *rewards, difference=rewards[0].total - rewards[1].total, low=float(low), high=float(high),
-        p_value=float(p_value),
-        level=level_of(look, settings.kernel.level / 2), least=settings.kernel.min_gain,
-        look=look, weeks=len(weeks),
-        first=ends[0].to_pydatetime(), last=ends[1].to_pydatetime(),
-    )  # fmt: skip
 
 
 def _novelty(moments: pd.Series, vectors: list[list[float]], past: Past) -> pd.Series:

@@ -1,25 +1,26 @@
-"""One turn of the kernel: finish what was begun, roll back what lost, then prove, measure and apply one patch.
+"""One turn of the kernel: finish what was begun, roll back what lost, then decide a trial or judge one more patch.
 
-A patch that has its verdict leaves the queue. One that cannot be judged yet stays, and is looked at again when
-something has changed that it is measured on. The book is written before anything is told on Redis, and what Redis has
-not heard is told by the next turn.
+A patch that is better on the days before it goes on trial, and live if it is better on the days after it. One that has
+its verdict leaves the queue. One that cannot be judged yet stays, and is looked at again when something has changed
+that it is measured on. The book is written before anything is told on Redis, and what Redis has not heard is told by
+the next turn.
 """
 
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
-from osiris.errors import Conflict, SourceUnavailable, TooLittleData, WorkspaceError
+from osiris.errors import Conflict, SourceUnavailable, WorkspaceError
 from osiris.files import one_at_a_time
 from osiris.kernel.apply import apply_patch, finish, roll_back, start_over
+from osiris.kernel.book import Entry
+from osiris.kernel.observe import made, observe
 from osiris.kernel.prove import PROVED
 from osiris.kernel.sandbox import PolicyFailed
+from osiris.kernel.shadow import decided, due, on_trial
 from osiris.kernel.state import Kernel, TurnReport
 from osiris.kernel.trial import NOT_YET, judged, next_patch
-from osiris.loop.rewards import COLUMNS, live_trades, reward_of, settled_trades
+from osiris.loop.rewards import settled_trades
 from osiris.policy import edit_note
 from osiris.records import trace_of
 
@@ -71,50 +72,12 @@ def _set_right(kernel: Kernel, notes: list[str]) -> list[str]:
     return start_over(kernel.book, kernel.repo, kernel.as_of, "the live branch was moved by hand")
 
 
-def observe(kernel: Kernel, report: TurnReport) -> None:
-    """Roll back a live patch that failed to answer, or whose reward over the observation window is negative."""
-    head, failed = kernel.repo.head(), kernel.repo.failure()
-    if failed and failed["commit"] == head.commit and head.patch_id:
-        why, cost = f"it failed: {failed['error']}", _made(live_trades(kernel.past.advice, head.patch_id))
-        report.rolled_back += roll_back(kernel.book, kernel.repo, head.patch_id, kernel.as_of, why, cost=cost)
-        return
-    since = kernel.as_of - timedelta(days=kernel.settings.kernel.observe_days)
-    for patch_id in reversed(kernel.book.live()):
-        trades = live_trades(kernel.past.advice, patch_id)
-        seen = trades[(trades["at"] > since) & (trades["at"] <= kernel.as_of)]
-        whole = seen[np.isfinite(seen[COLUMNS]).all(axis=1)]
-        if lacking := len(seen) - len(whole):
-            report.notes.append(f"patch {patch_id}: {lacking} of {len(seen)} trades lack a number and have no say")
-        try:
-            reward = reward_of(whole, kernel.settings.rewards)
-        except TooLittleData as error:
-            report.notes.append(f"patch {patch_id} has no live reward yet: {error}")
-            continue
-        if reward.total < 0:
-            why = f"live reward {reward.total:+.4f} over {reward.trades} trades"
-            report.rolled_back += roll_back(
-                kernel.book,
-                kernel.repo,
-                patch_id,
-                kernel.as_of,
-                why,
-                live_reward=reward.as_dict(),
-                cost=_made(trades),
-            )
-            return  # what was applied later went with it, and what came before is observed as it is then
-
-
-def _made(trades: pd.DataFrame) -> float | None:
-    """What trades made, as a fraction of equity; none for no trades."""
-    return float(trades["pnl"].sum()) if len(trades) else None
-
-
 def roll_back_by_hand(kernel: Kernel, patch_id: str, reason: str) -> dict[str, Any]:
     """Roll a live patch back because a person says so; raises `NotFound`, `Conflict`."""
     with kernel.step():
         notes: list[str] = []
         _end_what_was_begun(kernel, notes)
-        cost = _made(live_trades(kernel.past.advice, patch_id))
+        cost = made(kernel.past.advice, patch_id)
         gone = roll_back(kernel.book, kernel.repo, patch_id, kernel.as_of, reason, cost=cost)
         kernel.repo.catch_up()
         tell(kernel, notes)
@@ -141,24 +104,45 @@ def tell(kernel: Kernel, notes: list[str]) -> None:
 def _judge_next(kernel: Kernel, report: TurnReport, progress: Callable[[str], None]) -> None:
     report.waiting = kernel.lists.waiting()
     last, pause = kernel.book.last_applied(), timedelta(hours=kernel.settings.kernel.min_hours_between)
-    if last is not None and kernel.as_of < last + pause:
+    early = last is not None and kernel.as_of < last + pause
+    if early:
         report.notes.append(f"the next patch may go live at {(last + pause).isoformat()}")
+    elif (patch := due(kernel)) is not None:
+        _decide(kernel, report, patch, progress)
+        return
+    for patch_id, patch in on_trial(kernel.book).items():
+        report.notes.append(f"patch {patch_id} is on trial until {patch['until'].isoformat()}")
+    if early and not kernel.settings.kernel.trial_days:
         return
     patch, item = next_patch(kernel, report, progress)
     report.waiting = kernel.lists.waiting()
     if patch is None:
         return
     facts, files = judged(kernel, patch, progress)
-    report.patch, report.verdict, report.reason = patch.id, facts["verdict"], facts["reason"]
-    with kernel.step():
-        kernel.book.note("postponed" if facts["verdict"] == NOT_YET else "judged", patch.id, kernel.as_of, **facts)
-        if facts["verdict"] == PROVED:
-            progress("applying")
-            # What it was measured against; who made something else live since has the last word.
-            base = kernel.repo.version(facts["base"])
-            entry = {"id": patch.id, **facts}
-            report.applied = apply_patch(kernel.book, kernel.repo, entry, files, base, kernel.as_of)
-            report.verdict = APPLIED
+    step = "postponed" if facts["verdict"] == NOT_YET else "judged"
+    _conclude(kernel, report, step, {"id": patch.id, **facts}, files)
     if facts["verdict"] != NOT_YET:
         kernel.lists.drop(item)
         report.waiting -= 1
+
+
+def _decide(kernel: Kernel, report: TurnReport, patch: Entry, progress: Callable[[str], None]) -> None:
+    """End a trial: apply the patch or refuse it. Who was rolled back or decided meanwhile is left alone."""
+    facts, files = decided(kernel, patch, progress)
+    known = {name: patch[name] for name in ("target", "by", "diff", "hermes")}
+    entry = {"id": patch["id"], **known, **facts, "measured": facts.get("trial", patch["measured"])}
+    if patch["id"] in on_trial(kernel.book):
+        _conclude(kernel, report, "decided", entry, files)
+
+
+def _conclude(kernel: Kernel, report: TurnReport, step: str, entry: Entry, files: dict[str, str]) -> None:
+    """Write a verdict, and apply a patch that won."""
+    report.patch, report.verdict, report.reason = entry["id"], entry["verdict"], entry["reason"]
+    kept = ("id", *(("measured",) if step == "decided" else ()))  # the book has what was measured before the trial
+    with kernel.step():
+        kernel.book.note(step, entry["id"], kernel.as_of, **{k: v for k, v in entry.items() if k not in kept})
+        if entry["verdict"] == PROVED:
+            # What it was measured against; who made something else live since has the last word.
+            base = kernel.repo.version(entry["base"])
+            report.applied = apply_patch(kernel.book, kernel.repo, entry, files, base, kernel.as_of)
+            report.verdict = APPLIED

@@ -1,4 +1,4 @@
-"""The trial of one patch: which one is next, whether it is proved, whether it is better beyond chance."""
+"""The first verdict on a patch: which is next, whether it is proved, whether it was better on the days before it."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -7,17 +7,19 @@ from typing import Any
 from osiris.errors import Conflict, TooLittleData
 from osiris.kernel.book import PatchBook
 from osiris.kernel.draft import draft_patch
+from osiris.kernel.judgement import Measurement
 from osiris.kernel.live import Candidate, LivePolicy
-from osiris.kernel.measure import Measurement, measure
+from osiris.kernel.measure import first_look, measure
 from osiris.kernel.patch import Patch, Refused, read_patch
 from osiris.kernel.prove import PROVED, REFUSED, Proof, prove
 from osiris.kernel.repo import Version
 from osiris.kernel.sandbox import CandidateFailed
+from osiris.kernel.shadow import NOT_BETTER, trial_of
 from osiris.kernel.state import Kernel, TurnReport
 from osiris.records import stable_hash
 from osiris.settings import Settings
 
-NOT_BETTER, NOT_YET = "not better", "not yet"
+NOT_YET = "not yet"
 MOST_NOTES = 5
 OPEN = (None, REFUSED, NOT_YET, PROVED)
 """States in which a patch may be judged: what was refused was not measured, and what refused it may be over."""
@@ -124,18 +126,17 @@ def judged(kernel: Kernel, patch: Patch, progress: Callable[[str], None]) -> tup
     except TooLittleData as error:
         return facts | {"verdict": NOT_YET, "reason": str(error), "past": past_mark(kernel, live.commit)}, proof.files
     verdict = PROVED if measured.better else NOT_BETTER
-    reason = (
-        f"reward {measured.difference:+.4f} [{measured.low:+.4f}, {measured.high:+.4f}], {shown_p(measured.p_value)}, "
-        f"level {measured.level:.4f} (look {measured.look})"
-    )
-    return facts | {"verdict": verdict, "reason": reason, "measured": measured.as_dict()}, proof.files
+    found = facts | {"verdict": verdict, "reason": measured.words, "measured": measured.as_dict()}
+    if verdict == PROVED and kernel.settings.kernel.trial_days:
+        found |= trial_of(kernel, patch, measured)
+    return found, proof.files
 
 
 def _measured(kernel: Kernel, patch: Patch, live: Version, proof: Proof) -> Measurement:
     own = patch.id in kernel.book.drafted()
     looks = looks_before(kernel.book, kernel.settings, kernel.as_of, own=own) - {patch.id}
     with Candidate(proof.files) as candidate, LivePolicy(live, kernel.repo) as incumbent:
-        return measure(candidate, incumbent, kernel.past, 1 + len(looks))
+        return measure(candidate, incumbent, kernel.past, first_look(kernel.settings, kernel.as_of, 1 + len(looks)))
 
 
 def looks_before(book: PatchBook, settings: Settings, as_of: datetime, *, own: bool) -> set[str]:

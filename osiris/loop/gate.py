@@ -17,7 +17,7 @@ from osiris.calendars import calendar_of, sessions_between
 from osiris.llm.generate import Draft, draft
 from osiris.llm.models import AnyDrafter
 from osiris.loop.advise import HISTORY_DAYS, take_snapshots
-from osiris.loop.claims import as_claims, kernel_ideas
+from osiris.loop.claims import DAY, as_claims, kernel_ideas
 from osiris.loop.context import Snapshot
 from osiris.loop.first_touch import first_touch
 from osiris.loop.prices import PriceDesk
@@ -26,7 +26,6 @@ from osiris.policy.contracts import Policy
 from osiris.records import Reply, levels_from_reply
 from osiris.settings import Settings
 
-NANOSECONDS_A_DAY = 86_400e9
 IDEA_COLUMNS = [
     "prompt", "ticker", "as_of", "since", "basis_at", "side", "confidence", "entry", "target", "stop", "reward_to_risk",
     "atr",
@@ -45,10 +44,10 @@ class Window:
 @dataclass
 class Evaluation:
     """One adapter on held-out prompts; `trades` has a row an idea: `idea_row`'s columns, and `r`,
-    `filled`, `days` and `habit`.
+    `filled`, `days_open` and `habit`.
 
-    `days` is how long the trade lasted, `habit` what the adapter's earlier decisions would have made on its prompt (NaN
-    where there are none). `valid` counts the replies that were valid at the first attempt.
+    `days_open` is how long the trade lasted, `habit` what the adapter's earlier decisions would have made on its prompt
+    (NaN where there are none). `valid` counts the replies that were valid at the first attempt.
     """
 
     adapter: str
@@ -139,9 +138,10 @@ def on_paper(
 
 
 def settle_on_paper(ideas: pd.DataFrame, prices: PriceDesk, settings: Settings, as_of: datetime) -> pd.DataFrame:
-    """Add `r`, `filled` and `days` (how long it lasted): as the outcome logger would, but closed at the last bar."""
+    """Add `r`, `filled` and `days_open` (how long it lasted): as the outcome logger would, closed at the last bar."""
     if ideas.empty:
-        return ideas.assign(r=pd.Series(dtype=float), filled=pd.Series(dtype=bool), days=pd.Series(dtype=float))
+        none = pd.Series(dtype=float)
+        return ideas.assign(r=none, filled=pd.Series(dtype=bool), days_open=none)
     start = ideas["as_of"].min() - timedelta(days=HISTORY_DAYS)
     lines = prices.timelines(sorted(ideas["ticker"].unique()), start, as_of)
     settled = []
@@ -149,8 +149,8 @@ def settle_on_paper(ideas: pd.DataFrame, prices: PriceDesk, settings: Settings, 
         bars = lines[ticker].bars
         asked_for = kernel_ideas(as_claims(group), lines[ticker], settings.outcomes.max_holding_days)
         touches = first_touch(bars, asked_for._replace(expiry=np.minimum(asked_for.expiry, bars.end[-1])))
-        days = (bars.end[touches.bar] - asked_for.since) / NANOSECONDS_A_DAY
-        settled.append(group.assign(r=touches.r, filled=touches.filled & np.isfinite(touches.r), days=days))
+        days = (bars.end[touches.bar] - asked_for.since) / DAY
+        settled.append(group.assign(r=touches.r, filled=touches.filled & np.isfinite(touches.r), days_open=days))
     return pd.concat(settled).sort_index()
 
 

@@ -4,17 +4,20 @@
 
 | component | of trades with size s (fraction of equity) and outcome r (in R) | scale | more is |
 | --- | --- | --- | --- |
-| profit | mean of s * r, divided by `UNIT_RISK` | R at 1 % risk | better |
+| profit | sum of s * r over the weeks, divided by their number and by `UNIT_RISK` | R a week at 1 % risk | better |
 | risk_adjusted | q / (1 + abs(q)), q = return of the weeks / their drawdown (`UNIT_RISK` at least) | -1 to 1 | better |
 | novelty | d / (1 + d), d = mean distance to the nearest other known idea (LanceDB) | 0 to 1 | better |
 | latency | t / (t + `latency_scale_seconds`), t = mean time from snapshot to scored idea | 0 to 1 | worse |
 
+Profit is money a week of all that was offered: an idea that was refused makes nothing, so that a few good trades are
+not worth more than many. Two policies are compared at equal risk, see `scales`.
+
 Trades belong to the ISO week in which they are dated. Return and drawdown are empyrical's `cum_returns_final` and
 `max_drawdown`. A window of fewer than `min_trades` trades has no reward yet, and a trade that lacks one of its numbers
-is an error: neither is ever taken as zero.
+is an error: neither is ever taken as zero. A trade of size 0 risks nothing and is none.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +35,7 @@ UNIT_RISK = 0.01
 MOST_LOST = 0.99
 """Of equity in one week: more is not lost, and a negative equity has no return."""
 COLUMNS = ["pnl", "novelty", "latency_ms"]
+WHOLE = ["size", *COLUMNS]
 Array = NDArray[np.float64]
 
 
@@ -61,17 +65,33 @@ class Weeks:
     latency_ms: Array
 
 
-def reward_of(trades: pd.DataFrame, rules: Rewards) -> Reward:
-    """The reward of `trades`: columns `at` (aware), `pnl` (size * R, fraction of equity), `novelty`, `latency_ms`.
+def reward_of(trades: pd.DataFrame, rules: Rewards, weeks: pd.DatetimeIndex | None = None, scale: float = 1) -> Reward:
+    """The reward of `trades`: columns `at` (aware), `size`, `pnl` (size * R), `novelty`, `latency_ms`.
 
-    Raises `TooLittleData` for fewer than `rules.min_trades`, `BadInput` for a number that is missing or not finite.
+    Sizes are fractions of equity. `weeks` are those in which they were offered (default: from the first to the last
+    that has any); every size, and so every `pnl`, is taken `scale` times. Raises `TooLittleData` for fewer than
+    `rules.min_trades`, `BadInput` for a number that is missing or not finite.
     """
     if len(trades) < rules.min_trades:
         raise TooLittleData(f"{rules.min_trades} settled trades", str(len(trades)), "wait for more outcomes")
-    weeks = by_week(trades, week_of(trades["at"]))
-    parts = components(weeks, np.arange(len(weeks.count))[:, None], rules)
-    numbers = {name: float(value[0]) for name, value in parts.items()}
-    return Reward(**numbers, total=float(weighted(parts, rules)[0]), trades=len(trades))
+    sums = by_week(trades, week_of(trades["at"]), weeks)
+    parts = components(replace(sums, pnl=scale * sums.pnl), rules)
+    return Reward(**parts, total=weighted(parts, rules), trades=len(trades))
+
+
+def scales(candidate: pd.DataFrame, incumbent: pd.DataFrame, rules: Rewards) -> list[float]:
+    """What to multiply the candidate's sizes by, so that it is compared at equal risk: one or two numbers.
+
+    Risk is the sum of sizes over what both were offered. A candidate that risks more is scaled down to the incumbent's
+    risk: leverage is no gain. One that risks less has to be better as it is, or little would be worth more than much,
+    and scaled up, or doing less would be a gain where the incumbent loses. Where the incumbent lets through fewer than
+    `min_trades` there is no risk to be equal to: the candidate's mean size is brought down to `UNIT_RISK`.
+    """
+    mine, theirs = float(candidate["size"].sum()), float(incumbent["size"].sum())
+    if len(incumbent) < rules.min_trades:
+        return [min(1.0, UNIT_RISK * len(candidate) / mine)]
+    equal = theirs / mine
+    return [equal] if equal <= 1 else [1.0, equal]
 
 
 def week_of(at: pd.Series) -> pd.Series:
@@ -84,7 +104,7 @@ def by_week(trades: pd.DataFrame, weeks: pd.Series, all_weeks: "pd.Index | None"
 
     Raises `BadInput` for a number that is missing or not finite.
     """
-    for name in COLUMNS:
+    for name in WHOLE:
         lacking = int((~np.isfinite(trades[name].to_numpy(np.float64))).sum())
         if lacking:
             raise BadInput(
@@ -97,29 +117,23 @@ def by_week(trades: pd.DataFrame, weeks: pd.Series, all_weeks: "pd.Index | None"
     return Weeks(count.to_numpy(np.float64), *(sums[name].to_numpy(np.float64) for name in COLUMNS))
 
 
-def components(weeks: Weeks, drawn: NDArray[np.int64], rules: Rewards) -> dict[str, Array]:
-    """The four components of samples of weeks: `drawn` has places in `weeks`, shape (weeks, samples).
-
-    Each is of shape (samples,), NaN where a sample has no trade.
-    """
+def components(weeks: Weeks, rules: Rewards) -> dict[str, float]:
+    """The four components; novelty and latency of weeks without a trade are 0."""
     from empyrical import cum_returns_final, max_drawdown
 
-    count = weeks.count[drawn].sum(0)
-    count = np.where(count > 0, count, np.nan)
-    returns = np.maximum(weeks.pnl[drawn], -MOST_LOST)
-    drawdown = np.maximum(-max_drawdown(returns), UNIT_RISK)
-    ratio = cum_returns_final(returns) / drawdown
-    distance = weeks.novelty[drawn].sum(0) / count
-    seconds = weeks.latency_ms[drawn].sum(0) / count / 1000
+    count = max(1.0, float(weeks.count.sum()))
+    returns = np.maximum(weeks.pnl, -MOST_LOST)
+    ratio = float(cum_returns_final(returns)) / max(-float(max_drawdown(returns)), UNIT_RISK)
+    distance, seconds = float(weeks.novelty.sum()) / count, float(weeks.latency_ms.sum()) / count / 1000
     return {
-        "profit": weeks.pnl[drawn].sum(0) / count / UNIT_RISK,
-        "risk_adjusted": np.where(np.isnan(count), np.nan, ratio / (1 + np.abs(ratio))),
+        "profit": float(weeks.pnl.mean()) / UNIT_RISK,
+        "risk_adjusted": ratio / (1 + abs(ratio)),
         "novelty": distance / (1 + distance),
         "latency": seconds / (seconds + rules.latency_scale_seconds),
     }
 
 
-def weighted(parts: dict[str, Array], rules: Rewards) -> Array:
+def weighted(parts: dict[str, float], rules: Rewards) -> float:
     """The reward from its components."""
     gain = rules.w_profit * parts["profit"] + rules.w_risk * parts["risk_adjusted"] + rules.w_novelty * parts["novelty"]
     return gain - rules.w_latency * parts["latency"]
@@ -127,12 +141,12 @@ def weighted(parts: dict[str, Array], rules: Rewards) -> Array:
 
 def live_trades(advice: AdviceStore, patch_id: str) -> pd.DataFrame:
     """The trades of a patch, accepted and settled, as `reward_of` takes them, by `at`; with `id` and `ticker`."""
-    columns = ["id", "ticker", "at", *COLUMNS]
+    columns = ["id", "ticker", "at", *WHOLE]
     found = pd.DataFrame(settled_trades(advice, patch_id)).rename(
         columns={"closed_at": "at", "decision_latency_ms": "latency_ms"}
     )
     if found.empty:
-        return pd.DataFrame(columns=columns).astype({"at": "datetime64[us, UTC]", **dict.fromkeys(COLUMNS, float)})
+        return pd.DataFrame(columns=columns).astype({"at": "datetime64[us, UTC]", **dict.fromkeys(WHOLE, float)})
     numbers = found[["size", "r_multiple", "novelty", "latency_ms"]].astype(float)
     found = found.assign(**numbers, pnl=numbers["size"] * numbers["r_multiple"])
     return found.assign(at=pd.to_datetime(found["at"], utc=True)).sort_values(["at", "id"], ignore_index=True)[columns]

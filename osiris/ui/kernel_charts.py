@@ -5,16 +5,17 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+from osiris.loop.block_stats import p_words
 from osiris.ui.charts import COLOURS
 
 PARTS = ("profit", "risk_adjusted", "novelty", "latency", "total")
 
 
 def rewards(measured: dict[str, Any] | None) -> Figure:
-    """Candidate and incumbent by component, and the difference of their rewards with its 95 % interval."""
+    """Candidate and incumbent by component, and the difference of their profits with its 95 % interval."""
     figure, (parts, difference) = plt.subplots(1, 2, figsize=(11, 3), layout="constrained", width_ratios=[3, 2])
     parts.set_title("rewards on the past")
-    difference.set_title("candidate less incumbent, 95 %")
+    difference.set_title("profit at equal risk, candidate less incumbent, 95 %", fontsize=10)
     if measured is None:
         difference.set_title("nothing was measured in this turn")
         return figure
@@ -25,10 +26,11 @@ def rewards(measured: dict[str, Any] | None) -> Figure:
     parts.axhline(0, color="grey", linewidth=0.6)
     parts.legend(frameon=False)
     difference.hlines(0, measured["low"], measured["high"], color=COLOURS["open"], linewidth=3)
-    difference.plot(measured["difference"], 0, "o", color=COLOURS["open"])
+    difference.plot(measured["gain"], 0, "o", color=COLOURS["open"])
     difference.axvline(0, color="grey", linewidth=0.6)
     difference.set_yticks([])
-    difference.set_xlabel(f"p = {measured['p_value']:.4f}, level {measured['level']:.4f}, {measured['weeks']} weeks")
+    words = f"{p_words(measured['p_value'])}, level {measured['level']:.4g}, {measured['weeks']} weeks"
+    difference.set_xlabel(f"R a week; {words}")
     return figure
 
 

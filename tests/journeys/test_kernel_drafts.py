@@ -19,7 +19,6 @@ from tests.llm.server import transformers_server
 pytestmark = needs_bubblewrap
 LONG = 'momentum up","side":"long","target_atr":2.0,"stop_atr":1.0,"confidence":0.6}'
 ON_A_SERVER = """drafter = "model"
-level = 0.2
 [gate]
 candidates = 1
 [model]

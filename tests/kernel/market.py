@@ -20,7 +20,7 @@ tickers = {tickers}
 [prices]
 source = "local"
 [outcomes]
-max_holding_days = 14
+max_holding_days = 7
 min_age_hours = 0
 [review]
 deadline_hours = 100000
@@ -29,7 +29,9 @@ min_trades = 20
 [kernel]
 min_hermes = 0
 symbolic_seconds = 0.3
-measure_days = 100
+measure_days = 130
+level = 0.2
+trial_days = {trial_days}
 {extra}
 """
 FOLLOW = (
@@ -59,9 +61,9 @@ def market_of(good: int, cycles: int = 6, tickers: int = 8) -> TurningMarket:
     return TurningMarket("momentum", 5, tickers, cycles, 0.8, good)
 
 
-def workspace_on(folder, market: Market, extra: str = ""):
+def workspace_on(folder, market: Market, extra: str = "", trial_days: int = 0):
     """A workspace on the market, at the end of the third run, with ideas drafted before the first."""
-    toml = SETTINGS.format(tickers=json.dumps(market.names), extra=extra)
+    toml = SETTINGS.format(tickers=json.dumps(market.names), extra=extra, trial_days=trial_days)
     ws = make_workspace(folder, toml, market.moments[0])
     for ticker, bars in market.bars().items():
         ws.bars.merge(ticker, bars)

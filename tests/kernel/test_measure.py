@@ -1,4 +1,4 @@
-"""The paired bootstrap: better beyond chance, or not, and what cannot be judged."""
+"""Better beyond chance at equal risk, or not, and what cannot be judged."""
 
 from datetime import timedelta
 
@@ -7,9 +7,15 @@ import pandas as pd
 import pytest
 
 from osiris.errors import TooLittleData
-from osiris.kernel.measure import compared
+from osiris.kernel.judgement import Offered, compared, no_trades, weeks_of
+from osiris.kernel.measure import Look, first_look
 from osiris.kernel.sandbox import CandidateFailed
 from tests.builders import MOMENT, make_settings
+
+DAYS = 250
+MOMENTS = [MOMENT + timedelta(days=number) for number in range(DAYS)]
+OFFERED = Offered(weeks_of(MOMENTS), DAYS)
+NUMBERS = np.arange(DAYS)
 
 
 @pytest.fixture
@@ -17,51 +23,124 @@ def settings(tmp_path):
     return make_settings(tmp_path, "[rewards]\nmin_trades = 20\n")
 
 
-def trades(r):
-    """One trade a day."""
-    at = pd.Series([MOMENT + timedelta(days=number) for number in range(len(r))])
-    return pd.DataFrame({"at": at, "pnl": 0.01 * np.asarray(r), "novelty": 0.5, "latency_ms": 100.0})
+def trades(r, kept=True, size=0.01):
+    """What is let through of one idea a day, with outcomes `r`; each is closed after a day."""
+    kept = np.broadcast_to(kept, len(r))
+    numbers = {"size": size, "pnl": size * np.asarray(r), "novelty": 0.5, "latency_ms": 100.0, "days_open": 1.0}
+    return pd.DataFrame({"at": pd.Series(MOMENTS[: len(r)]), **numbers})[kept & (np.asarray(size) > 0)]
 
 
-def tossed(seed, mean=0.0, count=200):
-    return np.random.default_rng(seed).choice((-1.0, 1.0), count) + mean
+def tossed(seed, mean=0.0):
+    return np.random.default_rng(seed).choice((-1.0, 1.0), DAYS) + mean
+
+
+def found(candidate, incumbent, settings, number=1):
+    return compared(candidate, incumbent, OFFERED, settings, first_look(settings, MOMENT, number))
 
 
 def test_what_is_better_every_week_is_better_beyond_chance(settings):
-    measured = compared(trades(tossed(0, 0.4)), trades(tossed(0)), settings, 1)
+    measured = found(trades(tossed(0, 0.4)), trades(tossed(0)), settings)
     assert measured.better
     assert measured.low > 0
+    assert measured.gain == pytest.approx(0.4 * DAYS / len(OFFERED.weeks))
     assert measured.difference == pytest.approx(measured.candidate.total - measured.incumbent.total)
     assert measured.p_value < measured.level == settings.kernel.level / 4
 
 
 def test_the_same_trades_are_not_better(settings):
-    measured = compared(trades(tossed(0)), trades(tossed(0)), settings, 1)
+    measured = found(trades(tossed(0)), trades(tossed(0)), settings)
     assert (measured.difference, measured.p_value, measured.better) == (0, 1, False)
 
 
 def test_what_is_no_better_is_seldom_found_better(settings):
-    found = [compared(trades(tossed(s)), trades(tossed(1000 + s)), settings, 1).better for s in range(40)]
-    assert sum(found) <= 4
+    times = [found(trades(tossed(s)), trades(tossed(1000 + s)), settings).better for s in range(40)]
+    assert sum(times) <= 2
 
 
 def test_each_further_patch_on_the_same_days_has_to_be_shown_better(settings):
-    first, tenth = (compared(trades(tossed(0, 0.4)), trades(tossed(0)), settings, look) for look in (1, 10))
+    first, tenth = (found(trades(tossed(0, 0.4)), trades(tossed(0)), settings, look) for look in (1, 10))
     assert tenth.level < first.level / 50
     assert tenth.p_value == first.p_value
 
 
-def test_weeks_without_trades_of_one_of_them_count_for_both(settings):
-    early, late = trades(tossed(0, 0.4, 100)), trades(tossed(0, 0.4, 100))
-    late["at"] += timedelta(days=100)
-    measured = compared(early, late, settings, 1)
-    assert measured.weeks > 25
-    assert not measured.better
+class TestNoGainByItself:
+    """One idea a day that loses 0.2 R in the mean, or makes as much; outcomes do not depend on what is kept."""
+
+    def test_twice_the_size(self, settings):
+        wins = tossed(0, 0.4)
+        measured = found(trades(wins, size=0.02), trades(wins), settings)
+        assert (measured.gain, measured.p_value, measured.better) == (0, 1, False)
+        assert measured.candidate.total == measured.incumbent.total
+
+    @pytest.mark.parametrize("size", [0.005, 1e-9])
+    def test_a_smaller_size_where_the_live_policy_loses(self, settings, size):
+        losses = tossed(0, -0.2)
+        measured = found(trades(losses, size=size), trades(losses), settings)
+        assert (measured.gain, measured.better) == (pytest.approx(0), False)
+
+    @pytest.mark.parametrize("candidate", [trades(tossed(0), size=0.0), trades(tossed(0), kept=False), no_trades()])
+    def test_no_risk_at_all(self, settings, candidate):
+        with pytest.raises(CandidateFailed, match="20 trades that it lets through; got 0"):
+            found(candidate, trades(tossed(0, -0.2)), settings)
+
+    def test_fewer_trades_where_the_live_policy_loses(self, settings):
+        losses = tossed(0, -0.2)
+        assert not found(trades(losses, kept=NUMBERS % 2 == 0), trades(losses), settings).better
+
+    def test_a_few_good_trades_of_many_that_pay(self, settings):
+        wins = tossed(0, 0.4)
+        best = NUMBERS % 7 == 0
+        outcomes = np.where(best, 1.4, wins)
+        measured = found(trades(outcomes, kept=best), trades(outcomes), settings)
+        assert measured.gain < 0
+        assert not measured.better
 
 
-def test_too_few_trades_of_the_live_policy_are_no_verdict_and_of_the_candidate_a_refusal(settings):
-    few, many = trades(tossed(0, count=19)), trades(tossed(0))
-    with pytest.raises(TooLittleData):
-        compared(many, few, settings, 1)
-    with pytest.raises(CandidateFailed, match="20 trades that it lets through; got 19"):
-        compared(few, many, settings, 1)
+def test_a_gate_that_skips_losers_is_better_whether_the_live_policy_wins_or_loses(settings):
+    bad = NUMBERS % 3 == 0
+    for mean in (0.1, -0.15):
+        outcomes = np.where(bad, -0.9, tossed(0) * 0.5 + mean + 0.3)
+        assert found(trades(outcomes, kept=~bad), trades(outcomes), settings).better
+
+
+def test_larger_sizes_where_it_pays_and_smaller_ones_where_not_are_better(settings):
+    good = NUMBERS % 2 == 0
+    outcomes = np.where(good, 0.8, -0.2) + 0.5 * tossed(0)
+    measured = found(trades(outcomes, size=np.where(good, 0.015, 0.005)), trades(outcomes), settings)
+    assert measured.better
+
+
+class TestALivePolicyThatLetsTooLittleThrough:
+    def test_does_not_keep_a_patch_that_makes_money_from_being_judged(self, settings):
+        few = trades(tossed(1), kept=NUMBERS % 50 == 0)
+        assert found(trades(tossed(0, 0.4)), few, settings).better
+        assert found(trades(tossed(0, 0.4)), no_trades(), settings).better
+
+    def test_is_not_bettered_by_letting_through_what_makes_none(self, settings):
+        assert not found(trades(tossed(0, -0.1)), no_trades(), settings).better
+
+
+class TestTooLittle:
+    def test_ideas_are_no_verdict_and_too_few_that_pass_a_refusal(self, settings):
+        few = trades(tossed(0), kept=NUMBERS < 19)
+        with pytest.raises(CandidateFailed, match="20 trades that it lets through; got 19"):
+            found(few, trades(tossed(0)), settings)
+        with pytest.raises(TooLittleData, match="20 ideas; got 19"):
+            compared(few, few, OFFERED._replace(ideas=19), settings, first_look(settings, MOMENT, 1))
+
+    @pytest.mark.parametrize(("weeks", "enough"), [(13, False), (14, True)])
+    def test_weeks_for_the_level_are_no_verdict(self, settings, weeks, enough):
+        offered = OFFERED._replace(weeks=OFFERED.weeks[:weeks])
+        short = trades(tossed(0, 0.4)[: weeks * 7 - 5])
+        look = Look(MOMENT, MOMENTS[-1], 1, 0.0125)
+        if enough:
+            assert compared(short, short, offered, settings, look).blocks == 7
+        else:
+            with pytest.raises(TooLittleData, match="14 weeks, 7 blocks"):
+                compared(short, short, offered, settings, look)
+
+
+def test_no_warning_reaches_whoever_measures(settings, recwarn):
+    found(trades(np.zeros(DAYS)), trades(np.zeros(DAYS)), settings)
+    found(trades(np.ones(DAYS)), no_trades(), settings)
+    assert not recwarn.list

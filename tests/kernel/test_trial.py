@@ -113,8 +113,8 @@ def live_patch(ws, name="p1"):
 
 
 def lost_trades(ws, count, **lacking):
-    """Accepted ideas of `p1` that lost, the last of them with columns that lack a number."""
-    rows = ideas(count - 1, patch_id="p1") + ideas(1, patch_id="p1", ticker="IBM", **lacking)
+    """Accepted ideas of `p1` that lost little, the last of them with columns that lack a number."""
+    rows = ideas(count - 1, patch_id="p1", size=0.001) + ideas(1, patch_id="p1", size=0.001, ticker="IBM", **lacking)
     ws.advice.add(rows)
     for row in rows:
         ws.advice.decide(decision(row, key=row["id"]), to(changes()))

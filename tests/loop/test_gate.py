@@ -43,7 +43,7 @@ def test_on_paper_open_trades_are_marked_at_the_last_close_before_the_moment(wor
     assert settled.filled
     assert settled.r == pytest.approx((last.close - at.close) / (at.close * 0.5))
 
-    assert settled.days == pytest.approx((last.end - pd.Timestamp(as_of)) / pd.Timedelta(days=1))
+    assert settled.days_open == pytest.approx((last.end - pd.Timestamp(as_of)) / pd.Timedelta(days=1))
 
 
 def test_a_habit_is_what_earlier_decisions_would_have_made(workspace):

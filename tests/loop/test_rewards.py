@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from osiris.errors import BadInput, TooLittleData
-from osiris.loop.rewards import UNIT_RISK, live_trades, reward_of
+from osiris.loop.rewards import UNIT_RISK, live_trades, reward_of, scales
 from osiris.sections import Rewards
 from tests.builders import LATER, MOMENT, changes, decision, ideas, make_store, table_of, to
 
@@ -18,12 +18,32 @@ def trades(r=None, size=0.01, novelty=0.5, latency_ms=2000.0, count=40):
     """Trades of a year, two thirds of them won at 1 R unless `r` says otherwise."""
     r = np.where(np.arange(count) % 3 < 2, 1.0, -1.0) if r is None else np.broadcast_to(r, count)
     at = pd.Series([MOMENT + timedelta(days=9 * number) for number in range(count)])
-    return pd.DataFrame({"at": at, "pnl": r * size, "novelty": novelty, "latency_ms": latency_ms})
+    return pd.DataFrame({"at": at, "size": size, "pnl": r * size, "novelty": novelty, "latency_ms": latency_ms})
 
 
-def test_profit_is_the_mean_in_r_at_one_percent_risk():
-    assert reward_of(trades(), RULES).profit == pytest.approx(14 / 40)
-    assert reward_of(trades(size=0.02), RULES).profit == pytest.approx(28 / 40)
+def test_profit_is_money_a_week_in_r_at_one_percent_risk():
+    assert reward_of(trades(), RULES).profit == pytest.approx(14 / 51)
+    assert reward_of(trades(size=0.02), RULES).profit == pytest.approx(28 / 51)
+
+
+def test_weeks_that_offered_ideas_and_had_no_trade_count():
+    weeks = pd.date_range("2005-02-21", periods=102, freq="7D")
+    assert reward_of(trades(), RULES, weeks).profit == pytest.approx(14 / 102)
+
+
+class TestTheScalesOfACandidateAtEqualRisk:
+    def test_one_that_risks_more_is_brought_down_to_the_incumbents_risk(self):
+        assert scales(trades(size=0.02), trades(size=0.01), RULES) == [0.5]
+
+    def test_one_that_risks_less_has_to_be_better_as_it_is_and_at_equal_risk(self):
+        assert scales(trades(count=20), trades(count=40), RULES) == [1.0, pytest.approx(2.0)]
+
+    def test_one_that_risks_the_same_is_taken_as_it_is(self):
+        assert scales(trades(), trades(), RULES) == [1.0]
+
+    def test_where_the_incumbent_has_too_few_trades_the_mean_size_is_one_percent_at_most(self):
+        assert scales(trades(size=0.02), trades(count=9), RULES) == [pytest.approx(0.5)]
+        assert scales(trades(size=0.005), trades(count=9), RULES) == [1.0]
 
 
 def test_risk_adjusted_is_the_return_against_the_largest_drawdown():
@@ -77,7 +97,7 @@ def test_too_few_trades_have_no_reward_yet(count):
         reward_of(trades(count=40).head(count), RULES)
 
 
-@pytest.mark.parametrize("column", ["pnl", "novelty", "latency_ms"])
+@pytest.mark.parametrize("column", ["size", "pnl", "novelty", "latency_ms"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_number_that_is_missing_is_an_error_and_never_zero(column, value):
     spoilt = trades()

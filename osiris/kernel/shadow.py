@@ -1,0 +1,111 @@
+"""The shadow trial: better on the days before it, a patch has to be better on days that its author could not see.
+
+It begins when the patch has been measured. At its end both policies are asked about the ideas of the days since, which
+are settled on paper, and the patch goes live if it is better there beyond chance. There is one look, at the end, so
+that the whole trial costs its level. Trials
+that share days share `kernel.trial_level`: the k-th of people's that runs has
+half of it over k (k + 1), the k-th own draft as much of the other half. A trial lasts `kernel.trial_days`, or longer
+where its test needs more weeks to have its level.
+
+Another patch may go live meanwhile. The patch is then put on what is live, proved again and compared with that; if the
+file that it changes is another one now, it is refused: what it was built on is gone.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from osiris.errors import TooLittleData
+from osiris.kernel.book import Entry, PatchBook
+from osiris.kernel.judgement import Measurement
+from osiris.kernel.live import Candidate, LivePolicy
+from osiris.kernel.measure import Look, measure
+from osiris.kernel.patch import Patch
+from osiris.kernel.prove import PROVED, REFUSED, prove
+from osiris.kernel.repo import Version
+from osiris.kernel.sandbox import CandidateFailed
+from osiris.kernel.state import Kernel
+from osiris.loop.block_stats import DAYS_A_WEEK, least_blocks
+from osiris.loop.looks import level_of
+
+ON_TRIAL, NOT_BETTER = "on trial", "not better"
+LONGEST = 4
+"""A trial that finds too little to be judged by is extended, to so many times its length at most."""
+Facts = dict[str, Any]
+
+
+class Decided(NamedTuple):
+    """What came of a trial: the facts for the book, and the policy's files where it is to go live."""
+
+    facts: Facts
+    files: dict[str, str]
+
+
+def trial_of(kernel: Kernel, patch: Patch, measured: Measurement) -> Facts:
+    """The facts that put a patch on trial now."""
+    rules, own = kernel.settings.kernel, patch.id in kernel.book.drafted()
+    drafted = kernel.book.drafted()
+    number = 1 + sum((other in drafted) == own for other in on_trial(kernel.book) if other != patch.id)
+    level = level_of(number, rules.trial_level / 2)
+    weeks = measured.block_weeks * least_blocks(level) + 1  # the first and the last week are parts of one
+    until = kernel.as_of + max(timedelta(days=rules.trial_days), timedelta(weeks=weeks))
+    reason = f"on trial until {until:%Y-%m-%d}; before: {measured.words}"
+    trial = {"began": kernel.as_of, "until": until, "trial_look": number, "trial_level": level}
+    return trial | {"verdict": ON_TRIAL, "reason": reason, "before": patch.before, "after": patch.after}
+
+
+def on_trial(book: PatchBook) -> dict[str, Entry]:
+    """The patches that are on trial, by id, in the order of their first verdicts.
+
+    One whose trial was won and that a killed turn did not apply is still on it: what it won against may be gone.
+    """
+    return {
+        patch_id: patch
+        for patch_id, patch in book.patches().items()
+        if "until" in patch and patch["state"] in (ON_TRIAL, PROVED)
+    }
+
+
+def due(kernel: Kernel) -> Entry | None:
+    """The patch whose trial is over and was over first."""
+    over = [patch for patch in on_trial(kernel.book).values() if patch["until"] <= kernel.as_of]
+    return min(over, key=lambda patch: patch["until"], default=None)
+
+
+def decided(kernel: Kernel, patch: Entry, progress: Callable[[str], None]) -> Decided:
+    """The verdict of a trial that is over, or what extends it: facts with a `verdict` of `ON_TRIAL`."""
+    live = kernel.repo.head()
+    if patch["before"] != live.files[patch["target"]]:
+        reason = f"after its trial: {patch['target']} was changed meanwhile, and what the patch was built on is gone"
+        return Decided({"verdict": REFUSED, "reason": reason}, {})
+    files = live.files | {patch["target"]: patch["after"]}
+    if patch["base"] != live.commit:
+        proof = prove(patch["diff"], live, kernel.repo, kernel.past.judge, kernel.settings.kernel, progress)
+        if proof.verdict == REFUSED or proof.files != files:
+            reason = proof.reason or "its diff makes another file than before"
+            return Decided({"verdict": REFUSED, "reason": f"on what is live after its trial: {reason}"}, {})
+    progress("measuring the days of its trial")
+    look = Look(patch["began"], patch["until"], patch["trial_look"], patch["trial_level"])
+    try:
+        measured = _measured(kernel, live, files, look)
+    except CandidateFailed as error:
+        return Decided({"verdict": NOT_BETTER, "reason": f"on its trial: {error}"}, {})
+    except TooLittleData as error:
+        return Decided(_extended(kernel, patch, str(error)), {})
+    verdict = PROVED if measured.better else NOT_BETTER
+    reason = f"on its trial: {measured.words}"
+    return Decided({"verdict": verdict, "reason": reason, "trial": measured.as_dict(), "base": live.commit}, files)
+
+
+def _measured(kernel: Kernel, live: Version, files: dict[str, str], look: Look) -> Measurement:
+    with Candidate(files) as candidate, LivePolicy(live, kernel.repo) as incumbent:
+        return measure(candidate, incumbent, kernel.past, look)
+
+
+def _extended(kernel: Kernel, patch: Entry, why: str) -> Facts:
+    days = kernel.settings.kernel.trial_days
+    last: datetime = patch["began"] + LONGEST * max(timedelta(days=days), timedelta(weeks=1))
+    if patch["until"] >= last:
+        return {"verdict": REFUSED, "reason": f"its trial found too little to judge it by: {why}"}
+    until = max(patch["until"], kernel.as_of) + timedelta(days=max(DAYS_A_WEEK, days // LONGEST))
+    return {"verdict": ON_TRIAL, "until": until, "reason": f"its trial was extended to {until:%Y-%m-%d}: {why}"}

@@ -1,0 +1,127 @@
+"""The trial of a patch on days after it: what the book has of it, and a turn that is killed anywhere."""
+
+from datetime import timedelta
+
+import pytest
+
+from osiris.errors import Conflict
+from osiris.kernel.apply import apply_patch
+from osiris.kernel.book import PatchBook
+from osiris.kernel.judgement import Measurement
+from osiris.kernel.meta_loop import turn
+from osiris.kernel.shadow import decided, due, on_trial, trial_of
+from osiris.kernel.trial import refuse_if_final
+from osiris.loop.rewards import Reward
+from tests.builders import LATER, MOMENT, make_workspace
+from tests.kernel.market import gate_patch
+from tests.kernel.test_sandbox import needs_bubblewrap
+from tests.kernel.worker import judged, patched_files
+
+RULES = """
+[prices]
+source = "local"
+[kernel]
+drafter = "none"
+min_hermes = 0
+symbolic_seconds = 0.3
+"""
+ZERO = Reward(0.0, 0.0, 0.0, 0.0, 0.0, 0)
+MEASURED = Measurement(
+    ZERO, ZERO, difference=0.1, gain=0.1, low=0.05, high=0.2, p_value=0.001, level=0.0125, least=0.02, look=1, weeks=52,
+    blocks=26, block_weeks=2, first=MOMENT, last=MOMENT,
+)  # fmt: skip
+QUARTER = timedelta(days=91)
+
+
+@pytest.fixture
+def ws(tmp_path):
+    ws = make_workspace(tmp_path, RULES, MOMENT)
+    yield ws
+    ws.close()
+
+
+def put_on_trial(ws, patch):
+    """As a turn does that has measured it."""
+    facts = patch.model_dump(include={"target", "by", "diff"}) | {
+        "base": ws.policy_repo.head().commit, "checks": [], "hermes": 7, "measured": MEASURED.as_dict(),
+    }  # fmt: skip
+    ws.patch_book.note("judged", patch.id, ws.now, **facts, **trial_of(ws.kernel(), patch, MEASURED))
+
+
+def test_it_lasts_its_days_or_as_long_as_its_level_needs_and_those_at_once_share_the_level(ws):
+    for number, change in enumerate(("0.1", "0.2", "0.3")):
+        put_on_trial(ws, gate_patch(ws.policy_repo.head(), ("MIN_CONFIDENCE = 0.0", f"MIN_CONFIDENCE = {change}")))
+        assert len(on_trial(ws.patch_book)) == number + 1
+    first, second, third = on_trial(ws.patch_book).values()
+    assert [patch["trial_level"] for patch in (first, second, third)] == pytest.approx([0.0125, 0.025 / 6, 0.025 / 12])
+    assert first["until"] == MOMENT + timedelta(weeks=2 * 7 + 1)
+    assert second["until"] == MOMENT + timedelta(weeks=2 * 8 + 1)
+    assert all(patch["state"] == "on trial" and not patch["live"] for patch in (first, second, third))
+
+
+def test_it_is_not_judged_anew_meanwhile(ws):
+    patch = gate_patch(ws.policy_repo.head())
+    put_on_trial(ws, patch)
+    with pytest.raises(Conflict, match="which is on trial"):
+        refuse_if_final(ws.patch_book, patch)
+    report = turn(ws.kernel())
+    assert (report.patch, report.applied) == (None, None)
+    assert any(f"patch {patch.id} is on trial until 2005-" in note for note in report.notes)
+
+
+def test_none_is_decided_before_its_end(ws):
+    put_on_trial(ws, gate_patch(ws.policy_repo.head()))
+    until = next(iter(on_trial(ws.patch_book).values()))["until"]
+    ws.clock.set(until - timedelta(seconds=1))
+    assert due(ws.kernel()) is None
+    ws.clock.set(until)
+    assert due(ws.kernel())["until"] == until
+
+
+def test_what_it_was_built_on_may_be_gone(ws):
+    patch = gate_patch(ws.policy_repo.head())
+    put_on_trial(ws, patch)
+    live = ws.policy_repo.head()
+    apply_patch(
+        ws.patch_book, ws.policy_repo, judged(ws.patch_book, "other", LATER), patched_files("other"), live, LATER
+    )
+    ws.clock.set(LATER + 2 * QUARTER)
+    report = turn(ws.kernel())
+    assert (report.patch, report.verdict, report.applied) == (patch.id, "refused", None)
+    assert "gate.py was changed meanwhile" in report.reason
+    refuse_if_final(ws.patch_book, patch)  # it may be submitted again
+
+
+@needs_bubblewrap
+def test_one_that_finds_nothing_to_be_judged_by_is_extended_and_in_the_end_refused(ws):
+    patch, verdicts = gate_patch(ws.policy_repo.head()), []
+    put_on_trial(ws, patch)
+    while len(verdicts) < 30 and (not verdicts or verdicts[-1] == "on trial"):
+        ws.clock.set(on_trial(ws.patch_book)[patch.id]["until"])
+        verdicts.append(turn(ws.kernel()).verdict)
+    assert verdicts[-1] == "refused"
+    assert 5 < len(verdicts) < 20
+    assert "too little to judge it by" in ws.patch_book.get(patch.id)["reason"]
+
+
+@needs_bubblewrap
+def test_a_turn_that_is_killed_after_the_verdict_leaves_it_to_the_next(ws):
+    patch = gate_patch(ws.policy_repo.head())
+    put_on_trial(ws, patch)
+    ws.patch_book.note("decided", patch.id, MOMENT, verdict="proved", reason="on its trial: better")
+    ws.clock.set(LATER + 2 * QUARTER)
+    assert list(on_trial(PatchBook(ws.settings.data / "patches.jsonl"))) == [patch.id]
+    assert due(ws.kernel())["id"] == patch.id
+    facts, _ = decided(ws.kernel(), due(ws.kernel()), lambda _: None)
+    assert facts["verdict"] == "on trial"  # decided anew: there are no bars here to be judged by
+
+
+def test_one_that_was_applied_and_rolled_back_is_not_on_trial(ws):
+    patch = gate_patch(ws.policy_repo.head())
+    put_on_trial(ws, patch)
+    live = ws.policy_repo.head()
+    ws.patch_book.note("decided", patch.id, LATER, verdict="proved", reason="better")
+    apply_patch(ws.patch_book, ws.policy_repo, ws.patch_book.get(patch.id), patched_files("p"), live, LATER)
+    assert on_trial(ws.patch_book) == {}
+    ws.patch_book.note("decided", patch.id, LATER, verdict="not better", reason="")
+    assert on_trial(ws.patch_book) == {}
