@@ -86,10 +86,13 @@ def write_days(file: Path, rows: int, tickers: int) -> None:
 
 def write_minutes(file: Path, rows: int) -> None:
     """Minutes of one coin without a gap, ending with 2023."""
-    moments = pd.date_range(end="2023-12-31 23:59", periods=rows, freq="min").strftime("%Y-%m-%dT%H:%M:%SZ")
+    last = pd.Timestamp("2024-01-01")
     with file.open("w") as out:
         out.write("ts,ticker,open,high,low,close,volume\n")
-        out.writelines(f"{moment},BTC-USD,100.00,101.50,98.50,100.25,123456\n" for moment in moments)
+        for first in range(rows, 0, -100_000):  # a parent's peak memory counts for its children, so it is kept small
+            begin = last - pd.Timedelta(minutes=first)
+            moments = pd.date_range(begin, periods=min(first, 100_000), freq="min").strftime("%Y-%m-%dT%H:%M:%SZ")
+            out.writelines(f"{moment},BTC-USD,100.00,101.50,98.50,100.25,123456\n" for moment in moments)
 
 
 if __name__ == "__main__":

@@ -76,7 +76,8 @@ def test_a_good_file_is_imported(folder):
 
 def test_a_file_that_needs_options_is_imported_with_them(folder):
     (folder / "prices.csv").write_text("Date;Open;High;Low;Close\n1/3/2005;10,250;11,000;9,125;10,500\n")
-    assert "--ticker" in refused(osiris("prices", "import", "prices.csv", cwd=folder))
+    assert "--decimal" in refused(osiris("prices", "import", "prices.csv", cwd=folder))
+    assert "--ticker" in refused(osiris("prices", "import", "prices.csv", "--decimal", ",", cwd=folder))
     words = ["--ticker", "YYY", "--date-format", "%d/%m/%Y", "--decimal", ",", "--delimiter", ";", "--json"]
     report = json.loads(osiris("prices", "import", "prices.csv", *words, cwd=folder).stdout)
     assert (report["rows"], report["tickers"]) == (1, ["YYY"])

@@ -37,6 +37,7 @@ def hours(*clocks, offset="-05:00", days=DAYS):
         (["2023-12-18", "2023-12-25", "2024-01-01", "2024-01-08", "2024-01-15"], "weekly"),
         (["2023-12-17", "2023-12-24", "2023-12-31", "2024-01-07"], "weekly"),
         (["2024-01-05", "2024-01-12"], "weekly"),
+        (["2024-01-08", "2024-01-15"], "weekly"),
         (["2023-12-26", "2024-01-02", "2024-01-08", "2024-01-09"], "weekly"),
         ([f"2023-{month:02d}-01" for month in range(1, 13)], "monthly"),
         (["2023-03-31", "2023-06-30", "2023-09-29", "2023-12-29"], "quarterly"),
@@ -50,6 +51,12 @@ def test_bars_of_more_than_a_session_are_refused_by_name(scan, dates, kind):
     assert found == {}
     assert f"{kind} bars" in reason
     assert "--daily" in reason
+
+
+def test_a_date_on_which_the_exchange_was_closed_is_named_and_makes_no_step(scan):
+    found, (reason,) = scan(["2024-01-02", "2024-01-06"])
+    assert len(found["1d"]) == 1
+    assert "2024-01-06 is no session of XNYS" in reason
 
 
 def test_a_coin_s_weeks_are_weeks_too(scan):

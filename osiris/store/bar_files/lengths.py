@@ -87,7 +87,7 @@ def _reject_sparse(days: NDArray[np.int64], where: Places) -> None:
     """Refuse bars that are further apart than sessions are: weekly ones, monthly ones, each second day."""
     days = np.unique(days[(days >= where.dates[0]) & (days <= where.dates[-1])])
     apart = np.diff(np.searchsorted(where.dates, days))
-    if not len(apart):
+    if not len(apart) or (len(apart) == 1 and not _may_be_a_step(days, where)):
         return
     if np.median(apart) >= 2 and np.mean(apart <= 1) <= 1 / 3:
         raise Refused(f"are {_kind(np.diff(days), apart)} bars, not daily ones; {IF_DAILY}")
@@ -98,6 +98,15 @@ def _reject_sparse(days: NDArray[np.int64], where: Places) -> None:
                 first = int(np.argmax(wide))
                 kind = _kind(np.diff(days)[first : first + run], apart[first : first + run])
                 raise Refused(f"are {kind} bars from {_date(days[first])} on, not daily ones; {IF_DAILY}")
+
+
+def _may_be_a_step(days: NDArray[np.int64], where: Places) -> bool:
+    """Whether two dates may be one step apart: a date on which the exchange was closed is rather a slip of the pen.
+
+    Whole weeks and months are steps whatever the dates are: vendors date weeks by Sundays and by holidays.
+    """
+    apart = int(days[1] - days[0])
+    return bool(np.isin(days, where.dates).all()) or apart % 7 == 0 or apart >= KINDS["monthly"][0]
 
 
 def _kind(days: NDArray[np.int64], sessions: NDArray[np.int64]) -> str:
