@@ -103,7 +103,7 @@ def test_each_check_refuses_what_it_is_there_for_and_the_later_ones_are_not_run(
 @needs_bubblewrap
 def test_a_judge_that_gives_no_number_refuses_where_one_is_asked_for(repo, judges):
     refused = proved(repo, SMALLER, judges["fine"], asking(1))
-    assert refused.reason.startswith("hermes: the judge would have begun with 'fine'")
+    assert refused.reason.startswith("hermes: the judge wrote 'fine'")
     passed = proved(repo, SMALLER, judges["fine"], asking(0))
     assert (passed.verdict, passed.hermes, passed.checks[-1].detail) == (
         "proved",

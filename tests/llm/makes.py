@@ -27,6 +27,7 @@ def make_tokenizer(*, words=(), spaced=False, pieces=True, size=400):
     if spaced:
         core.normalizer = normalizers.Prepend("_")
         core.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(r"_|\d"), "isolated"), byte_level])
+        core.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Replace("_", " ")])
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     special = ["<end>", "[user]", "[reply]:"]
     core.train_from_iterator(
@@ -39,7 +40,7 @@ def make_tokenizer(*, words=(), spaced=False, pieces=True, size=400):
     )
 
 
-def save_llama(folder: Path, tokenizer, likely=None, seed=0) -> Path:
+def save_llama(folder: Path, tokenizer, likely=None, seed=0, positions=1024) -> Path:
     """Save a random Llama, the logits of some tokens multiplied by `likely[token]`; return its folder."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -51,7 +52,7 @@ def save_llama(folder: Path, tokenizer, likely=None, seed=0) -> Path:
         intermediate_size=128,
         num_hidden_layers=2,
         num_attention_heads=4,
-        max_position_embeddings=1024,
+        max_position_embeddings=positions,
         initializer_range=0.2,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,

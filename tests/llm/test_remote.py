@@ -84,7 +84,7 @@ def test_a_judge_that_writes_no_number_gives_no_score(remote):
     drafter_as_judge = with_llm(remote, judge=remote.llm.drafter)
     found = score(open_models(drafter_as_judge).judge, [Idea("{}")], 8)[0]
     assert (found.raw, found.normalized) == (None, None)
-    assert "no number" in found.note
+    assert "no whole number" in found.note
 
 
 def test_a_model_that_the_server_does_not_have_is_named(remote, requests):

@@ -21,9 +21,9 @@ def test_blocks_end_with_the_last_week_and_the_first_has_what_is_left_over():
 
 
 @pytest.mark.parametrize(
-    ("days", "weeks"), [([], 2), ([1.0] * 20, 2), ([7.0], 2), ([8.0], 3), ([1.0] * 95 + [90.0] * 5, 2)]
+    ("days", "weeks"), [([], 1), ([1.0] * 20, 2), ([7.0], 3), ([8.0], 4), ([1.0] * 95 + [90.0] * 5, 2)]
 )
-def test_a_block_is_a_week_longer_than_all_but_a_tenth_of_the_trades_are_open(days, weeks):
+def test_a_block_is_a_week_longer_than_twice_what_all_but_a_tenth_of_the_trades_are_open(days, weeks):
     assert block_length(np.array(days)) == weeks
 
 
