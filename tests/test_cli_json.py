@@ -48,6 +48,9 @@ COMMANDS = {
     "kernel prove": ["{folder}/none.diff"],
     "kernel run": ["--once"],
     "kernel log": [],
+    "kernel queue": [],
+    "kernel allowed": [],
+    "kernel edit": ["{folder}/policy-copy"],
     "kernel show": ["nothing"],
     "kernel rollback": ["nothing"],
 }
