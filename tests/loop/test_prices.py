@@ -38,7 +38,7 @@ def store(tmp_path: Path) -> BarStore:
 
 def desk(store: BarStore, url: str, source: str = "yahoo", pause: float = 900.0, tolerance: float = 0.02) -> PriceDesk:
     settings = Settings(prices=Prices(source=source), outcomes=Outcomes(tolerance=tolerance))
-    return PriceDesk(store, Yahoo(url, timeout=2.0), settings, pause)
+    return PriceDesk(store, Yahoo(url, timeout=8.0), settings, pause)
 
 
 def nobody() -> str:
