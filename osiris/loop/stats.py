@@ -11,7 +11,7 @@ tests have to agree, and the larger p-value counts:
 
 Each alone erred up to twice too often where decisions follow prices (docs/log.md). A p-value may be as small as the
 evidence makes it. An example: 60 sessions whose trades last 7 days make 84 days, 6 blocks of 14 and 4 cosines.
-`python benchmarks/gate.py` simulates the error rate and the power.
+docs/log.md has the error rates and the power that were simulated.
 """
 
 from typing import NamedTuple
