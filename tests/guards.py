@@ -56,7 +56,7 @@ LISTING, WORTH = "osiris/loop/listing.py", "osiris/loop/reviewers.py"
 GUARDS = [
     Guard("a finished reply ends", "osiris/llm/grammar.py", "mask[:] = self._end", "mask[:] = -1", "tests/llm/test_grammar.py"),
     Guard("replies are bound", "osiris/llm/write.py", "if settings.model.bound:", "if False:", "tests/llm/test_grammar.py"),
-    Guard("the form of a trained model is seen unbound", "osiris/training/behaviour.py", "unbound(settings), settings", "settings, settings", "tests/training/test_behaviour.py"),
+    Guard("the form of a trained model is seen unbound", "osiris/training/behaviour.py", "free = unbound(settings)", "free = settings", "tests/training/test_behaviour.py"),
     Guard("a reply that is no trade is not valid", "osiris/llm/generate.py", "if has_levels(reply, *self.market) else None", "", "tests/llm/test_generate.py -k trade"),
     Guard("an idea is gated by its own features", "osiris/loop/context.py", "return prompt_id(self.prompt, self.as_of)", "return self.prompt", "tests/loop/test_advise.py -k one_text"),
     Guard("an answer begins where the template puts it", "osiris/llm/chat.py", "return before if before.startswith(begun) and before[len(begun) :].strip() else begun", "return begun", "tests/llm/test_chat.py"),

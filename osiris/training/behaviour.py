@@ -19,12 +19,14 @@ def behaviour(drafter: Drafter, rows: Sequence[Mapping[str, str]], settings: Set
 
     The replies are not bound to their schema: what the training did to their form is to be seen.
 
-    `valid_share` counts replies that are valid at the first attempt; `long_share` and `reward_to_risk` are over the
-    valid ones, and left out where there are none.
+    `valid_share` counts replies that are valid at the first attempt, the only one; `long_share` and `reward_to_risk`
+    are over the valid ones, and left out where there are none.
     """
     requests = [_request(row) for row in evenly(rows, ASKED)]
     each = -(-LEAST // len(requests))
-    drafts = [one for group in draft(drafter, requests, each, unbound(settings), settings.model.seed) for one in group]
+    free = unbound(settings)
+    once = free.model_copy(update={"model": free.model.model_copy(update={"retries": 0})})
+    drafts = [one for group in draft(drafter, requests, each, once, settings.model.seed) for one in group]
     replies = [one.reply for one in drafts if one.reply is not None]
     found = {"valid_share": sum(one.valid_at_once for one in drafts) / len(drafts)}
     if replies:

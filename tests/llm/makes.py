@@ -27,6 +27,7 @@ def make_tokenizer(*, words=(), spaced=False, pieces=True, size=400):
     if spaced:
         core.normalizer = normalizers.Prepend("_")
         core.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(r"_|\d"), "isolated"), byte_level])
+        core.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Replace("_", " ")])
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     special = ["<end>", "[user]", "[reply]:"]
     core.train_from_iterator(

@@ -76,7 +76,7 @@ def test_the_number_is_the_one_that_would_have_been_written(judge, ideas):
         (" 10", {}, 3, 10),
         ("\n10", {}, 3, 10),
         ("10.", {}, 3, 10),
-        ("7", {"spaced": True}, 1, 7),
+        ("7", {"spaced": True}, 2, 7),
         ("75", {}, 2, None),
         ("7.5", {}, 3, None),
         ("1 0", {}, 3, None),
