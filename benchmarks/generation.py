@@ -1,4 +1,4 @@
-"""Drafts at several batch sizes, and Hermes by logits against Hermes by generation: `python benchmarks/generation.py`.
+"""Drafts at several batch sizes, and Hermes as shipped against plain generation: `python benchmarks/generation.py`.
 
 The starters, unquantized, best of five. A draft's tokens are those that the model wrote, its prefilled beginning left
 out; by generation Hermes writes greedily until its number is complete.
@@ -82,12 +82,12 @@ def ideas_of(prompts: int, candidates: int) -> list[Idea]:
 
 
 def scoring() -> Table:
-    """Milliseconds an idea by logits and by generation, and how often both say the same."""
+    """Milliseconds an idea as shipped and by plain generation, and how often both say the same."""
     judge = load_judge(Settings())
     table = Table(
         "ideas at once",
         "of one prompt",
-        "ms by logits",
+        "ms by score",
         "ms by generation",
         "times as fast",
         "same number",
@@ -95,19 +95,19 @@ def scoring() -> Table:
     )
     for size, candidates in IDEAS:
         ideas = ideas_of(max(size, 60) // candidates, candidates)
-        logits = best(lambda ideas=ideas, size=size: score(judge, ideas, size))
+        shipped = best(lambda ideas=ideas, size=size: score(judge, ideas, size))
         written = best(lambda ideas=ideas, size=size: by_generation(judge, ideas, size))
         same = [a.raw == b for a, b in zip(score(judge, ideas, size), by_generation(judge, ideas, size), strict=True)]
-        milliseconds = (1000 * took / len(ideas) for took in (logits, written))
+        milliseconds = (1000 * took / len(ideas) for took in (shipped, written))
         table.add_row(
-            str(size), str(candidates), *(f"{one:.2f}" for one in milliseconds), f"{written / logits:.2f}",
+            str(size), str(candidates), *(f"{one:.2f}" for one in milliseconds), f"{written / shipped:.2f}",
             f"{sum(same)}/{len(same)}", f"{read_share(judge, ideas, size):.0%}",
         )  # fmt: skip
     return table
 
 
 def read_share(judge: Judge, ideas: list[Idea], size: int) -> float:
-    """How many tokens the judge reads for a score by logits, to those of all prompts."""
+    """How many tokens the judge reads for a score, to those of all prompts."""
     read = []
     hook = judge.model.register_forward_pre_hook(
         lambda module, args, given: read.append(given["input_ids"].numel()), with_kwargs=True
