@@ -1,8 +1,8 @@
 """Tests on weeks of money whose trades overlap: sums of blocks of weeks, and an exact test on the signs of them.
 
 Trades of one week share their market, and a trade that is open for weeks shares it with those after it. So weeks are
-summed to blocks longer than trades are open, and the blocks are the sample. Under "no better" each block's sum is as
-likely to be its opposite; all 2^n ways to turn signs (a random 19,999 of them beyond 14 blocks) give the p-value.
+summed to blocks twice as long as trades are open, and the blocks are the sample. Under "no better" the sum of a block
+is as likely to be its opposite; all 2^n ways to turn signs (a random 19,999 of them beyond 14 blocks) give the p-value.
 Turned signs leave the sum of squares alone, so the test is that of the t-statistic, and fat tails do no harm.
 The least p-value of n blocks is 2^-n: fewer blocks than `least_blocks` can show nothing at a level.
 
@@ -22,12 +22,12 @@ Array = NDArray[np.float64]
 
 
 def block_length(days_open: Array) -> int:
-    """Weeks of a block: one more than all but a tenth of trades were open for, `days_open` of shape (n,).
+    """Weeks of a block: one more than twice what all but a tenth of trades were open for, `days_open` of shape (n,).
 
-    Trades that reach from a block into the next one are then the fewer, and the error stays within the level.
+    Blocks as long as the trades would still share a quarter of their variance with the next one, and err too often.
     """
     most = float(np.quantile(days_open, 0.9)) if len(days_open) else 0.0
-    return 1 + max(1, math.ceil(most / DAYS_A_WEEK))
+    return 1 + math.ceil(2 * most / DAYS_A_WEEK)
 
 
 def block_sums(weekly: Array, length: int) -> Array:

@@ -15,11 +15,14 @@ from tests.kernel.test_sandbox import needs_bubblewrap
 
 pytestmark = needs_bubblewrap
 ON_TRIAL = 'drafter = "none"\ntrial_level = 0.4\nmin_hours_between = 0\n'
-HELD = 5
+HELD = 3
 
 
 def by_heart(ws):
-    """A gate that lets through what lies between the first and the last measured day and made much, by its momentum."""
+    """A gate that lets through what lies between the first and the last measured day and made much, by its momentum.
+
+    It knows the momentum of 1.0 too, which the policy's own tests ask about.
+    """
     tickers, start = ws.settings.advise.tickers, ws.now - timedelta(days=ws.settings.kernel.measure_days)
     moments = [at.to_pydatetime() for at in sessions_between("XNYS", start, ws.now)]
     shots = take_snapshots(ws.local_prices, Shipped(), tickers, moments, [])
@@ -30,7 +33,7 @@ def by_heart(ws):
         if moments.index(shot.as_of) + HELD < len(moments)
     ]
     best = sorted(moves, key=lambda move: -abs(move[0]))[:250]
-    tables = [tuple(round(value, 4) for move, value in best if np.sign(move) == side) for side in (1, -1)]
+    tables = [(1.0, *(round(value, 4) for move, value in best if np.sign(move) == side)) for side in (1, -1)]
     known = "".join(f"{name} = {rows(table)}\n" for name, table in zip(("UP", "DOWN"), tables, strict=True))
     asked = 'round(features.get("momentum", 0.0), 4) in (UP if side > 0 else DOWN)'
     live = ws.policy_repo.head()

@@ -20,7 +20,7 @@ tickers = {tickers}
 [prices]
 source = "local"
 [outcomes]
-max_holding_days = 7
+max_holding_days = 3
 min_age_hours = 0
 [review]
 deadline_hours = 100000
@@ -29,7 +29,7 @@ min_trades = 20
 [kernel]
 min_hermes = 0
 symbolic_seconds = 0.3
-measure_days = 130
+measure_days = 100
 level = 0.2
 trial_days = {trial_days}
 {extra}
