@@ -21,7 +21,7 @@ from osiris.llm.quiet import no_bars
 from osiris.llm.starter_data import draft_prompt, random_features, random_reply, random_symbol
 from osiris.settings import Model, Settings
 from osiris.training.recipe import load_recipe
-from osiris.training.run import assistant, user
+from osiris.training.tokens import assistant, user
 
 RECIPE = load_recipe("dpo", "dpo")
 LOSS = {name: RECIPE.args[name] for name in ("loss_type", "loss_weights", "beta")}

@@ -6,20 +6,26 @@ from prefect import flow
 
 from flows.page import page_task
 from osiris.files import one_at_a_time
-from osiris.settings import load_settings
+from osiris.loop.night_facts import begin_night
+from osiris.workspace import opened
 
 
 @flow(name="nightly", log_prints=False)
 def nightly(workspace: str, as_of: str = "", since: str = "", recipe: str = "") -> dict[str, Any]:
-    """Run pages 04 to 07 at `as_of` (empty for now).
+    """Run pages 04 to 07 as one night, that of the UTC date of `as_of` (empty for now).
 
-    Feedback counts from `since` on (empty for the last 24 hours); outcomes are learned from by `recipe` (empty for that
-    of the settings). Raises `Busy` while another night is under way on this workspace.
+    Its moment is fixed when it begins, for all pages and for a night that is run again. Feedback counts from `since` on
+    (empty for what no adapter has learned from); outcomes are learned from by `recipe` (empty for that of the
+    settings). Raises `Busy` while another night is under way on this workspace.
     """
-    with one_at_a_time(load_settings(workspace).data / "nightly.lock", "night"):
+    with (
+        opened(workspace, as_of) as ws,
+        one_at_a_time(ws.settings.data / "nightly.lock", "night"),
+    ):
+        moment = begin_night(ws.shelf, ws.settings, ws.now).as_of.isoformat()
         return {
-            "qlora": page_task("04_qlora", workspace, {"as_of": as_of, "since": since}),
-            "pairs": page_task("05_pairs", workspace, {"as_of": as_of, "recipe": recipe}),
-            "dpo": page_task("06_dpo", workspace, {"as_of": as_of, "recipe": recipe}),
-            "compare": page_task("07_compare", workspace, {"as_of": as_of}),
+            "qlora": page_task("04_qlora", workspace, {"as_of": moment, "since": since}),
+            "pairs": page_task("05_pairs", workspace, {"as_of": moment, "recipe": recipe}),
+            "dpo": page_task("06_dpo", workspace, {"as_of": moment, "recipe": recipe}),
+            "compare": page_task("07_compare", workspace, {"as_of": moment}),
         }

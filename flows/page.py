@@ -12,7 +12,7 @@ from prefect.context import FlowRunContext
 from osiris.clock import clock_at
 from osiris.errors import BadInput, NotFound, OsirisError
 from osiris.settings import HOUSE, Settings, load_settings
-from osiris.tracking import Tracking
+from osiris.tracking import Tracking, TrackingFailed
 from osiris.ui.page import RESULT_TYPE
 
 PAGES = HOUSE / "notebooks"
@@ -71,7 +71,10 @@ def run_page(name: str, workspace: Path | str, parameters: Parameters) -> Page:
         raise PageFailed(name, error.ename, error.evalue, target) from error
     result = _emitted(name, notebook, target)
     if result.get("run_id"):
-        Tracking(settings).attach_page(result["run_id"], target)
+        try:
+            Tracking(settings).attach_page(result["run_id"], target)
+        except TrackingFailed as error:  # the page lies beside the others, and what it did stands
+            result["note"] = f"{result.get('note', '')}; not attached in MLflow: {error}"
     return Page(result, target)
 
 

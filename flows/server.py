@@ -2,14 +2,27 @@
 
 import logging
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from osiris.keeper import end_with_us
 from osiris.settings import Settings
+
+
+class OwnServer(SubprocessASGIServer):
+    """Prefect's temporary server, that ends with this process however this process ends."""
+
+    def _run_uvicorn_command(self) -> "subprocess.Popen[Any]":
+        process = super()._run_uvicorn_command()
+        self._share = end_with_us(process.pid)
+        return process
 
 
 def prefect_home(settings: Settings) -> Path:
@@ -37,6 +50,7 @@ def prefect_for(settings: Settings) -> Iterator[None]:
     }
     logging.getLogger("prefect").setLevel(logging.WARNING)
     with temporary_settings(updates, restore_defaults={PREFECT_API_URL}):
+        OwnServer()  # Prefect has one instance, which it starts at the first flow
         yield
 
 

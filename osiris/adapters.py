@@ -1,11 +1,10 @@
 """The shelf of adapters: names, preference, atomic publishing, and which one is served.
 
-A published folder never changes and its name is never used again. What was decided about it later (the gate's verdict,
-a person's word, the probe) lies beside it under `.verdicts/`, and a pin in `.pin.json`.
+A published folder never changes and its name is never used again. What was decided about it later lies beside it
+(`osiris/verdicts.py`).
 """
 
 import contextlib
-import json
 import os
 import re
 import shutil
@@ -20,8 +19,9 @@ from pydantic import ValidationError
 
 from osiris.clock import as_utc
 from osiris.errors import AdapterRejected, BadInput, Conflict, NotFound
-from osiris.files import sync, write_whole
-from osiris.training.manifest import CONFIG, MANIFEST, WEIGHTS, Card, check, rejected, seal
+from osiris.files import sync
+from osiris.training.manifest import CONFIG, MANIFEST, WEIGHTS, Card, Manifest, check, read_json, rejected, seal
+from osiris.verdicts import Probed, Verdicts
 
 NAME = re.compile(r"^\d{8}(-dpo)?\Z", re.ASCII)
 Policy = Literal["better", "newest"]
@@ -46,6 +46,7 @@ class AdapterShelf:
         """Open the shelf at `folder`, which need not exist yet."""
         self.folder = folder
         self.base_hash = base_hash
+        self._verdicts = Verdicts(folder)
 
     def names(self, as_of: datetime | None = None) -> list[str]:
         """Names of published adapters (dated no later than `as_of`), newest first, `-dpo` before plain."""
@@ -60,10 +61,13 @@ class AdapterShelf:
         return next(iter(self.names(as_of)), None)
 
     def path(self, name: str) -> Path:
-        """Folder of a published adapter; raises `BadInput` for a name that is none, `NotFound` for an unknown one."""
+        """Folder of a published adapter; raises `BadInput` for a name that is none, `NotFound` for an unknown one.
+
+        Whether it is a sound one, and no file or link, `validate` says.
+        """
         if not NAME.match(name) or not _date(name):
             raise BadInput("an adapter name YYYYMMDD or YYYYMMDD-dpo", repr(name), "use the night's date")
-        if not (self.folder / name).is_dir():
+        if not os.path.lexists(self.folder / name):
             raise NotFound(f"an adapter in {self.folder}", name, "see: osiris adapters")
         return self.folder / name
 
@@ -79,7 +83,7 @@ class AdapterShelf:
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / ".lock"):
             self._sweep()
-            if os.path.lexists(self.folder / name) or self._note(name).exists():
+            if os.path.lexists(self.folder / name) or self._verdicts.exists(name):
                 raise Conflict(
                     f"an unused adapter name in {self.folder}", f"{name}, published before", "use a later date"
                 )
@@ -95,7 +99,7 @@ class AdapterShelf:
 
     def weights_hash(self, name: str) -> str:
         """The sha256 of an adapter's weights, as its manifest has it; raises `NotFound`."""
-        return (_read_json(self.path(name) / MANIFEST) or {})["files"][WEIGHTS]
+        return read_json(Manifest, self.path(name) / MANIFEST).files[WEIGHTS]
 
     def usable(self, name: str) -> Card:
         """`validate`, and raise `AdapterRejected` also for an adapter whose training failed."""
@@ -104,14 +108,18 @@ class AdapterShelf:
             raise rejected(self.path(name), "a training that did not fail", card.failed)
         return card
 
-    def serving(self, policy: Policy, as_of: datetime, probe: Callable[[Path], None] | None = None) -> Served:
+    def serving(
+        self, policy: Policy, as_of: datetime, probe: Callable[[Path], None] | None = None, before: str = "99999999"
+    ) -> Served:
         """Walk from newest to oldest and serve the first adapter that is eligible, sound and known at `as_of`.
 
         A pinned adapter goes first, whatever the gate said. `probe(path)` raises `AdapterRejected` for an adapter that
-        computes nonsense; it is asked once for every adapter and its answer is kept.
+        computes nonsense; it is asked once for every adapter and its answer is kept. Adapters of the date `before`
+        (YYYYMMDD) and later ones are left out.
         """
-        skipped: list[tuple[str, str]] = []
-        pinned, known = self.pinned(), self.names(as_of)
+        pinned, known = self.pinned(), [name for name in self.names(as_of) if name[:8] < before]
+        lost = pinned is not None and pinned not in self.names()
+        skipped = [(str(pinned), f"pinned, and not in {self.folder}")] if lost else []
         for name in ([pinned] if pinned in known else []) + [name for name in known if name != pinned]:
             try:
                 if name != pinned and (reason := self._ineligible(name, policy)):
@@ -133,48 +141,43 @@ class AdapterShelf:
 
     def verdict(self, name: str) -> dict[str, Any] | None:
         """What was last decided about `name`, or `None`."""
-        return _read_json(self._note(name))
+        return self._verdicts.of(name)
 
     def record_verdict(self, name: str, verdict: dict[str, Any]) -> None:
-        """Keep the gate's verdict: a boolean `promoted` and what it rests on (`by` is for a person's word)."""
-        if not isinstance(verdict.get("promoted"), bool):
-            raise BadInput("a verdict with a boolean `promoted`", repr(verdict.get("promoted")), "let the gate decide")
+        """Keep the gate's verdict: a boolean `promoted` and what it rests on; a person's word on `name` stands."""
         self.path(name)
-        write_whole(self._note(name), _json(verdict))
+        self._verdicts.record(name, verdict)
 
     def promote(self, name: str, who: str, why: str, as_of: datetime) -> None:
         """Let `name` be served by a person's word; raises `AdapterRejected` if it is not usable."""
         self.usable(name)
-        self._decide(name, who, why, as_of, promoted=True)
+        self._verdicts.decide(name, who, why, as_of, promoted=True)
 
     def demote(self, name: str, who: str, why: str, as_of: datetime) -> None:
         """Take `name` out of service by a person's word, under both policies."""
-        self._decide(name, who, why, as_of, promoted=False)
+        self.path(name)
+        self._verdicts.decide(name, who, why, as_of, promoted=False)
 
     def pinned(self) -> str | None:
         """The pinned name, or `None`."""
-        return (_read_json(self.folder / ".pin.json") or {}).get("name")
+        return self._verdicts.pinned()
 
     def pin(self, name: str) -> None:
         """Serve `name` before all others until `unpin`; raises `AdapterRejected` if it is not usable."""
         self.usable(name)
-        write_whole(self.folder / ".pin.json", _json({"name": name}))
+        self._verdicts.pin(name)
 
     def unpin(self) -> None:
         """Serve by policy again."""
-        (self.folder / ".pin.json").unlink(missing_ok=True)
-
-    def _note(self, name: str, kind: str = "") -> Path:
-        return self.folder / ".verdicts" / f"{name}{kind}.json"
-
-    def _decide(self, name: str, who: str, why: str, as_of: datetime, *, promoted: bool) -> None:
-        word = {"promoted": promoted, "by": who, "why": why, "at": as_utc(as_of).isoformat()}
-        self.record_verdict(name, (self.verdict(name) or {}) | word)
+        self._verdicts.unpin()
 
     def _ineligible(self, name: str, policy: Policy) -> str | None:
-        verdict = self.verdict(name)
-        if verdict and "by" in verdict and not verdict["promoted"]:
-            return f"demoted by {verdict['by']}: {verdict['why']}"
+        try:
+            verdict = self.verdict(name)
+        except BadInput as error:  # it may say that a person took the adapter out of service
+            return str(error)
+        if verdict and verdict.get("by") and not verdict["promoted"]:
+            return f"demoted by {verdict['by']}: {verdict.get('why', '')}"
         if policy == "newest" or (verdict and verdict["promoted"]):
             return None
         return "the gate did not promote it" if verdict else "the gate has not decided yet"
@@ -185,16 +188,16 @@ class AdapterShelf:
 
     def _probe_alone(self, name: str, probe: Callable[[Path], None]) -> None:
         seen = (self.folder / name / MANIFEST).read_text(encoding="utf-8")
-        note = _read_json(self._note(name, ".probe"))
-        if note is None or note["manifest"] != seen:
-            note = {"manifest": seen, "reason": None}
+        answer = self._verdicts.probed(name, seen)
+        if answer is None:
+            answer = Probed(manifest=seen, reason=None)
             try:
                 probe(self.folder / name)
             except AdapterRejected as error:
-                note["reason"] = error.came
-            write_whole(self._note(name, ".probe"), _json(note))
-        if note["reason"]:
-            raise rejected(self.folder / name, "a forward pass that is finite and changes the base", note["reason"])
+                answer.reason = error.came
+            self._verdicts.keep_probed(name, answer)
+        if answer.reason:
+            raise rejected(self.folder / name, "a forward pass that is finite and changes the base", answer.reason)
 
     def _shelve(self, trained: Path, name: str, card: Card) -> None:
         draft = self.folder / f".tmp-{name}"
@@ -226,16 +229,3 @@ def _card(values: dict[str, Any]) -> Card:
     except ValidationError as error:
         first = error.errors()[0]
         raise BadInput(f"a card with {'.'.join(map(str, first['loc']))}", first["msg"], "correct the card") from error
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise BadInput("a JSON file", f"{error} in {path}", "delete it and decide anew") from error
-
-
-def _json(value: dict[str, Any]) -> str:
-    return json.dumps(value, indent=1, default=str)

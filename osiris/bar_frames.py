@@ -1,9 +1,10 @@
-"""Frames of bars: what was known when, splits, and jumps that look like a split nobody recorded.
+"""Frames of bars: what was known when, in which price basis, and as columns.
 
 The format is that of `osiris.calendars`; nothing here reads or writes a file.
 """
 
 from datetime import datetime
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,29 @@ from numpy.typing import NDArray
 
 from osiris.calendars import PRICE_COLUMNS
 
-SPLIT_RATIOS = np.array([1.5, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 50])
-OPEN_NEAR, CLOSE_NEAR = 0.05, 0.15
+
+class Columns(NamedTuple):
+    """A frame of bars as arrays, each shape (n,): moments int64 ns, raw prices, the split ratio of each bar."""
+
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+    open: NDArray[np.float64]
+    high: NDArray[np.float64]
+    low: NDArray[np.float64]
+    close: NDArray[np.float64]
+    split: NDArray[np.float64]
+
+    def where(self, chosen: NDArray[np.bool_] | slice) -> "Columns":
+        """The chosen bars."""
+        return Columns(*(np.ascontiguousarray(column[chosen]) for column in self))
+
+
+def columns_of(frame: pd.DataFrame) -> Columns:
+    """The bars of a frame as arrays; the split ratios are a copy."""
+    prices = (frame[name].to_numpy(np.float64) for name in PRICE_COLUMNS)
+    return Columns(
+        nanoseconds(frame["start"]), nanoseconds(frame["end"]), *prices, frame["split"].to_numpy(np.float64, copy=True)
+    )
 
 
 def known_at(frame: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
@@ -43,40 +65,3 @@ def rebased(frame: pd.DataFrame) -> pd.DataFrame:
             basis[column] = basis[column] * factor
         basis["volume"] = basis["volume"] / factor
     return basis
-
-
-def suspicious_jumps(frame: pd.DataFrame) -> pd.DataFrame:
-    """Bars that look like a split nobody recorded: `start`, `ratio` (close before / close), `split`.
-
-    Recorded splits taken out, the close before is within 5 % of a usual split ratio (1.5, 2, 3, ... 50, or its inverse)
-    times the open, and within 15 % of it times the close. A crash to a half is one of them too: a person decides.
-    """
-    opens, closes, splits = (frame[name].to_numpy(np.float64) for name in ("open", "close", "split"))
-    by_close = jump_ratios(closes, closes, splits)
-    near = looks_like_split(opens, closes, splits)
-    return pd.DataFrame({"start": frame["start"], "ratio": by_close, "split": frame["split"]})[near]
-
-
-def looks_like_split(
-    opens: NDArray[np.float64], closes: NDArray[np.float64], splits: NDArray[np.float64]
-) -> NDArray[np.bool_]:
-    """Which bars `suspicious_jumps` names, shape (n,); prices raw, `splits` the ratio of each bar."""
-    by_open, by_close = jump_ratios(closes, opens, splits), jump_ratios(closes, closes, splits)
-    return _near_split(by_open, OPEN_NEAR) & _near_split(by_close, CLOSE_NEAR)
-
-
-def jump_ratios(
-    closes: NDArray[np.float64], prices: NDArray[np.float64], splits: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """The close before over the price of each bar, recorded splits taken out, shape (n,); NaN for the first."""
-    ratios = np.full(len(closes), np.nan)
-    ratios[1:] = closes[:-1] / (prices[1:] * splits[1:])
-    return ratios
-
-
-def _near_split(ratio: NDArray[np.float64], within: float) -> NDArray[np.bool_]:
-    size = np.maximum(ratio, 1 / ratio)
-    near = np.zeros(len(ratio), np.bool_)
-    far = np.flatnonzero(size >= SPLIT_RATIOS[0] * (1 - within))  # few bars, so that a million of others cost nothing
-    near[far] = (np.abs(size[far, None] / SPLIT_RATIOS - 1) <= within).any(axis=1)
-    return near

@@ -10,7 +10,7 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
-from osiris.calendars import COLUMNS, DAILY, PRICE_COLUMNS
+from osiris.calendars import COLUMNS, DAILY, PRICE_COLUMNS, session_day
 from osiris.errors import BadInput
 
 SAME_PRICE = 0.02
@@ -32,23 +32,27 @@ class Disagreement:
     offered_source: str
     interval: str = DAILY
 
-    def __str__(self) -> str:
-        """Describe it on one line."""
+    def described(self, calendar: str) -> str:
+        """Describe it on one line, by the exchange's day."""
         length = "" if self.interval == DAILY else f" ({self.interval} bar of {self.start:%H:%M})"
         return (
-            f"{self.start:%Y-%m-%d}{length}: {self.kept_source} {self.column} {self.kept:g}, "
+            f"{session_day(calendar, self.start)}{length}: {self.kept_source} {self.column} {self.kept:g}, "
             f"{self.offered_source} {self.column} {self.offered:g}"
         )
 
 
 @dataclass(frozen=True)
 class Merged:
-    """What a merge did: bars `added` or, with replace, `changed`; `dropped` for NaN; `disagreements` not written."""
+    """What a merge did: bars `added` or, with replace, `changed`; `dropped` for NaN; `disagreements` not written.
+
+    `aside` is the name that a file which could not be read was given.
+    """
 
     added: int = 0
     changed: int = 0
     dropped: int = 0
     disagreements: list[Disagreement] = field(default_factory=list)
+    aside: str = ""
 
 
 def checked(frame: pd.DataFrame) -> pd.DataFrame:

@@ -48,8 +48,8 @@ def session_bounds(calendar: str, dates: pd.DatetimeIndex) -> tuple[pd.DatetimeI
     closed = non_sessions(calendar, dates)
     if len(closed):
         raise BadInput(
-            f"sessions of {calendar} since {_load(calendar).first_session.year}",
-            f"{closed[0].date()}, which is none" + (f" ({len(closed)} such dates)" if len(closed) > 1 else ""),
+            f"sessions of {calendar}",
+            f"{no_session(calendar, closed[0])}" + (f" ({len(closed)} such dates)" if len(closed) > 1 else ""),
             "correct the dates, or name the ticker's calendar under [prices.calendars]",
         )
     loaded = _load(calendar)
@@ -60,6 +60,16 @@ def non_sessions(calendar: str, dates: pd.DatetimeIndex) -> pd.DatetimeIndex:
     """Those of `dates` (naive, midnight) on which `calendar` has no session, in their order."""
     dates = pd.DatetimeIndex(dates)
     return dates[~dates.isin(_load(calendar).sessions)]
+
+
+def no_session(calendar: str, date: pd.Timestamp) -> str:
+    """Why `date` (naive, midnight) is no session of `calendar`: the exchange was closed, or nobody knows."""
+    first, last = _load(calendar).first_session, _load(calendar).last_session
+    if date < first:
+        return f"{date:%Y-%m-%d} is before {first:%Y-%m-%d}, where the calendar {calendar} begins; it is not covered"
+    if date > last:
+        return f"{date:%Y-%m-%d} is after {last:%Y-%m-%d}, where the calendar {calendar} ends; it is not covered yet"
+    return f"{date:%Y-%m-%d} is no session of {calendar}"
 
 
 def sessions_between(calendar: str, start: datetime, end: datetime) -> pd.DatetimeIndex:
@@ -74,11 +84,44 @@ def session_edges(calendar: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return _edges(calendar)
 
 
+def session_days(calendar: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """When each session's day begins, and its close, both shape (n,), ascending int64 nanoseconds UTC.
+
+    A day begins at midnight of the exchange, or at the open of a session that opens on the evening before, but never
+    before the close of the session before it.
+    """
+    opens, closes = _edges(calendar)
+    loaded = _load(calendar)
+    midnights = loaded.sessions.tz_localize(loaded.tz, ambiguous=True, nonexistent="shift_forward").as_unit("ns").asi8
+    begins = np.minimum(opens, midnights)
+    begins[1:] = np.maximum(begins[1:], closes[:-1])
+    return begins, closes
+
+
+def session_dates(calendar: str) -> pd.DatetimeIndex:
+    """Dates of all sessions known (naive, midnight), shape (n,), as `session_edges` has them."""
+    return pd.DatetimeIndex(_load(calendar).sessions)
+
+
+def session_breaks(calendar: str) -> NDArray[np.int64]:
+    """Ends of the lunch breaks of all sessions known, shape (n,), int64 nanoseconds UTC; NaT's integer for none."""
+    return pd.DatetimeIndex(_load(calendar).break_ends).as_unit("ns").asi8
+
+
 def session_day(calendar: str, moment: datetime) -> str:
-    """The day (YYYY-MM-DD, UTC) on which the session opened that `moment` lies in, or the last one before it."""
+    """The day (YYYY-MM-DD) by which the exchange calls the session that `moment` lies in, or the last one before it."""
     opens, _ = _edges(calendar)
     session = int(np.searchsorted(opens, pd.Timestamp(moment).value, side="right")) - 1
-    return f"{pd.Timestamp(opens[max(session, 0)], unit='ns'):%Y-%m-%d}"
+    return f"{_load(calendar).sessions[max(session, 0)]:%Y-%m-%d}"
+
+
+def session_on(calendar: str, day: str) -> tuple[datetime, datetime] | None:
+    """Open and close (aware UTC) of the session that the exchange calls by `day` (YYYY-MM-DD); `None` without one."""
+    dates = pd.DatetimeIndex([pd.to_datetime(day, format="%Y-%m-%d", errors="coerce")])
+    if dates.strftime("%Y-%m-%d")[0] != day or len(non_sessions(calendar, dates)):
+        return None
+    opened, closed = session_bounds(calendar, dates)
+    return opened[0].to_pydatetime(), closed[0].to_pydatetime()
 
 
 def intraday_frame(
@@ -129,14 +172,18 @@ def _edges(calendar: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 @cache
 def _load(name: str):
-    """The calendar from `FIRST_YEAR`, or of the last 20 years where the package does not go back so far (Tokyo)."""
+    """The calendar from `FIRST_YEAR`, or from where the package begins to know it (Tokyo: 1997)."""
     import exchange_calendars
 
+    first = f"{FIRST_YEAR}-01-01"
     try:
         try:
-            return exchange_calendars.get_calendar(name, start=f"{FIRST_YEAR}-01-01")
+            return exchange_calendars.get_calendar(name, start=first)
         except ValueError:
-            return exchange_calendars.get_calendar(name)
+            known = exchange_calendars.get_calendar(name).bound_min()
+            if known is None:
+                raise
+            return exchange_calendars.get_calendar(name, start=max(known, pd.Timestamp(first)))
     except (exchange_calendars.errors.InvalidCalendarName, NotImplementedError, ValueError) as error:
         raise SettingsError(
             "the name of an exchange calendar that works, such as XNYS, XLON, XTKS or 24/7",

@@ -3,12 +3,12 @@
 import contextlib
 import secrets
 import shlex
-import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+from osiris.keeper import end_with_us
 from osiris.settings import HOUSE, child_environment
 from osiris.workspace import Workspace
 
@@ -41,12 +41,13 @@ def open_review(
     environment = child_environment(workspace.folder) | {"JUPYTER_TOKEN": token}  # not an argument: `ps` shows those
     print(f"The Advisory tab: http://127.0.0.1:{address}{_path(lab)}?token={token} (Ctrl-C stops it.)", flush=True)
     with contextlib.nullcontext() if find_api(workspace) else start_api(workspace, port=0):
-        return _until_stopped(subprocess.Popen([*command, *([] if browser else ["--no-browser"])], env=environment))
+        server = subprocess.Popen([*command, *([] if browser else ["--no-browser"])], env=environment)
+        with end_with_us(server.pid):
+            return _until_stopped(server)
 
 
 def _until_stopped(server: subprocess.Popen) -> int:
     """Wait for `server`, which ends with this process, whoever stops it."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         return server.wait()
     except KeyboardInterrupt:

@@ -18,6 +18,10 @@ class WorkspaceError(OsirisError):
     """The workspace folder cannot be used."""
 
 
+class DamagedBars(WorkspaceError):
+    """A file of bars cannot be read; it concerns one ticker alone."""
+
+
 class BadInput(OsirisError):
     """A file, row or request that a person gave is malformed; nothing of it was kept."""
 

@@ -1,34 +1,10 @@
-"""What MLflow is given: a database, datasets, and the words that it shows about a run."""
+"""What MLflow is given: datasets, metrics, and the words that it shows about a run."""
 
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from osiris.errors import BadInput
-
-
-def ensure_database(database: Path) -> None:
-    """Make MLflow's SQLite database where there is none, beside its place, and rename it.
-
-    MLflow makes the tables in some thirty steps. Killed between two of them, it fails for ever after on what it finds.
-    """
-    from mlflow import MlflowClient
-
-    database.parent.mkdir(parents=True, exist_ok=True)
-    if database.exists():
-        return
-    with FileLock(database.with_name(".database.lock")):
-        for orphan in database.parent.glob(f".{database.name}.*"):
-            orphan.unlink()
-        if not database.exists():
-            draft = database.with_name(f".{database.name}.{os.getpid()}")
-            client = MlflowClient(f"sqlite:///{draft}", f"sqlite:///{draft}")
-            client.search_experiments()
-            client.search_registered_models()
-            draft.rename(database)
 
 
 def dataset_input(path: Path, name: str) -> Any:
@@ -46,6 +22,15 @@ def dataset_input(path: Path, name: str) -> Any:
         raise BadInput("a dataset of at least one row", f"an empty {path}", "train again")
     dataset = data.from_pandas(rows, source=LocalArtifactDatasetSource(str(path)), name=name)
     return DatasetInput(dataset._to_mlflow_entity(), [InputTag("mlflow.data.context", "training")])
+
+
+def points(history: Sequence[Mapping[str, float]], metrics: Mapping[str, float], at: int, step: int = 0) -> list[Any]:
+    """The points of curves (`history`, a dict a step) and of `metrics` at `step`, all of the moment `at` (ms)."""
+    from mlflow.entities import Metric
+
+    curves = [(key, value, int(entry["step"])) for entry in history for key, value in entry.items() if key != "step"]
+    curves += [(key, value, step) for key, value in metrics.items()]
+    return [Metric(key, float(value), at, number) for key, value, number in curves]
 
 
 def note(name: str, card: Mapping[str, Any], verdict: Mapping[str, Any] | None) -> str:

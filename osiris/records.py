@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import re
+import unicodedata
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
@@ -17,9 +18,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from osiris.errors import BadInput
 
 SCHEMA_VERSION = "1.0"
-TICKER = re.compile(r"^[A-Z0-9^][A-Z0-9.\-=^]{0,14}$")
+LONGEST_NAME = 80
+UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Unicode categories of what is obeyed and not seen: controls, formats, lone surrogates, separators of lines."""
+TICKER = re.compile(r"^([A-Z0-9^][A-Z0-9.\-=^&]{0,14}|[A-Z0-9]{1,6}[0-9]{6}[CP][0-9]{8})$")
+"""What a file in the bar store can be named after: a share, index, currency or coin, or an option (OCC symbol)."""
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Price = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+MOST_ATR = 20
+"""The farthest level that a reply may name, in ATR from the entry."""
 
 
 class Side(StrEnum):
@@ -79,8 +86,8 @@ class Reply(BaseModel):
     ticker: str
     rationale: Annotated[str, Field(min_length=1, max_length=400)]
     side: Side
-    target_atr: Annotated[float, Field(gt=0, le=20, allow_inf_nan=False)]
-    stop_atr: Annotated[float, Field(gt=0, le=20, allow_inf_nan=False)]
+    target_atr: Annotated[float, Field(gt=0, le=MOST_ATR, allow_inf_nan=False)]
+    stop_atr: Annotated[float, Field(gt=0, le=MOST_ATR, allow_inf_nan=False)]
     confidence: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
     @field_validator("target_atr", "stop_atr", "confidence", mode="before")
@@ -105,7 +112,7 @@ def parse_reply(text: str, ticker: str) -> Reply | None:
         if not isinstance(pairs, list) or tuple(key for key, _ in pairs) != REPLY_KEYS:
             return None
         reply = Reply(**dict(pairs))
-    except (ValueError, TypeError, ValidationError):
+    except (ValueError, TypeError, ValidationError, RecursionError):  # brackets nested by the thousand
         return None
     return reply if reply.ticker == ticker else None
 
@@ -143,8 +150,24 @@ def ticker_symbol(text: str) -> str:
     """Return `text` as a ticker (upper case); raises `BadInput` for anything that is no symbol."""
     symbol = text.strip().upper()
     if not TICKER.match(symbol):
-        raise BadInput("a ticker such as AAPL or BRK-B", repr(text), "use 1-15 of A-Z 0-9 . - = ^")
+        raise BadInput(
+            "a ticker such as AAPL or BRK-B",
+            repr(text),
+            "use 1-15 of A-Z 0-9 . - = ^ &, or an option's symbol such as AAPL240119C00190000",
+        )
     return symbol
+
+
+def person_name(text: str) -> str:
+    """Return `text` as a person's name: NFC, without space around it; raises `BadInput` for what no name is.
+
+    Lineage and statistics go by the name, so two that look alike must be one; a terminal obeys control characters.
+    """
+    name = unicodedata.normalize("NFC", text).strip()
+    if not 1 <= len(name) <= LONGEST_NAME or any(unicodedata.category(one) in UNSEEN for one in name):
+        wanted = f"a name of 1 to {LONGEST_NAME} characters, none of which is a control character"
+        raise BadInput(wanted, ascii(text[: 2 * LONGEST_NAME]), "write it in letters")
+    return name
 
 
 def stable_hash(*parts: object) -> str:
@@ -167,6 +190,11 @@ def event_id(advice: str, outcome: str) -> str:
     return hashlib.sha256(f"{advice}|{outcome}|1".encode()).hexdigest()
 
 
+def rounded_price(price: float) -> float:
+    """`price` (in currency) to six decimals; below 1, where those say too little, to ten significant digits."""
+    return round(price, 9 - math.floor(math.log10(price)) if 0 < price < 1 else 6)
+
+
 def levels_from_reply(reply: Reply, price: float, atr: float) -> Levels:
     """Turn ATR distances into prices round `price` (last close); raises `ValueError` for non-positive levels."""
     if not (math.isfinite(price) and math.isfinite(atr) and price > 0 and atr > 0):
@@ -174,10 +202,19 @@ def levels_from_reply(reply: Reply, price: float, atr: float) -> Levels:
     sign = reply.side.sign
     return Levels(
         side=reply.side,
-        entry=round(price, 6),
-        target=round(price + sign * reply.target_atr * atr, 6),
-        stop=round(price - sign * reply.stop_atr * atr, 6),
+        entry=rounded_price(price),
+        target=rounded_price(price + sign * reply.target_atr * atr),
+        stop=rounded_price(price - sign * reply.stop_atr * atr),
     )
+
+
+def has_levels(reply: Reply, price: float, atr: float) -> bool:
+    """Whether the reply is a trade at this price: positive levels, target and stop apart from the entry."""
+    try:
+        levels_from_reply(reply, price, atr)
+    except ValueError:
+        return False
+    return True
 
 
 def trace_of(trade: dict[str, Any]) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from osiris.records import SCHEMA_VERSION, Price, Status
+from osiris.errors import BadInput
+from osiris.records import LONGEST_NAME, SCHEMA_VERSION, Price, Status, person_name
 
 
 def _no_number(value: object) -> object:
@@ -17,6 +18,21 @@ def _no_number(value: object) -> object:
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_no_number)]
 """A moment written in ISO 8601 with an offset; what could be seconds or milliseconds is refused."""
+
+
+def _as_person(value: str) -> str:
+    try:
+        return person_name(value)
+    except BadInput as error:
+        raise ValueError(str(error)) from error
+
+
+Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(_as_person)]
+"""Who says so: NFC, without space around it, no control characters."""
+
+
+Confidence = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), AfterValidator(abs)]
+"""From 0 to 1; `abs` makes 0 of -0.0, which JSON has."""
 
 
 class FeedbackType(StrEnum):
@@ -68,9 +84,9 @@ class FeedbackContent(BaseModel):
     entry: Price | None = None
     target: Price | None = None
     stop: Price | None = None
-    confidence: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    confidence: Confidence | None = None
     comment: Annotated[str, Field(max_length=2000)] = ""
-    reviewer: Annotated[str, Field(min_length=1, max_length=80)] = "anonymous"
+    reviewer: Name = "anonymous"
 
     @property
     def has_adjustments(self) -> bool:
@@ -84,7 +100,7 @@ class Close(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     price: Price | None = None
-    reviewer: Annotated[str, Field(min_length=1, max_length=80)] = "anonymous"
+    reviewer: Name = "anonymous"
 
 
 class Undo(BaseModel):
@@ -94,4 +110,4 @@ class Undo(BaseModel):
 
     status: Literal[Status.APPROVED, Status.REJECTED, Status.EDITED]
     status_at: Moment
-    reviewer: Annotated[str, Field(min_length=1, max_length=80)] = "anonymous"
+    reviewer: Name = "anonymous"

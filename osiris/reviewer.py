@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 
 from osiris.clock import as_utc
+from osiris.records import rounded_price
 
 Idea = dict[str, Any]
 
@@ -46,4 +47,4 @@ def _post(client: httpx.Client, idea: Idea, kind: str, now: datetime) -> None:
 def _nearer_target(idea: Idea) -> dict[str, float]:
     far = abs(idea["target"] - idea["entry"]) > 1.2 * idea["atr"]
     sign = 1 if idea["side"] == "long" else -1
-    return {"target": round(idea["target"] - (sign if far else -sign) * idea["atr"] / 2, 6)}
+    return {"target": rounded_price(idea["target"] - (sign if far else -sign) * idea["atr"] / 2)}

@@ -47,6 +47,17 @@ def read_rows(file: Path) -> tuple[pd.DataFrame, list[BadRow]]:
     return rows, odd
 
 
+def with_index(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with its index as columns, unless that only counts the rows."""
+    counts = isinstance(frame.index, pd.RangeIndex) or (
+        frame.index.nlevels == 1 and frame.index.name is None and pd.api.types.is_integer_dtype(frame.index)
+    )
+    if counts:
+        return frame.reset_index(drop=True)
+    names = [name if name is not None else "" for name in frame.index.names]
+    return frame.reset_index(names=names)
+
+
 def _csv_rows(file: Path) -> tuple[pd.DataFrame, list[BadRow]]:
     """All fields as text, indexed by line number, and the rows that have more or fewer than the header."""
     with file.open(encoding="utf-8-sig", newline="") as text:
@@ -66,6 +77,6 @@ def _csv_rows(file: Path) -> tuple[pd.DataFrame, list[BadRow]]:
 
 def _parquet_rows(file: Path) -> pd.DataFrame:
     """The table as it is, null the empty string, indexed from 1."""
-    rows = pd.read_parquet(file).reset_index(drop=True).astype(object)
+    rows = with_index(pd.read_parquet(file)).astype(object)
     rows.index += 1
     return rows.where(rows.notna(), "")

@@ -90,10 +90,21 @@ class Prices(Section):
     """Price sources and exchange calendars."""
 
     source: Literal["yahoo", "local"] = Field("yahoo", description="yahoo falls back to the local store")
-    calendars: dict[str, str] = {}
+    calendars: dict[str, str] = Field({}, description='exchange calendar by ticker, such as "VOD.L" = "XLON"')
     calendar: str = "XNYS"
     yahoo_url: str = ""
     intraday: bool = Field(True, description="ask Yahoo for hourly bars, and for finer ones where a day is ambiguous")
+
+    @field_validator("calendars", mode="before")
+    @classmethod
+    def _of_tickers(cls, value: object) -> object:
+        for ticker, calendar in value.items() if isinstance(value, dict) else ():
+            if isinstance(calendar, dict):  # TOML takes a dot outside of quotes for a table
+                inner, name = next(iter(calendar.items()), ("L", "XLON"))
+                raise ValueError(f'write a ticker with a dot in quotes: "{ticker}.{inner}" = "{name}"')
+            if ticker != ticker.upper().strip():
+                raise ValueError(f'write a ticker in capitals: "{ticker.upper().strip()}" = "{calendar}"')
+        return value
 
 
 class Redis(Section):
@@ -110,7 +121,9 @@ class Training(Section):
     min_examples: int = Field(8, ge=1)
     min_pairs: int = Field(8, ge=1)
     max_ratio_gap: float = Field(0.2, ge=0, description="difference of log reward-to-risk in a pair, at most")
-    min_valid_share: float = Field(0.95, ge=0, le=1, description="below this an adapter is never served")
+    min_valid_share: float = Field(
+        0.95, ge=0, le=1, description="never served below this; of the share before, where replies are bound"
+    )
     max_chosen_fall: float = Field(10, gt=0, description="nats; where logps/chosen fell more, never served")
     max_partner_share: float = Field(0, ge=0, le=1, description="nearest-prompt pairs, as a share of the others")
 
@@ -123,6 +136,9 @@ class Gate(Section):
     min_trades: int = Field(30, ge=2)
     holdout_days: int = Field(30, ge=1, description="calendar days before the night kept out of training")
     embargo_days: int = Field(15, ge=0, description="calendar days between training and held-out prompts")
+    trial_days: int = Field(
+        180, ge=1, description="held-out days after which a challenger that is not better is refused"
+    )
     candidates: int = Field(2, ge=1)
 
 

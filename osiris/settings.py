@@ -7,9 +7,10 @@ workspace folder. Unknown keys are errors in both places.
 import os
 import tomllib
 from pathlib import Path
+from typing import Any, get_origin
 
 from pydantic import ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from osiris.errors import SettingsError, WorkspaceError
 from osiris.sections import (
@@ -33,6 +34,24 @@ PREFIX = "OSIRIS_"
 WORKSPACE_VARIABLE = PREFIX + "WORKSPACE"
 HOUSE = Path(__file__).resolve().parents[1]
 """The repository root: where `notebooks/`, `flows/` and `recipes/` lie."""
+
+
+class _Environment(EnvSettingsSource):
+    """The variables `OSIRIS_*`; a list may be written with commas."""
+
+    def decode_complex_value(self, field_name: str, field: Any, value: Any) -> Any:
+        """What a list, table or section is given as: JSON, a list also as `AAPL,MSFT`."""
+        is_list = field is not None and get_origin(field.annotation) is list
+        try:
+            decoded = super().decode_complex_value(field_name, field, value)
+        except ValueError as error:
+            if not is_list:
+                name = _variable_of(field_name, value)
+                raise SettingsError(f"JSON in {name}", repr(value), 'write it as {"KEY": VALUE}') from error
+            decoded = None
+        if is_list and not isinstance(decoded, list):
+            return [part.strip() for part in value.split(",") if part.strip()]
+        return decoded
 
 
 class Settings(BaseSettings):
@@ -68,7 +87,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Order the sources: the environment wins over the file, which is handed in as init arguments."""
-        return env_settings, init_settings
+        return _Environment(settings_cls), init_settings
 
     @property
     def data(self) -> Path:
@@ -117,7 +136,7 @@ def _read_toml(path: Path) -> dict:
     if not path.exists():
         return {}
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows editors begin a file with a mark
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError("valid TOML", f"{error} in {path}", "correct the file") from error
 
@@ -133,14 +152,21 @@ def _reject_unknown_variables() -> None:
             )
 
 
+def _variable_of(key: str, value: str) -> str:
+    """The variable that has this value for a key, named by its last part."""
+    known = (name for name, said in os.environ.items() if said == value and name.upper().startswith(PREFIX))
+    return next((name for name in known if name.upper().endswith(key.upper())), f"{PREFIX}*")
+
+
 def _first_problem(error: ValidationError, path: Path) -> SettingsError:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
+    variable = PREFIX + "__".join(str(part) for part in first["loc"] if not isinstance(part, int)).upper()
+    given = next((name for name in os.environ if name.upper() == variable), None)
+    where = f"correct the variable {given}" if given else f"correct {path} or OSIRIS_*"
     if first["type"] == "extra_forbidden":
         section = Settings.model_fields.get(str(first["loc"][0]))
         names = getattr(section.annotation, "model_fields", Settings.model_fields) if section else Settings.model_fields
-        return SettingsError(
-            f"one of {', '.join(sorted(names))}", f"the unknown key {key}", f"correct {path} or OSIRIS_*"
-        )
+        return SettingsError(f"one of {', '.join(sorted(names))}", f"the unknown key {key}", where)
     came = "something else" if key == "llm.key" else repr(first.get("input"))
-    return SettingsError(f"{key}: {first['msg']}", came, f"correct {path} or OSIRIS_*")
+    return SettingsError(f"{key}: {first['msg']}", came, where)

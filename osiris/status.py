@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from osiris.errors import NotFound
+from osiris.policy import edit_note
 from osiris.records import Outcome, Status
 from osiris.store.tables import ACCEPTED_SQL
 from osiris.tracking import TAGGED
@@ -54,7 +55,14 @@ def live_policy(workspace: Workspace) -> Row:
         for patch_id in book.live()
         if (words := quiet(workspace.advice, book.get(patch_id), workspace.settings, workspace.now)[0])
     ]
-    return {"policy": head.commit, "patch": head.patch_id, "on_trial": list(on_trial(book)), "policy_warnings": said}
+    edited = {"policy_note": note} if (note := edit_note()) else {}
+    return {
+        "policy": head.commit,
+        "patch": head.patch_id,
+        "on_trial": list(on_trial(book)),
+        "policy_warnings": said,
+        **edited,
+    }
 
 
 def accepted_outcomes(workspace: Workspace) -> dict[str, int]:

@@ -5,27 +5,25 @@ command line) may use it one after another; `mlflow.tracking_uri` names a server
 """
 
 import json
-import logging
+import math
 import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from filelock import FileLock
-
 from osiris.errors import NotFound
-from osiris.mlflow_parts import dataset_input, ensure_database, note
-from osiris.settings import Settings, export
+from osiris.mlflow_parts import dataset_input, note, points
+from osiris.mlflow_store import EXPERIMENT, Store, TrackingFailed, all_of
+from osiris.settings import Settings
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities import Run
 
-EXPERIMENT, MODEL = "osiris", "osiris-phi3"
-ADAPTER, NIGHT, VERDICT = "osiris.adapter", "osiris.night", "osiris.verdict"
+__all__ = ["EXPERIMENT", "MODEL", "Logged", "Tracking", "TrackingFailed"]
+MODEL = "osiris-phi3"
+ADAPTER, NIGHT, VERDICT, VERDICTS = "osiris.adapter", "osiris.night", "osiris.verdict", "osiris.verdicts"
 TAGGED = ("parent", "base_hash", "data_hash", "recipe", "recipe_hash", "as_of", "failed")
 WHOLE = ("FINISHED", "FAILED")
 """Status of a run that was logged to its end; one that was left unfinished is still running to MLflow."""
@@ -43,23 +41,26 @@ class Logged(NamedTuple):
 
 
 class Tracking:
-    """The runs of one workspace. Nothing is imported, opened or created before the first call that needs it."""
+    """The runs of one workspace. Nothing is imported, opened or created before the first call that needs it.
+
+    What somebody deleted in MLflow (a run, the model, the experiment) is restored, or made anew, when it is needed.
+    Whatever MLflow cannot do is raised as `TrackingFailed`.
+    """
 
     def __init__(self, settings: Settings) -> None:
         """Use `settings.mlflow.tracking_uri`, or SQLite in the workspace."""
-        self._database = settings.mlruns.resolve() / "mlflow.db"
-        self._artifacts = self._database.with_name("artifacts")
-        self._local = not settings.mlflow.tracking_uri
-        self.uri = settings.mlflow.tracking_uri or f"sqlite:///{self._database}"
+        self._store = Store(settings)
+        self.uri = self._store.uri
 
     def night(self, night: str) -> str:
         """Return the run under which the runs of one night are grouped, made on the first call; its id."""
-        with self._lock():
-            found = self._runs(f"tags.`{NIGHT}` = '{night}'")
+        with self._store.asking():
+            query = f"tags.`{NIGHT}` = '{night}'"
+            found = next(iter(self._store.runs(query)), None) or self._store.restored(query, WHOLE)
             if found:
-                return found[0].info.run_id
-            run = self._client.create_run(self._experiment, run_name=f"night {night}", tags={NIGHT: night})
-            self._client.set_terminated(run.info.run_id)
+                return found.info.run_id
+            run = self._store.client.create_run(self._store.experiment, run_name=f"night {night}", tags={NIGHT: night})
+            self._store.client.set_terminated(run.info.run_id)
             return run.info.run_id
 
     def log_adapter(
@@ -80,170 +81,138 @@ class Tracking:
         The run of a training that failed has MLflow's status for it. A run that an earlier process left unfinished is
         replaced. Raises `BadInput` for a missing or empty dataset.
         """
-        dataset = dataset_input(dataset_path, f"{kind} of {name}")
-        with self._lock():
+        with self._store.asking():
+            dataset = dataset_input(dataset_path, f"{kind} of {name}")
             run = self._whole_run(name)
             if run is None:
                 run = self._begin(name, kind, card, metrics.get("seconds", 0.0), parent_run_id)
                 self._describe(run, None)
-                self._log_numbers(run, params, history, metrics)
-                self._client.log_inputs(run.info.run_id, [dataset])
-                self._client.log_artifact(run.info.run_id, str(dataset_path), "dataset")
-                self._client.log_artifacts(run.info.run_id, str(adapter_dir), "adapter")
-                self._client.set_terminated(run.info.run_id, "FAILED" if card.get("failed") else "FINISHED")
+                for key, value in sorted(params.items()):
+                    self._store.client.log_param(run.info.run_id, key, str(value)[:LONGEST_PARAM])
+                self._log_points(run, points(history, metrics, run.info.start_time))
+                self._store.client.log_inputs(run.info.run_id, [dataset])
+                self._store.client.log_artifact(run.info.run_id, str(dataset_path), "dataset")
+                self._store.client.log_artifacts(run.info.run_id, str(adapter_dir), "adapter")
+                self._store.client.set_terminated(run.info.run_id, "FAILED" if card.get("failed") else "FINISHED")
             return Logged(run.info.run_id, self._version(run, name))
 
     def attach_page(self, run_id: str, page: Path) -> None:
         """Add an executed notebook to a run: it is complete only after the run was written."""
-        self._client.log_artifact(run_id, str(page), "page")
+        with self._store.asking():
+            self._store.client.log_artifact(run_id, str(page), "page")
 
     def log_verdict(self, name: str, metrics: Mapping[str, float], verdict: Mapping[str, Any]) -> str:
         """Add what the gate measured and decided to an adapter's run, once for the same words; returns the run's id.
 
-        Raises `NotFound` for an adapter that was not logged.
+        What a later verdict measures is shown in place of an earlier one's, and not a number for what it could not
+        measure. Raises `NotFound` for an adapter that was not logged.
         """
-        with self._lock():
+        with self._store.asking():
             run, said = self._whole_run(name), json.dumps(verdict, sort_keys=True, default=str)
             if run is None:
                 raise NotFound("a logged adapter", name, "log it before its verdict")
             if run.data.tags.get(VERDICT) != said:
-                self._log_numbers(run, {}, [], metrics)
+                number = int(run.data.tags.get(VERDICTS, 0))
+                before = {key: math.nan for key in run.data.metrics if key.startswith(("heldout_", "gate_"))}
+                self._log_points(run, points([], before | metrics, int(time.time() * 1000), number))
                 self._describe(run, verdict)
-                self._client.set_tag(run.info.run_id, VERDICT, said)
+                self._store.client.set_tag(run.info.run_id, VERDICTS, str(number + 1))
+                self._store.client.set_tag(run.info.run_id, VERDICT, said)
             return run.info.run_id
 
     def point_aliases(self, aliases: Mapping[str, str | None]) -> None:
         """Point each alias of the registered model at that adapter's version; `None`, or one never logged, drops it."""
-        versions = {row["name"]: row["version"] for row in self.adapters()}
-        with self._lock():
+        if not self._store.exists:
+            return
+        with self._store.asking():
             for alias, name in aliases.items():
-                if versions.get(name or "") is not None:
-                    self._client.set_registered_model_alias(MODEL, alias, str(versions[name]))
-                elif versions:
-                    self._client.delete_registered_model_alias(MODEL, alias)
+                run = self._whole_run(name) if name else None
+                if run is not None:
+                    self._store.client.set_registered_model_alias(MODEL, alias, str(self._version(run, str(name))))
+                elif self._store.client.search_registered_models(f"name = '{MODEL}'"):
+                    self._store.client.delete_registered_model_alias(MODEL, alias)
 
     def aliases(self) -> dict[str, str]:
         """The adapter that each alias of the registered model points at."""
-        if not self._client.search_registered_models(f"name = '{MODEL}'"):
-            return {}
-        names = {str(row["version"]): row["name"] for row in self.adapters()}
-        pointed = self._client.get_registered_model(MODEL).aliases
-        return {alias: names[str(version)] for alias, version in pointed.items()}
+        with self._store.asking():
+            if not self._store.client.search_registered_models(f"name = '{MODEL}'"):
+                return {}
+            names = {str(version.version): version.tags[ADAPTER] for version in self._model_versions()}
+            pointed = self._store.client.get_registered_model(MODEL).aliases
+            return {alias: names[str(version)] for alias, version in pointed.items()}
 
     def adapters(self) -> list[dict[str, Any]]:
         """All logged adapters, newest first: name, kind, run, version, card, verdict, params (text), last metrics."""
-        if self._local and not self._database.exists():
+        if not self._store.exists:
             return []
-        versions = self._versions()
-        runs = [run for run in self._runs(f"tags.`{ADAPTER}` LIKE '%'") if run.info.status in WHOLE]
-        return [
-            {
-                "name": run.data.tags[ADAPTER],
-                "kind": run.data.tags["osiris.kind"],
-                "run_id": run.info.run_id,
-                "version": versions.get(run.info.run_id),
-                **{key: run.data.tags.get(f"osiris.{key}") for key in TAGGED},
-                "verdict": json.loads(run.data.tags.get(VERDICT, "null")),
-                "params": dict(run.data.params),
-                "metrics": dict(run.data.metrics),
-            }
-            for run in sorted(runs, key=lambda run: run.data.tags[ADAPTER], reverse=True)
-        ]
+        with self._store.asking():
+            versions = self._versions()
+            runs = [run for run in self._store.runs(f"tags.`{ADAPTER}` LIKE '%'") if run.info.status in WHOLE]
+            return [_row(run, versions) for run in sorted(runs, key=lambda run: run.data.tags[ADAPTER], reverse=True)]
 
     def open_command(self, port: int = 5000) -> str:
         """Return the shell command that serves these runs on the loopback interface, or a server's own address."""
         if self.uri.startswith(("http://", "https://")):
             return self.uri
         program = Path(sys.executable).with_name("mlflow")
-        stores = ["--backend-store-uri", self.uri, "--default-artifact-root", str(self._artifacts)]
+        stores = ["--backend-store-uri", self.uri, "--default-artifact-root", str(self._store.artifacts)]
         command = shlex.join([str(program), "server", *stores, "--host", "127.0.0.1", "--port", str(port)])
         return f"MLFLOW_DISABLE_TELEMETRY=true {command}"
 
-    def _lock(self) -> FileLock:
-        self._database.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(self._database.with_name(".tracking.lock"))
-
-    @cached_property
-    def _client(self) -> "MlflowClient":
-        # mlflow begins its telemetry while it is imported, and prints links: these variables are its only switches
-        export(MLFLOW_DISABLE_TELEMETRY="true", MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT="true")
-        from mlflow import MlflowClient
-
-        for noisy in ("mlflow", "alembic"):
-            logging.getLogger(noisy).setLevel(logging.WARNING)
-        if self._local:
-            ensure_database(self._database)
-        return MlflowClient(self.uri, self.uri)
-
-    @cached_property
-    def _experiment(self) -> str:
-        found = self._client.get_experiment_by_name(EXPERIMENT)
-        if found:
-            return found.experiment_id
-        return self._client.create_experiment(EXPERIMENT, self._artifacts.as_uri() if self._local else None)
-
-    def _runs(self, query: str) -> list["Run"]:
-        return _all(lambda token: self._client.search_runs([self._experiment], query, page_token=token))
+    def _model_versions(self) -> list[Any]:
+        query = f"name = '{MODEL}'"
+        return all_of(lambda token: self._store.client.search_model_versions(query, page_token=token))
 
     def _versions(self) -> dict[str, int]:
-        query = f"name = '{MODEL}'"
-        found = _all(lambda token: self._client.search_model_versions(query, page_token=token))
-        return {version.run_id: int(version.version) for version in found}
+        return {version.run_id: int(version.version) for version in self._model_versions()}
 
     def _whole_run(self, name: str) -> "Run | None":
-        for run in self._runs(f"tags.`{ADAPTER}` = '{name}'"):
+        query = f"tags.`{ADAPTER}` = '{name}'"
+        for run in self._store.runs(query):
             if run.info.status in WHOLE:
                 return run
-            self._client.delete_run(run.info.run_id)
-        return None
+            self._store.client.delete_run(run.info.run_id)
+        return self._store.restored(query, WHOLE)
 
     def _begin(self, name: str, kind: str, card: Mapping[str, Any], seconds: float, parent_run_id: str | None) -> "Run":
         """A new run, begun so long ago as the training took."""
         tags = {ADAPTER: name, "osiris.kind": kind} | {f"osiris.{key}": str(card.get(key, "")) for key in TAGGED}
         nested = {"mlflow.parentRunId": parent_run_id} if parent_run_id else {}
         began = int((time.time() - seconds) * 1000)
-        return self._client.create_run(self._experiment, began, tags | nested, name)
+        return self._store.client.create_run(self._store.experiment, began, tags | nested, name)
 
     def _describe(self, run: "Run", verdict: Mapping[str, Any] | None) -> None:
         """Say in words, where MLflow shows a run, what it is and what the gate said; the latter as a column too."""
         card = {key: run.data.tags.get(f"osiris.{key}", "") for key in TAGGED}
-        self._client.set_tag(run.info.run_id, NOTE, note(run.info.run_name, card, verdict))
+        self._store.client.set_tag(run.info.run_id, NOTE, note(run.info.run_name, card, verdict))
         if verdict:
-            self._client.set_tag(run.info.run_id, "gate", verdict["reason"])
+            self._store.client.set_tag(run.info.run_id, "gate", verdict["reason"])
 
-    def _log_numbers(
-        self,
-        run: "Run",
-        params: Mapping[str, Any],
-        history: Sequence[Mapping[str, float]],
-        metrics: Mapping[str, float],
-    ) -> None:
-        from mlflow.entities import Metric
-
-        points = [
-            (key, value, int(entry["step"])) for entry in history for key, value in entry.items() if key != "step"
-        ]
-        points += [(key, value, 0) for key, value in metrics.items()]
-        numbers = [Metric(key, float(value), run.info.start_time, step) for key, value, step in points]
-        for key, value in sorted(params.items()):
-            self._client.log_param(run.info.run_id, key, str(value)[:LONGEST_PARAM])
-        for start in range(0, len(numbers), MOST_METRICS):
-            self._client.log_batch(run.info.run_id, metrics=numbers[start : start + MOST_METRICS])
+    def _log_points(self, run: "Run", metrics: list[Any]) -> None:
+        for start in range(0, len(metrics), MOST_METRICS):
+            self._store.client.log_batch(run.info.run_id, metrics=metrics[start : start + MOST_METRICS])
 
     def _version(self, run: "Run", name: str) -> int:
         known = self._versions().get(run.info.run_id)
         if known is not None:
             return known
-        if not self._client.search_registered_models(f"name = '{MODEL}'"):
-            self._client.create_registered_model(MODEL)
+        if not self._store.client.search_registered_models(f"name = '{MODEL}'"):
+            self._store.client.create_registered_model(MODEL)
         tags = {key: value for key, value in run.data.tags.items() if key.startswith("osiris.")}
         source = f"{run.info.artifact_uri}/adapter"
-        made = self._client.create_model_version(MODEL, source, run.info.run_id, tags=tags, description=name)
+        made = self._store.client.create_model_version(MODEL, source, run.info.run_id, tags=tags, description=name)
         return int(made.version)
 
 
-def _all(ask: Callable[[str | None], Any]) -> list[Any]:
-    found = [*(page := ask(None))]
-    while page.token:
-        found += (page := ask(page.token))
-    return found
+def _row(run: "Run", versions: Mapping[str, int]) -> dict[str, Any]:
+    """A logged adapter, as `Tracking.adapters` returns it."""
+    return {
+        "name": run.data.tags[ADAPTER],
+        "kind": run.data.tags.get("osiris.kind"),
+        "run_id": run.info.run_id,
+        "version": versions.get(run.info.run_id),
+        **{key: run.data.tags.get(f"osiris.{key}") for key in TAGGED},
+        "verdict": json.loads(run.data.tags.get(VERDICT, "null")),
+        "params": dict(run.data.params),
+        "metrics": {key: value for key, value in run.data.metrics.items() if not math.isnan(value)},
+    }

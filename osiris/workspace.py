@@ -145,13 +145,9 @@ class Workspace:
 
     def served(self, as_of: datetime | None = None) -> "Served":
         """The newest adapter that is eligible and sound at `as_of`, and those passed over, with reasons."""
-        from osiris.training.probe import probe_folder
+        from osiris.loop.night_facts import serve
 
-        def probe(path: Path) -> None:
-            if self.settings.llm.backend == "local":  # a model on a server may be too large to be tried here
-                probe_folder(self.settings, path)
-
-        return self.shelf.serving(self.settings.gate.policy, as_of or self.now, probe)
+        return serve(self.shelf, self.settings, as_of or self.now)
 
     def drafter(self, as_of: datetime | None = None) -> "AnyDrafter":
         """The model that drafts at `as_of`, reloaded when a newer adapter is served."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -94,6 +95,16 @@ def absurd_alpha_by_pattern(folder):
     resign(folder)
 
 
+def more_than_two_matrices(folder):
+    rewrite_json(folder / CONFIG, lora_bias=True, trainable_token_indices=[1], use_dora=False, loftq_config={})
+    resign(folder)
+
+
+def a_start_that_rewrites_the_base(folder):
+    rewrite_json(folder / CONFIG, init_lora_weights="pissa_niter_4")
+    resign(folder)
+
+
 def other_base(folder):
     rewrite_json(folder / CARD, base_hash="c" * 64)
     resign(folder)
@@ -149,7 +160,9 @@ DAMAGES = {
     unlisted_tensors: "tensors of the manifest",
     nan: "finite",
     absurd_alpha: "alpha/r",
-    absurd_alpha_by_pattern: "alpha/r",
+    absurd_alpha_by_pattern: "further parts: alpha_pattern",
+    more_than_two_matrices: "further parts: lora_bias, trainable_token_indices",
+    a_start_that_rewrites_the_base: "leaves its base",
     other_base: "base weights",
     linked_weights: "regular files",
     linked_folder: "a folder",
@@ -313,3 +326,87 @@ def test_an_adapter_whose_training_failed_is_kept_and_never_served(tmp_path, she
         with pytest.raises(AdapterRejected, match="a training that did not fail"):
             word()
     assert shelf.names()[0] == "20050302-dpo"
+
+
+# -- what was decided outlives what comes later -----------------------------------------------------------------------
+
+GATE = {"promoted": True, "p": 0.01}
+
+
+@pytest.mark.parametrize("gate_first", [True, False])
+@pytest.mark.parametrize("word", ["promote", "demote"])
+def test_a_persons_word_outlives_the_gates_whichever_comes_first(shelf, gate_first, word):
+    name, verdict = "20050301-dpo", {"promoted": word == "demote", "p": 0.01}
+    if gate_first:
+        shelf.record_verdict(name, verdict)
+    getattr(shelf, word)(name, "ann", "her reasons", LATER)
+    for p in (0.02, 0.03):
+        shelf.record_verdict(name, verdict | {"p": p})
+    kept = shelf.verdict(name)
+    assert (kept["by"], kept["why"], kept["promoted"]) == ("ann", "her reasons", word == "promote")
+    assert (kept["gate_promoted"], kept["p"]) == (word == "demote", 0.03)
+    served = shelf.serving("better", LATER).name
+    assert served == ("20050301-dpo" if word == "promote" else None)
+
+
+def test_of_two_words_of_people_the_later_stands_and_the_gates_is_still_told(shelf):
+    shelf.record_verdict("20050301", GATE)
+    shelf.demote("20050301", "ann", "shorts only", LATER)
+    shelf.promote("20050301", "bob", "looked again", LATER)
+    kept = shelf.verdict("20050301")
+    assert (kept["by"], kept["promoted"], kept["gate_promoted"]) == ("bob", True, True)
+
+
+def test_a_pin_outlives_a_verdict_and_a_newer_adapter(shelf, tmp_path):
+    shelf.pin("20050301")
+    shelf.record_verdict("20050301", {"promoted": False})
+    shelf.publish("20050302", trained(tmp_path / "c", 0.75), card())
+    assert shelf.serving("newest", LATER).name == "20050301"
+
+
+@pytest.mark.parametrize("kind", ["file", "dangling link", "link to a file"])
+def test_what_is_no_folder_is_passed_over_and_named(shelf, kind):
+    odd = shelf.folder / "20050305"
+    odd.write_text("x") if kind == "file" else odd.symlink_to("nowhere" if kind == "dangling link" else __file__)
+    served = shelf.serving("newest", LATER)
+    assert (served.name, [name for name, _ in served.skipped]) == ("20050301-dpo", ["20050305"])
+    with pytest.raises(AdapterRejected, match="a folder in adapter 20050305"):
+        shelf.validate("20050305")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '"x"', "{}", '{"promoted": "yes"}', '{"promoted": true, "held_out": ["x"]}', "[" * 5000]
+)
+def test_an_adapter_whose_verdict_cannot_be_read_is_not_served_and_stops_no_other(shelf, text):
+    shelf.demote("20050301-dpo", "ann", "nonsense", LATER)
+    file = shelf.folder / ".verdicts" / "20050301-dpo.json"
+    file.write_text(text)
+    served = shelf.serving("newest", LATER)
+    assert served.name == "20050301"
+    assert str(file) in served.skipped[0][1]
+    with pytest.raises(BadInput, match=r"20050301-dpo\.json.*delete it and decide anew"):
+        shelf.verdict("20050301-dpo")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"name": 1}', "null"])
+def test_a_pin_that_cannot_be_read_is_an_error_until_somebody_says_whom_to_serve(shelf, text):
+    (shelf.folder / ".pin.json").write_text(text)
+    with pytest.raises(BadInput, match="osiris adapters unpin"):
+        shelf.serving("newest", LATER)
+    shelf.pin("20050301")
+    assert shelf.serving("newest", LATER).name == "20050301"
+
+
+def test_a_pinned_adapter_that_is_gone_is_named(shelf):
+    shelf.pin("20050301")
+    shutil.rmtree(shelf.folder / "20050301")
+    served = shelf.serving("newest", LATER)
+    assert (served.name, served.skipped[0][0]) == ("20050301-dpo", "20050301")
+
+
+def test_an_answer_of_the_probe_that_cannot_be_read_is_asked_for_anew(shelf):
+    (shelf.folder / ".verdicts").mkdir()
+    (shelf.folder / ".verdicts" / "20050301-dpo.probe.json").write_text("[]")
+    asked = []
+    shelf.serving("newest", LATER, lambda path: asked.append(path.name))
+    assert asked == ["20050301-dpo"]

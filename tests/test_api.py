@@ -11,7 +11,8 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from osiris.api import token_path
+from osiris.api import api_token, token_path
+from osiris.errors import WorkspaceError
 from osiris.llm.starter import starter_folder, starter_recipe
 from osiris.services import start_api
 from osiris.store.sample import load_sample
@@ -90,7 +91,7 @@ def assert_problem(answer, status, *words):
         ("human_edit", {"action": "approve"}, "approved"),
         ("human_edit", {"action": "reject"}, "rejected"),
         ("human_edit", {"action": "edit", "confidence": 0.9}, "edited"),
-        ("approval", {"action": "approve", "confidence": 0.9}, "approved"),
+        ("approval", {"action": "approve", "confidence": 0.6}, "approved"),
     ],
 )
 def test_a_decision_is_answered_with_the_idea_as_it_then_stands(client, workspace, new_idea, kind, content, status):
@@ -348,6 +349,89 @@ def test_a_small_length_does_not_let_a_long_chunked_body_through(api, workspace,
     assert workspace.advice.get(row["id"])["status"] == "pending"
 
 
+# -- what would be ignored or taken for another thing ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "query", ["stats=pending", "Status=pending", "limit=1&x", "limit=1.0", "offset=1_0", "limit=+1"]
+)
+def test_a_query_that_would_be_read_otherwise_is_refused(client, query):
+    assert_problem(client.get(f"/advice?{query}"), 422)
+    assert_problem(client.get("/health?adapter=true"), 422, "adapter_date")
+
+
+def test_a_ticker_is_found_in_whatever_case(client, new_idea):
+    row = new_idea(ticker="CASE")
+    assert [idea["id"] for idea in client.get("/advice", params={"ticker": " case"}).json()] == [row["id"]]
+
+
+@pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded", "application/jsonx"])
+def test_a_body_of_another_kind_is_named(client, new_idea, kind):
+    text = json.dumps(feedback(new_idea()))
+    headers = {"Content-Type": kind} if kind else {}
+    answer = client.post("/feedback/phi3/", content=text, headers=headers)
+    assert_problem(answer, 415, "application/json", kind or "none")
+
+
+@pytest.mark.parametrize("place", ["outer", "inner"])
+def test_a_key_that_stands_twice_decides_nothing(client, workspace, new_idea, place):
+    row = new_idea()
+    text = json.dumps(feedback(row, "rejection"))
+    if place == "outer":
+        text = text[:-1] + ', "feedback_type": "approval"}'
+    else:
+        text = text.replace('"reviewer": "ann"', '"reviewer": "ann", "reviewer": "bob"')
+    assert_problem(post_text(client, text), 422, "twice")
+    assert workspace.advice.get(row["id"])["status"] == "pending"
+
+
+def test_a_repeat_without_a_key_of_what_was_taken_back_is_not_answered_as_done(client, workspace, new_idea):
+    row = new_idea()
+    made = post(client, feedback(row)).json()
+    undo = {name: made[name] for name in ("status", "status_at", "reviewer")}
+    assert client.post(f"/advice/{row['id']}/undo", json=undo).json()["status"] == "pending"
+    assert_problem(post(client, feedback(row)), 409, "Idempotency-Key")
+    assert post(client, feedback(row), "anew").json()["status"] == "approved"
+    assert_problem(client.post(f"/advice/{row['id']}/undo", json=undo), 409, "Idempotency-Key")
+    assert workspace.advice.get(row["id"])["status"] == "approved"
+
+
+@pytest.mark.parametrize("name", ["\x1b[31mann", "a\x00nn", "an\nn", "   ", "", "a\u202enn", "an\u200bn", "x" * 81])
+def test_a_name_that_a_terminal_would_obey_or_nobody_sees_is_refused(client, workspace, new_idea, name):
+    row = new_idea()
+    assert_problem(post(client, feedback(row, reviewer=name)), 422)
+    close = {"reviewer": name, "price": 1.0}
+    assert_problem(client.post(f"/advice/{row['id']}/close", json=close), 422)
+    assert workspace.advice.get(row["id"])["status"] == "pending"
+
+
+def test_names_that_look_alike_are_one(client, new_idea):
+    assert post(client, feedback(new_idea(), reviewer=" Ren\u0065\u0301 ")).json()["reviewer"] == "Ren\u00e9"
+
+
+@pytest.mark.parametrize("made", ["empty", "not ASCII", "a folder", "a dangling link", "two words"])
+def test_a_token_that_cannot_be_sent_is_named(tmp_path, made):
+    workspace = make_workspace(tmp_path)
+    path = token_path(workspace)
+    path.parent.mkdir()
+    texts = {"empty": "\n", "not ASCII": "t\u00f6ken", "two words": "a b"}
+    if made == "a folder":
+        path.mkdir()
+    elif made == "a dangling link":
+        path.symlink_to(tmp_path / "nowhere")
+    else:
+        path.write_text(texts[made], encoding="utf-8")
+    with pytest.raises(WorkspaceError, match="a token of visible ASCII"):
+        api_token(workspace)
+
+
+def test_a_token_file_may_end_with_a_line(tmp_path):
+    workspace = make_workspace(tmp_path)
+    token_path(workspace).parent.mkdir()
+    token_path(workspace).write_text("secret\r\n")
+    assert api_token(workspace) == "secret"
+
+
 # -- who may ask ------------------------------------------------------------------------------------------------------
 
 
@@ -359,7 +443,8 @@ def test_without_the_token_nothing_is_answered_or_stored(api, workspace, new_ide
     row = new_idea()
     headers = {} if header is None else {"Authorization": header.encode("latin-1")}
     answer = httpx.request(method, api.url + path, json=feedback(row), headers=headers, trust_env=False)
-    assert_problem(answer, 401, str(token_path(workspace)))
+    assert_problem(answer, 401, "the bearer token of this workspace")
+    assert str(workspace.folder) not in answer.text
     assert answer.headers["www-authenticate"] == "Bearer"
     assert api.token not in answer.text
     assert workspace.advice.get(row["id"])["status"] == "pending"
@@ -735,3 +820,9 @@ def test_a_model_in_a_folder_is_ready_once_its_weights_are_there_and_an_empty_st
         health = client.get("/health", params={"adapter_date": True}).json()
     assert (health["phi_ok"], health["hermes_ok"]) == (True, False)
     assert health["mean_hermes_score_last_24h"] is health["latest_adapter"] is None
+
+
+@pytest.mark.parametrize("body", ["[" * 50_000, '{"a":' * 50_000, "[" * 50_000 + "]" * 50_000])
+def test_brackets_nested_by_the_thousand_are_malformed_and_no_crash(client, body):
+    answer = client.post("/feedback/phi3/", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code in (400, 413, 422)

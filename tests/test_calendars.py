@@ -43,6 +43,21 @@ def test_a_date_without_a_session_is_named(date):
         session_bounds("XNYS", pd.DatetimeIndex(["2005-02-25", date]))
 
 
+def test_a_calendar_begins_where_the_package_knows_it_and_not_a_time_before_today():
+    assert bounds("XTKS", "1997-01-06")[0] == "1997-01-06 00:00:00+00:00"
+    assert bounds("XSHG", "2004-06-01")[1] == "2004-06-01 07:00:00+00:00"
+
+
+@pytest.mark.parametrize(("date", "words"), [
+    ("1985-06-03", "1985-06-03 is before 1990-01-02, where the calendar XNYS begins"),
+    ("2199-01-04", "where the calendar XNYS ends"),
+    ("2005-02-26", "2005-02-26 is no session of XNYS"),
+])  # fmt: skip
+def test_a_date_that_is_not_covered_is_not_said_to_be_no_session(date, words):
+    with pytest.raises(BadInput, match=words):
+        session_bounds("XNYS", pd.DatetimeIndex([date]))
+
+
 def test_non_sessions_come_in_the_order_given():
     dates = pd.DatetimeIndex(["2005-02-26", "2005-02-25", "2005-02-21"])
     assert non_sessions("XNYS", dates).strftime("%m-%d").tolist() == ["02-26", "02-21"]

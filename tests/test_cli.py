@@ -74,6 +74,17 @@ def test_a_good_file_is_imported(folder):
     assert (report["rows"], report["tickers"]) == (1, ["ZZZ"])
 
 
+def test_a_file_that_needs_options_is_imported_with_them(folder):
+    (folder / "prices.csv").write_text("Date;Open;High;Low;Close\n1/3/2005;10,250;11,000;9,125;10,500\n")
+    assert "--decimal" in refused(osiris("prices", "import", "prices.csv", cwd=folder))
+    assert "--ticker" in refused(osiris("prices", "import", "prices.csv", "--decimal", ",", cwd=folder))
+    words = ["--ticker", "YYY", "--date-format", "%d/%m/%Y", "--decimal", ",", "--delimiter", ";", "--json"]
+    report = json.loads(osiris("prices", "import", "prices.csv", *words, cwd=folder).stdout)
+    assert (report["rows"], report["tickers"]) == (1, ["YYY"])
+    (row,) = json.loads(osiris("prices", "show", "YYY", "--json", cwd=folder).stdout)
+    assert (row["start"][:10], row["open"]) == ("2005-03-01", 10.25)
+
+
 @pytest.mark.parametrize(
     ("row", "words"),
     [
@@ -152,10 +163,9 @@ class TestLabel:
 
     def test_labels_are_written_and_counted(self, files):
         (files / "ideas.csv").write_text("".join(IDEAS.splitlines(keepends=True)[:2]))
-        process = osiris("label", "ideas.csv", "--bars", ".", "-o", "out.csv", cwd=files)
-        assert process.returncode == 2, "ideas.csv is in the folder and no file of bars"
-        process = osiris("label", "ideas.csv", "--bars", "bars.csv", "-o", "out.csv", cwd=files)
-        assert (process.returncode, process.stderr) == (0, "")
+        for bars in ("bars.csv", ".", "."):  # the ideas, and the labels of a run before, are no bars
+            process = osiris("label", "ideas.csv", "--bars", bars, "-o", "out.csv", cwd=files)
+            assert (process.returncode, process.stderr) == (0, "")
         assert "labelled" in process.stdout
         assert (files / "out.csv").read_text().splitlines()[1].startswith("a,win,target,93.5,")
 

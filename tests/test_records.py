@@ -6,7 +6,16 @@ import pytest
 from pydantic import ValidationError
 
 from osiris.errors import BadInput
-from osiris.records import Levels, Reply, Status, advice_id, levels_from_reply, parse_reply, ticker_symbol
+from osiris.records import (
+    Levels,
+    Reply,
+    Status,
+    advice_id,
+    levels_from_reply,
+    parse_reply,
+    rounded_price,
+    ticker_symbol,
+)
 from osiris.requests import Feedback
 
 GOOD = (
@@ -64,6 +73,26 @@ def test_a_price_or_range_that_makes_no_levels_is_refused(atr, price):
     short = Reply(**parse_reply(GOOD, "AAPL").model_dump() | {"side": "short"})
     with pytest.raises(ValueError, match=r"positive|greater than 0"):
         levels_from_reply(short, price, atr)
+
+
+@pytest.mark.parametrize("scale", [1e-9, 4.1e-7, 8.45e-6, 1.234e-5, 0.003, 0.5, 1.0, 87.5, 1e4, 1e7])
+@pytest.mark.parametrize("side", ["long", "short"])
+def test_levels_keep_their_digits_whatever_a_share_or_coin_costs(scale, side):
+    reply = Reply(**parse_reply(GOOD, "AAPL").model_dump() | {"side": side})
+    levels, sign = levels_from_reply(reply, scale, scale / 50), 1 if side == "long" else -1
+    assert levels.entry == pytest.approx(scale, rel=1e-6)
+    assert levels.target == pytest.approx(scale * (1 + sign * reply.target_atr / 50), rel=1e-6)
+    assert levels.stop == pytest.approx(scale * (1 - sign * reply.stop_atr / 50), rel=1e-6)
+
+
+def test_a_price_is_rounded_to_what_it_says():
+    assert [rounded_price(p) for p in (100.12345678, 0.1 + 0.2, 4.5e-7 * 1.1)] == [100.123457, 0.3, 4.95e-7]
+
+
+@pytest.mark.parametrize("symbol", ["M&M.NS", "L&TFH.NS", "J&KBANK.NS", "AAPL240119C00190000", "SPXW251219P05000000"])
+def test_indian_shares_and_options_are_tickers_and_name_a_file(symbol, tmp_path):
+    assert ticker_symbol(symbol.lower()) == symbol
+    (tmp_path / f"{symbol}.parquet").touch()
 
 
 def feedback(kind, **content):

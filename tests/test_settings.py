@@ -26,6 +26,8 @@ def test_the_file_overrides_defaults(tmp_path):
         ("[gaet]\nlevel = 0.1\n", r"gate.*unknown key gaet"),
         ("[gate]\nlevel = 2\n", r"gate\.level: .*less than 1; got 2"),
         ("[gate\n", "valid TOML"),
+        ('[prices.calendars]\nVOD.L = "XLON"\n', 'a dot in quotes: "VOD.L" = "XLON"'),
+        ('[prices.calendars]\n"vod.l" = "XLON"\n', 'in capitals: "VOD.L" = "XLON"'),
     ],
 )
 def test_a_bad_file_is_one_clear_line(tmp_path, toml, words):
@@ -54,3 +56,29 @@ def test_the_environment_wins_over_the_file(tmp_path):
 @pytest.mark.parametrize("name", ["OSIRIS_GATES__LEVEL", "OSIRIS_GATE__LEVL"])
 def test_an_unknown_variable_is_an_error(tmp_path, name):
     assert "SettingsError" in level_seen_by_a_process(tmp_path, **{name: "0.2"}).stderr
+
+
+@pytest.mark.parametrize("said", ["AAPL,MSFT", " AAPL , MSFT,", '["AAPL", "MSFT"]'])
+def test_a_list_in_a_variable_takes_commas(tmp_path, monkeypatch, said):
+    monkeypatch.setenv("OSIRIS_ADVISE__TICKERS", said)
+    assert load_settings(tmp_path).advise.tickers == ["AAPL", "MSFT"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OSIRIS_GATE__LEVEL", "high"),
+        ("OSIRIS_PRICES__CALENDARS", "AAPL"),
+        ("OSIRIS_GATE", "0.1"),
+        ("OSIRIS_GATE__X", "1"),
+    ],
+)
+def test_a_bad_value_names_its_variable(tmp_path, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=name):
+        load_settings(tmp_path)
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "osiris.toml").write_bytes(b"\xef\xbb\xbf[gate]\nlevel = 0.1\n")
+    assert load_settings(tmp_path).gate.level == 0.1

@@ -1,6 +1,7 @@
 """Tracking: one MLflow run and one model version an adapter, whole, once, and readable by the next process."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import pytest
 from osiris.errors import BadInput, NotFound
 from osiris.settings import Settings
 from osiris.status import compared
-from osiris.tracking import EXPERIMENT, MODEL, Tracking
+from osiris.tracking import EXPERIMENT, MODEL, Tracking, TrackingFailed
 
 CARD = {
     "parent": "20050301",
@@ -245,3 +246,71 @@ def test_aliases_follow_what_is_served_and_what_came_last(tmp_path):
     assert client(tracking).get_registered_model(MODEL).aliases == {"champion": 2, "challenger": 1}
     tracking.point_aliases({"champion": None, "challenger": "20050302-dpo"})
     assert client(tracking).get_registered_model(MODEL).aliases == {"challenger": 2}
+
+
+# -- what people do to MLflow, and to the folder it lies in ------------------------------------------------------------
+
+
+@pytest.fixture
+def logged(tmp_path):
+    """A workspace of its own with one logged adapter."""
+    folder = tmp_path / "orig"
+    folder.mkdir()
+    tracking = Tracking(Settings(workspace=folder))
+    return folder, tracking, log(tracking, folder, "20050301-dpo")
+
+
+def test_the_last_verdict_is_shown_and_no_number_that_it_did_not_measure(logged):
+    _, tracking, _ = logged
+    for mean in (0.2, 0.1):
+        tracking.log_verdict("20050301-dpo", {"heldout_mean_r": mean, "gate_p_value": mean}, VERDICT | {"p": mean})
+    assert tracking.adapters()[0]["metrics"]["heldout_mean_r"] == 0.1
+    tracking.log_verdict("20050301-dpo", {"heldout_trades": 0.0}, VERDICT)
+    metrics = tracking.adapters()[0]["metrics"]
+    assert metrics["heldout_trades"] == 0.0
+    assert {"heldout_mean_r", "gate_p_value"} & metrics.keys() == set()
+
+
+def test_a_moved_and_a_copied_workspace_write_to_themselves_and_list_what_was(logged):
+    folder, _, before = logged
+    copy, moved = folder.with_name("a copy"), folder.with_name("100% moved?#")
+    shutil.copytree(folder, copy)
+    was = sorted(path for path in folder.rglob("*") if path.is_file())
+    for there in (copy, moved):
+        if there == moved:
+            assert sorted(path for path in folder.rglob("*") if path.is_file()) == was, "the copy left it alone"
+            folder.rename(moved)
+        tracking = Tracking(Settings(workspace=there))
+        assert [row["name"] for row in tracking.adapters()][-1] == "20050301-dpo"
+        assert [one.path for one in client(tracking).list_artifacts(before.run_id, "adapter")] != []
+        made = log(tracking, there, "20050302-dpo")
+        assert (there / "mlruns" / "artifacts" / made.run_id / "artifacts" / "adapter").is_dir()
+        (version,) = client(tracking).search_model_versions(f"run_id = '{before.run_id}'")
+        assert version.source.startswith((there / "mlruns").as_uri())
+    assert not folder.exists()
+
+
+def test_a_deleted_experiment_run_version_or_model_is_there_again_when_it_is_needed(logged):
+    _, tracking, before = logged
+    name, asked = "20050301-dpo", client(tracking)
+    asked.delete_experiment(asked.get_experiment_by_name(EXPERIMENT).experiment_id)
+    assert tracking.log_verdict(name, {}, VERDICT) == before.run_id
+    asked.delete_run(before.run_id)
+    tracking.point_aliases({"champion": name})
+    assert tracking.aliases() == {"champion": name}
+    asked.delete_registered_model(MODEL)
+    assert tracking.aliases() == {}
+    tracking.point_aliases({"champion": name, "challenger": None})
+    assert tracking.aliases() == {"champion": name}
+    asked.delete_run(before.run_id)
+    assert tracking.aliases() == {"champion": name}
+    night = tracking.night("20050301")
+    asked.delete_run(night)
+    assert tracking.night("20050301") == night
+
+
+def test_what_mlflow_cannot_do_has_a_name(tmp_path):
+    (tmp_path / "mlruns").mkdir()
+    (tmp_path / "mlruns" / "mlflow.db").write_text("no database")
+    with pytest.raises(TrackingFailed, match="MLflow to answer"):
+        Tracking(Settings(workspace=tmp_path)).adapters()

@@ -7,14 +7,14 @@ name is believed); it listens on loopback unless told otherwise.
 
 import time
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from osiris.api.guards import guard
 from osiris.api.health import add_health
 from osiris.api.ideas import add_ideas
 from osiris.api.models import add_models
-from osiris.api.problems import PROBLEMS, answer_with_problems
+from osiris.api.problems import PROBLEMS, answer_with_problems, known_parameters
 from osiris.api.token import api_token, authorized, token_path
 from osiris.workspace import Workspace
 
@@ -26,7 +26,7 @@ def create_app(workspace: Workspace) -> FastAPI:
     app = FastAPI(
         title="Osiris",
         version="1.0",
-        dependencies=[authorized(workspace)],
+        dependencies=[authorized(workspace), Depends(known_parameters)],
         responses=PROBLEMS,
         docs_url=None,  # pages that load scripts from elsewhere; the description itself is at /openapi.json
         redoc_url=None,

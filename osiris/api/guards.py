@@ -1,5 +1,6 @@
 """What no request gets past: a body limit, pages from elsewhere, too many requests a second."""
 
+import json
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
@@ -17,9 +18,49 @@ Proceed = Callable[[Request], Awaitable[Response]]
 
 def guard(app: FastAPI, review: Review, hosts: set[str], token: str) -> None:
     """Put the guards before every route of `app`; `hosts` are the names of this machine."""
+    _require_plain_json(app)
     _limit_bodies(app, review.max_body_bytes)
     _limit_requests(app, review.max_requests_per_second, token)
     _refuse_foreign_pages(app, hosts, review.origins)
+
+
+def _require_plain_json(app: FastAPI) -> None:
+    """Refuse a body of another kind, and one in which a key stands twice: its reader cannot know which was meant."""
+
+    @app.middleware("http")
+    async def plain(request: Request, proceed: Proceed) -> Response:
+        body = await request.body() if request.method == "POST" else b""
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if body and kind != "application/json":
+            came = ascii(kind[:100]) if kind else "none"
+            return problem(415, "Refused", f"expected Content-Type: application/json; got {came}; send it so")
+        twice = _key_that_stands_twice(body)
+        if twice is not None:
+            return problem(422, "BadInput", f"expected each key once; got {twice[:100]!a} twice; name it once")
+        return await proceed(request)
+
+
+class _Twice(Exception):
+    """A key of JSON that stands twice in one object."""
+
+
+def _key_that_stands_twice(body: bytes) -> str | None:
+    """Such a key, `None` without one; what is no JSON is left to the route, which says so."""
+
+    def pairs(found: list[tuple[str, object]]) -> None:
+        seen: set[str] = set()
+        for name, _ in found:
+            if name in seen:
+                raise _Twice(name)
+            seen.add(name)
+
+    try:
+        json.loads(body, object_pairs_hook=pairs)
+    except _Twice as error:
+        return str(error)
+    except (ValueError, RecursionError):
+        return None
+    return None
 
 
 def _limit_bodies(app: FastAPI, limit: int) -> None:

@@ -4,18 +4,28 @@ from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, Header, Query, Request, Response
 from fastapi import Path as PathParameter
+from pydantic import BeforeValidator
 
 from osiris.api.problems import CHANGING, NOT_FOUND
 from osiris.api.shapes import CLOSE_EXAMPLES, FEEDBACK_EXAMPLES, UNDO_EXAMPLES, Beside, Idea, Json
+from osiris.errors import Conflict
 from osiris.loop.listing import SHOWN, Sort, Wanted, beside, listed
 from osiris.loop.review import ask_to_close, decide, stored_time, undo
 from osiris.records import Outcome, Status, stable_hash
 from osiris.requests import Close, Feedback, Moment, Undo
 from osiris.workspace import Workspace
 
+
+def _digits(said: str | int) -> str | int:
+    if isinstance(said, str) and not (said.isascii() and said.isdigit()):
+        raise ValueError("expected digits alone")
+    return said
+
+
 IdeaId = Annotated[str, PathParameter(max_length=64)]
 Ids = Annotated[list[Annotated[str, Query(max_length=64)]], Query(max_length=200)]
 Key = Annotated[str | None, Header(max_length=128, description="the same for every attempt at one decision")]
+DIGITS = BeforeValidator(_digits)
 LISTED: dict[int | str, dict[str, Any]] = {
     200: {
         "model": list[Idea],
@@ -39,7 +49,8 @@ def add_ideas(app: FastAPI, workspace: Workspace) -> None:
     ) -> Response:
         """Approve, reject or edit an idea. A replay, by `Idempotency-Key` or of the same body, is one decision."""
         key = idempotency_key or stable_hash("feedback", body.model_dump_json())
-        return _one(decide(advice, body, key, settings, workspace.now))
+        row = decide(advice, body, key, settings, workspace.now)
+        return _one(_as_asked(row, body.action, idempotency_key))
 
     @app.get("/advice", responses=LISTED)
     def ideas(
@@ -51,8 +62,8 @@ def add_ideas(app: FastAPI, workspace: Workspace) -> None:
         id: Ids = [],  # noqa: B006
         sort: Sort = Sort.AS_OF,
         descending: bool = True,
-        offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
-        limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
+        offset: Annotated[int, DIGITS, Query(ge=0, le=10_000_000)] = 0,
+        limit: Annotated[int, DIGITS, Query(ge=1, le=10_000)] = 100,
         after: Ids = [],  # noqa: B006
     ) -> Response:
         """Ideas, filtered and sorted, newest first; prices in the basis of their `as_of`.
@@ -65,7 +76,7 @@ def add_ideas(app: FastAPI, workspace: Workspace) -> None:
         wanted = Wanted(
             status,
             outcome,
-            ticker,
+            ticker.strip().upper(),
             since=stored_time(since) if since else None,
             ids=id,
             sort=sort,
@@ -91,12 +102,21 @@ def add_ideas(app: FastAPI, workspace: Workspace) -> None:
     ) -> Response:
         """Take back the decision that stands, by who made it, while its outcome is open: the idea is pending again."""
         key = idempotency_key or stable_hash("undo", idea, body.model_dump_json())
-        return _one(undo(advice, idea, body, key, workspace.now))
+        row = undo(advice, idea, body, key, workspace.now)
+        return _one(_as_asked(row, Status.PENDING, idempotency_key))
 
     @app.post("/advice/{idea}/close", responses={200: {"model": Idea}, **CHANGING})
     def close(idea: IdeaId, body: Annotated[Close, Body(openapi_examples=CLOSE_EXAMPLES)]) -> Response:
         """Ask the outcome logger to close a trade, at a price or at what trades next; again, it changes nothing."""
         return _one(ask_to_close(advice, idea, body.price, body.reviewer, workspace.now))
+
+
+def _as_asked(row: dict[str, Any], asked: Status, key: str | None) -> dict[str, Any]:
+    """`row`, unless a request without a key repeats one that was changed since: 200 would say that it stands."""
+    if key is None and row["status"] != asked:
+        came = f"one that is {row['status']}: the same request was answered before, and changed since"
+        raise Conflict(f"an idea that is {asked} after this", came, "send an Idempotency-Key of its own")
+    return row
 
 
 def _one(row: dict[str, Any]) -> Response:

@@ -47,12 +47,14 @@ CHANGING: dict[int | str, dict[str, Any]] = {
     409: _documented("Somebody was first.", "Conflict", 409, "expected a pending idea; got one approved by ann at ..."),
     411: _documented("A body of unknown length.", "Refused", 411, "expected a Content-Length header; got none"),
     413: _documented("A body that is too long.", "Refused", 413, "expected a body of at most 65536 bytes"),
+    415: _documented("A body of another kind.", "Refused", 415, "expected Content-Type: application/json; got ..."),
 }
 """What a route that changes an idea may answer too."""
 ASKED: dict[int | str, dict[str, Any]] = {
     404: _documented("A model that cannot be had.", "NotFound", 404, "expected a server that has phi3; got ..."),
     411: CHANGING[411],
     413: CHANGING[413],
+    415: CHANGING[415],
     503: _documented("Too many at once; see Retry-After.", "Busy", 503, "expected at most 8 requests to the models"),
 }
 """What a route that asks a model may answer too."""
@@ -62,6 +64,16 @@ def problem(status: int, title: str, detail: str, headers: Mapping[str, str] | N
     """A refusal as an answer."""
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail[:MAX_DETAIL]}
     return JSONResponse(body, status, headers, media_type=MEDIA_TYPE)
+
+
+def known_parameters(request: Request) -> None:
+    """The dependency of every route that refuses a query parameter it has not: it would be ignored without a word."""
+    known = {field.alias for field in request.scope["route"].dependant.query_params}
+    unknown = sorted(set(request.query_params) - known)
+    if unknown:
+        names = ", ".join(sorted(known)) or "none"
+        came = ", ".join(ascii(name[:100]) for name in unknown[:5])
+        raise BadInput(f"the query parameters {names}", came, "correct the name")
 
 
 def answer_with_problems(app: FastAPI) -> None:

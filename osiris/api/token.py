@@ -11,6 +11,7 @@ from fastapi import Depends
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 
+from osiris.errors import WorkspaceError
 from osiris.workspace import Workspace
 
 
@@ -20,7 +21,8 @@ def authorized(workspace: Workspace) -> Any:
 
     def check(given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
         if given is None or not same(given.credentials, token):
-            detail = f"expected the bearer token of this workspace; it is in {token_path(workspace)}"
+            came = "no bearer token" if given is None else "another one"
+            detail = f"expected the bearer token of this workspace; got {came}; `osiris api` says which file has it"
             raise HTTPException(401, detail, {"WWW-Authenticate": "Bearer"})
 
     return Depends(check)
@@ -37,17 +39,29 @@ def token_path(workspace: Workspace) -> Path:
 
 
 def api_token(workspace: Workspace) -> str:
-    """The workspace's token, made at the first call."""
+    """The workspace's token, made at the first call; raises `WorkspaceError` for a file with none that can be sent."""
     path = token_path(workspace)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
+    if not os.path.lexists(path):
         draft = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
         with open(draft, "x", opener=_owner_only) as file:
             file.write(secrets.token_urlsafe(32))
         with contextlib.suppress(FileExistsError):
             os.link(draft, path)  # whole or not at all, and never over the token of another process
         draft.unlink()
-    return path.read_text()
+    return _read(path)
+
+
+def _read(path: Path) -> str:
+    try:
+        token = path.read_bytes().strip()  # an editor ends a line
+        came = "nothing" if not token else "characters that a header cannot have"
+    except OSError as error:
+        token, came = b"", f"{error.strerror}"
+    if not token or any(not 0x21 <= byte <= 0x7E for byte in token):
+        wanted = f"a token of visible ASCII characters in {path}"
+        raise WorkspaceError(wanted, came, "remove what is there; the next start makes a new token")
+    return token.decode("ascii")
 
 
 def _owner_only(path: str, flags: int) -> int:

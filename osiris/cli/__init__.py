@@ -3,15 +3,16 @@
 Exit status: 0 done, 1 done with something to look at, 2 an error that the one printed line explains.
 """
 
-import json
+import signal
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from osiris.cli.adapters import adapters_app
-from osiris.cli.common import AsOf, Folder, Json, opened, report
+from osiris.cli.common import AsOf, Folder, Json, opened, report, stdout
 from osiris.cli.kernel import kernel_app
 from osiris.cli.learning import learn_check, nightly
 from osiris.cli.lineage import lineage, pairs_app
@@ -38,7 +39,7 @@ def demo(
     from osiris.demo import run_demo, show
 
     result = run_demo(workspace, nights)
-    print(json.dumps(result, indent=1)) if as_json else show(result)
+    stdout.say(result) if as_json else show(result)
 
 
 @app.command()
@@ -106,9 +107,24 @@ app.add_typer(kernel_app, name="kernel")
 
 
 def main() -> None:
-    """Run the command line; a named error becomes one line on stderr and exit status 2."""
+    """Run the command line; a named error becomes one line on stderr and exit status 2.
+
+    SIGTERM and a closed terminal end it as Ctrl-C does: what it has opened is closed on the way out.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may know no more than ASCII
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores one, and stays in charge
+            signal.signal(number, _leave)
     try:
         app()
     except OsirisError as error:
-        print(f"osiris: {error}", file=sys.stderr)
+        from osiris.ui.console import printable
+
+        print(printable(f"osiris: {error}"), file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def _leave(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)

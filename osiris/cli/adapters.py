@@ -1,18 +1,20 @@
 """`osiris adapters`: list them, compare two, and a person's word on which is served."""
 
 import getpass
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from osiris.cli.common import Folder, Json, opened, report, rows
+from osiris.cli.common import Folder, Json, one_name, opened, report, rows, stdout
 
 if TYPE_CHECKING:
     from osiris.workspace import Workspace
 
 adapters_app = typer.Typer(invoke_without_command=True, help="Adapters: list, compare, promote, demote, pin, unpin.")
-By = Annotated[str, typer.Option("--by", default_factory=getpass.getuser, help="Who says so (default: your login).")]
+Who = Annotated[
+    str,
+    typer.Option("--by", default_factory=getpass.getuser, callback=one_name, help="Your name (default: your login)."),
+]
 Why = Annotated[str, typer.Option("--why", help="Kept with the verdict.")]
 
 
@@ -33,11 +35,11 @@ def compare_adapters(a: str, b: str, workspace: Folder = None, as_json: Json = F
 
     with opened(workspace) as ws:
         found = compared(ws.tracking.adapters(), a, b)
-        print(json.dumps(found, indent=1)) if as_json else rows(comparison_rows(found), False, f"{a} and {b}")
+        stdout.say(found) if as_json else rows(comparison_rows(found), False, f"{a} and {b}")
 
 
 @adapters_app.command("promote")
-def promote(name: str, by: By, why: Why, workspace: Folder = None, as_json: Json = False) -> None:
+def promote(name: str, by: Who, why: Why, workspace: Folder = None, as_json: Json = False) -> None:
     """Let an adapter be served whatever the gate said, until a newer one is promoted."""
     with opened(workspace) as ws:
         ws.shelf.promote(name, by, why, ws.now)
@@ -45,7 +47,7 @@ def promote(name: str, by: By, why: Why, workspace: Folder = None, as_json: Json
 
 
 @adapters_app.command("demote")
-def demote(name: str, by: By, why: Why, workspace: Folder = None, as_json: Json = False) -> None:
+def demote(name: str, by: Who, why: Why, workspace: Folder = None, as_json: Json = False) -> None:
     """Take an adapter out of service for good, under every gate.policy."""
     with opened(workspace) as ws:
         ws.shelf.demote(name, by, why, ws.now)
@@ -72,6 +74,11 @@ def _say_served(ws: "Workspace", as_json: bool) -> None:
     """Bring MLflow's aliases up to date and print what is served now."""
     from osiris.loop.promotion import point_aliases
     from osiris.status import served_adapter
+    from osiris.tracking import TrackingFailed
 
-    point_aliases(ws.shelf, ws.tracking, ws.settings, ws.now)
-    report(served_adapter(ws), as_json, "Adapter in use")
+    served = served_adapter(ws)
+    try:
+        point_aliases(ws.shelf, ws.tracking, ws.settings, ws.now)
+    except TrackingFailed as error:  # what was decided is kept, and holds
+        served["mlflow"] = str(error)
+    report(served, as_json, "Adapter in use")

@@ -1,14 +1,14 @@
 """`osiris kernel`: patches of the policy, from a diff to what became of it."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from osiris.cli.common import AsOf, Folder, Json, opened, report, rows
+from osiris.cli.common import AsOf, By, Folder, Json, opened, report, rows, stdout
 
+SHOWN_LETTERS = 20
 kernel_app = typer.Typer(no_args_is_help=True, help="Patches of the trading policy: proved, measured, applied, undone.")
 Diff = Annotated[Path, typer.Argument(help="A unified diff of a policy file; - for standard input.")]
 Identity = Annotated[str, typer.Argument(help="Id of a patch; osiris kernel log lists them.")]
@@ -23,22 +23,45 @@ def prove(diff: Diff, workspace: Folder = None, as_json: Json = False) -> None:
 
     with opened(workspace) as ws:
         repo, rules = ws.policy_repo, ws.settings.kernel
-        proof = prove_diff(_read(diff), repo.head(), repo, ws.models.judge, rules, _progress(as_json))
+        proof = prove_diff(_spelt(_read(diff), repo), repo.head(), repo, ws.models.judge, rules, _progress(as_json))
     if as_json:
-        print(json.dumps(proof.as_dict(), indent=1))
+        stdout.say(proof.as_dict())
     else:
         print_rows(proof.as_dict()["checks"], f"The patch is {proof.verdict}")
     raise typer.Exit(0 if proof.verdict == PROVED else 1)
 
 
+@kernel_app.command("allowed")
+def allowed(as_json: Json = False) -> None:
+    """What a patch may be made of: imports, functions, methods, syntax, limits."""
+    from osiris.kernel.allowed import listed
+
+    report(listed(), as_json, "What a patch may be made of")
+
+
+@kernel_app.command("edit")
+def edit(
+    folder: Annotated[Path, typer.Argument(help="A new or empty folder.")],
+    workspace: Folder = None,
+    as_json: Json = False,
+) -> None:
+    """Copy the live policy into a folder, to edit it there and to make patches of it by `git diff`."""
+    with opened(workspace) as ws:
+        head = ws.policy_repo.head()
+        ws.policy_repo.copy_to(folder)
+        then = f"edit {folder}/*.py; git -C {folder} diff | osiris kernel prove -; the same with submit"
+        report({"folder": folder, "policy": head.commit, "then": then}, as_json, "The live policy")
+
+
 @kernel_app.command("submit")
 def submit(
     diff: Diff,
-    by: Annotated[str, typer.Option(help="Your name.")] = "anonymous",
+    by: By = "anonymous",
     workspace: Folder = None,
     as_json: Json = False,
 ) -> None:
     """Put a patch into the queue; one that does not apply to the live policy or has its verdict is refused."""
+    from osiris.kernel.history import queued
     from osiris.kernel.patch import patch_of
     from osiris.kernel.trial import refuse_if_final
     from osiris.store.patches import PatchLists
@@ -47,8 +70,12 @@ def submit(
         repo, key = ws.policy_repo, ws.settings.kernel.key.get_secret_value()
         patch = patch_of(_read(diff), repo.head(), repo, by, key)
         refuse_if_final(ws.patch_book, patch)
-        PatchLists(ws.events).push(patch.to_json())
-        report({"patch": patch.id, "target": patch.target, "by": patch.by}, as_json, "In the queue")
+        lists = PatchLists(ws.events)
+        again = patch.id in {row["patch"] for row in queued(ws.patch_book, lists, key)}
+        if not again:
+            lists.push(patch.to_json())
+        said = {"note": "it was in the queue before: once is enough"} if again else {}
+        report({"patch": patch.id, "target": patch.target, "by": patch.by, **said}, as_json, "In the queue")
 
 
 @kernel_app.command("run")
@@ -80,7 +107,7 @@ def log(workspace: Folder = None, as_json: Json = False) -> None:
     with opened(workspace) as ws:
         table, undone = history(ws.patch_book), rollbacks(ws.patch_book)
     if as_json:
-        print(json.dumps({"patches": table, "rollbacks": undone}, indent=1))
+        stdout.say({"patches": table, "rollbacks": undone})
     else:
         rows([_short(row) for row in table], False, "Patches, the newest first")
         report(undone, False, "Rollbacks")
@@ -89,19 +116,39 @@ def log(workspace: Folder = None, as_json: Json = False) -> None:
 @kernel_app.command("show")
 def show(patch: Identity, workspace: Folder = None, as_json: Json = False) -> None:
     """One patch: its diff, the proof, the rewards, what became of it."""
-    from osiris.ui.console import plain, print_report, print_rows
+    from osiris.kernel.history import known
+    from osiris.store.patches import PatchLists
+    from osiris.ui.console import plain, print_report, print_rows, printable
 
     with opened(workspace) as ws:
-        found = plain(ws.patch_book.get(patch))
+        found = plain(known(ws.patch_book, PatchLists(ws.events), patch, ws.settings.kernel.key.get_secret_value()))
     if as_json:
-        print(json.dumps(found, indent=1))
+        stdout.say(found)
         return
     diff, checks = found.pop("diff"), found.pop("checks", [])
     for text in ("before", "after"):
         found.pop(text, None)
-    print_report(found, f"Patch {patch}")
+    print_report(found, f"Patch {printable(patch)}")
     print_rows(checks, "Proof")
-    print(diff)
+    print(printable(diff))
+
+
+@kernel_app.command("queue")
+def queue(workspace: Folder = None, as_json: Json = False) -> None:
+    """What waits to be judged, in order, and the newest dead letters with the reason."""
+    from osiris.kernel.history import dead_letters, queued
+    from osiris.store.patches import PatchLists
+
+    with opened(workspace) as ws:
+        lists, key = PatchLists(ws.events), ws.settings.kernel.key.get_secret_value()
+        waiting, dead = queued(ws.patch_book, lists, key), dead_letters(lists)
+    if as_json:
+        stdout.say({"waiting": waiting, "dead": dead})
+    else:
+        rows([{name: row[name] for name in row if name != "diff"} for row in waiting], False, "Waiting")
+        rows(
+            [row | {"item": row["item"][:40]} for row in dead[:SHOWN_LETTERS]], False, "Dead letters, the newest first"
+        )
 
 
 @kernel_app.command("rollback")
@@ -141,6 +188,17 @@ def _read(path: Path) -> str:
         return sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput("a unified diff in UTF-8", f"{path} ({error})", "name another file") from error
+
+
+def _spelt(diff: str, repo: Any) -> str:
+    """A diff as submitting would put it into the queue; as it is where that is refused, for the checks to say why."""
+    from osiris.errors import BadInput
+    from osiris.kernel.patch import patch_of
+
+    try:
+        return patch_of(diff, repo.head(), repo, "anonymous").diff
+    except BadInput:
+        return diff
 
 
 def _progress(as_json: bool) -> Any:

@@ -1,18 +1,17 @@
 """Commands about learning: `nightly` and `learn-check`."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from osiris.cli.common import AsOf, Folder, Json, opened, report
+from osiris.cli.common import AsOf, Folder, Json, opened, report, stdout
 
 
 def nightly(
     workspace: Folder = None,
     as_of: AsOf = "",
-    since: Annotated[str, typer.Option(help="Feedback later than this moment (default: 24 hours before).")] = "",
+    since: Annotated[str, typer.Option(help="Feedback later than this (default: what no adapter learned from).")] = "",
     recipe: Annotated[str, typer.Option(help="Of recipes/, or a YAML file (default: training.dpo_recipe).")] = "",
     as_json: Json = False,
 ) -> None:
@@ -30,7 +29,7 @@ def learn_check(
     seeds: Annotated[int, typer.Option(min=1, max=100, help="Of each market with an edge.")] = 5,
     first_seed: Annotated[int, typer.Option(min=0, help="A higher one takes markets that nothing was tuned on.")] = 0,
     nights: Annotated[int, typer.Option(min=1, max=20)] = 4,
-    tickers: Annotated[int, typer.Option(min=8, max=1000, help="Of each market.")] = 128,
+    tickers: Annotated[int, typer.Option(min=4, max=1000, help="Of each market.")] = 16,
     drift: Annotated[float, typer.Option(min=0, max=2, help="Of a run with an edge, in ATR a session.")] = 0.2,
     jobs: Annotated[int, typer.Option(min=0, help="Trials at once; 0: one a core.")] = 0,
     recipe: Annotated[str, typer.Option(help="A recipe of recipes/, or a YAML file.")] = "dpo",
@@ -50,7 +49,7 @@ def learn_check(
         raise BadInput(f"edges of {', '.join(EDGES)}", ", ".join(unknown), "correct --edge")
     plan = Plan(nights=nights, tickers=tickers, drift=drift, recipe=recipe)
     result = run_check(edges, range(first_seed, first_seed + seeds), plan, jobs, keep)
-    print(json.dumps(result, indent=1)) if as_json else _show(result)
+    stdout.say(result) if as_json else _show(result)
     raise typer.Exit(0 if result["passed"] else 1)
 
 

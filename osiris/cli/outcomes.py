@@ -1,6 +1,5 @@
 """`osiris outcomes`, `label`, `close` and `events`: what the market made of ideas."""
 
-import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,7 +7,21 @@ from typing import Annotated
 
 import typer
 
-from osiris.cli.common import AsOf, Folder, Json, opened, report
+from osiris.cli.common import (
+    AsOf,
+    BarTicker,
+    By,
+    Daily,
+    DateFormat,
+    Decimal,
+    Delimiter,
+    Folder,
+    Json,
+    Timezone,
+    opened,
+    report,
+    stdout,
+)
 
 events_app = typer.Typer(no_args_is_help=True, help="Outcome events on Redis.")
 
@@ -30,28 +43,41 @@ def label(
     calendar: Annotated[str, typer.Option(help="Exchange calendar of the tickers.")] = "XNYS",
     max_holding_days: Annotated[int, typer.Option(min=0, max=36500, help="Days until an idea expires; 0: never.")] = 0,
     breakeven_r: Annotated[float, typer.Option(min=0, help="Closed within so many R of the entry: breakeven.")] = 0.05,
+    ticker: BarTicker = "",
+    date_format: DateFormat = "",
+    delimiter: Delimiter = "",
+    decimal: Decimal = "",
+    timezone: Timezone = "",
+    daily: Daily = False,
     as_of: AsOf = "",
     as_json: Json = False,
 ) -> None:
     """Label a file of ideas against a file of bars; needs no workspace. Exits with 1 when a row was bad.
 
     Without --out and --json the labels are printed as CSV. Bad rows are listed on stderr and keep no other row out.
+    The options from --ticker to --daily are about the bars: docs/bar-files.md.
     """
     from osiris.clock import parse_moment
     from osiris.loop.label import label_file, to_csv, to_records, write_labels
     from osiris.settings import Outcomes, Prices
+    from osiris.store.bar_files import Form
+    from osiris.ui.console import printable
 
+    form = Form(ticker, date_format, delimiter, decimal, timezone, daily)
     rules = Outcomes(max_holding_days=max_holding_days, breakeven_r=breakeven_r)
     moment = parse_moment(as_of) if as_of else datetime.now(UTC)
-    found = label_file(ideas, bars, rules, Prices(calendar=calendar), moment, progress=sys.stderr.isatty())
+    prices, progress = Prices(calendar=calendar), sys.stderr.isatty()
+    found = label_file(ideas, bars, rules, prices, moment, form=form, out=out, progress=progress)
     if out:
         write_labels(found.labels, out)
     for row in found.bad:
-        print(f"osiris: line {row.line} of {row.file}: {row.reason}", file=sys.stderr)
+        print(printable(f"osiris: line {row.line} of {row.file}: {row.reason}"), file=sys.stderr)
+    for note in found.notes:
+        print(printable(f"osiris: note: {note}"), file=sys.stderr)
     counts = found.labels["outcome"].value_counts().to_dict()
     if as_json:
         bad = [{"file": str(row.file), "line": row.line, "reason": row.reason} for row in found.bad]
-        print(json.dumps({"counts": counts, "labels": to_records(found.labels), "bad": bad}, indent=1))
+        stdout.say({"counts": counts, "labels": to_records(found.labels), "bad": bad})
     elif out:
         report(
             {"labelled": len(found.labels), **counts, "bad rows": len(found.bad), "written to": str(out)},
@@ -59,14 +85,15 @@ def label(
             "Labels",
         )
     else:
-        print(to_csv(found.labels), end="")
+        text = to_csv(found.labels)
+        print(printable(text) if sys.stdout.isatty() else text, end="")
     raise typer.Exit(1 if found.bad else 0)
 
 
 def close(
     idea: Annotated[str, typer.Argument(help="Id of an accepted idea.")],
     price: Annotated[float | None, typer.Option(help="Where it was closed (default: what trades next).")] = None,
-    by: Annotated[str, typer.Option(help="Your name.")] = "anonymous",
+    by: By = "anonymous",
     workspace: Folder = None,
     as_of: AsOf = "",
     as_json: Json = False,
@@ -90,7 +117,7 @@ def tail(
     with opened(workspace) as ws:
         try:
             for number, event in enumerate(filter(None, ws.events.tail(from_start)), 1):
-                print(json.dumps(event), flush=True)
+                stdout.say(event, indent=None)
                 if number == count:
                     break
         except KeyboardInterrupt:

@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from osiris.cli.common import Folder, Json, opened, report, rows
+from osiris.cli.common import (
+    BarTicker,
+    Daily,
+    DateFormat,
+    Decimal,
+    Delimiter,
+    Folder,
+    Json,
+    Timezone,
+    opened,
+    report,
+    rows,
+)
 
 prices_app = typer.Typer(no_args_is_help=True, help="The local OHLC store.")
 
@@ -15,17 +27,26 @@ prices_app = typer.Typer(no_args_is_help=True, help="The local OHLC store.")
 def import_prices(
     path: Path,
     replace: Annotated[bool, typer.Option("--replace", help="Correct stored bars that differ.")] = False,
+    ticker: BarTicker = "",
+    date_format: DateFormat = "",
+    delimiter: Delimiter = "",
+    decimal: Decimal = "",
+    timezone: Timezone = "",
+    daily: Daily = False,
     workspace: Folder = None,
     as_json: Json = False,
 ) -> None:
     """Import OHLC bars from a CSV, a Parquet file or a folder of them; one bad row keeps everything out.
 
-    Exits with 1 when bars differ from stored ones or look like an unrecorded split.
+    docs/bar-files.md tells which files of which vendors need an option. Exits with 1 when bars differ from stored ones
+    or look like an unrecorded split.
     """
     from osiris.loop.price_files import import_bars
+    from osiris.store.bar_files import Form
 
+    form = Form(ticker, date_format, delimiter, decimal, timezone, daily)
     with opened(workspace) as ws:
-        done = import_bars(ws.bars, ws.settings, path, ws.now, replace=replace, progress=True)
+        done = import_bars(ws.bars, ws.settings, path, ws.now, form=form, replace=replace, progress=True)
         report(done, as_json, "Imported")
     raise typer.Exit(1 if done.disputed or done.suspicious else 0)
 
@@ -47,9 +68,14 @@ def show_prices(
     as_json: Json = False,
 ) -> None:
     """Show what the local store has of a ticker."""
+    from osiris.calendars import calendar_of, session_day
+
     with opened(workspace) as ws:
         bars = ws.bars.get(ticker)
+        calendar = calendar_of(ticker.upper(), ws.settings.prices)
+        days = [session_day(calendar, start) for start in bars["start"].tail(last)]
         found = json.loads(bars.tail(last).to_json(orient="records", date_format="iso", date_unit="s"))
+        found = [{"day": day, **bar} for day, bar in zip(days, found, strict=True)]
         rows(found, as_json, f"{ticker.upper()}: {len(bars)} bars, raw prices, times in UTC")
 
 
@@ -78,12 +104,16 @@ def list_disputes(workspace: Folder = None, as_json: Json = False) -> None:
 @prices_app.command("confirm")
 def confirm_bar(
     ticker: str,
-    day: Annotated[str, typer.Argument(help="YYYY-MM-DD, as `osiris prices disputes` names it.")],
+    day: Annotated[str, typer.Argument(help="YYYY-MM-DD, the exchange's own date.")],
     workspace: Folder = None,
 ) -> None:
-    """Keep the stored bar of a disputed day for good, whatever other sources say (import --replace overwrites it)."""
+    """Keep the stored bar of a day for good, whatever other sources say (import --replace overwrites it).
+
+    Of a session without a bar it says that there was none: it holds no idea back any more, unless a bar comes.
+    """
     from osiris.calendars import calendar_of
 
     with opened(workspace) as ws:
-        ws.bars.confirm(ticker, day, calendar_of(ticker.upper(), ws.settings.prices))
-        print(f"The stored bar of {ticker.upper()} on {day} stands.")
+        kept = ws.bars.confirm(ticker, day, calendar_of(ticker.upper(), ws.settings.prices), ws.now)
+        said = "The stored bar of {} on {} stands." if kept else "{} had no bar on {}; one that comes still counts."
+        print(said.format(ticker.upper(), day))

@@ -36,14 +36,16 @@ class PatchBook:
         """What is known of each patch, by id, in the order of their first verdicts.
 
         `state` is its verdict or what was done with it last, `live` whether it is in the live policy now; each step's
-        moment is `<step>_at`.
+        moment is `<step>_at`, and `built_on` the patch under it that took it along when it was rolled back.
         """
         known: dict[str, Entry] = {}
         for step, facts in self.entries():
             if step in ("drafted", "observed"):
                 continue
             for patch_id in (facts["id"], *facts.get("with", ())):
-                own = facts if patch_id == facts["id"] else {"reason": f"built on {facts['id']}", "at": facts["at"]}
+                own = {**facts, "built_on": None}
+                if patch_id != facts["id"]:
+                    own = {"reason": f"built on {facts['id']}", "built_on": facts["id"], "at": facts["at"]}
                 patch = known.setdefault(patch_id, {"id": patch_id, "live": False, "told": []})
                 if step == "told":
                     patch["told"] = [*patch["told"], facts["what"]]

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
+import psutil
+
 from osiris.errors import OsirisError
 
 NOBODY = 65534
@@ -22,8 +24,12 @@ DENIED = (
     "bpf", "perf_event_open", "io_uring_setup", "io_uring_enter", "io_uring_register", "userfaultfd", "keyctl",
     "add_key", "request_key", "kexec_load", "init_module", "finit_module", "delete_module", "open_by_handle_at",
     "name_to_handle_at", "personality", "swapon", "swapoff", "reboot", "quotactl", "acct", "pidfd_getfd", "kcmp",
+    # memory that the address space of no process counts, or that outlives it
+    "memfd_create", "memfd_secret", "shmget", "shmat", "shmctl", "semget", "semop", "msgget", "msgsnd", "mq_open",
+    "mq_unlink", "vmsplice", "inotify_init", "inotify_init1", "fanotify_init", "landlock_create_ruleset",
+    "timer_create", "mlock", "mlock2", "mlockall", "seccomp",
 )  # fmt: skip
-CLONE_THREAD = 0x10000
+CLONE_THREAD, F_SETPIPE_SZ = 0x10000, 1031
 STAGED = "/mnt"
 STAGE = f"""set -e
 mount -t tmpfs -o mode=755 tmpfs {STAGED}
@@ -52,9 +58,12 @@ def require_sandbox() -> str:
     return found
 
 
-def start(program: list[str], shown: dict[Path, str], stdin: int) -> "subprocess.Popen[bytes]":
+def start(
+    program: list[str], shown: dict[Path, str], stdin: int, *, threads: bool = False
+) -> "subprocess.Popen[bytes]":
     """Start this Python on `program` (a file and its arguments) in the box; `shown` are folders and where they appear.
 
+    Without `threads` it can make none: each has memory in the kernel that no limit counts.
     Raises `NoSandbox` where there is no bubblewrap or no libseccomp.
     """
     script, *arguments = program
@@ -63,7 +72,7 @@ def start(program: list[str], shown: dict[Path, str], stdin: int) -> "subprocess
     shown = {Path(script).resolve(): script_shown, prefix: str(prefix), **shown}
     bubblewrap = require_sandbox()
     with tempfile.TemporaryFile() as rules:
-        _write_rules(rules)
+        _write_rules(rules, threads)
         outer, sources = _seen_by_nobody(list(shown)) if os.getuid() == 0 else ([], list(map(str, shown)))
         binds = _read_only(zip(sources, shown.values(), strict=True))
         python = Path(sys._base_executable).resolve()
@@ -73,6 +82,21 @@ def start(program: list[str], shown: dict[Path, str], stdin: int) -> "subprocess
             command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={}, cwd="/",
             pass_fds=[rules.fileno()],
         )  # fmt: skip
+
+
+def held(process: "subprocess.Popen[bytes]") -> int:
+    """Bytes that a boxed process and all that is in its box hold now, shared ones included."""
+    total = 0
+    try:
+        root = psutil.Process(process.pid)
+        for one in (root, *root.children(recursive=True)):
+            try:
+                total += one.memory_info().rss
+            except psutil.NoSuchProcess:
+                continue
+    except psutil.NoSuchProcess:
+        return 0
+    return total
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
@@ -97,8 +121,8 @@ def _walls(binds: list[str]) -> list[str]:
         "--cap-drop", "ALL", "--clearenv", "--setenv", "PATH", "/usr/bin", "--uid", str(NOBODY), "--gid", str(NOBODY),
         "--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin", "--symlink", "usr/lib", "/lib",
         "--symlink", "usr/lib64", "/lib64", "--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev",
-        "--size", str(16 * MIB), "--tmpfs", "/dev/shm", "--remount-ro", "/dev",
-        "--size", str(64 * MIB), "--tmpfs", "/tmp", *binds, "--chdir", "/tmp", "--remount-ro", "/",
+        # Nothing in the box can be written to: a file in a tmpfs is memory, and an empty one is memory of the kernel.
+        "--remount-ro", "/dev", "--dir", "/tmp", *binds, "--chdir", "/tmp", "--remount-ro", "/",
     ]  # fmt: skip
 
 
@@ -117,7 +141,7 @@ def _seen_by_nobody(folders: list[Path]) -> tuple[list[str], list[str]]:
     return [*mounts, *setpriv], places
 
 
-def _write_rules(file: IO[bytes]) -> None:
+def _write_rules(file: IO[bytes], threads: bool) -> None:
     """Write the seccomp program: no second process, no socket, no kernel interface that a policy has no use for."""
     try:
         import pyseccomp as seccomp
@@ -126,7 +150,11 @@ def _write_rules(file: IO[bytes]) -> None:
     rules = seccomp.SyscallFilter(seccomp.ALLOW)
     for name in DENIED:
         rules.add_rule(seccomp.ERRNO(1), name)
-    rules.add_rule(seccomp.ERRNO(1), "clone", seccomp.Arg(0, seccomp.MASKED_EQ, CLONE_THREAD, 0))
+    if threads:
+        rules.add_rule(seccomp.ERRNO(1), "clone", seccomp.Arg(0, seccomp.MASKED_EQ, CLONE_THREAD, 0))
+    else:
+        rules.add_rule(seccomp.ERRNO(1), "clone")
+    rules.add_rule(seccomp.ERRNO(1), "fcntl", seccomp.Arg(1, seccomp.EQ, F_SETPIPE_SZ))
     rules.add_rule(seccomp.ERRNO(38), "clone3")  # glibc then falls back on clone, whose flags can be read
     rules.export_bpf(file)
     file.seek(0)

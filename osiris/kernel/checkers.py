@@ -9,8 +9,10 @@ from pathlib import Path
 
 from osiris.kernel.patch import Refused
 from osiris.kernel.sandbox import write_files
+from osiris.policy import FOLDER
 
 SECONDS = 60
+TESTS = FOLDER / "tests"
 
 
 def on_files(module: str, options: list[str], files: dict[str, str]) -> str:

@@ -1,7 +1,10 @@
 """Drafting patches when nobody has submitted one: by mutation of the policy's syntax tree, or by a language model."""
 
+import ast
 import random
 import re
+from itertools import pairwise
+from typing import Any
 
 import libcst as cst
 from libcst import matchers as m
@@ -15,14 +18,15 @@ from osiris.llm.generate import unbound
 from osiris.llm.prompts import render
 from osiris.policy import PATCHABLE
 from osiris.records import stable_hash
-from osiris.store.events import TRACES
-from osiris.store.patches import PatchLists
+from osiris.store.patches import TRACES, PatchLists
 
 FACTORS = (0.5, 0.75, 0.9, 1.1, 1.25, 1.5, 2.0)
+STEPS = (0.1, 0.25, 0.4, 0.5, 0.6)
 COMPARISONS = {
     cst.LessThan: cst.LessThanEqual, cst.LessThanEqual: cst.LessThan, cst.GreaterThan: cst.GreaterThanEqual,
     cst.GreaterThanEqual: cst.GreaterThan,
 }  # fmt: skip
+HEADER = re.compile(r"--- \S")
 TRIES, MOST_SEEN, PATCH_TOKENS = 200, 10, 512
 
 
@@ -39,7 +43,10 @@ def draft_patch(repo: PolicyRepo, book: PatchBook, past: Past, lists: PatchLists
     if kind == "model":
         text = ""
         try:
-            text = written(live, rng.choice(PATCHABLE), book, past, lists, rng.randrange(2**31))
+            traces, left_out = lists.traces(MOST_SEEN)
+            if left_out:
+                notes.append(f"{left_out} items of {TRACES} that are no traces were left out")
+            text = written(live, rng.choice(PATCHABLE), book, past, traces, rng.randrange(2**31))
             patch = patch_of(
                 diff_in(text), live, repo, re.sub(r"[^\w .:@/+-]", "_", past.drafter.name)[-LONGEST_NAME:], key
             )
@@ -55,8 +62,8 @@ def draft_patch(repo: PolicyRepo, book: PatchBook, past: Past, lists: PatchLists
     return None
 
 
-def written(live: Version, target: str, book: PatchBook, past: Past, lists: PatchLists, seed: int) -> str:
-    """What the drafting model writes when it is shown a file, the recent traces and earlier verdicts on patches of it.
+def written(live: Version, target: str, book: PatchBook, past: Past, traces: list[dict[str, Any]], seed: int) -> str:
+    """What the drafting model writes when it is shown a file, recent `traces` and earlier verdicts on patches of it.
 
     Raises `BadInput` when that is more than the model reads.
     """
@@ -65,7 +72,7 @@ def written(live: Version, target: str, book: PatchBook, past: Past, lists: Patc
         "patch",
         target=target,
         text=live.files[target],
-        traces=lists.read(TRACES, MOST_SEEN),
+        traces=traces,
         verdicts=verdicts[-MOST_SEEN:],
     )
     tokenizer = past.drafter.tokenizer
@@ -86,10 +93,14 @@ def written(live: Version, target: str, book: PatchBook, past: Past, lists: Patc
 
 def diff_in(text: str) -> str:
     """The unified diff in what a model wrote: from its first header to the end, or to the end of its code block."""
-    found = re.search(r"^(?:diff --git .*\n(?:.*\n)*?)?--- \S+\n\+\+\+ \S+\n(?:[ +\-@\\].*(?:\n|$)|\n)*", text, re.M)
-    if found is None:
-        raise BadInput("a unified diff", repr(text[:80]), "see what the model wrote in dgm:patch_queue:dead")
-    return found[0].rstrip("\n") + "\n"
+    lines = text.split("\n")
+    starts = [place for place, (old, new) in enumerate(pairwise(lines)) if HEADER.match(old) and new.startswith("+++ ")]
+    if not starts:
+        raise BadInput("a unified diff", repr(text[:80]), "see what the model wrote: osiris kernel queue")
+    start = end = starts[0]
+    while end < len(lines) and (not lines[end] or lines[end][0] in " +-@\\"):
+        end += 1
+    return "\n".join(lines[start:end]).rstrip("\n") + "\n"
 
 
 def mutated(live: Version, known: set[str], rng: random.Random, key: str = "") -> Patch | None:
@@ -101,7 +112,7 @@ def mutated(live: Version, known: set[str], rng: random.Random, key: str = "") -
         if not places:
             continue
         old, choices = rng.choice(places)
-        after = tree.deep_replace(old, rng.choice(choices)).code
+        after = tidy(tree.deep_replace(old, rng.choice(choices)).code)
         if after != live.files[target]:
             patch = change_of(target, after, live, "mutation", key)
             if patch.id not in known:
@@ -109,12 +120,23 @@ def mutated(live: Version, known: set[str], rng: random.Random, key: str = "") -
     return None
 
 
+def tidy(text: str) -> str:
+    """A mutated file as ruff takes it: without blanks at ends of lines, what is not used any more as `_name`."""
+    text = re.sub(r"\n[ \t]*(?=\n[ \t]*[\])])|[ \t]+$", "", text, flags=re.M)
+    for function in ast.parse(text).body:
+        if isinstance(function, ast.FunctionDef):
+            names = [node for node in ast.walk(function) if isinstance(node, ast.Name)]
+            read = {node.id for node in names if isinstance(node.ctx, ast.Load)}
+            for unused in {node.id for node in names if isinstance(node.ctx, ast.Store)} - read:
+                if not unused.startswith("_"):
+                    text = re.sub(rf"\b{unused}\b(?=[^\n]*= )", f"_{unused}", text)
+    return text
+
+
 def mutations(tree: cst.Module) -> list[tuple[cst.CSTNode, list[cst.CSTNode]]]:
     """Every node that can be changed, with what it may become: a constant, a comparison, one feature of several."""
     numbers = [
-        (node, [scaled for factor in FACTORS if (scaled := _scaled(node, factor)).value != node.value])
-        for statement in tree.body
-        for node in m.findall(statement, m.Integer() | m.Float())
+        (node, _moved(node)) for statement in tree.body for node in m.findall(statement, m.Integer() | m.Float())
     ]
     comparisons = [
         (node, [node.with_changes(operator=COMPARISONS[type(node.operator)]())])
@@ -127,6 +149,13 @@ def mutations(tree: cst.Module) -> list[tuple[cst.CSTNode, list[cst.CSTNode]]]:
         if len(node.elements) > 1
     ]
     return [(node, choices) for node, choices in (*numbers, *comparisons, *features) if choices]
+
+
+def _moved(node: cst.Integer | cst.Float) -> list[cst.CSTNode]:
+    """A constant by each of `FACTORS`; one that is 0.0, as a threshold that lets all through, by steps."""
+    if isinstance(node, cst.Float) and float(node.evaluated_value) == 0:
+        return [node.with_changes(value=repr(step)) for step in STEPS]
+    return [scaled for factor in FACTORS if (scaled := _scaled(node, factor)).value != node.value]
 
 
 def _scaled(node: cst.Integer | cst.Float, factor: float) -> cst.Integer | cst.Float:

@@ -2,8 +2,11 @@
 
 from typing import Any
 
+from osiris.errors import NotFound
 from osiris.kernel.book import PatchBook
 from osiris.kernel.meta_loop import TurnReport
+from osiris.kernel.patch import Refused, read_patch
+from osiris.store.patches import DEAD, PatchLists
 
 
 def history(book: PatchBook) -> list[dict[str, Any]]:
@@ -49,6 +52,36 @@ def of_turn(book: PatchBook, report: TurnReport) -> dict[str, Any]:
     """The patch of a turn with its diff, checks and measurement; blank for a turn without a verdict."""
     blank = {"diff": report.reason or "no patch in this turn", "checks": [], "measured": None}
     return blank | book.patches().get(report.patch or "", {})
+
+
+def queued(book: PatchBook, lists: PatchLists, key: str = "") -> list[dict[str, Any]]:
+    """A row an item of the queue, the next first: `{patch, target, by, state, diff}`; `state` says what is wrong."""
+    found, known = [], book.patches()
+    for item in lists.items():
+        try:
+            patch = read_patch(item, key)
+        except Refused as error:
+            found.append({"patch": "-", "target": "-", "by": "-", "state": f"no patch: {error}", "diff": item[:200]})
+            continue
+        state = known.get(patch.id, {}).get("state") or "waiting"
+        found.append({"patch": patch.id, "target": patch.target, "by": patch.by, "state": state, "diff": patch.diff})
+    return found
+
+
+def dead_letters(lists: PatchLists) -> list[dict[str, Any]]:
+    """The dead letters, the newest first: `{at, reason, item}`."""
+    return [{name: str(letter.get(name) or "-") for name in ("at", "reason", "item")} for letter in lists.read(DEAD)]
+
+
+def known(book: PatchBook, lists: PatchLists, patch_id: str, key: str = "") -> dict[str, Any]:
+    """One patch: of the book, or as it waits in the queue; raises `NotFound`."""
+    try:
+        return book.get(patch_id)
+    except NotFound:
+        waiting = [row for row in queued(book, lists, key) if row["patch"] == patch_id]
+        if not waiting:
+            raise
+        return {"id": patch_id, **waiting[0]}
 
 
 def _moment(at: Any) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from osiris.kernel.repo import PolicyRepo, Version
 from osiris.kernel.sandbox import CandidateFailed, PolicyFailed, Sandbox, try_sandbox
-from osiris.policy import Shipped, shipped_files
+from osiris.policy import Shipped, edited_files, shipped_files
 from osiris.policy.contracts import BadAnswer, Feature, Policy, Sketch, as_features, as_passed, as_size
 
 
@@ -62,19 +62,24 @@ class SandboxedPolicy:
 
 
 class Candidate(SandboxedPolicy):
-    """A policy that is being judged."""
+    """A policy that is being judged; one that took too long once is not waited for again."""
 
     renewed = False
 
     def __init__(self, files: dict[str, str]) -> None:
         """Remember what is to be run."""
         super().__init__(files, "candidate", None)
+        self._too_slow: CandidateFailed | None = None
 
     def _asked(self, call: str, args: list[Any], checked: Any) -> Any:
+        if self._too_slow:
+            raise self._too_slow
         try:
             return super()._asked(call, args, checked)
         except PolicyFailed as error:
-            raise CandidateFailed(error.expected, error.came, "correct the patch") from error
+            failed = CandidateFailed(error.expected, error.came, "correct the patch")
+            self._too_slow = failed if "no answer within" in error.came else None
+            raise failed from error
 
 
 class LivePolicy(SandboxedPolicy):
@@ -114,6 +119,7 @@ class LivePolicies:
         """The policy that HEAD holds now; raises `NoSandbox` for a patched one on a machine without bubblewrap.
 
         Where no patch is live that is the shipped one, also when the kernel has had no turn since Osiris was upgraded.
+        Files that were edited in place are never run: HEAD's are, in the sandbox.
         """
         with self._lock:
             version = self._repo.head()
@@ -122,7 +128,7 @@ class LivePolicies:
             self._end()
             if version.files == shipped_files():
                 return Shipped(version.commit, version.patch_id)
-            if version.patch_id is None:
+            if version.patch_id is None and not edited_files():
                 return Shipped(self._repo.shipped(), None)
             self._current = LivePolicy(version, self._repo)
             return self._current

@@ -21,11 +21,12 @@ from osiris.errors import TooLittleData
 from osiris.kernel.judgement import Measurement, Offered, compared, no_trades, weeks_of
 from osiris.kernel.live import SandboxedPolicy
 from osiris.llm import hermes
-from osiris.llm.generate import Draft, DraftRequest, draft
+from osiris.llm.generate import Draft, draft
 from osiris.llm.models import AnyDrafter, AnyJudge
 from osiris.loop.advise import idea_vector, sketch, take_snapshots
 from osiris.loop.context import Snapshot
-from osiris.loop.gate import idea_row, level_of, settle_on_paper
+from osiris.loop.gate import idea_row, settle_on_paper
+from osiris.loop.looks import level_of
 from osiris.loop.prices import PriceDesk
 from osiris.settings import Settings
 from osiris.store.advice import AdviceStore
@@ -112,8 +113,7 @@ def drafted(shots: Sequence[Snapshot], past: Past) -> Drafts:
     """Draft on every snapshot, and have the valid replies scored."""
     settings, drafter, judge = past.settings, past.drafter, past.judge  # opened before the clock is started
     started = time.perf_counter()
-    requests = [DraftRequest(prompt=shot.prompt, ticker=shot.ticker) for shot in shots]
-    groups = draft(drafter, requests, settings.gate.candidates, settings, settings.model.seed)
+    groups = draft(drafter, [shot.request for shot in shots], settings.gate.candidates, settings, settings.model.seed)
     places = [(i, j) for i, group in enumerate(groups) for j, reply in enumerate(group) if reply.reply is not None]
     scores: list[list[float | None]] = [[None] * len(group) for group in groups]
     ideas = [hermes.Idea(groups[i][j].text, shots[i].text) for i, j in places]

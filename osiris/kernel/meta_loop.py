@@ -21,6 +21,7 @@ from osiris.kernel.shadow import decided, due, on_trial
 from osiris.kernel.state import Kernel, TurnReport
 from osiris.kernel.trial import NOT_YET, judged, next_patch
 from osiris.loop.rewards import settled_trades
+from osiris.policy import edit_note
 from osiris.records import trace_of
 
 APPLIED = "applied"
@@ -31,7 +32,7 @@ def turn(kernel: Kernel, progress: Callable[[str], None] = lambda _: None) -> Tu
 
     What is live is looked after first, whoever else judges.
     """
-    report = TurnReport(kernel.repo.head().commit)
+    report = TurnReport(kernel.repo.head().commit, notes=[note] if (note := edit_note()) else [])
     progress("observing the live patches")
     with kernel.step():
         _end_what_was_begun(kernel, report.notes)

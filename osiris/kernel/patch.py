@@ -4,6 +4,7 @@ On the queue it is JSON, `{target, before, after, diff, sig?, by?}`: the file's 
 diff between them. `sig` is the HMAC-SHA256 of the rest under `kernel.key`, for a queue that others can write to.
 """
 
+import ast
 import difflib
 import hashlib
 import hmac
@@ -13,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from osiris.errors import BadInput
+from osiris.kernel.diffs import has_no_context, plain_diff
 from osiris.kernel.repo import DoesNotApply, PolicyRepo, Version, run_git, strip_of
 from osiris.policy import PATCHABLE
 from osiris.records import stable_hash
@@ -35,8 +37,8 @@ class Patch(BaseModel):
 
     @property
     def id(self) -> str:
-        """Twelve hex digits that depend on what is changed alone, not on who drafted it."""
-        return stable_hash("patch", self.target, self.before, self.diff)[:12]
+        """Twelve hex digits of what is made of what, whoever drafted it and however the diff is spelt."""
+        return stable_hash("patch", self.target, meaning(self.before), meaning(self.after))[:12]
 
     def to_json(self) -> str:
         """The patch as the queue takes it."""
@@ -45,6 +47,18 @@ class Patch(BaseModel):
     def signed(self, key: str) -> "Patch":
         """The patch with its signature; without a key as it is."""
         return self.model_copy(update={"sig": _signature(self, key)}) if key else self
+
+
+def meaning(text: str) -> str:
+    """What a file says to Python: without comments, layout and docstrings; as it is where it does not parse."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return text
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
+    return ast.dump(tree)
 
 
 class Refused(Exception):
@@ -66,19 +80,21 @@ def read_patch(item: str, key: str = "") -> Patch:
 
 
 def patch_of(diff: str, live: Version, repo: PolicyRepo, by: str, key: str = "") -> Patch:
-    """The patch that a diff makes of the live policy; raises `BadInput` for one that does not apply to it."""
+    """The patch that a diff makes of the live policy, however it is spelt; raises `BadInput` if it does not apply."""
+    spelt = plain_diff(diff)
     try:
-        after = repo.patched(live.commit, diff)
+        after = repo.patched(live.commit, spelt, exact_lines=has_no_context(spelt))
     except DoesNotApply as error:
         raise BadInput(
-            f"a unified diff of one of {', '.join(PATCHABLE)} as it is live", str(error), "draft it against that"
-        ) from error
+            f"a unified diff of one of {', '.join(PATCHABLE)} as it is live", str(error),
+            "make it in a copy of the live policy: osiris kernel edit FOLDER, then git -C FOLDER diff",
+        ) from error  # fmt: skip
     changed = live.changed(after)
     if len(changed) != 1:
         raise BadInput("a diff that changes one file", ", ".join(changed) or "none", "split it")
     (target,) = changed
     try:
-        return Patch(target=target, before=live.files[target], after=after[target], diff=diff, by=by).signed(key)
+        return change_of(target, after[target], live, by, key)
     except ValidationError as error:
         first = error.errors()[0]
         raise BadInput(f"{first['loc'][0]}: {first['msg']}", repr(first["input"])[:80], "correct it") from error

@@ -23,7 +23,7 @@ from osiris.kernel.sandbox import CandidateFailed, PolicyFailed
 from osiris.kernel.state import Kernel
 from osiris.loop.advise import sketch, take_snapshots
 from osiris.loop.block_stats import block_length, least_blocks
-from osiris.loop.gate import level_of
+from osiris.loop.looks import level_of
 from osiris.policy import Shipped, shipped_files
 from osiris.policy.contracts import Policy
 from osiris.records import FINAL, parse_reply

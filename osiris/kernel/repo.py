@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from osiris.errors import Conflict, WorkspaceError
+from osiris.errors import BadInput, Conflict, WorkspaceError
 from osiris.files import write_whole
-from osiris.policy import PATCHABLE, shipped_files
+from osiris.policy import HOW_TO_CHANGE, PATCHABLE, edited_files, shipped_files
 
 BRANCH = "refs/heads/live"
 SHIPPED_AT = datetime(2000, 1, 1, tzinfo=UTC)
@@ -64,16 +64,21 @@ class PolicyRepo:
         return Version(commit, None if named in ([], [NONE]) else named[0], self._files(f"{commit}^{{tree}}"))
 
     def shipped(self, parent: str | None = None) -> str:
-        """Make the commit of the policy as this Osiris ships it; without a `parent` the first of a new repository."""
+        """Make the commit of the policy as this Osiris ships it; without a `parent` the first of a new repository.
+
+        Raises `WorkspaceError` where the files were edited in place: nobody proved those.
+        """
+        if edited := edited_files():
+            raise WorkspaceError("the policy as Osiris ships it", f"other files: {', '.join(edited)}", HOW_TO_CHANGE)
         return self.commit(shipped_files(), parent, SHIPPED, SHIPPED_AT)
 
     def catch_up(self) -> None:
         """Where no patch is live, make the policy live that this Osiris ships: an upgrade may have brought another one.
 
-        Callers hold the kernel's lock.
+        An edit of the files in place is no upgrade. Callers hold the kernel's lock.
         """
         live = self.head()
-        if live.patch_id is None and live.files != shipped_files():
+        if live.patch_id is None and live.files != shipped_files() and not edited_files():
             self.go_live(self.shipped(live.commit), live.commit)
 
     def note_failure(self, commit: str, error: str) -> None:
@@ -87,16 +92,37 @@ class PolicyRepo:
         path = self.folder.with_name("policy.failed.json")
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
-    def patched(self, commit: str, diff: str) -> dict[str, str]:
+    def copy_to(self, folder: Path) -> None:
+        """Make a work tree of the live policy in a new `folder`, in which `git diff` makes patches."""
+        self._made()
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise BadInput("a new or empty folder", str(folder), "name another one")
+        ran = run_git(["clone", "--quiet", "--branch", "live", str(self.folder.resolve()), str(folder.resolve())])
+        if ran.returncode:
+            raise WorkspaceError(f"a policy repository that can be copied to {folder}", _said(ran), "name another one")
+
+    def patched(self, commit: str, diff: str, *, exact_lines: bool = False) -> dict[str, str]:
         """The files at `commit` with `diff` applied, all of it or nothing; raises `DoesNotApply`.
 
+        With `exact_lines` it may lack lines of context: then it has to fit at the lines that it names.
         Nothing is checked out: git applies it to an index of its own, in which there are the policy's files alone.
         """
         with tempfile.TemporaryDirectory() as scratch:
             index = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
             self._git("read-tree", commit, env=index)
             for check in (["--check"], []):
-                ran = self._run(["apply", "--cached", *check, f"-p{strip_of(diff)}", "-"], diff, index)
+                ran = self._run(
+                    [
+                        "apply",
+                        "--cached",
+                        *check,
+                        *(["--unidiff-zero"] if exact_lines else []),
+                        f"-p{strip_of(diff)}",
+                        "-",
+                    ],
+                    diff,
+                    index,
+                )
                 if ran.returncode:
                     raise DoesNotApply(_said(ran))
             listed = self._git("ls-files", "--stage", "-z", env=index).split("\0")[:-1]

@@ -17,10 +17,13 @@ def limit(memory: int, seconds: int) -> None:
     """Take away what cannot be taken back: `memory` in bytes, `seconds` of processor time, files and processes."""
     for what, most in (
         (resource.RLIMIT_AS, memory),
+        (resource.RLIMIT_DATA, memory),
         (resource.RLIMIT_CPU, seconds),
-        (resource.RLIMIT_FSIZE, 2**26),
-        (resource.RLIMIT_NOFILE, 256),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_NOFILE, 64),
         (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_MEMLOCK, 0),
+        (resource.RLIMIT_MSGQUEUE, 0),
     ):
         resource.setrlimit(what, (most, most))
 

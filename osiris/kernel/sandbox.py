@@ -4,8 +4,11 @@ What it covers: files, network, other processes, secrets in the environment and 
 is left running. What it does not: an answer that is wrong. A candidate only answers questions, a JSON line each; who
 asks, who keeps the prices and the clock, and who scores, are outside. An answer carries the random tag of its
 question, exactly the keys `tag` and `value`, and ends its line; anything else, one byte more too, ends the session. A
-second process cannot be made inside, so that the limit on memory is that of the whole tree. An ancient kernel, hardware
-faults and side channels are not covered. There is no unsafe mode: without bubblewrap nothing is run.
+second process or thread cannot be made inside, nothing can be written to, and the kernel's other ways to hold memory
+(memfd, System V, message queues, large pipes) are denied, so that the limit on address space is one on memory; whoever
+waits for an answer looks at what the whole box holds besides. Control groups are not used: they need rights that a
+desk's user seldom has. An ancient kernel, hardware faults and side channels are not covered. There is no unsafe mode:
+without bubblewrap nothing is run.
 """
 
 import json
@@ -17,18 +20,22 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from osiris.errors import OsirisError
 from osiris.kernel import runner
-from osiris.kernel.box import MIB, NoSandbox, end, require_sandbox, start
-from osiris.policy import shipped_files
+from osiris.kernel.box import MIB, NoSandbox, end, held, require_sandbox, start
 
 MEMORY, CPU_SECONDS = 512 * MIB, 60
 """What one session may use, all its answers together."""
+MOST_HELD, LOOK_SECONDS = MEMORY + 64 * MIB, 0.1
+"""What the box may hold in all, bubblewrap included, and how often one who waits for an answer looks."""
 ANSWER_SECONDS, ANSWER_BYTES = 5.0, 64 * 1024
 START_SECONDS = 30.0
 """For the first answer of a session: a busy machine is slow to start a process, and that is not the policy's fault."""
+
+
+ANSWERS = {"sizing.py": "def size():\n    return 0.0\n"}
 
 
 class PolicyFailed(OsirisError):
@@ -71,7 +78,7 @@ class Sandbox:
         try:
             process.stdin.write(question)
             process.stdin.flush()
-            line = read_line(process.stdout, patience)
+            line = read_line(process, patience, MOST_HELD)
             self._answering += time.monotonic() - started
             return _value(line, tag)
         except (OSError, ValueError) as error:
@@ -100,10 +107,10 @@ class Sandbox:
 
 
 def try_sandbox() -> None:
-    """Have the shipped policy answer from the box; raises `NoSandbox` on a machine on which it cannot."""
-    with Sandbox(shipped_files()) as box:
+    """Have a policy answer from the box; raises `NoSandbox` on a machine on which it cannot."""
+    with Sandbox(ANSWERS) as box:
         try:
-            box.ask("size", [1, 2.0, 1.0, 0.5, None, {}])
+            box.ask("size", [])
         except PolicyFailed as error:
             raise NoSandbox("a sandbox that starts", error.came, "allow unprivileged user namespaces") from error
 
@@ -116,14 +123,21 @@ def write_files(folder: Path, files: dict[str, str]) -> None:
         (folder / name).chmod(0o644)
 
 
-def read_line(pipe: IO[bytes], seconds: float) -> bytes:
-    """One line and no byte more; raises `ValueError` for anything else, or when it takes longer than `seconds`."""
-    deadline, line = time.monotonic() + seconds, b""
+def read_line(process: "subprocess.Popen[bytes]", seconds: float, most: int) -> bytes:
+    """One line of a boxed process and no byte more.
+
+    Raises `ValueError` for anything else, when it takes longer than `seconds`, and when the box holds more than `most`
+    bytes: who waits is the watchdog, as nothing runs in a box that was not asked.
+    """
+    pipe, deadline, line = process.stdout, time.monotonic() + seconds, b""
     with selectors.DefaultSelector() as selector:
         selector.register(pipe, selectors.EVENT_READ)
         while not line.endswith(b"\n"):
-            if not selector.select(max(0.0, deadline - time.monotonic())):
-                raise ValueError(f"no answer within {seconds:g} s")
+            while not selector.select(max(0.0, min(LOOK_SECONDS, deadline - time.monotonic()))):
+                if time.monotonic() >= deadline:
+                    raise ValueError(f"no answer within {seconds:g} s")
+                if (now := held(process)) > most:
+                    raise ValueError(f"{now // MIB} MiB held in its box, at most {most // MIB}")
             part = os.read(pipe.fileno(), ANSWER_BYTES)
             if not part:
                 raise ValueError("the end of its process: it exited, or was killed for memory or processor time")

@@ -26,7 +26,7 @@ from osiris.kernel.repo import Version
 from osiris.kernel.sandbox import CandidateFailed
 from osiris.kernel.state import Kernel
 from osiris.loop.block_stats import DAYS_A_WEEK, least_blocks
-from osiris.loop.gate import level_of
+from osiris.loop.looks import level_of
 
 ON_TRIAL, NOT_BETTER = "on trial", "not better"
 LONGEST = 4

@@ -52,4 +52,5 @@ class TurnReport:
     applied: str | None = None
     rolled_back: list[str] = field(default_factory=list)
     waiting: int = 0
+    dead_letters: int = 0
     notes: list[str] = field(default_factory=list)

@@ -1,10 +1,12 @@
 """The program inside the sandbox that looks for numbers with which a policy breaks a law, by symbolic execution.
 
-It prints one JSON line: a list of `{state, message}`, CrossHair's own. The policy runs in the same process and could
-forge it; it would gain one check of eleven, by means that the checks before refuse.
+It is given a random tag on its standard input and prints one JSON line, `{tag, laws}`: CrossHair's `{state, message}`
+of every law, by the law's name. The policy runs in the same process; code that gets past the static check could forge a
+line, which is why the laws are also tried from outside (`probe`), on the numbers that stand in the policy.
 """
 
 import importlib
+import inspect
 import json
 import os
 import sys
@@ -12,14 +14,20 @@ import sys
 WHERE = ["/site", "/cand", "/laws"]
 
 
-def check(seconds: float) -> list[dict[str, str]]:
-    """What CrossHair finds, giving each law `seconds`."""
-    from crosshair.core_and_libs import analyze_module, run_checkables
+def check(seconds: float) -> dict[str, list[dict[str, str]]]:
+    """What CrossHair finds of each law, giving each `seconds`."""
+    from crosshair.core_and_libs import analyze_function, run_checkables
     from crosshair.options import AnalysisKind, AnalysisOptionSet
 
     options = AnalysisOptionSet(analysis_kind=[AnalysisKind.asserts], per_condition_timeout=seconds)
-    found = run_checkables(analyze_module(importlib.import_module("laws"), options))
-    return [{"state": one.state.name, "message": one.message} for one in found]
+    laws = importlib.import_module("laws")
+    found = {}
+    for name, law in inspect.getmembers(laws, inspect.isfunction):
+        if law.__module__ != laws.__name__:
+            continue
+        messages = run_checkables(analyze_function(law, options))
+        found[name] = [{"state": one.state.name, "message": one.message} for one in messages]
+    return found
 
 
 def main() -> None:
@@ -29,7 +37,8 @@ def main() -> None:
     out = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.path += WHERE
-    os.write(out, json.dumps(check(float(sys.argv[3]))).encode() + b"\n")
+    tag = sys.stdin.readline().strip()
+    os.write(out, json.dumps({"tag": tag, "laws": check(float(sys.argv[3]))}).encode() + b"\n")
 
 
 if __name__ == "__main__":

@@ -20,8 +20,15 @@ from osiris.records import stable_hash
 from osiris.settings import Settings
 
 NOT_YET = "not yet"
+MOST_NOTES = 5
 OPEN = (None, REFUSED, NOT_YET, PROVED)
 """States in which a patch may be judged: what was refused was not measured, and what refused it may be over."""
+
+
+def may_be_judged(patch: dict[str, Any]) -> bool:
+    """Whether a patch has no verdict of its own: one that went with the patch under it was not the one that lost."""
+    state = patch.get("state")
+    return state in OPEN or (state == "rolled_back" and bool(patch.get("built_on")))
 
 
 def next_patch(kernel: Kernel, report: TurnReport, progress: Callable[[str], None]) -> tuple[Patch | None, str]:
@@ -34,16 +41,19 @@ def next_patch(kernel: Kernel, report: TurnReport, progress: Callable[[str], Non
             patch = read_patch(item, key)
         except Refused as error:
             kernel.lists.bury(item, str(error), kernel.as_of)
-            report.notes.append(f"a dead letter: {error}")
+            report.dead_letters += 1
+            if report.dead_letters <= MOST_NOTES:
+                report.notes.append(f"a dead letter (osiris kernel queue): {error}")
             continue
         before = known.get(patch.id, {})
         state = before.get("state")
         if state == NOT_YET and before["past"] == mark:
             place += 1
-        elif state in OPEN:
+        elif may_be_judged(before):
             return patch, item
         else:
-            report.notes.append(f"patch {patch.id} was {state} before")
+            if len(report.notes) <= 4 * MOST_NOTES:
+                report.notes.append(f"patch {patch.id} was {state} before")
             kernel.lists.drop(item)
     if place:
         report.notes.append(f"{place} in the queue: what they are measured on is as it was when it did not suffice")
@@ -53,11 +63,17 @@ def next_patch(kernel: Kernel, report: TurnReport, progress: Callable[[str], Non
 
 def refuse_if_final(book: PatchBook, patch: Patch) -> None:
     """Raise `Conflict` for a patch that was measured: it has its verdict, and asking again would be fishing."""
-    state = book.patches().get(patch.id, {}).get("state")
-    if state not in OPEN:
+    known = book.patches().get(patch.id, {})
+    state = known.get("state")
+    if not may_be_judged(known):
         raise Conflict(
             "a patch without a verdict", f"{patch.id}, which is {state}", f"see: osiris kernel show {patch.id}"
         )
+
+
+def shown_p(value: float) -> str:
+    """A p-value for people; none is zero."""
+    return "p < 0.0001" if value < 1e-4 else f"p = {value:.4f}"
 
 
 def past_mark(kernel: Kernel, commit: str) -> str:

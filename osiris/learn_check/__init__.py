@@ -2,7 +2,8 @@
 
 Markets with a planted edge are made from a seed. The loop runs on them night by night, every step the real one; what
 each night's adapter and the one served in the end are worth is measured on prompts that come after all nights. On a
-market without drift the gate compares a model with itself. Trials run side by side, a core each.
+market without drift the gate compares a model with itself; on correlated tickers it compares biased coins with even
+ones. Trials run side by side, a core each.
 """
 
 import multiprocessing
@@ -17,6 +18,7 @@ from typing import Any
 
 from osiris.files import new_folder
 from osiris.learn_check.no_edge import CANDIDATES, aa_comparisons
+from osiris.learn_check.no_skill import Walks, no_skill
 from osiris.learn_check.report import checks, of_edge, rise
 from osiris.learn_check.trial import Plan, Trial, record_drafts, run_trial
 from osiris.loop.planted import EDGES, Edge
@@ -44,13 +46,15 @@ def run_check(
         found = _side_by_side(trials, folder, jobs or os.cpu_count() or 1)
     planted = {edge: [one for one in found if one["edge"] == edge] for edge in edges if edge != "none"}
     no_edge = next((one["aa"] for one in found if one["edge"] == "none"), None)
+    coins = next((one["coins"] for one in found if one["edge"] == "none"), [])
     means = {edge: of_edge(group) for edge, group in planted.items()}
-    verdicts = checks(means, no_edge)
+    verdicts = checks(means, no_edge, coins)
     return {
         "passed": all(one["passed"] for one in verdicts),
         "checks": verdicts,
         "edges": means,
         "no_edge": no_edge,
+        "no_skill": coins,
         "trials": [one for one in found if one["edge"] != "none"],
     }
 
@@ -67,8 +71,9 @@ def work(trial: Trial, folder: Path, cache: Path, steps: Any) -> dict[str, Any]:
 
     if trial.edge == "none":
         recorded, settings = record_drafts(trial, folder, cache, 3 * CANDIDATES, step)
-        aa = aa_comparisons(recorded, settings, COMPARISONS, trial.plan.tickers, trial.seed)
-        return {"edge": trial.edge, "seed": trial.seed, "aa": aa}
+        aa = aa_comparisons(recorded, settings, COMPARISONS, trial.plan.tickers * trial.plan.moments // 3, trial.seed)
+        walks = Walks(trial.seed, nights=trial.plan.coin_nights)
+        return {"edge": trial.edge, "seed": trial.seed, "aa": aa, "coins": no_skill(walks, step=step)}
     result = run_trial(trial, folder, cache, step)
     evaluations = result.pop("evaluations")
     rises = {name: rise(evaluations["base"], one) for name, one in evaluations.items() if name != "base"}

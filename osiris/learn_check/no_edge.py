@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from osiris.loop.gate import Evaluation, compare
+from osiris.loop.gate import Evaluation
+from osiris.loop.verdict import compare
 from osiris.settings import Settings
 
 CANDIDATES = 4

@@ -13,6 +13,8 @@ from osiris.loop.planted import Edge
 LEVEL = 0.95
 MEAN_R, EACH_R, WIN_RATE, RATIO, VALID, PROMOTED = 0.15, 0.05, 0.08, 0.05, 0.98, 0.05
 """What an edge must raise: mean R of all seeds and of each, the win rate; what must hold; how often chance may win."""
+FIRST_LOOK = 0.025
+"""What a first look may err with, at the default `gate.level`."""
 
 
 def rise(base: Evaluation, adapter: Evaluation) -> dict[str, float]:
@@ -53,7 +55,9 @@ def of_edge(trials: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return found | {"least_r": float(frame["mean_r"].min()), "least_valid": float(frame["valid_share"].min())}
 
 
-def checks(edges: dict[Edge, dict[str, Any]], no_edge: dict[str, float] | None) -> list[dict[str, Any]]:
+def checks(
+    edges: dict[Edge, dict[str, Any]], no_edge: dict[str, float] | None, coins: Sequence[dict[str, float]] = ()
+) -> list[dict[str, Any]]:
     """What was to be shown, what came, and whether it is so."""
     found = []
     for edge, seen in edges.items():
@@ -66,6 +70,9 @@ def checks(edges: dict[Edge, dict[str, Any]], no_edge: dict[str, float] | None) 
         ]
     if no_edge:
         found.append(_at_most("no edge: A/A comparisons that the gate promotes", no_edge["share"], PROMOTED))
+    for arm in coins:
+        what = f"no skill: nights that promote coins with {arm['long_share']:.0%} longs, lower end of the interval"
+        found.append(_at_most(what, arm["low"], FIRST_LOOK))
     return found
 
 

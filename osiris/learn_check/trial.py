@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from osiris.files import write_whole
+from osiris.learn_check.no_skill import LONG_SHARES
 from osiris.llm.generate import unbound
 from osiris.llm.starter import ensure_starter
 from osiris.loop import gate
@@ -43,23 +44,28 @@ max_holding_days = 14
 dpo_recipe = {recipe}
 
 [gate]
-holdout_days = 30  # the night's last moment, known to no training yet
+holdout_days = 415  # the last third of a night's moments, known to no training yet
 embargo_days = 10
+trial_days = 200  # a night's held-out days are enough: each adapter is looked at once
 candidates = 4
 """
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much a trial is given: each night follows `moments` draftings on all `tickers`; `fresh` ones come after."""
+    """How much a trial is given: each night follows `moments` draftings on all `tickers`; `fresh` ones come after.
+
+    The moments lie 37 sessions apart, so that each is a day of its own to the gate; a third of a night's are held out.
+    """
 
     nights: int = 4
-    tickers: int = 128
-    moments: int = 3
-    fresh: int = 6
+    tickers: int = 16
+    moments: int = 24
+    fresh: int = 48
     candidates: int = 6
     drift: float = 0.2
     recipe: str = "dpo"
+    coin_nights: int = 60
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ class Trial:
     @property
     def steps(self) -> int:
         """How many steps it reports."""
-        return 2 if self.edge == "none" else 4 * self.plan.nights + 2
+        return 2 + len(LONG_SHARES) if self.edge == "none" else 4 * self.plan.nights + 2
 
     @cached_property
     def market(self) -> Market:

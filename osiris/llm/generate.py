@@ -7,23 +7,28 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from osiris.errors import BadInput
+from osiris.llm.chat import asked
 from osiris.llm.models import AnyDrafter, AnyJudge
-from osiris.records import Reply, Side, parse_reply
+from osiris.records import Reply, Side, has_levels, parse_reply
 from osiris.settings import Settings
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
 class DraftRequest:
-    """A rendered `advise` prompt and the ticker it is about."""
+    """A rendered `advise` prompt, the ticker it is about, and `market`: the last close and the ATR, where known."""
 
     prompt: str
     ticker: str
+    market: tuple[float, float] | None = None
+
+    def read(self, text: str) -> Reply | None:
+        """The reply in an answer; none where it is not valid, or no trade at this market (a target below zero)."""
+        reply = parse_reply(text, self.ticker)
+        if reply is None or self.market is None:
+            return reply
+        return reply if has_levels(reply, *self.market) else None
 
 
 @dataclass(frozen=True)
@@ -52,19 +57,19 @@ def draft(
     wanted = [request for request in requests for _ in range(k)]
     _check_prefixes(drafter, requests)
     starts = [prefill(request.ticker) for request in wanted]
-    asked = {request.prompt: _asked(drafter.tokenizer, request.prompt) for request in requests}
+    texts = {request.prompt: asked(drafter.tokenizer, request.prompt) for request in requests}
     drafts: list[Draft | None] = [None] * len(wanted)
     with drafter.writing(settings, seed) as write:
         for attempt in range(1, settings.model.retries + 2):
             missing = [i for i, done in enumerate(drafts) if done is None or done.reply is None]
             for batch in _batches(missing, settings.model.batch_size):
                 started = time.perf_counter()
-                written = write([asked[wanted[i].prompt] + starts[i] for i in batch])
+                written = write([texts[wanted[i].prompt] + starts[i] for i in batch])
                 seconds = time.perf_counter() - started
                 for i, more in zip(batch, written, strict=True):
                     text = starts[i] + more
                     waited = seconds + (drafts[i].seconds if drafts[i] else 0.0)
-                    drafts[i] = Draft(text, parse_reply(text, wanted[i].ticker), waited, attempt)
+                    drafts[i] = Draft(text, wanted[i].read(text), waited, attempt)
     return [drafts[start : start + k] for start in range(0, len(drafts), k)]
 
 
@@ -73,7 +78,7 @@ def say(model: AnyDrafter | AnyJudge, prompt: str, most: int, settings: Settings
 
     Raises `BadInput` for a prompt that leaves no room for them.
     """
-    text = _asked(model.tokenizer, prompt)
+    text = asked(model.tokenizer, prompt)
     length, room = len(model.tokenizer(text, add_special_tokens=False)["input_ids"]), model.tokenizer.model_max_length
     if length + most > room:
         raise BadInput(f"prompt and answer of at most {room} tokens", f"{length} and {most}", "ask for less")
@@ -97,19 +102,13 @@ def _batches(rows: list[int], size: int) -> Iterator[list[int]]:
         yield rows[start : start + size]
 
 
-def _asked(tokenizer: "PreTrainedTokenizerBase", prompt: str) -> str:
-    return tokenizer.apply_chat_template(
-        [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
-    )
-
-
 def _check_prefixes(drafter: AnyDrafter, requests: list[DraftRequest]) -> None:
     """Raise `BadInput` where cutting a reply after its ticker would cut through a token of the whole reply."""
     for ticker in sorted({request.ticker for request in requests}):
         reply = Reply(
             ticker=ticker, rationale="momentum up, follow", side=Side.LONG, target_atr=2, stop_atr=1, confidence=0.5
         )
-        question = _asked(drafter.tokenizer, ticker)
+        question = asked(drafter.tokenizer, ticker)
         cut, whole = (
             drafter.tokenizer(question + text, add_special_tokens=False)["input_ids"]
             for text in (prefill(ticker), reply.to_json())

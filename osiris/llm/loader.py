@@ -4,6 +4,7 @@
 Whether an adapter may be served is decided elsewhere; here it is only attached.
 """
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from osiris.errors import NotFound
+from osiris.llm.chat import end_of_answer, require_chat
 from osiris.llm.quiet import no_bars
 from osiris.llm.sources import missing, place
 from osiris.llm.starter import Kind
@@ -143,14 +145,30 @@ def _load(
 
 
 def load_tokenizer(name: str, kind: Kind, settings: Settings) -> "PreTrainedTokenizerBase":
-    """Load the tokenizer of a model; raises `NotFound` when it cannot be had."""
+    """Load the tokenizer of a model; its `model_max_length` is at most what the model has positions for.
+
+    Raises `NotFound` when it cannot be had, `BadInput` when it has no usable chat template.
+    """
     from transformers import AutoTokenizer
 
     with no_bars(), _had(name):
         tokenizer = AutoTokenizer.from_pretrained(place(name, kind, settings), padding_side="left")
+    require_chat(tokenizer, name)
     if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
+        tokenizer.pad_token = tokenizer.eos_token or end_of_answer(tokenizer)
+    tokenizer.model_max_length = min(tokenizer.model_max_length, _positions(place(name, kind, settings)))
     return tokenizer
+
+
+def _positions(where: str) -> int:
+    """How many tokens a model has positions for; many tokenizers know no such limit, and some have no model by them."""
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(where).get_text_config()
+    except (OSError, ValueError):
+        return sys.maxsize
+    return getattr(config, "max_position_embeddings", None) or sys.maxsize
 
 
 @contextmanager

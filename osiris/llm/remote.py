@@ -16,6 +16,7 @@ import numpy as np
 
 from osiris.errors import BadInput, NotFound, SourceUnavailable
 from osiris.llm.loader import BASE, load_tokenizer
+from osiris.llm.numbers import Written
 from osiris.llm.starter import Kind
 from osiris.llm.write import Write
 from osiris.settings import Settings
@@ -35,7 +36,7 @@ class Server:
     model: str
     parallel: int
 
-    def complete(self, texts: list[str], options: list[dict[str, Any]]) -> list[str]:
+    def complete(self, texts: list[str], options: list[dict[str, Any]]) -> list[Written]:
         """What the model writes after each text, with its own options of the completions endpoint.
 
         Raises `NotFound` for a model that the server does not have, `SourceUnavailable` when it cannot be asked.
@@ -44,12 +45,12 @@ class Server:
         with ThreadPoolExecutor(self.parallel) as pool:
             return list(pool.map(self._complete, texts, options))
 
-    def _complete(self, text: str, options: dict[str, Any]) -> str:
+    def _complete(self, text: str, options: dict[str, Any]) -> Written:
         import openai
 
         try:
             answer = self.client.completions.create(model=self.model, prompt=text, **options)
-            return _text_of(answer)
+            return _written_in(answer)
         except openai.NotFoundError as error:
             raise NotFound(
                 f"a server that has {self.model}", self._said(error), "load it there, or correct [llm] in osiris.toml"
@@ -58,7 +59,7 @@ class Server:
             raise BadInput(
                 f"a server that can be asked for completions of {self.model}", self._said(error), "use another one"
             ) from error
-        except (openai.OpenAIError, ValueError) as error:  # not every answer is JSON
+        except (openai.OpenAIError, ValueError, RecursionError) as error:  # not every answer is JSON of a sane depth
             raise SourceUnavailable(
                 f"an answer of {self.model} from {self.client.base_url}",
                 self._said(error),
@@ -70,13 +71,13 @@ class Server:
         return f"{type(error).__name__}: {error}".replace(self.client.api_key, "***")[:MOST_SAID]
 
 
-def _text_of(answer: Any) -> str:
+def _written_in(answer: Any) -> Written:
     """The text of a completion; raises `ValueError` for whatever else a server may have answered."""
     choices = getattr(answer, "choices", None)
-    text = getattr(choices[0], "text", None) if choices else None
+    text = getattr(choices[0], "text", None) if isinstance(choices, list) and choices else None
     if not isinstance(text, str):
-        raise ValueError(f"no completion in {str(answer)!r}")
-    return text
+        raise ValueError(f"no completion in {str(answer)[:MOST_SAID]!r}")
+    return Written(text, getattr(choices[0], "finish_reason", None) == "length")
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class RemoteDrafter:
 
         def write(texts: list[str]) -> list[str]:
             seeds = rng.integers(2**31, size=len(texts)).tolist()
-            return self.server.complete(texts, [common | {"seed": one} for one in seeds])
+            return [one.text for one in self.server.complete(texts, [common | {"seed": one} for one in seeds])]
 
         yield write
 
@@ -113,7 +114,7 @@ class RemoteJudge:
     tokenizer: "PreTrainedTokenizerBase"
     name: str
 
-    def write(self, texts: list[str], most: int) -> list[str]:
+    def write(self, texts: list[str], most: int) -> list[Written]:
         """The likeliest `most` tokens after each text."""
         options = {"max_tokens": most, "temperature": 0} | _as_given(self.tokenizer)
         return self.server.complete(texts, [options] * len(texts))
@@ -121,7 +122,7 @@ class RemoteJudge:
     @contextmanager
     def writing(self, settings: Settings, _seed: int) -> Iterator[Write]:
         """Yield what writes on from texts, always the likeliest."""
-        yield lambda texts: self.write(texts, settings.model.max_new_tokens)
+        yield lambda texts: [one.text for one in self.write(texts, settings.model.max_new_tokens)]
 
 
 class RemoteDesk:
@@ -140,7 +141,7 @@ class RemoteDesk:
             listed = self._client.with_options(timeout=ANSWER_SECONDS, max_retries=0).models.list()
         except openai.NotFoundError:
             return True
-        except (openai.OpenAIError, ValueError, AttributeError):
+        except (openai.OpenAIError, ValueError, AttributeError, RecursionError):
             return False
         return isinstance(listed.data, list)
 

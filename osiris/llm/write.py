@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from osiris.llm.chat import end_of_answer
 from osiris.settings import Settings
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
 
-END = "<|end|>"
 Write = Callable[[list[str]], list[str]]
 """What a model writes after each text: a question in its chat format and the start of its reply."""
 
@@ -31,7 +31,7 @@ def write(
             "top_p": settings.model.top_p,
             "top_k": 0,  # transformers would draw from the 50 likeliest, a server from all
         }
-    stops = _stops(model, tokenizer)
+    stops = stops_of(model, tokenizer)
     bound = []
     if settings.model.bound:
         from osiris.llm.grammar import ReplyBound
@@ -69,10 +69,12 @@ def positions_of(mask: "Tensor") -> "Tensor":
     return (mask.cumsum(1) - 1).clamp(min=0)
 
 
-def _stops(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> list[int]:
-    """Ids that end an answer: what the model's own configuration says, and the end of a turn of Phi-3's format."""
+def stops_of(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """Ids that end an answer: what the model's own configuration says, and what its chat template ends one with.
+
+    An end token that also is the unknown one (GPT-2, Pythia, OLMo) ends an answer all the same.
+    """
     configured = model.generation_config.eos_token_id
     configured = configured if isinstance(configured, list) else [configured]
-    turn = tokenizer.convert_tokens_to_ids(END)
-    unknown = (None, tokenizer.unk_token_id)
-    return sorted({stop for stop in [*configured, tokenizer.eos_token_id, turn] if stop not in unknown})
+    turn = tokenizer.convert_tokens_to_ids(end_of_answer(tokenizer))
+    return sorted({stop for stop in [*configured, tokenizer.eos_token_id, turn] if stop is not None})

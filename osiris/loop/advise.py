@@ -11,12 +11,13 @@ import numpy as np
 from osiris.calendars import sessions_between
 from osiris.errors import NoPrices, SourceUnavailable
 from osiris.llm import hermes
-from osiris.llm.generate import Draft, DraftRequest, draft
+from osiris.llm.generate import Draft, draft
 from osiris.llm.models import AnyDrafter, AnyJudge
 from osiris.loop.context import Snapshot, snapshot
 from osiris.loop.prices import PriceDesk
+from osiris.policy import edit_note
 from osiris.policy.contracts import Policy, Sketch
-from osiris.records import Reply, Status, advice_id, levels_from_reply, parse_reply, prompt_id
+from osiris.records import Reply, Status, advice_id, levels_from_reply, parse_reply
 from osiris.schemas import VECTOR_SIZE
 from osiris.settings import Settings
 from osiris.store.advice import AdviceStore
@@ -58,14 +59,14 @@ def advise(
     Without a `judge` they keep a null score. `policy` says what the prompt shows, which ideas go to the reviewers (the
     others are stored as `gated`) and how big each is.
     """
-    report = AdviseReport(adapter=drafter.adapter)
+    report = AdviseReport(adapter=drafter.adapter, notes=[note] if (note := edit_note()) else [])
     started = time.perf_counter()
     snapshots = take_snapshots(prices, policy, settings.advise.tickers, moments, report.notes)
     snapshots = [s for s in snapshots if not _drafted(advice, s, drafter.adapter)]
     report.prompts = len(snapshots)
     drafts = draft(
         drafter,
-        [DraftRequest(prompt=s.prompt, ticker=s.ticker) for s in snapshots],
+        [shot.request for shot in snapshots],
         settings.advise.candidates,
         settings,
         settings.model.seed,
@@ -74,8 +75,8 @@ def advise(
     report.replies = sum(len(group) for group in drafts)
     report.invalid = report.replies - len(rows)
     if judge:
-        add_scores(rows, {s.prompt: s.text for s in snapshots}, judge, settings)
-    add_gate_and_size(rows, {s.prompt: s for s in snapshots}, policy)
+        add_scores(rows, snapshots, judge, settings)
+    add_gate_and_size(rows, snapshots, policy)
     report.gated = sum(row["status"] == Status.GATED for row in rows)
     for moment in sorted({row["as_of"] for row in rows}):
         batch = [row for row in rows if row["as_of"] == moment]
@@ -87,7 +88,6 @@ def advise(
     scores = [row["hermes_score"] for row in rows if row["hermes_score"] is not None]
     report.unscored = len(rows) - len(scores)
     report.mean_hermes = float(np.mean(scores)) if scores else None
-    report.notes += prices.notes
     return report
 
 
@@ -96,7 +96,9 @@ def take_snapshots(
 ) -> list[Snapshot]:
     """Snapshots of every ticker at every moment, by moment; what lacks prices is left out with a note."""
     first, last = min(moments), max(moments)
-    bars = prices.bars_many(list(tickers), first - timedelta(days=HISTORY_DAYS), last, last)
+    with prices.noting() as about_prices:
+        bars = prices.bars_many(list(tickers), first - timedelta(days=HISTORY_DAYS), last, last)
+    notes += [note for note in about_prices if note not in notes]
     taken = []
     for moment in sorted(moments):
         for ticker in (ticker for ticker in tickers if ticker in bars):
@@ -119,17 +121,19 @@ def rows_of(
     ]
 
 
-def add_scores(rows: list[Row], contexts: dict[str, str], judge: AnyJudge, settings: Settings) -> None:
+def add_scores(rows: list[Row], snapshots: Sequence[Snapshot], judge: AnyJudge, settings: Settings) -> None:
     """Let Hermes score the rows; an idea it answered with no number keeps a null score and a note."""
-    ideas = [hermes.Idea(proposal=row["reply"], context=contexts[row["prompt"]]) for row in rows]
+    shots = _by_id(snapshots)
+    ideas = [hermes.Idea(proposal=row["reply"], context=shots[row["prompt_id"]].text) for row in rows]
     for row, score in zip(rows, hermes.score(judge, ideas, settings.model.batch_size), strict=True):
         row |= {"hermes_raw": score.raw, "hermes_score": score.normalized, "hermes_note": score.note or None}
 
 
-def add_gate_and_size(rows: list[Row], shots: dict[str, Snapshot], policy: Policy) -> None:
+def add_gate_and_size(rows: list[Row], snapshots: Sequence[Snapshot], policy: Policy) -> None:
     """Set `size` of each row, and the status of those that the risk gate keeps from the reviewers."""
+    shots = _by_id(snapshots)
     for row in rows:
-        idea = sketch(shots[row["prompt"]], parse_reply(row["reply"], row["ticker"]), row["hermes_score"])
+        idea = sketch(shots[row["prompt_id"]], parse_reply(row["reply"], row["ticker"]), row["hermes_score"])
         row["size"] = policy.size(idea)
         if not policy.passes(idea):
             row |= {"status": str(Status.GATED), "status_at": row["as_of"]}
@@ -178,7 +182,7 @@ def _row(shot: Snapshot, sample: int, text: str, reply: Reply, drafter: AnyDraft
     levels = levels_from_reply(reply, shot.price, shot.atr)
     return {
         "id": advice_id(shot.prompt, drafter.adapter, sample, shot.as_of),
-        "prompt_id": prompt_id(shot.prompt, shot.as_of),
+        "prompt_id": shot.prompt_id,
         "as_of": shot.as_of,
         "ticker": shot.ticker,
         "side": str(reply.side),
@@ -201,8 +205,13 @@ def _row(shot: Snapshot, sample: int, text: str, reply: Reply, drafter: AnyDraft
     }
 
 
+def _by_id(snapshots: Sequence[Snapshot]) -> dict[str, Snapshot]:
+    """Snapshots by their id: their texts are no keys."""
+    return {shot.prompt_id: shot for shot in snapshots}
+
+
 def _drafted(advice: AdviceStore, shot: Snapshot, adapter: str) -> bool:
-    return advice.count(f"prompt_id = '{prompt_id(shot.prompt, shot.as_of)}' AND adapter = '{adapter}'") > 0
+    return advice.count(f"prompt_id = '{shot.prompt_id}' AND adapter = '{adapter}'") > 0
 
 
 def drafting_moments(settings: Settings, as_of: datetime, sessions: int) -> list[datetime]:

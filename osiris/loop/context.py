@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from osiris.bar_frames import known_at, rebased
 from osiris.errors import NoPrices
+from osiris.llm.generate import DraftRequest
 from osiris.llm.prompts import render
 from osiris.policy.contracts import WARM_UP, Feature, Policy
+from osiris.records import prompt_id
 
 Array = NDArray[np.float64]
 ATR_BARS = 14
@@ -31,6 +33,16 @@ class Snapshot:
     features: tuple[Feature, ...]
     text: str
     prompt: str
+
+    @property
+    def request(self) -> DraftRequest:
+        """What is asked of a drafter."""
+        return DraftRequest(self.prompt, self.ticker, (self.price, self.atr))
+
+    @property
+    def prompt_id(self) -> str:
+        """Id of this ticker at this moment. The text is none: it is rounded, so that two moments may share it."""
+        return prompt_id(self.prompt, self.as_of)
 
     @property
     def vector(self) -> np.ndarray:
@@ -78,8 +90,10 @@ def _unit(high: Array, low: Array, close: Array, ticker: str, as_of: datetime) -
         came = f"{len(close)} bars"
     elif not (np.isfinite(high).all() and np.isfinite(low).all() and np.isfinite(close).all()):
         came = "prices that are NaN or infinite"
-    elif (unit := atr(high, low, close)) <= 0:
-        came = "bars that do not move, with an ATR of zero"
+    elif close[-1] <= 0:
+        came = f"a last close of {close[-1]:g}, which is no price of a share"
+    elif not 0 < (unit := atr(high, low, close)) < np.inf:
+        came = f"bars with an ATR of {unit:g}"
     else:
         return unit
     raise NoPrices(

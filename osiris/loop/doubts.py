@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from osiris.calendars import session_day
+
 Times = NDArray[np.int64]
 MISSING, DISPUTED, CONTRADICTED, JUMP = "missing", "disputed", "contradicted", "jump"
 TEXTS = {
@@ -18,15 +20,17 @@ TEXTS = {
 
 
 class Doubts(NamedTuple):
-    """Spans of time (ns, by start) nobody can vouch for, and the kind of each."""
+    """Spans of time (ns, by start) nobody can vouch for, the kind of each, and the calendar that names their days."""
 
     start: Times
     end: Times
     kinds: Sequence[str]
+    calendar: str
 
     def text(self, index: int) -> str:
-        """Say what is in doubt, and on which day."""
-        return TEXTS[self.kinds[index]].format(day=f"{pd.Timestamp(self.start[index], unit='ns'):%Y-%m-%d}")
+        """Say what is in doubt, and on which day of the exchange."""
+        day = session_day(self.calendar, pd.Timestamp(self.start[index], tz="UTC"))
+        return TEXTS[self.kinds[index]].format(day=day)
 
     def first_after(self, moments: Times) -> Times:
         """Index of the first doubt that ends after each moment."""

@@ -1,7 +1,8 @@
 """What the local store lacks, from Yahoo: asked once, left alone when it cannot be asked, each warning said once."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -9,9 +10,10 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import track
 
+from osiris.bar_jumps import jump_texts
 from osiris.bar_merge import CONFIRMED, Merged
 from osiris.calendars import COLUMNS, DAILY, MINUTE, MINUTES, calendar_of, session_edges, sessions_between
-from osiris.errors import SourceUnavailable
+from osiris.errors import DamagedBars, SourceUnavailable
 from osiris.settings import Settings
 from osiris.store.bars import BarStore
 from osiris.store.yahoo import LONGEST_REQUEST, REACH, SETTLING, SOURCE, NothingThere, NothingUsable, Yahoo
@@ -32,13 +34,15 @@ FROM_YAHOO = rf"(?:^|\+)(?:{SOURCE}|{CONFIRMED})(?:\+|$)"
 class Feed:
     """Fills `bars` from `yahoo`. Sessions the store has from Yahoo are not asked for again.
 
-    After Yahoo could not be asked, it is left alone for `pause` seconds, or as long as it said; `notes` says so, once.
+    After Yahoo could not be asked, it is left alone for `pause` seconds, or as long as it said. `notes` says so once a
+    run, also in a run that meets the pause of an earlier one.
     """
 
     def __init__(self, bars: BarStore, yahoo: Yahoo, settings: Settings, pause: float = PAUSE_SECONDS) -> None:
         """Nothing is asked before the first `refresh`."""
         self._store, self._yahoo, self._settings, self._pause = bars, yahoo, settings, pause
-        self._quiet_until = 0.0
+        self._quiet_until, self._quiet_why = 0.0, ""
+        self._unusable: dict[tuple[str, str], str] = {}
         self._asked: dict[tuple[str, str], tuple[pd.Timestamp, pd.Timestamp, float]] = {}
         self._misfits: set[str] = set()
         self.notes: list[str] = []
@@ -47,6 +51,15 @@ class Feed:
         """Say something a person should know, once."""
         if text not in self.notes:
             self.notes.append(text)
+
+    @contextmanager
+    def noting(self) -> Iterator[list[str]]:
+        """Collect the notes of one run alone: what an earlier one met may have been put right since."""
+        before, self.notes = self.notes, []
+        try:
+            yield self.notes
+        finally:
+            self.notes = before
 
     def refresh(
         self, tickers: Sequence[str], start: datetime, end: datetime, progress: bool = False, interval: str = DAILY
@@ -75,7 +88,7 @@ class Feed:
         return {key[0] for key, found in answers.items() if found}, {k for k, found in answers.items() if found is None}
 
     def fetch(self, ticker: str, start: datetime, end: datetime, interval: str) -> Merged:
-        """Merge Yahoo's bars into the store, which takes down where the two differ.
+        """Merge Yahoo's bars into the store, which takes down where the two differ; a note tells of prices that jump.
 
         Raises `SourceUnavailable`, of which `NothingUsable` is about this ticker alone.
         """
@@ -87,7 +100,12 @@ class Feed:
             frame = self._yahoo.fetch_intraday(ticker, start, end, interval, calendar=calendar)
         if frame.empty:
             return Merged()
-        return self._store.merge(ticker, frame, self._settings.outcomes.tolerance, interval=interval)
+        merged = self._store.merge(ticker, frame, self._settings.outcomes.tolerance, interval=interval)
+        if merged.added:
+            stored = self._store.get(ticker, interval=interval)
+            for text in jump_texts(ticker, stored, calendar, frame["start"].iloc[0]):
+                self.note(f"{text}: osiris prices confirm or import --replace settles it")
+        return merged
 
     def answered(self, ticker: str, as_of: datetime) -> bool:
         """Whether Yahoo answered, in this process, to the question for the daily bars of `ticker` up to now."""
@@ -119,22 +137,34 @@ class Feed:
         now = time.monotonic()
         first, last = (missing[0], missing[-1]) if missing is not None else (pd.Timestamp(start), pd.Timestamp(end))
         if self._was_asked((ticker, interval), first, last, now):
+            self._note_again(self._unusable.get((ticker, interval)))
             return False
         if now < self._quiet_until:
+            self._note_again(self._quiet_why)
             return None
+        self._unusable.pop((ticker, interval), None)
         try:
             merged = self.fetch(ticker, start, end, interval)
         except NothingUsable as error:
+            self._unusable[ticker, interval] = str(error)
             self.note(str(error))
             merged = Merged()
             if not isinstance(error, NothingThere):
                 self._misfits.add(ticker)
+        except DamagedBars as error:
+            self.note(str(error))
+            return False
         except SourceUnavailable as error:
             self._quiet_until = now + max(self._pause, error.retry_after or 0.0)
-            self.note(f"Yahoo is unavailable, the local store is used: {error.came}")
+            self._quiet_why = f"Yahoo is unavailable, the local store is used: {error.came}"
+            self.note(self._quiet_why)
             return None
         self._asked[ticker, interval] = (first, last, now + self._pause)
         return merged.added > 0
+
+    def _note_again(self, text: str | None) -> None:
+        if text:
+            self.note(text)
 
     def _missing(self, ticker: str, start: datetime, end: datetime, interval: str) -> pd.DatetimeIndex:
         """Closes of the sessions between `start` and `end` that the store has not to their end from Yahoo."""

@@ -10,6 +10,9 @@ Rules (each errs on the side of a loss, never of a win, and says so with `ambigu
 - At expiry the trade closes at the first price there is: the open of a bar that began after it, else the bar's close.
   Of what happened inside the bar in which it expires nobody knows whether it came before: a target does not count
   there, a stop does, a fill is no trade, each in doubt.
+- A gap is a span whose bars are lacking and whose extremes alone are known: its open, the order of its prices and
+  whether it traded at a price between them are not. A stop that it may have reached is a loss, a target counts only
+  where the gap must have reached it, an entry may have traded; all but a target that must have is in doubt.
 - Later splits rescale the levels: bars are compared in the price basis of the idea.
 """
 
@@ -22,13 +25,16 @@ from numpy.typing import NDArray
 STILL_OPEN, WIN, LOSS, CLOSED = 0, 1, 2, 3
 NO_REASON, TARGET, STOP, EXPIRY = 0, 1, 2, 3
 NEVER = np.iinfo(np.int64).max
+A_BAR, A_GAP, HIGH_IS_SURE, LOW_IS_SURE = 0, 1, 2, 4
+"""Of `Bars.gap`: a gap whose high must have traded in it is `A_GAP | HIGH_IS_SURE`."""
 
 
 class Bars(NamedTuple):
     """Complete bars of one ticker, oldest first, each array of shape (n,).
 
     `start`/`end` are int64 nanoseconds UTC; prices are raw, in currency; `split` is the cumulative product of the split
-    ratios up to and including the bar.
+    ratios up to and including the bar. `gap` (default: `A_BAR` throughout) marks what is no bar: `high` and `low` are
+    then what may have traded, `close` is the first price known after it, `open` means nothing.
     """
 
     start: NDArray[np.int64]
@@ -38,6 +44,7 @@ class Bars(NamedTuple):
     low: NDArray[np.float64]
     close: NDArray[np.float64]
     split: NDArray[np.float64]
+    gap: NDArray[np.int8] | None = None
 
 
 class Ideas(NamedTuple):
@@ -89,13 +96,14 @@ def first_touch(bars: Bars, ideas: Ideas) -> Touches:
         np.zeros(count, np.bool_),
         np.full(count, -1, np.int64),
     )
-    _resolve(*bars, *ideas, *touches)
+    gap = np.zeros(len(bars.start), np.int8) if bars.gap is None else bars.gap
+    _resolve(*bars[:7], gap, *ideas, *touches)
     return touches
 
 
 @njit(cache=True, nogil=True)
 def _resolve(
-    start, end, opens, highs, lows, closes, cumulative,
+    start, end, opens, highs, lows, closes, cumulative, gaps,
     sign, entry, target, stop, split, since, expiry,
     state, reason, bar, at_open, price, r, filled, ambiguous, doubt,
 ):  # fmt: skip
@@ -104,7 +112,11 @@ def _resolve(
         # Everything below is written for a long; a short is its mirror image.
         e, t, x = s * entry[i], s * target[i], s * stop[i]
         risk = e - x
-        for j in range(np.searchsorted(start, since[i]), len(start)):
+        maybe = False  # filled in a gap, perhaps
+        first = np.searchsorted(start, since[i])
+        if first > 0 and gaps[first - 1] and end[first - 1] > since[i]:
+            first -= 1  # of a gap that had begun the rest counts
+        for j in range(first, len(start)):
             to_basis = s * cumulative[j] / split[i]
             o, c = opens[j] * to_basis, closes[j] * to_basis
             h = (highs[j] if s > 0 else lows[j]) * to_basis
@@ -112,11 +124,25 @@ def _resolve(
             level, code, why = np.nan, STILL_OPEN, NO_REASON
             cut = start[j] < expiry[i] < end[j]
             if expiry[i] <= start[j]:
-                if filled[i]:
-                    level, code, why, at_open[i] = o, CLOSED, EXPIRY, True
-                else:
+                if not filled[i]:
                     reason[i], bar[i] = EXPIRY, j
                     break
+                level, code, why, at_open[i] = o, CLOSED, EXPIRY, True
+                if gaps[j]:
+                    level, at_open[i], ambiguous[i] = c, False, True
+            elif gaps[j]:
+                sure = gaps[j] & (HIGH_IS_SURE if s > 0 else LOW_IS_SURE) and start[j] >= since[i]
+                if (filled[i] or maybe or h >= e) and low <= x:
+                    level, code, why, filled[i], ambiguous[i] = x, LOSS, STOP, True, True
+                elif filled[i] and h >= t and sure:
+                    level, code, why = t, WIN, TARGET
+                elif filled[i]:
+                    ambiguous[i] |= h >= t or expiry[i] <= end[j]
+                elif low <= e <= h:
+                    maybe = ambiguous[i] = True
+            elif maybe and not filled[i] and low <= x:
+                level, code, why, at_open[i] = min(o, x), LOSS, STOP, o <= x
+                filled[i] = ambiguous[i] = True
             elif not filled[i]:
                 if low <= e <= h:
                     filled[i] = not cut or o == e
@@ -127,7 +153,7 @@ def _resolve(
                     target_maybe = h >= t
                     if stop_maybe:
                         level, code, why, filled[i] = x, LOSS, STOP, True
-                        ambiguous[i] = target_maybe or not stop_sure or cut
+                        ambiguous[i] |= target_maybe or not stop_sure or cut
                     elif target_sure:
                         level, code, why = t, WIN, TARGET
                     elif target_maybe:

@@ -1,37 +1,34 @@
-"""May this adapter replace that one? Both draft on the same held-out prompts; promoted only if better beyond chance.
+"""What an adapter does on held-out prompts: it drafts on them, and its ideas are settled on paper.
 
 Held-out prompts are later than the training cut-off by an embargo. Their ideas are paper-settled with the outcome
-kernel on bars up to `as_of`; what is still open then is marked at the last close, for both adapters alike. The unit of
-the test is the prompt: mean R of the challenger minus mean R of the champion, a one-sided paired permutation test.
-Whoever looks at the same held-out days again and again is promoted by chance in the end: the k-th look is given
-level / (k (k + 1)), so that all looks together err with a probability of at most `gate.level`.
+kernel on bars up to `as_of`; what is still open then is marked at the last close, for all adapters alike.
+`verdict.py` says which of two adapters is better.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import permutation_test
 
-from osiris.bar_frames import nanoseconds
 from osiris.calendars import calendar_of, sessions_between
-from osiris.llm.generate import Draft, DraftRequest, draft
+from osiris.llm.generate import Draft, draft
 from osiris.llm.models import AnyDrafter
 from osiris.loop.advise import HISTORY_DAYS, take_snapshots
 from osiris.loop.claims import DAY, as_claims, kernel_ideas
 from osiris.loop.context import Snapshot
 from osiris.loop.first_touch import first_touch
 from osiris.loop.prices import PriceDesk
+from osiris.loop.side_bias import moved_decisions
 from osiris.policy.contracts import Policy
 from osiris.records import Reply, levels_from_reply
 from osiris.settings import Settings
 
-RESAMPLES = 9999
 IDEA_COLUMNS = [
     "prompt", "ticker", "as_of", "since", "basis_at", "side", "confidence", "entry", "target", "stop", "reward_to_risk",
+    "atr",
 ]  # fmt: skip
 
 
@@ -46,9 +43,11 @@ class Window:
 
 @dataclass
 class Evaluation:
-    """One adapter on held-out prompts; `trades` has a row an idea: `idea_row`'s columns, and `r` and `filled`.
+    """One adapter on held-out prompts; `trades` has a row an idea: `idea_row`'s columns, and `r`,
+    `filled`, `days_open` and `habit`.
 
-    `valid` counts the replies that were valid at the first attempt.
+    `days_open` is how long the trade lasted, `habit` what the adapter's earlier decisions would have made on its prompt
+    (NaN where there are none). `valid` counts the replies that were valid at the first attempt.
     """
 
     adapter: str
@@ -81,26 +80,6 @@ class Evaluation:
         return {name: float(value) for name, value in found.items()}
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """The gate's answer, with the numbers it rests on; `difference` is in R a prompt, `level` that of this look."""
-
-    challenger: str
-    champion: str
-    promoted: bool
-    reason: str
-    difference: float | None
-    p_value: float | None
-    prompts: int
-    looks: int
-    level: float
-    metrics: dict[str, dict[str, float]]
-
-    def as_dict(self) -> dict[str, Any]:
-        """The verdict as JSON takes it."""
-        return asdict(self)
-
-
 def training_window(settings: Settings, as_of: datetime, seen_until: Sequence[datetime] = ()) -> Window:
     """The window of the night at `as_of`; what an adapter was trained on until `seen_until` is never held out."""
     cutoff = as_of - timedelta(days=settings.gate.holdout_days)
@@ -127,8 +106,9 @@ def evaluate(
     drafter: AnyDrafter, snapshots: Sequence[Snapshot], prices: PriceDesk, settings: Settings, as_of: datetime
 ) -> Evaluation:
     """Draft on `snapshots` and settle on bars up to `as_of`."""
-    requests = [DraftRequest(prompt=shot.prompt, ticker=shot.ticker) for shot in snapshots]
-    groups = draft(drafter, requests, settings.gate.candidates, settings, settings.model.seed + 1)
+    groups = draft(
+        drafter, [shot.request for shot in snapshots], settings.gate.candidates, settings, settings.model.seed + 1
+    )
     return on_paper(drafter.adapter, snapshots, groups, prices, settings, as_of)
 
 
@@ -151,13 +131,14 @@ def on_paper(
         columns=IDEA_COLUMNS,
     )
     trades = settle_on_paper(ideas, prices, settings, as_of)
+    trades = trades.assign(habit=_habit(trades, prices, settings, as_of))
     replies = [reply for group in groups for reply in group]
     valid = sum(reply.valid_at_once for reply in replies)
     return Evaluation(name, len(snapshots), len(replies), valid, trades)
 
 
 def settle_on_paper(ideas: pd.DataFrame, prices: PriceDesk, settings: Settings, as_of: datetime) -> pd.DataFrame:
-    """Add `r`, `filled`, `days_open`: as the outcome logger would, but closed at the last bar before `as_of`."""
+    """Add `r`, `filled` and `days_open` (how long it lasted): as the outcome logger would, closed at the last bar."""
     if ideas.empty:
         none = pd.Series(dtype=float)
         return ideas.assign(r=none, filled=pd.Series(dtype=bool), days_open=none)
@@ -168,41 +149,17 @@ def settle_on_paper(ideas: pd.DataFrame, prices: PriceDesk, settings: Settings, 
         bars = lines[ticker].bars
         asked_for = kernel_ideas(as_claims(group), lines[ticker], settings.outcomes.max_holding_days)
         touches = first_touch(bars, asked_for._replace(expiry=np.minimum(asked_for.expiry, bars.end[-1])))
-        days = (bars.end[touches.bar] - nanoseconds(group["since"])) / DAY
+        days = (bars.end[touches.bar] - asked_for.since) / DAY
         settled.append(group.assign(r=touches.r, filled=touches.filled & np.isfinite(touches.r), days_open=days))
     return pd.concat(settled).sort_index()
 
 
-def level_of(look: int, level: float) -> float:
-    """What the `look`-th look (from 1) at the same held-out days may err with; over all looks it sums to the level."""
-    return level / (look * (look + 1))
-
-
-def compare(challenger: Evaluation, champion: Evaluation, settings: Settings, look: int = 1) -> Verdict:
-    """Paired one-sided test on mean R a prompt; both evaluations must come from the same prompts."""
-    paired = pd.concat([challenger.mean_r, champion.mean_r], axis=1, keys=["challenger", "champion"]).dropna()
-    metrics = {e.adapter: e.metrics() for e in (challenger, champion)}
-    difference = paired["challenger"] - paired["champion"]
-    trades, level = min(int(m.get("trades", 0)) for m in metrics.values()), level_of(look, settings.gate.level)
-
-    def verdict(promoted: bool, reason: str, mean: float | None = None, p: float | None = None) -> Verdict:
-        names = challenger.adapter, champion.adapter
-        return Verdict(*names, promoted, reason, mean, p, len(paired), look, level, metrics)
-
-    if trades < settings.gate.min_trades:
-        return verdict(False, f"{trades} held-out trades, at least {settings.gate.min_trades} needed")
-    test = permutation_test(
-        (paired["challenger"], paired["champion"]),
-        lambda a, b, axis: np.mean(a - b, axis=axis),
-        permutation_type="samples",
-        alternative="greater",
-        n_resamples=RESAMPLES,
-        vectorized=True,
-        rng=np.random.default_rng(settings.model.seed),
-    )
-    mean, p = float(difference.mean()), float(test.pvalue)
-    words = "better beyond chance" if p < level else "not shown to be better"
-    return verdict(p < level, f"{words}: {mean:+.3f} R a prompt, p = {p:.4f}, level {level:.4f} (look {look})", mean, p)
+def _habit(trades: pd.DataFrame, prices: PriceDesk, settings: Settings, as_of: datetime) -> pd.Series:
+    """For every trade the mean R of the adapter's earlier decisions on its prompt, NaN without any."""
+    if trades.empty:
+        return pd.Series(dtype=float)
+    moved = settle_on_paper(moved_decisions(trades), prices, settings, as_of)
+    return trades["prompt"].map(moved[moved["filled"].astype(bool)].groupby("prompt")["r"].mean())
 
 
 def idea_row(number: int, shot: Snapshot, reply: Reply) -> dict[str, Any]:
@@ -210,6 +167,6 @@ def idea_row(number: int, shot: Snapshot, reply: Reply) -> dict[str, Any]:
     levels = levels_from_reply(reply, shot.price, shot.atr)
     values = (
         number, shot.ticker, shot.as_of, shot.as_of, shot.basis_at, str(reply.side), reply.confidence,
-        levels.entry, levels.target, levels.stop, levels.reward_to_risk,
+        levels.entry, levels.target, levels.stop, levels.reward_to_risk, shot.atr,
     )  # fmt: skip
     return dict(zip(IDEA_COLUMNS, values, strict=True))

@@ -17,7 +17,7 @@ from osiris.loop.claims import DAY, Claims, as_claims, kernel_ideas
 from osiris.loop.doubts import Doubts
 from osiris.loop.first_touch import CLOSED, EXPIRY, NEVER, STILL_OPEN, WIN, Bars, Ideas, Touches, first_touch
 from osiris.loop.timeline import Timeline
-from osiris.records import ExitReason, Outcome
+from osiris.records import ExitReason, Outcome, rounded_price
 from osiris.settings import Outcomes
 
 NO_PRICES = "no prices from any source"
@@ -204,7 +204,7 @@ def _as_frame(ids: NDArray[np.object_], rulings: list[Rulings]) -> pd.DataFrame:
             "id": ids,
             "outcome": OUTCOMES[whole.outcome],
             "exit_reason": REASONS[whole.reason],
-            "close_price": whole.price.round(6),
+            "close_price": [rounded_price(price) for price in whole.price.tolist()],
             "closed_at": moments,
             "r_multiple": whole.r,
             "ambiguous": pd.Series(whole.ambiguous, dtype=object).mask(is_open, None),

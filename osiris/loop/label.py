@@ -2,12 +2,14 @@
 
 Ideas: `id,ticker,side,entry,target,stop,accepted_at`, CSV or Parquet; levels in the price basis of `accepted_at`, an
 aware moment. Bars: what `store.bar_files` reads, daily or shorter, one file or a folder of them. A bad row of either
-is reported with its line and reason and keeps nothing else from being labelled; a bad bar is a missing one.
+is reported with its line and reason and keeps nothing else from being labelled; a bad bar is a missing one. The ideas
+and the labels may lie in the folder of the bars.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from pydantic import ValidationError
 
 from osiris.bar_frames import nanoseconds
 from osiris.bar_merge import combine
-from osiris.calendars import DAILY, MINUTES, calendar_of, session_edges
+from osiris.calendars import DAILY, MINUTES, calendar_of, session_days
 from osiris.clock import parse_moment
 from osiris.errors import BadInput
 from osiris.files import write_whole
@@ -26,7 +28,7 @@ from osiris.loop.timeline import LOOK_BACK, Timeline, timeline
 from osiris.records import ENDING, Levels, ticker_symbol
 from osiris.row_files import SUFFIXES, BadRow, read_rows
 from osiris.settings import Outcomes, Prices
-from osiris.store.bar_files import FileBars, bar_files, scan_bars
+from osiris.store.bar_files import FileBars, Form, Spool, bar_files, each_series, left_out
 
 IDEA_COLUMNS = ["id", "ticker", "side", "entry", "target", "stop", "accepted_at"]
 LABEL_COLUMNS = ["id", "outcome", *ENDING]
@@ -34,31 +36,51 @@ LABEL_COLUMNS = ["id", "outcome", *ENDING]
 
 @dataclass
 class Labels:
-    """`labels` has a row a good idea, in the order of the file, with `LABEL_COLUMNS` and `open_reason`."""
+    """`labels` has a row a good idea, in the order of the file, with `LABEL_COLUMNS` and `open_reason`.
+
+    `notes` tells which files were left out, and which tickers come from the names of files.
+    """
 
     labels: pd.DataFrame
     bad: list[BadRow]
+    notes: list[str]
 
 
 def label_file(
-    ideas: Path, bars: Path, rules: Outcomes, prices: Prices, as_of: datetime, *, progress: bool = False
+    ideas: Path,
+    bars: Path,
+    rules: Outcomes,
+    prices: Prices,
+    as_of: datetime,
+    *,
+    form: Form = Form(),
+    out: Path | None = None,
+    progress: bool = False,
 ) -> Labels:
-    """Label the ideas of a file at `as_of`; raises `BadInput` or `NotFound` for files that cannot be read."""
+    """Label the ideas of a file at `as_of`; raises `BadInput` or `NotFound` for files that cannot be read.
+
+    `form` says how the files of bars are written; `out` is where the labels will be, so no file of bars.
+    """
     good, bad = scan_ideas(ideas)
-    read: list[FileBars] = []
-    for file in tracked(bar_files(bars), "Reading bars", progress):
-        found, bad_bars = scan_bars(file, prices, as_of)
-        read += found
-        bad += bad_bars
+    files = bar_files(bars, [ideas, *([out] if out else [])])
+    first = good.groupby("ticker")["as_of"].min()
+    lines: dict[str, Timeline] = {}
+    with Spool(form) as spool:
+        for file in tracked(files, "Reading bars", progress):
+            spool.add(file)
+        bad += spool.found.bad
+        for ticker, read in groupby(each_series(spool, prices, as_of, daily=form.daily), lambda found: found.ticker):
+            found = list(read)
+            bad += [row for one in found for row in one.bad]
+            usable = [one.bars for one in found if one.bars]
+            if usable and ticker in first.index:
+                lines[ticker] = _timeline(ticker, usable, prices, first[ticker], as_of, rules.tolerance)
+        notes = spool.notes(left_out(bars, [*files, ideas, *([out] if out else [])]))
+    bad.sort(key=lambda row: (row.file != ideas, str(row.file), row.line))
     if good.empty:
-        return Labels(pd.DataFrame(columns=[*LABEL_COLUMNS, "open_reason"]), bad)
-    lines = {
-        ticker: _timeline(ticker, read, prices, group["as_of"].min(), as_of, rules.tolerance)
-        for ticker, group in good.groupby("ticker")
-        if any(bars.ticker == ticker for bars in read)
-    }
+        return Labels(pd.DataFrame(columns=[*LABEL_COLUMNS, "open_reason"]), bad, notes)
     judged = judge(_with_basis(good, prices), lines, rules, as_of).set_index("id").loc[good["id"]]
-    return Labels(judged.reset_index()[[*LABEL_COLUMNS, "open_reason"]], bad)
+    return Labels(judged.reset_index()[[*LABEL_COLUMNS, "open_reason"]], bad, notes)
 
 
 def write_labels(labels: pd.DataFrame, path: Path) -> None:
@@ -142,7 +164,7 @@ def _timeline(
     """The bars of all files; where two of them differ on a bar it is disputed."""
     together: dict[str, pd.DataFrame] = {}
     disputes = []
-    for bars in (bars for bars in read if bars.ticker == ticker):
+    for bars in read:
         before = together.get(bars.interval, bars.frame.iloc[:0])
         together[bars.interval], merged = combine(before, bars.frame, tolerance, False, bars.interval)
         disputes += merged.disagreements
@@ -154,12 +176,16 @@ def _timeline(
 
 
 def _with_basis(ideas: pd.DataFrame, prices: Prices) -> pd.DataFrame:
-    """`basis_at` at the close of the session under way at acceptance: a split that took effect is in the levels."""
+    """`basis_at` at the close of the session whose day it was on the exchange at acceptance, if that is not over.
+
+    From midnight of an ex-date on, and in a session that began the evening before, levels are those of the new shares.
+    """
     moved = ideas["as_of"].copy()
     for ticker, group in ideas.groupby("ticker"):
-        opens, closes = session_edges(calendar_of(ticker, prices))
+        calendar = calendar_of(ticker, prices)
+        begins, closes = session_days(calendar)
         accepted = nanoseconds(group["since"])
-        session = np.searchsorted(opens, accepted, side="right") - 1
+        session = np.searchsorted(begins, accepted, side="right") - 1
         over = np.maximum(accepted, np.where(session >= 0, closes[session], accepted))
         moved[group.index] = pd.to_datetime(over, utc=True)
     return ideas.assign(basis_at=moved)

@@ -7,7 +7,8 @@ replies, good or bad, as many of either at each reward-to-risk, for KTO. `winner
 
 import hashlib
 import json
-from collections import defaultdict
+import math
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,8 +17,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from osiris.errors import TooLittleData
+from osiris.errors import BadInput, TooLittleData
 from osiris.files import write_whole
 from osiris.loop.pairs import (
     COLUMNS,
@@ -28,8 +30,8 @@ from osiris.loop.pairs import (
     by_prompt,
     reward_to_risk,
     settled,
-    taught_reply,
 )
+from osiris.loop.taught import sound, words_of
 from osiris.records import ExitReason
 from osiris.settings import Settings
 from osiris.store.advice import AdviceStore
@@ -78,9 +80,16 @@ class Accepted:
         return {"source": "feedback", "id": self.id}
 
 
-def build_lessons(advice: AdviceStore, settings: Settings, cutoff: datetime, data: Data) -> list[Pair] | list[Single]:
-    """What there is to learn at `cutoff`; raises `TooLittleData` below `training.min_pairs`."""
-    rows = advice.rows(f"as_of <= {sql_time(cutoff)}", COLUMNS)
+def build_lessons(
+    advice: AdviceStore, settings: Settings, cutoff: datetime, data: Data, left_out: Counter[str] | None = None
+) -> list[Pair] | list[Single]:
+    """What there is to learn at `cutoff`; `left_out` counts the ideas that cannot teach, by their reason.
+
+    Raises `TooLittleData` below `training.min_pairs`.
+    """
+    left_out = Counter() if left_out is None else left_out
+    stored = advice.rows(f"as_of <= {sql_time(cutoff)}", COLUMNS)
+    rows = sound(stored, left_out)
     build: dict[Data, Callable[[], list[Any]]] = {
         "like": lambda: build_pairs(rows, advice, settings, cutoff),
         "ranked": lambda: ranked_pairs(rows, cutoff),
@@ -91,7 +100,7 @@ def build_lessons(advice: AdviceStore, settings: Settings, cutoff: datetime, dat
     if len(found) < settings.training.min_pairs:
         raise TooLittleData(
             f"at least {settings.training.min_pairs} preferences known at {cutoff.isoformat()}",
-            f"{len(found)} from {len(rows)} ideas",
+            "; ".join(filter(None, [f"{len(found)} from {len(stored)} ideas", words_of(left_out)])),
             "nothing is trained; the next night takes it up",
         )
     return found
@@ -101,11 +110,11 @@ def ranked_pairs(rows: Sequence[Row], cutoff: datetime) -> list[Pair]:
     """Up to `RANKED_PER_PROMPT` couples a prompt, the better reply by R multiple first; drawn by prompt."""
     pairs = []
     for prompt, candidates in by_prompt(rows).items():
-        ended = [row for row in candidates if settled(row, cutoff)]
+        ended = [row for row in candidates if settled(row, cutoff) and _has_r(row)]
         couples = [
             (one, other)
             for one, other in product(ended, ended)
-            if one["r_multiple"] > other["r_multiple"] and taught_reply(one) != taught_reply(other)
+            if one["r_multiple"] > other["r_multiple"] and one["taught"] != other["taught"]
         ]
         if couples:
             apart = np.array([one["r_multiple"] - other["r_multiple"] for one, other in couples])
@@ -123,7 +132,7 @@ def singles(rows: Sequence[Row], cutoff: datetime) -> list[Single]:
     alike: dict[float, dict[bool, list[Single]]] = defaultdict(lambda: {True: [], False: []})
     for row in sorted(rows, key=lambda row: row["id"]):
         if settled(row, cutoff) and row["exit_reason"] in TEACHING:
-            single = Single(row["prompt"], taught_reply(row), row["exit_reason"] == ExitReason.TARGET, row["id"])
+            single = Single(row["prompt"], row["taught"], row["exit_reason"] == ExitReason.TARGET, row["id"])
             alike[round(reward_to_risk(row), 2)][single.label].append(single)
     kept = [
         single
@@ -135,9 +144,16 @@ def singles(rows: Sequence[Row], cutoff: datetime) -> list[Single]:
 
 
 def write_dataset(
-    path: Path, lessons: Sequence[Pair | Single | Accepted], cutoff: datetime, data: Data | Literal["feedback"]
+    path: Path,
+    lessons: Sequence[Pair | Single | Accepted],
+    cutoff: datetime,
+    data: Data | Literal["feedback"],
+    left_out: str = "",
 ) -> dict[str, Any]:
-    """Write the JSONL and, beside it, a JSON with its hash, its kind, counts, cut-off and the ideas of each line."""
+    """Write the JSONL and, beside it, a JSON with its hash, its kind, counts, cut-off and the ideas of each line.
+
+    `left_out` says in words what ideas could not teach.
+    """
     text = "".join(json.dumps(lesson.line) + "\n" for lesson in lessons)
     sources = [lesson.lineage["source"] for lesson in lessons]
     about = {
@@ -147,6 +163,7 @@ def write_dataset(
         "pairs": len(lessons),
         "by_source": {source: sources.count(source) for source in sorted(set(sources))},
         "cutoff": cutoff.isoformat(),
+        "left_out": left_out,
         "lineage": [lesson.lineage for lesson in lessons],
     }
     write_whole(path, text)
@@ -160,11 +177,50 @@ def dataset_of(settings: Settings, adapter: str) -> Path:
     return settings.data / "datasets" / f"{kind}-{adapter[:8]}.jsonl"
 
 
+class About(BaseModel):
+    """What `write_dataset` wrote beside a JSONL, as later steps need it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    dataset: str
+    data: str = "like"
+    sha256: str
+    pairs: int
+    by_source: dict[str, int]
+    cutoff: AwareDatetime
+    left_out: str = ""
+    lineage: list[dict[str, str]]
+
+
 def told_of(dataset: Path) -> dict[str, Any] | None:
-    """What `write_dataset` wrote beside a JSONL; `None` where it is not there, and the dataset not whole."""
-    about = dataset.with_suffix(".json")
-    return {"data": "like"} | json.loads(about.read_text(encoding="utf-8")) if about.exists() else None
+    """What `write_dataset` wrote beside a JSONL, checked against it; `None` where that is not there.
+
+    Raises `BadInput` where either was changed, cut or lost since.
+    """
+    path, remedy = dataset.with_suffix(".json"), "restore both from a backup"
+    try:
+        about = About.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise BadInput(f"what is told of a dataset in {path}", error.errors()[0]["msg"], remedy) from error
+    try:
+        content = dataset.read_bytes()
+    except OSError as error:
+        raise BadInput(f"the dataset {dataset}", error.strerror or str(error), remedy) from error
+    came = hashlib.sha256(content).hexdigest()
+    if came != about.sha256:
+        raise BadInput(f"the dataset {dataset} with sha256 {about.sha256[:12]}", came[:12], remedy)
+    lines = content.count(b"\n")
+    if not len(about.lineage) == about.pairs == lines:
+        told = f"{len(about.lineage)} and {about.pairs}"
+        raise BadInput(f"{path} to tell of the {lines} lines of its dataset", told, remedy)
+    return about.model_dump() | {"cutoff": about.cutoff.isoformat()}
 
 
 def _ranked(good: Row, bad: Row) -> Pair:
-    return Pair(good["prompt"], taught_reply(good), taught_reply(bad), "ranked", good["id"], bad["id"])
+    return Pair(good["prompt"], good["taught"], bad["taught"], "ranked", good["id"], bad["id"])
+
+
+def _has_r(row: Row) -> bool:
+    return row["r_multiple"] is not None and math.isfinite(row["r_multiple"])

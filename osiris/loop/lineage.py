@@ -4,9 +4,11 @@ It is read from the datasets of the nights, whose hash the cards of the adapters
 since is an error, never a guess.
 """
 
+import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ import pandas as pd
 
 from osiris.adapters import AdapterShelf
 from osiris.calendars import calendar_of, sessions_between
+from osiris.clock import YEARS
 from osiris.errors import BadInput, NoPrices, NotFound
+from osiris.llm.loader import BASE
 from osiris.loop.lessons import dataset_of, told_of
 from osiris.policy.contracts import WARM_UP
 from osiris.records import Status, ticker_symbol
@@ -25,6 +29,8 @@ from osiris.store.tables import Row, one_of, quoted
 
 HUMAN = ("feedback", "edit", "review")
 """Lines that rest on what a person decided; others do where the person edited the idea."""
+ASKED = "an adapter, the id of an idea, TICKER:YYYY-MM-DD or reviewer:NAME"
+DAY = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
 ROLES = {"good_id": "good", "bad_id": "bad", "id": "only"}
 IDEA_COLUMNS = ["id", "ticker", "as_of", "closed_at", "status", "reviewer"]
 
@@ -51,8 +57,7 @@ class Lineage:
         Raises `NotFound` for an unknown one.
         """
         self.shelf.path(name)
-        there = self.shelf.names()
-        return [self._row(one) for one in ancestry(name, lambda one: self._trained(one) if one in there else None)]
+        return [self._row(one) for one in ancestry(name, self._trained)]
 
     def touched(self, what: str) -> list[Row]:
         """Adapters, newest first, that an idea (its id), a bar (`TICKER:YYYY-MM-DD`) or `reviewer:NAME` has touched.
@@ -65,14 +70,17 @@ class Lineage:
         own = {name: sum(map(concerns, trained.lines)) for name, trained in known.items()}
         found = []
         for name in known:
-            through = [one.adapter for one in ancestry(name, known.get) if one.adapter != name and own[one.adapter]]
+            line = [one.adapter for one in ancestry(name, lambda one: known.get(one) or self._trained(one))]
+            through = [one for one in line[1:] if own[one]]
             if own[name] or through:
                 found.append({"adapter": name, "lines": own[name], "through": ", ".join(through)})
         return found
 
     def _concerns(self, what: str) -> Callable[[dict[str, str]], bool]:
         kind, colon, rest = what.partition(":")
-        if kind == "reviewer" and rest:
+        if kind == "reviewer":
+            if not rest.strip():
+                raise BadInput(ASKED, repr(what), "name the reviewer")
             rows = self.advice.rows(f"reviewer = '{quoted(rest)}'", IDEA_COLUMNS)
             decided = {row["id"] for row in rows}
             edited = {row["id"] for row in rows if row["status"] == Status.EDITED}
@@ -85,12 +93,7 @@ class Lineage:
 
     def _that_saw(self, ticker: str, day: str) -> set[str]:
         """Ideas on `ticker` whose prompt or outcome rests on the bar of that day."""
-        try:
-            start = pd.Timestamp(day, tz="UTC")
-        except ValueError as error:
-            raise BadInput(
-                "an adapter, the id of an idea, TICKER:YYYY-MM-DD or reviewer:NAME", day, "correct it"
-            ) from error
+        start = pd.Timestamp(_day(day), tz="UTC")
         calendar = calendar_of(ticker, self.settings.prices)
         closes = sessions_between(calendar, start, start + timedelta(days=2 * WARM_UP))[:WARM_UP]
         last = closes[-1] if len(closes) else start
@@ -108,7 +111,7 @@ class Lineage:
             raise NotFound(f"what {name} was trained on, {dataset}", "not there", "restore it from a backup")
         if about["sha256"] != card.data_hash:
             expected, came = (sha[:12] for sha in (card.data_hash, about["sha256"]))
-            raise BadInput(f"the dataset of {name}, sha256 {expected}", f"{came} beside {dataset}", "restore it")
+            raise BadInput(f"the dataset of {name}, sha256 {expected}", f"{came} in {dataset}", "restore it")
         return Trained(name, card.parent, about["lineage"])
 
     def _row(self, trained: Trained) -> Row:
@@ -126,17 +129,34 @@ class Lineage:
         }
 
 
-def ancestry(name: str, find: Callable[[str], Trained | None]) -> Iterator[Trained]:
-    """The adapter of that name, its parent and so on, as far as `find` knows them."""
+def ancestry(name: str, find: Callable[[str], Trained]) -> Iterator[Trained]:
+    """The adapter of that name, its parent and so on to the base; raises what `find` does for one that is not there."""
     trained = find(name)
-    while trained:
+    yield trained
+    while trained.parent not in (None, BASE):
+        child, parent = trained.adapter, str(trained.parent)
+        try:
+            trained = find(parent)
+        except NotFound as error:
+            raise NotFound(
+                f"{parent}, from which {child} was trained", error.came, "restore it from a backup"
+            ) from error
         yield trained
-        trained = find(trained.parent) if trained.parent else None
+
+
+def _day(text: str) -> date:
+    try:
+        day = date.fromisoformat(text) if DAY.match(text) else None
+    except ValueError:
+        day = None
+    if day is None or day.year not in YEARS:
+        raise BadInput(ASKED, repr(text), "write the day as 2005-02-28")
+    return day
 
 
 def datasets(folder: Path) -> list[Row]:
     """A row a dataset of pairs, newest first: night, kind, lines, by source, cut-off."""
-    found = [told_of(path) for path in sorted(folder.glob("pairs-*.json"), reverse=True)]
+    found = [told_of(path.with_suffix(".jsonl")) for path in sorted(folder.glob("pairs-*.json"), reverse=True)]
     return [
         {
             "night": about["dataset"].removeprefix("pairs-").removesuffix(".jsonl"),
@@ -146,6 +166,7 @@ def datasets(folder: Path) -> list[Row]:
             "cutoff": about["cutoff"],
         }
         for about in found
+        if about is not None
     ]
 
 
@@ -164,11 +185,18 @@ def explain_pair(advice: AdviceStore, bars: BarStore, folder: Path, night: str, 
         raise NotFound(f"a line from 1 to {len(lines)}", str(number), "see: osiris pairs list")
     line = lines[number - 1]
     ideas = {role: advice.get(line[key]) for key, role in ROLES.items() if key in line}
-    return {
-        "source": line["source"],
-        "ideas": ideas,
-        "bars": {role: _bars(bars, idea) for role, idea in ideas.items()},
-    }
+    shown = {role: _bars(bars, idea) for role, idea in ideas.items()}
+    if line["source"] == "edit":
+        ideas["bad"] = _as_drafted(advice, ideas["bad"])
+    return {"source": line["source"], "ideas": ideas, "bars": shown}
+
+
+def _as_drafted(advice: AdviceStore, edited: Row) -> Row:
+    """An edited idea with the levels that it was drafted with, which no outcome speaks of."""
+    edits = advice.feedback(f"action = '{Status.EDITED}' AND transaction_id = '{quoted(edited['id'])}'")
+    kept = [row["original"] for row in edits if row["original"]]  # the last: it stands, whatever was undone before
+    levels = json.loads(kept[-1]) if kept else {}
+    return edited | levels | dict.fromkeys(("outcome", "exit_reason", "closed_at", "r_multiple"))
 
 
 def _bars(bars: BarStore, idea: Row) -> list[Row]:

@@ -1,14 +1,16 @@
 """The steps of the night that train: feedback to QLoRA, outcomes to pairs, pairs to DPO.
 
-A step that has too little data says so and publishes nothing; the next night takes it up. A step that was done before
-(the same date) changes nothing: a published adapter is never made again.
+All go by the night as it began (`loop/night_facts.py`). A step that has too little data says so and publishes nothing;
+the next night takes it up. A step that was done before (the same date) changes nothing: a published adapter is never
+made again.
 """
 
 import hashlib
 import json
 import tempfile
+from collections import Counter
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,12 @@ from osiris.clock import parse_moment
 from osiris.errors import BadInput, TooLittleData
 from osiris.llm.loader import BASE, load_drafter
 from osiris.loop import gate
+from osiris.loop.learned import learned_before
 from osiris.loop.lessons import Accepted, build_lessons, dataset_of, told_of, write_dataset
-from osiris.loop.pairs import examples
+from osiris.loop.logbook import CANNOT, log_adapter, not_logged
+from osiris.loop.night_facts import Night, begin_night, night_name
+from osiris.loop.pairs import examples, never
+from osiris.loop.taught import words_of
 from osiris.settings import Settings
 from osiris.store.advice import AdviceStore
 from osiris.tracking import Tracking
@@ -44,11 +50,6 @@ class StepReport:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
-def night_name(as_of: datetime) -> str:
-    """The date of a night, YYYYMMDD."""
-    return f"{as_of:%Y%m%d}"
-
-
 def dataset_path(settings: Settings, as_of: datetime) -> Path:
     """Where the preference pairs of a night lie."""
     return dataset_of(settings, f"{night_name(as_of)}-dpo")
@@ -61,26 +62,40 @@ def read_pairs(settings: Settings, as_of: datetime) -> pd.DataFrame:
     return pd.DataFrame([json.loads(line) for line in lines])
 
 
-def since_when(since: str, as_of: datetime) -> datetime:
-    """From when on feedback is learned from: the moment `since` (ISO 8601), or the last 24 hours where it is empty."""
-    return parse_moment(since) if since else as_of - timedelta(hours=24)
+def since_when(since: str) -> datetime | None:
+    """From when on feedback is learned from: the moment `since` (ISO 8601); `None` for all that nobody learned from."""
+    return parse_moment(since) if since else None
 
 
 def learn_from_feedback(
-    advice: AdviceStore, shelf: AdapterShelf, tracking: Tracking, settings: Settings, since: datetime, as_of: datetime
+    advice: AdviceStore,
+    shelf: AdapterShelf,
+    tracking: Tracking,
+    settings: Settings,
+    since: datetime | None,
+    as_of: datetime,
 ) -> StepReport:
-    """QLoRA on the ideas accepted in (since, as_of], from the served adapter -> `adapters/YYYYMMDD`."""
-    try:
-        rows = examples(advice, settings, since, as_of)
-    except TooLittleData as error:
-        return StepReport("qlora", note=str(error))
-    data = dataset_of(settings, night_name(as_of))
-    if night_name(as_of) not in shelf.names():
-        lessons = [Accepted(row["prompt"], row["reply"], row["id"]) for row in rows]
-        write_dataset(data, lessons, as_of, "feedback")
-    lesson = Lesson("qlora", night_name(as_of), data, max(row["as_of"] for row in rows), as_of)
+    """QLoRA on the ideas accepted until the night began, from the adapter served then -> `adapters/YYYYMMDD`.
+
+    They are those that no adapter has learned from, or all since `since`. The adapter knows what their reviewers knew:
+    all days until the last of their decisions.
+    """
+    night = begin_night(shelf, settings, as_of)
+    data, notes = dataset_of(settings, night.name), []
+    lesson = Lesson("qlora", night.name, data, night.as_of, night)
     recipe = load_recipe(settings.training.sft_recipe, "sft")
-    return _teach(lesson, served_before(shelf, settings, as_of), recipe, shelf, tracking, settings)
+    if night.name not in shelf.names():
+        learned = never if since else learned_before(shelf, settings, night, notes)
+        try:
+            rows, left_out = examples(advice, settings, since, night.as_of, learned)
+        except TooLittleData as error:
+            return StepReport("qlora", note="; ".join([str(error), *notes]))
+        lessons = [Accepted(row["prompt"], row["taught"], row["id"]) for row in rows]
+        write_dataset(data, lessons, night.as_of, "feedback", left_out)
+        until = max(max(row["as_of"], row["status_at"]) for row in rows)
+        lesson = Lesson("qlora", night.name, data, until, night)
+        notes += [left_out] if left_out else []
+    return _teach(lesson, night.champion, recipe, shelf, tracking, settings, notes)
 
 
 def preference_recipe(settings: Settings, name: str = "") -> Recipe:
@@ -95,17 +110,22 @@ def collect_pairs(
 
     Once an adapter was trained on it, it stays as it is: the adapter's card and lineage speak of it.
     """
-    cutoff, data = gate.training_window(settings, as_of).cutoff, preference_recipe(settings, recipe).data
-    path = dataset_path(settings, as_of)
-    if f"{night_name(as_of)}-dpo" in shelf.names():
+    night, data = begin_night(shelf, settings, as_of), preference_recipe(settings, recipe).data
+    cutoff, path = gate.training_window(settings, night.as_of).cutoff, dataset_path(settings, night.as_of)
+    if f"{night.name}-dpo" in shelf.names():
         about = told_of(path)
+        if about is None:
+            return StepReport("pairs", note=f"trained before; what {night.name}-dpo was trained on is not in {path}")
     else:
+        left_out: Counter[str] = Counter()
         try:
-            about = write_dataset(path, build_lessons(advice, settings, cutoff, data), cutoff, data)
+            lessons = build_lessons(advice, settings, cutoff, data, left_out)
         except TooLittleData as error:
             return StepReport("pairs", note=str(error))
+        about = write_dataset(path, lessons, cutoff, data, words_of(left_out))
     metrics = {f"pairs_{source}": float(count) for source, count in about["by_source"].items()}
-    return StepReport("pairs", rows=about["pairs"], note=f"known at {about['cutoff']}", metrics=metrics)
+    note = "; ".join(filter(None, [f"known at {about['cutoff']}", about["left_out"]]))
+    return StepReport("pairs", rows=about["pairs"], note=note, metrics=metrics)
 
 
 def learn_from_outcomes(
@@ -113,61 +133,60 @@ def learn_from_outcomes(
 ) -> StepReport:
     """Train by the recipe (DPO) on the night's dataset -> `adapters/YYYYMMDD-dpo`.
 
-    It begins from the night's QLoRA adapter, else from the served one. Raises `BadInput` for a dataset that was made
-    for another kind of recipe.
+    It begins from the night's QLoRA adapter, else from the one served when the night began. Raises `BadInput` for a
+    dataset that was made for another kind of recipe, or was changed since.
     """
-    data, tonight = dataset_path(settings, as_of), night_name(as_of)
+    night = begin_night(shelf, settings, as_of)
+    data, name = dataset_path(settings, night.as_of), f"{night.name}-dpo"
+    if name in shelf.names():
+        return _teach(Lesson("dpo", name, data, night.as_of, night), None, None, shelf, tracking, settings, [])
     about = told_of(data)
     if about is None:
         return StepReport("dpo", note="no pairs tonight; nothing is trained")
-    taught = tonight in shelf.names(as_of) and not shelf.validate(tonight).failed
-    parent = tonight if taught else served_before(shelf, settings, as_of)
-    lesson = Lesson("dpo", f"{tonight}-dpo", data, gate.training_window(settings, as_of).cutoff, as_of)
     asked = preference_recipe(settings, recipe)
     if asked.data != about["data"]:
         raise BadInput(
             f"a dataset of kind {asked.data}", f"one of kind {about['data']}", "run page 05 with this recipe first"
         )
-    return _teach(lesson, parent, asked, shelf, tracking, settings)
-
-
-def served_before(shelf: AdapterShelf, settings: Settings, as_of: datetime) -> str | None:
-    """The adapter that was served before the night at `as_of`; `None` for the plain base."""
-    return shelf.serving(settings.gate.policy, as_of - timedelta(days=1)).name
+    taught = night.name in shelf.names(night.as_of) and not shelf.validate(night.name).failed
+    lesson = Lesson("dpo", name, data, parse_moment(about["cutoff"]), night)
+    return _teach(lesson, night.name if taught else night.champion, asked, shelf, tracking, settings, [])
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What an adapter is to be trained on: a JSONL file whose prompts and outcomes end at `until`."""
+    """What an adapter is to be trained on: a JSONL file of what was known at `until`, outcomes and decisions alike."""
 
     step: str
     name: str
     data: Path
     until: datetime
-    as_of: datetime
+    night: Night
 
 
 def _teach(
     lesson: Lesson,
     parent: str | None,
-    recipe: Recipe,
+    recipe: Recipe | None,
     shelf: AdapterShelf,
     tracking: Tracking,
     settings: Settings,
+    notes: list[str],
 ) -> StepReport:
     """Train and publish unless that was done before, then log it: the card keeps what a killed run could not log."""
     done = lesson.name in shelf.names()
-    if not done:
+    if recipe and not done:
         _train_and_publish(lesson, parent, recipe, shelf, settings)
     card = shelf.validate(lesson.name).model_dump()
+    told = ["published before; nothing changed" if done else f"from {card['parent']}"]
+    told += [f"failed, and never served: {card['failed']}"] if card["failed"] else []
+    run_id = None
+    try:
+        run_id = log_adapter(shelf, tracking, settings, lesson.name)
+    except CANNOT as error:  # it is trained and published: the next night tells MLflow
+        told.append(not_logged(error))
     rows, metrics, history = int(card["metrics"]["rows"]), card["metrics"], card["history"]
-    logged = tracking.log_adapter(
-        lesson.name, lesson.step, card, recipe.params(), history, metrics, lesson.data, shelf.path(lesson.name),
-        tracking.night(night_name(lesson.as_of)),
-    )  # fmt: skip
-    note = "published before; nothing changed" if done else f"from {card['parent']}"
-    note += f"; failed, and never served: {card['failed']}" if card["failed"] else ""
-    return StepReport(lesson.step, lesson.name, rows, note, logged.run_id, metrics, history)
+    return StepReport(lesson.step, lesson.name, rows, "; ".join([*told, *notes]), run_id, metrics, history)
 
 
 def _train_and_publish(
@@ -186,7 +205,8 @@ def _train_and_publish(
             "data_hash": hashlib.sha256(text.encode()).hexdigest(),
             "recipe": recipe.name,
             "recipe_hash": recipe.hash,
-            "as_of": lesson.as_of,
+            "params": json.loads(json.dumps(recipe.params())),
+            "as_of": lesson.night.as_of,
             "trained_until": max([lesson.until, *inherited]),
             "failed": failure(metrics, settings),
             "metrics": metrics,

@@ -77,12 +77,13 @@ def settle(
     """
     with one_at_a_time(settings.data / "outcomes.lock", "outcome run"):
         report = OutcomeReport(as_of, expired=expire_overdue(advice, settings, as_of))
-        for ideas in batches(eligible(advice, settings, as_of)):
-            verdicts = judge_all(ideas, prices, settings, as_of, progress=progress)
-            report.written += advice.settle(_as_table(_changed(verdicts)))
-            _count(report, verdicts)
+        with prices.noting() as about_prices:
+            for ideas in batches(eligible(advice, settings, as_of)):
+                verdicts = judge_all(ideas, prices, settings, as_of, progress=progress)
+                report.written += advice.settle(_as_table(_changed(verdicts)))
+                _count(report, verdicts)
         report.published = publish(advice, events, as_of, report.notes)
-        report.notes += prices.notes
+        report.notes += about_prices
         advice.optimize()
     return report
 

@@ -4,21 +4,20 @@ Every outcome was known by the cut-off, shadow outcomes included; ambiguous outc
 from one prompt, so that no prompt weighs more than another.
 """
 
-import json
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice, product
-from typing import Any
 
 from osiris.errors import TooLittleData
-from osiris.records import FINAL, ExitReason, Reply, Status, parse_reply
+from osiris.loop.taught import CLOSE, at_the_price, same_ticker, sound, words_of
+from osiris.records import FINAL, ExitReason, Status
 from osiris.settings import Settings
 from osiris.store.advice import AdviceStore
-from osiris.store.tables import ACCEPTED_SQL, sql_time
+from osiris.store.tables import ACCEPTED_SQL, Row, sql_time
 
-Row = dict[str, Any]
 COLUMNS = [
     "id", "prompt_id", "as_of", "ticker", "side", "entry", "target", "stop", "price", "atr", "confidence", "prompt",
     "reply", "status", "status_at", "outcome", "exit_reason", "closed_at", "r_multiple", "ambiguous", "vector",
@@ -28,6 +27,8 @@ TEACHING = (ExitReason.TARGET, ExitReason.STOP)
 """A winner hit its target, a loser its stop; what was closed by expiry or by hand teaches nothing."""
 NEAREST = 8
 """Ideas of other prompts that are looked at for a partner."""
+Learned = Callable[[str, datetime], bool]
+"""Whether an adapter has learned from the decision on an idea (its id) that was made at a moment."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Pair:
 
 
 def build_pairs(rows: Sequence[Row], advice: AdviceStore, settings: Settings, cutoff: datetime) -> list[Pair]:
-    """Pairs known at `cutoff` of the ideas `rows`, by prompt time; partners come from all of `advice`."""
+    """Pairs known at `cutoff` of the `sound` ideas `rows`, by prompt time; partners come from all of `advice`."""
     pairs: dict[str, Pair] = {}
     lonely: list[list[Row]] = []
     for prompt, candidates in by_prompt(rows).items():
@@ -79,20 +80,20 @@ def outcome_pair(ended: list[Row], max_ratio_gap: float) -> Pair | None:
     couples = [
         (won, lost)
         for won, lost in product(winners, losers)
-        if taught_reply(won) != taught_reply(lost) and _ratio_gap(won, lost) <= max_ratio_gap
+        if won["taught"] != lost["taught"] and _ratio_gap(won, lost) <= max_ratio_gap
     ]
     if not couples:
         return None
     won, lost = min(couples, key=_preference)
-    return Pair(won["prompt"], taught_reply(won), taught_reply(lost), "outcome", won["id"], lost["id"])
+    return Pair(won["prompt"], won["taught"], lost["taught"], "outcome", won["id"], lost["id"])
 
 
 def human_pair(candidates: list[Row], cutoff: datetime) -> Pair | None:
     """An edit over its original, else an approved over a rejected idea of the same prompt."""
     decided = [row for row in candidates if row["status_at"] is not None and row["status_at"] <= cutoff]
     for row in decided:
-        if row["status"] == Status.EDITED and (edited := edited_reply(row)) != row["reply"]:
-            return Pair(row["prompt"], edited, row["reply"], "edit", row["id"], row["id"])
+        if row["status"] == Status.EDITED and row["taught"] != row["reply"]:
+            return Pair(row["prompt"], row["taught"], row["reply"], "edit", row["id"], row["id"])
     approved = [row for row in decided if row["status"] == Status.APPROVED]
     rejected = [row for row in decided if row["status"] == Status.REJECTED]
     for good, bad in product(approved, rejected):
@@ -112,46 +113,44 @@ def partner_pair(ended: list[Row], advice: AdviceStore, max_ratio_gap: float, cu
     other_end = ExitReason.STOP if won else ExitReason.TARGET
     where = (
         f"exit_reason = '{other_end}' AND closed_at <= {sql_time(cutoff)} AND ambiguous = false "
-        f"AND entry = price AND prompt_id != '{own['prompt_id']}'"
+        f"AND abs(entry - price) <= {CLOSE} AND prompt_id != '{own['prompt_id']}'"
     )
-    for other in advice.nearest(own["vector"], where, NEAREST):
-        reply = Reply(**json.loads(taught_reply(other)) | {"ticker": own["ticker"]}).to_json()
-        if reply != taught_reply(own) and _ratio_gap(own, other) <= max_ratio_gap:
-            good, bad = (taught_reply(own), reply) if won else (reply, taught_reply(own))
+    near = [row for row in advice.nearest(own["vector"], where, NEAREST) if settled(row, cutoff)]
+    for other in sound(near, Counter()):
+        reply = same_ticker(other["taught"], own["ticker"])
+        if reply not in (None, own["taught"]) and _ratio_gap(own, other) <= max_ratio_gap:
+            good, bad = (own["taught"], reply) if won else (reply, own["taught"])
             ids = (own["id"], other["id"]) if won else (other["id"], own["id"])
             return Pair(own["prompt"], good, bad, "partner", *ids)
     return None
 
 
-def taught_reply(row: Row) -> str:
-    """The reply that an idea's outcome speaks of: as edited if it was, else as generated."""
-    return edited_reply(row) if row["status"] == Status.EDITED else row["reply"]
+def never(_id: str, _decided_at: datetime) -> bool:
+    """No adapter has learned from anything yet."""
+    return False
 
 
-def edited_reply(row: Row) -> str:
-    """The model's reply as the reviewer corrected it: distances of the edited levels, in ATR, one decimal."""
-    original = parse_reply(row["reply"], row["ticker"])
-    distance = {name: round(abs(row[name] - row["entry"]) / row["atr"], 1) for name in ("target", "stop")}
-    changes = {"target_atr": distance["target"], "stop_atr": distance["stop"], "confidence": row["confidence"]}
-    return Reply(**original.model_dump() | changes).to_json()
+def examples(
+    advice: AdviceStore, settings: Settings, since: datetime | None, cutoff: datetime, learned: Learned = never
+) -> tuple[list[Row], str]:
+    """The ideas approved or edited in (since, cutoff] that `sound` lets teach, and a note on those it left out.
 
-
-def examples(advice: AdviceStore, settings: Settings, since: datetime, cutoff: datetime) -> list[Row]:
-    """`{id, prompt, reply, as_of}` of the ideas approved or edited in (since, cutoff]; edits as corrected.
-
-    Raises `TooLittleData` below `training.min_examples`.
+    Ideas that are `learned` do not count: an adapter learned from that decision. Raises `TooLittleData` below
+    `training.min_examples`.
     """
-    where = f"{ACCEPTED_SQL} AND status_at > {sql_time(since)} AND status_at <= {sql_time(cutoff)}"
-    rows = advice.rows(where, COLUMNS)
+    after = f" AND status_at > {sql_time(since)}" if since else ""
+    decided = advice.rows(f"{ACCEPTED_SQL}{after} AND status_at <= {sql_time(cutoff)}", COLUMNS)
+    left_out: Counter[str] = Counter()
+    rows = sound((row for row in decided if not learned(row["id"], row["status_at"])), left_out)
     if len(rows) < settings.training.min_examples:
+        told = "; ".join(filter(None, [str(len(rows)), words_of(left_out)]))
         raise TooLittleData(
-            f"at least {settings.training.min_examples} accepted ideas since {since.isoformat()}",
-            str(len(rows)),
+            f"at least {settings.training.min_examples} accepted ideas "
+            + (f"since {since.isoformat()}" if since else "that no adapter has learned from"),
+            told,
             "nothing is trained; the next night takes it up",
         )
-    return [
-        {"id": row["id"], "prompt": row["prompt"], "reply": taught_reply(row), "as_of": row["as_of"]} for row in rows
-    ]
+    return rows, words_of(left_out)
 
 
 def by_prompt(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -164,9 +163,10 @@ def by_prompt(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 def settled(row: Row, cutoff: datetime) -> bool:
     """Whether the outcome was known, beyond doubt, and is that of a reply (which cannot name another entry)."""
-    if row["entry"] != row["price"]:
+    known = row["outcome"] in FINAL and row["ambiguous"] is False and row["closed_at"] is not None
+    if not known or row["closed_at"] > cutoff or not at_the_price(row):
         return False
-    return row["outcome"] in FINAL and not row["ambiguous"] and row["closed_at"] <= cutoff
+    return row["status"] != Status.EDITED or (row["status_at"] is not None and row["status_at"] <= cutoff)
 
 
 def _preference(couple: tuple[Row, Row]) -> tuple[bool, float, str, str]:

@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 
 import pandas as pd
 
+from osiris.bar_disk import damaged
 from osiris.bar_merge import Disagreement
 from osiris.calendars import DAILY, MINUTES, calendar_of
-from osiris.errors import SourceUnavailable
+from osiris.errors import DamagedBars, SourceUnavailable
 from osiris.loop.feed import EMPTY, HOURLY, OVERLAP, PAUSE_SECONDS, Feed, tracked
 from osiris.loop.timeline import NO_FINER, Timeline, timeline
 from osiris.records import ticker_symbol
@@ -30,23 +31,19 @@ class UpdateReport:
 
 
 class PriceDesk:
-    """Where the loop gets its bars; `notes` says what a person should know, each thing once."""
+    """Where the loop gets its bars; what a person should know of a run is noted, each thing once."""
 
     def __init__(self, bars: BarStore, yahoo: Yahoo, settings: Settings, pause: float = PAUSE_SECONDS) -> None:
         """Serve from `bars`, filled from `yahoo` when `prices.source` says so."""
         self._store, self._settings = bars, settings
         self._feed = Feed(bars, yahoo, settings, pause)
-        self.refine = self._feed.refine
-
-    @property
-    def notes(self) -> list[str]:
-        """What a person should know."""
-        return self._feed.notes
+        self.refine, self.noting = self._feed.refine, self._feed.noting
 
     @property
     def disputed(self) -> dict[str, str]:
         """Ticker -> where its sources differ."""
-        return {ticker: disputed(found) for ticker, found in self._store.disputes().items()}
+        prices = self._settings.prices
+        return {t: disputed(found, calendar_of(t, prices)) for t, found in self._store.disputes().items()}
 
     def bars(self, ticker: str, start: datetime, end: datetime, as_of: datetime) -> pd.DataFrame:
         """Daily bars that began at or after `start` and were complete at `end` and `as_of`; may be empty.
@@ -64,7 +61,7 @@ class PriceDesk:
         wanted, known = list(tickers), min(end, as_of)
         self._feed.refresh(wanted, start, known, progress)
         found = self._store.get_many(wanted, start, known)
-        self._note_absent(set(wanted) - set(found))
+        self._note_absent(set(wanted) - set(found) - self._note_damaged())
         return found
 
     def timelines(
@@ -80,8 +77,9 @@ class PriceDesk:
             self._feed.refresh(wanted, start, as_of, progress, HOURLY)
         disputes = self._store.disputes(wanted)  # before the bars: a person who ends one writes the bars first
         daily, finer = self._store.get_many(wanted, start, as_of), self._finer(wanted, start, as_of)
-        found = [ticker for ticker in wanted if ticker in daily or ticker in finer]
-        self._note_absent(set(wanted) - set(found))
+        unreadable, absent = self._note_damaged(), self._store.absent(wanted)
+        found = [t for t in wanted if (t in daily or t in finer) and t not in unreadable]
+        self._note_absent(set(wanted) - set(found) - unreadable)
         return {
             ticker: timeline(
                 daily.get(ticker, EMPTY),
@@ -90,6 +88,7 @@ class PriceDesk:
                 as_of,
                 finer=finer.get(ticker, NO_FINER),
                 disputes=disputes.get(ticker, ()),
+                absent=absent.get(ticker, ()),
                 tolerance=self._settings.outcomes.tolerance,
                 silent=self._feed.answered(ticker, as_of),
             )
@@ -100,16 +99,19 @@ class PriceDesk:
         """Fetch what the store lacks up to `as_of` (of a new ticker, ten years), whatever `prices.source` says."""
         report = UpdateReport()
         symbols = [ticker_symbol(ticker) for ticker in tickers]
-        for ticker in tracked(symbols, "Updating", progress):
-            try:
-                report.added[ticker] = self._feed.fetch(ticker, self._update_from(ticker, as_of), as_of, DAILY).added
-            except SourceUnavailable as error:
-                report.failed[ticker] = str(error)
-                if not isinstance(error, NothingUsable):
-                    report.failed |= {t: str(error) for t in symbols if t not in report.added}
-                    break
+        with self.noting() as report.notes:
+            for ticker in tracked(symbols, "Updating", progress):
+                try:
+                    start = self._update_from(ticker, as_of)
+                    report.added[ticker] = self._feed.fetch(ticker, start, as_of, DAILY).added
+                except DamagedBars as error:
+                    report.failed[ticker] = str(error)
+                except SourceUnavailable as error:
+                    report.failed[ticker] = str(error)
+                    if not isinstance(error, NothingUsable):
+                        report.failed |= {t: str(error) for t in symbols if t not in report.added}
+                        break
         report.disputed = {t: reason for t, reason in self.disputed.items() if t in symbols}
-        report.notes = list(self.notes)
         return report
 
     def _finer(self, tickers: Sequence[str], start: datetime, as_of: datetime) -> dict[str, dict[str, pd.DataFrame]]:
@@ -125,12 +127,18 @@ class PriceDesk:
         known = ticker in self._store.tickers()
         return self._store.coverage(ticker).last - OVERLAP if known else as_of - FIRST_UPDATE
 
+    def _note_damaged(self) -> set[str]:
+        """The tickers of files that cannot be read; a note names each."""
+        for path, why in sorted(self._store.damaged.items()):
+            self._feed.note(str(damaged(path, why)))
+        return {path.stem for path in self._store.damaged}
+
     def _note_absent(self, tickers: set[str]) -> None:
         for ticker in sorted(tickers):
             self._feed.note(f"no bars of {ticker} from any source; run: osiris prices import FILE")
 
 
-def disputed(found: Sequence[Disagreement]) -> str:
+def disputed(found: Sequence[Disagreement], calendar: str) -> str:
     """Disagreements on one line."""
     more = f" (and {len(found) - 1} more bars)" if len(found) > 1 else ""
-    return f"sources differ on {min(found, key=lambda d: d.start)}{more}"
+    return f"sources differ on {min(found, key=lambda d: d.start).described(calendar)}{more}"

@@ -9,12 +9,14 @@ from pydantic import ValidationError
 
 from osiris.clock import as_utc
 from osiris.errors import BadInput, Conflict
-from osiris.records import ACCEPTED, SCHEMA_VERSION, Levels, Status
+from osiris.records import ACCEPTED, MOST_ATR, SCHEMA_VERSION, Levels, Status
 from osiris.requests import Feedback, Undo
 from osiris.settings import Settings
 from osiris.store.advice import AdviceStore
 
-MIN_DISTANCE_ATR, MAX_DISTANCE_ATR = 0.05, 20
+MIN_DISTANCE_ATR, MAX_DISTANCE_ATR = 0.05, MOST_ATR
+ROUNDING = 1e-6
+"""Of stored prices, as a share of a distance: levels drafted at the farthest are not beyond it."""
 Row = dict[str, Any]
 
 
@@ -52,12 +54,16 @@ def adjusted_levels(idea: Row, feedback: Feedback) -> Levels:
     content = feedback.feedback_content
     names = ("entry", "target", "stop")
     given = {name: getattr(content, name) for name in names if getattr(content, name) is not None}
-    if feedback.action is Status.EDITED and content.confidence in (None, idea["confidence"]):
+    if feedback.action is not Status.EDITED:
+        _check_confidence_stays(idea, content.confidence)
+    elif content.confidence in (None, idea["confidence"]):
         _check_changed(idea, given)
     try:
         levels = Levels(side=idea["side"], **{name: idea[name] for name in names} | given)
     except ValidationError as error:
         raise BadInput(f"levels of a {idea['side']} idea", _message(error), "correct the levels") from error
+    if given:
+        _check_atr(idea)
     for name, level in given.items():
         if abs(level - idea["price"]) > MAX_DISTANCE_ATR * idea["atr"]:
             raise BadInput(
@@ -76,10 +82,30 @@ def _check_changed(idea: Row, given: dict[str, float]) -> None:
         raise BadInput("an edit that changes something", "the idea as it is", "change a number, or approve it")
 
 
+def _check_atr(idea: Row) -> None:
+    """Levels are measured in ATR: an idea without one is decided on as it is."""
+    for name in ("price", "atr"):
+        if not (isinstance(idea[name], int | float) and math.isfinite(idea[name]) and idea[name] > 0):
+            raise BadInput(f"an idea with {name} above 0", repr(idea[name]), "approve or reject it as it is")
+
+
+def _check_confidence_stays(idea: Row, said: float | None) -> None:
+    """An adjustment that is asked for and not made would be a wrong number: it is an edit, or refused."""
+    if said not in (None, idea["confidence"]):
+        wanted = f"the confidence of an idea that is not edited to stay at {idea['confidence']:g}"
+        raise BadInput(wanted, f"{said:g}", 'send it as an edit: feedback_type "human_edit", action "edit"')
+
+
 def _check_room(levels: Levels, atr: float) -> None:
-    """R divides by the distance to the stop: one that is next to nothing would outweigh all other trades."""
+    """R divides by the distance to the stop: one that is next to nothing would outweigh all other trades.
+
+    One that is farther than any reply may say could never be learned from.
+    """
     for name in ("target", "stop"):
         distance = abs(getattr(levels, name) - levels.entry) / atr
+        if distance > MAX_DISTANCE_ATR * (1 + ROUNDING):
+            wanted = f"{name} within {MAX_DISTANCE_ATR} ATR of the entry {levels.entry:g}"
+            raise BadInput(wanted, f"{distance:.1f} ATR", "correct the levels")
         if distance < MIN_DISTANCE_ATR:
             wanted = f"{name} at least {MIN_DISTANCE_ATR} ATR from the entry {levels.entry:g}"
             raise BadInput(wanted, f"{distance:.2g} ATR", "correct the level")

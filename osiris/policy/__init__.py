@@ -1,5 +1,6 @@
 """The code that patches may improve, as it is shipped: small, pure, tested. What it may answer is in `contracts`."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,11 +9,36 @@ from osiris.policy.contracts import Feature, Sketch, as_features, as_passed, as_
 
 PATCHABLE = ("context.py", "gate.py", "sizing.py")
 FOLDER = Path(__file__).parent
+SHIPPED_SHA256 = {
+    "context.py": "eebe0d6108189a0f8ed19530ee0dceb9979bdc7dd85e86275b89dc8125ae08ee",
+    "gate.py": "d1a7fb2d0a2dd4b429b1460f4f568cbd32e3449f34c4fb98da6c63dc89786c39",
+    "sizing.py": "89ec2f8c606695f1aa038bf6a0c12aeda54b870ee2f9195476ee719e941e2eb8",
+}
+"""Of the files as this version ships them. A release with other files has their hashes here: so an edit in place, which
+nobody proved, is another thing than an upgrade."""
+_TEXTS = {name: (FOLDER / name).read_text(encoding="utf-8") for name in PATCHABLE}
+"""Read once: the modules above are as they were then, too."""
+
+HOW_TO_CHANGE = (
+    "the policy is changed by patches: keep your change with `git diff > my.diff`, put the files back with "
+    "`git checkout -- osiris/policy` or by installing Osiris again, then `osiris kernel submit my.diff`"
+)
 
 
 def shipped_files() -> dict[str, str]:
-    """The policy's files as they are shipped, name to text."""
-    return {name: (FOLDER / name).read_text(encoding="utf-8") for name in PATCHABLE}
+    """The policy's files as they were when this process began, name to text."""
+    return dict(_TEXTS)
+
+
+def edited_files() -> list[str]:
+    """The policy's files that are not as this version ships them: somebody edited them in place."""
+    return [name for name, text in _TEXTS.items() if hashlib.sha256(text.encode()).hexdigest() != SHIPPED_SHA256[name]]
+
+
+def edit_note() -> str:
+    """What to tell people where the shipped files were edited in place; empty where they are as they should be."""
+    edited = ", ".join(str(FOLDER / name) for name in edited_files())
+    return f"edited in place and therefore not live: {edited}; {HOW_TO_CHANGE}" if edited else ""
 
 
 class Shipped:

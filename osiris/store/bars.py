@@ -5,29 +5,34 @@ kept beside the bars until they agree or a person speaks: `merge(replace=True)` 
 of the frames is that of `osiris.calendars`.
 """
 
-import json
 import os
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 
-from osiris.bar_merge import CONFIRMED, SAME_PRICE, Disagreement, Merged, checked, combine, joined, typed
-from osiris.calendars import COLUMNS, DAILY, MINUTES, session_day
-from osiris.errors import NoPrices, NotFound, WorkspaceError
-from osiris.files import sync, write_whole
+from osiris.bar_disk import (
+    DISPUTES,
+    Reader,
+    absent_of,
+    changing,
+    damaged,
+    disputes_of,
+    move_aside,
+    note_absent,
+    note_disputes,
+    write,
+)
+from osiris.bar_merge import CONFIRMED, SAME_PRICE, Disagreement, Merged, checked, combine, joined
+from osiris.calendars import DAILY, MINUTES, session_day, session_on
+from osiris.errors import DamagedBars, NoPrices, NotFound
 from osiris.records import ticker_symbol
 
 FOLDERS = {DAILY: "daily"}
-DISPUTES = ".disputes.json"
 
 
 @dataclass(frozen=True)
@@ -46,9 +51,10 @@ class BarStore:
     """The Parquet files under `folder` (`data/bars`), a folder an interval; safe for several processes at once."""
 
     def __init__(self, folder: Path) -> None:
-        """Use `folder`; it is made on the first write."""
+        """Use `folder`; it is made on the first write. `damaged` are files that `get_many` could not read, and why."""
         self._root = Path(folder)
-        self._connection = None
+        self._reader = Reader(self._root)
+        self.damaged: dict[Path, str] = {}
 
     def tickers(self, interval: str = DAILY) -> list[str]:
         """All tickers with bars of that interval, sorted."""
@@ -59,16 +65,19 @@ class BarStore:
     ) -> pd.DataFrame:
         """Bars that began at or after `start` and were complete at or before `end`; may be empty.
 
-        Raises `NoPrices` for a ticker the store has nothing of.
+        Raises `NoPrices` for a ticker the store has nothing of, `DamagedBars` for a file that cannot be read.
         """
         path = self._path(ticker, interval)
-        if not path.exists():
+        if not os.path.lexists(path):
             raise NoPrices(
                 f"bars of {path.stem} in {path.parent}",
                 "none",
                 f"run: osiris prices import FILE, or: osiris prices update {path.stem}",
             )
-        return self._read([path], start, end).drop(columns="ticker")
+        frame, bad = self._reader.read([path], start, end)
+        if bad:
+            raise damaged(path, bad[path])
+        return frame.drop(columns="ticker")
 
     def get_many(
         self,
@@ -77,11 +86,13 @@ class BarStore:
         end: datetime | None = None,
         interval: str = DAILY,
     ) -> dict[str, pd.DataFrame]:
-        """`get` of several tickers in one query; a ticker without bars of that interval is absent."""
-        paths = {path.stem: path for path in (self._path(t, interval) for t in tickers) if path.exists()}
+        """`get` of several tickers in one query; one without bars of that interval, or `damaged`, is absent."""
+        paths = {path.stem: path for path in (self._path(t, interval) for t in tickers) if os.path.lexists(path)}
         if not paths:
             return {}
-        frame = self._read(list(paths.values()), start, end)
+        frame, bad = self._reader.read(list(paths.values()), start, end)
+        self.damaged = {path: why for path, why in self.damaged.items() if path not in paths.values()} | bad
+        paths = {ticker: path for ticker, path in paths.items() if path not in bad}
         names = frame.pop("ticker").to_numpy(dtype=object)
         edges = np.flatnonzero(np.r_[True, names[1:] != names[:-1], True]) if len(names) else []
         parts = {names[a]: frame.iloc[a:b].reset_index(drop=True) for a, b in pairwise(edges)}
@@ -102,26 +113,30 @@ class BarStore:
         *,
         replace: bool = False,
         interval: str = DAILY,
+        repair: bool = False,
     ) -> Merged:
         """Add the bars of `frame` that are not stored yet; see `osiris.bar_merge` for those that are.
 
-        Bars with NaN prices are dropped. Raises `BadInput` for another format or repeated starts, `WorkspaceError` when
-        the folder cannot be written.
+        Bars with NaN prices are dropped. A session of which a person said that it had no bars has them once they come.
+        Raises `BadInput` for another format or repeated starts, `WorkspaceError` when the folder cannot be written,
+        `DamagedBars` when the stored file cannot be read, unless `repair`, which moves that aside.
         """
         path = self._path(ticker, interval)
         offered = checked(frame)
-        with _changing(path):
-            stored = self._read([path]).drop(columns="ticker") if path.exists() else offered.iloc[:0]
+        with changing(path):
+            stored, aside = self._stored(path, offered.iloc[:0], repair)
             combined, merged = combine(stored, offered, tolerance, replace, interval)
             spoken = set(zip(offered["start"], offered["source"], strict=True))
             starts = set(offered["start"]) if replace else set()
-            earlier = _disputes(path)
+            earlier = disputes_of(path)
             standing = [d for d in earlier if d.start not in starts and (d.start, d.offered_source) not in spoken]
-            _note_disputes(path, [*earlier, *merged.disagreements])  # before the bars, those that ended after them
+            note_disputes(path, [*earlier, *merged.disagreements])  # before the bars, those that ended after them
             if not combined.equals(stored):
-                _write(combined, path)
-            _note_disputes(path, [*standing, *merged.disagreements])
-        return Merged(merged.added, merged.changed, len(frame) - len(offered), merged.disagreements)
+                write(combined, path)
+            note_disputes(path, [*standing, *merged.disagreements])
+        if merged.added:
+            self._note_present(ticker, offered[~offered["start"].isin(stored["start"])], interval)
+        return Merged(merged.added, merged.changed, len(frame) - len(offered), merged.disagreements, aside)
 
     def disputes(self, tickers: Iterable[str] | None = None) -> dict[str, list[Disagreement]]:
         """Bars on which sources disagree, by ticker (default: all), oldest first; those without are absent."""
@@ -129,34 +144,66 @@ class BarStore:
         names = sorted({path.name.removesuffix(DISPUTES) for path in noted})
         wanted = names if tickers is None else sorted(set(names) & set(tickers))
         found = {
-            ticker: [d for path in noted if path.name == ticker + DISPUTES for d in _disputes(path)]
+            ticker: [d for path in noted if path.name == ticker + DISPUTES for d in disputes_of(path)]
             for ticker in wanted
         }
         return {ticker: sorted(disputes, key=lambda d: d.start) for ticker, disputes in found.items() if disputes}
 
-    def confirm(self, ticker: str, day: str, calendar: str) -> int:
-        """Keep the stored bars of `ticker` on `day` for good, whatever other sources or jumps say.
+    def absent(self, tickers: Iterable[str]) -> dict[str, list[datetime]]:
+        """Opens of the sessions of which a person said that they had no bars but those there are, by ticker."""
+        found = {ticker: sorted(absent_of(self._path(ticker, DAILY))) for ticker in tickers}
+        return {ticker: opens for ticker, opens in found.items() if opens}
 
-        `day` (YYYY-MM-DD) is that of the session's open in UTC, as in the reasons why ideas stay open.
+    def confirm(self, ticker: str, day: str, calendar: str, as_of: datetime | None = None) -> int:
+        """Keep the stored bars of `ticker` on `day` for good; where there is no daily bar, say that no others come.
 
-        Returns how many bars. Raises `NotFound` when there is none on that day.
+        `day` (YYYY-MM-DD) is the exchange's own date of the session, as in the reasons why ideas stay open. Returns how
+        many bars were kept. Raises `NotFound` for a ticker without any bars, and for a day without a session that is
+        over at `as_of` (default: now).
         """
-        kept = 0
+        kept, session = {}, session_on(calendar, day)
+        if session and session[1] > (as_of or datetime.now(UTC)):
+            raise NotFound(f"a session of {ticker_symbol(ticker)} that is over", day, "wait for its end")
         for interval in (DAILY, *MINUTES):
             path = self._path(ticker, interval)
-            if not path.exists():
-                continue
-            with _changing(path):
-                frame = self._read([path]).drop(columns="ticker")
-                mine = [session_day(calendar, start) == day for start in frame["start"]]
-                frame.loc[mine, "source"] = [joined(sources, CONFIRMED) for sources in frame.loc[mine, "source"]]
-                if any(mine):
-                    _write(frame, path)
-                _note_disputes(path, [d for d in _disputes(path) if session_day(calendar, d.start) != day])
-                kept += sum(mine)
-        if not kept:
-            raise NotFound(f"a day (YYYY-MM-DD) with bars of {ticker_symbol(ticker)}", day, "see: osiris prices show")
-        return kept
+            if os.path.lexists(path):
+                kept[interval] = self._confirm(path, day, calendar)
+        if not kept or (session is None and not any(kept.values())):
+            raise NotFound(f"a day (YYYY-MM-DD) with a session, and any bars of {ticker_symbol(ticker)}", day,
+                           "see: osiris prices show")  # fmt: skip
+        if session and not kept.get(DAILY):
+            path = self._path(ticker, DAILY)
+            with changing(path):
+                if session[0] not in absent_of(path):
+                    note_absent(path, *session)
+        return sum(kept.values())
+
+    def _confirm(self, path: Path, day: str, calendar: str) -> int:
+        with changing(path):
+            frame = self._read(path)
+            mine = [session_day(calendar, start) == day for start in frame["start"]]
+            frame.loc[mine, "source"] = [joined(sources, CONFIRMED) for sources in frame.loc[mine, "source"]]
+            if any(mine):
+                write(frame, path)
+            note_disputes(path, [d for d in disputes_of(path) if session_day(calendar, d.start) != day])
+        return sum(mine)
+
+    def _note_present(self, ticker: str, added: pd.DataFrame, interval: str) -> None:
+        """Take back that a session had no other bars: a daily one came, or one of a time that no other bar covers."""
+        path = self._path(ticker, DAILY)
+        for start, end in absent_of(path).items():
+            came = added[(added["start"] >= start) & (added["start"] < end)]
+            if len(came) and (interval == DAILY or not self._covered(ticker, came, interval)):
+                with changing(path):
+                    note_absent(path, start, end, absent=False)
+
+    def _covered(self, ticker: str, came: pd.DataFrame, interval: str) -> bool:
+        others = [self.get_many([ticker], interval=other).get(ticker) for other in MINUTES if other != interval]
+        known = [bars for bars in others if bars is not None]
+        return all(
+            any(((bars["start"] <= bar.start) & (bars["end"] >= bar.end)).any() for bars in known)
+            for bar in came.itertuples()
+        )
 
     def _folder(self, interval: str) -> Path:
         return self._root / FOLDERS.get(interval, interval)
@@ -164,87 +211,20 @@ class BarStore:
     def _path(self, ticker: str, interval: str) -> Path:
         return self._folder(interval) / f"{ticker_symbol(ticker)}.parquet"
 
-    def _read(self, paths: Sequence[Path], start: datetime | None = None, end: datetime | None = None) -> pd.DataFrame:
-        query = f"""
-            SELECT parse_filename(filename, true) AS ticker, {", ".join(f'"{column}"' for column in COLUMNS)}
-            FROM read_parquet($1, filename = true)
-            WHERE ($2::TIMESTAMPTZ IS NULL OR "start" >= $2) AND ($3::TIMESTAMPTZ IS NULL OR "end" <= $3)
-            ORDER BY ticker, "start" """
-        with self._held(paths) as held:
-            found = self._cursor().sql(query, params=[[str(path) for path in held], start, end]).to_arrow_table()
-        return typed(found.to_pandas())
+    def _read(self, path: Path) -> pd.DataFrame:
+        """All bars of one file; raises `DamagedBars` for one that cannot be read."""
+        frame, bad = self._reader.read([path])
+        if bad:
+            raise damaged(path, bad[path])
+        return frame.drop(columns="ticker")
 
-    @contextmanager
-    def _held(self, paths: Sequence[Path]) -> Iterator[list[Path]]:
-        """The files as they are now, under names that no writer replaces: DuckDB opens a file twice in one query.
-
-        From the footer of one and the data of another it makes an error, or takes the process down.
-        """
+    def _stored(self, path: Path, none: pd.DataFrame, repair: bool) -> tuple[pd.DataFrame, str]:
+        """What is stored, and the name that a file which could not be read was given, if `repair`."""
+        if not os.path.lexists(path):
+            return none, ""
         try:
-            folder = tempfile.TemporaryDirectory(prefix=".read-", dir=self._root)
-        except OSError:  # nobody can write here
-            yield list(paths)
-            return
-        with folder as here:
-            yield [_alias(path, Path(here) / path.name) for path in paths]
-
-    def _cursor(self):
-        if self._connection is None:
-            import duckdb
-
-            self._connection = duckdb.connect(":memory:")
-            self._connection.execute("SET TimeZone = 'UTC'")
-        return self._connection.cursor()
-
-
-def _alias(path: Path, name: Path) -> Path:
-    try:
-        os.link(path, name)
-    except OSError:  # a file system without links
-        shutil.copyfile(path, name)
-    return name
-
-
-@contextmanager
-def _changing(path: Path) -> Iterator[None]:
-    """One writer a file; raises `WorkspaceError` when its folder cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
-            yield
-    except OSError as error:
-        raise WorkspaceError(
-            f"a folder for bars that can be written, {path.parent}", str(error), "free space, or change its rights"
-        ) from error
-
-
-def _disputes(path: Path) -> list[Disagreement]:
-    noted = path if path.name.endswith(DISPUTES) else path.with_suffix(DISPUTES)
-    if not noted.exists():
-        return []
-    try:
-        rows = json.loads(noted.read_text(encoding="utf-8"))
-        return [Disagreement(**row | {"start": datetime.fromisoformat(row["start"])}) for row in rows]
-    except (ValueError, TypeError, KeyError) as error:
-        remedy = "remove it once you have looked at it, and run: osiris prices update"
-        raise WorkspaceError("a list of disputed bars", f"{error} in {noted}", remedy) from error
-
-
-def _note_disputes(path: Path, disputes: Sequence[Disagreement]) -> None:
-    """Keep them beside the bars, one a bar and source."""
-    noted = path.with_suffix(DISPUTES)
-    if disputes:
-        last = {(d.start, d.offered_source): d for d in disputes}
-        rows = [asdict(d) | {"start": d.start.isoformat()} for _, d in sorted(last.items())]
-        write_whole(noted, json.dumps(rows, indent=1))
-    else:
-        noted.unlink(missing_ok=True)
-
-
-def _write(frame: pd.DataFrame, path: Path) -> None:
-    """Publish the whole file or nothing: written beside, flushed to disk, renamed."""
-    unfinished = path.with_suffix(".tmp")
-    frame.to_parquet(unfinished, index=False)
-    sync(unfinished)
-    unfinished.replace(path)
-    sync(path.parent)
+            return self._read(path), ""
+        except DamagedBars:
+            if not repair:
+                raise
+            return none, str(move_aside(path))

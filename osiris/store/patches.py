@@ -3,7 +3,8 @@
 An item stays in the queue until what became of it is on record; who is killed before that finds it there again.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,13 @@ import orjson
 if TYPE_CHECKING:
     from osiris.store.events import Events
 
+TRACES = "dgm:recent_traces"
 QUEUE, DEAD = "dgm:patch_queue", "dgm:patch_queue:dead"
 APPLIED, ROLLED_BACK = "dgm:applied_patches", "dgm:rolled_back_traces"
 TOLD = "dgm:told"
 APPLIED_EVENT, ROLLED_BACK_EVENT = "patch.applied", "patch.rolled_back"
+MOMENT, PATCH_ID = re.compile(r"[0-9TZ:.+ -]{8,40}"), re.compile(r"[\w.-]{1,40}")
+LARGEST_PNL = 1e6
 KEPT, LONGEST_LETTER = 1000, 10_000
 BURY_UNREAD = """
 redis.call('LSET', KEYS[1], ARGV[2], ARGV[1])
@@ -55,6 +59,11 @@ class PatchLists:
                     lambda redis, why=reason: redis.eval(BURY_UNREAD, 2, QUEUE, DEAD, why, -1 - place, KEPT)
                 )
 
+    def items(self) -> list[str]:
+        """The queue, the next first; bytes that are no UTF-8 are shown with signs in their place."""
+        found = self._events.ask(lambda redis: redis.execute_command("LRANGE", QUEUE, -KEPT, -1, NEVER_DECODE=True))
+        return [item.decode(errors="replace") for item in found[::-1]]
+
     def drop(self, item: str) -> None:
         """Take an item out of the queue, now that what became of it is on record."""
         self._events.ask(lambda redis: redis.lrem(QUEUE, -1, item))
@@ -69,8 +78,30 @@ class PatchLists:
         return self._events.ask(lambda redis: redis.llen(QUEUE))
 
     def read(self, name: str, count: int = KEPT) -> list[dict[str, Any]]:
-        """The newest items of a list, newest first."""
-        return [orjson.loads(item) for item in self._events.ask(lambda redis: redis.lrange(name, 0, count - 1))]
+        """The newest items of a list, newest first; what is no JSON object is left out."""
+        return [item for item in self._items(name, count) if item is not None]
+
+    def traces(self, count: int) -> tuple[list[dict[str, Any]], int]:
+        """The newest `count` traces of settled trades, newest first, and how many items among them are none."""
+        found: list[dict[str, Any]] = []
+        left_out = 0
+        for item in self._items(TRACES, KEPT):
+            if len(found) == count:
+                break
+            if item is not None and _is_trace(item):
+                found.append({name: item.get(name) for name in ("id", "timestamp", "pnl", "patch_id")})
+            else:
+                left_out += 1
+        return found, left_out
+
+    def _items(self, name: str, count: int) -> Iterator[dict[str, Any] | None]:
+        ask = ("LRANGE", name, 0, count - 1)
+        for item in self._events.ask(lambda redis: redis.execute_command(*ask, NEVER_DECODE=True)):
+            try:
+                value = orjson.loads(item)
+            except orjson.JSONDecodeError:
+                value = None
+            yield value if isinstance(value, dict) else None
 
     def tell_applied(self, patch: Mapping[str, Any]) -> None:
         """Put a patch that went live on `dgm:applied_patches` and announce it, once however often it is asked."""
@@ -86,6 +117,16 @@ class PatchLists:
 
     def _together(self, change: Any) -> None:
         self._events.ask(lambda redis: change(redis.pipeline(transaction=True)).execute())
+
+
+def _is_trace(item: Mapping[str, Any]) -> bool:
+    """Whether an item is a trace, with names and a moment that a prompt can show as they are."""
+    pnl, patch = item.get("pnl"), item.get("patch_id")
+    return (
+        isinstance(pnl, int | float) and not isinstance(pnl, bool) and abs(pnl) < LARGEST_PNL
+        and isinstance(item.get("timestamp"), str) and bool(MOMENT.fullmatch(item["timestamp"]))
+        and (patch is None or (isinstance(patch, str) and bool(PATCH_ID.fullmatch(patch))))
+    )  # fmt: skip
 
 
 def _json(value: Mapping[str, Any]) -> bytes:

@@ -2,7 +2,7 @@
 
 Covers: split adjustment undone, NaN bars, unfinished bars, 429, 401, an absent network, timeouts, empty and broken
 answers. Does not cover: splits that Yahoo itself never recorded (they show as a disagreement with the local store or
-in `osiris.bar_frames.suspicious_jumps`). No answer is ever taken for a delisting.
+in `osiris.bar_jumps.suspicious_jumps`). No answer is ever taken for a delisting.
 """
 
 import logging

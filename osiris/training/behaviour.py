@@ -10,18 +10,23 @@ from osiris.training.run import evenly
 
 ASKED = 128
 """Prompts that are asked, evenly taken from those that were trained on."""
+LEAST = 64
+"""Replies that are drawn at least, several a prompt of few: of eight, a single invalid one would be beyond 5 %."""
 
 
 def behaviour(drafter: Drafter, rows: Sequence[Mapping[str, str]], settings: Settings) -> dict[str, float]:
-    """Shares and means over one reply to each of some prompts of `rows`, which are lines of a training dataset.
+    """Shares and means over replies to some prompts of `rows`, which are lines of a training dataset.
 
     The replies are not bound to their schema: what the training did to their form is to be seen.
 
-    `valid_share` counts replies that are valid at the first attempt; `long_share` and `reward_to_risk` are over the
-    valid ones, and left out where there are none.
+    `valid_share` counts replies that are valid at the first attempt, the only one; `long_share` and `reward_to_risk`
+    are over the valid ones, and left out where there are none.
     """
     requests = [_request(row) for row in evenly(rows, ASKED)]
-    drafts = [group[0] for group in draft(drafter, requests, 1, unbound(settings), settings.model.seed)]
+    each = -(-LEAST // len(requests))
+    free = unbound(settings)
+    once = free.model_copy(update={"model": free.model.model_copy(update={"retries": 0})})
+    drafts = [one for group in draft(drafter, requests, each, once, settings.model.seed) for one in group]
     replies = [one.reply for one in drafts if one.reply is not None]
     found = {"valid_share": sum(one.valid_at_once for one in drafts) / len(drafts)}
     if replies:
@@ -31,12 +36,20 @@ def behaviour(drafter: Drafter, rows: Sequence[Mapping[str, str]], settings: Set
 
 
 def failure(metrics: Mapping[str, float], settings: Settings) -> str:
-    """Why a training failed whose metrics are `before/...` and `after/...`; empty if it did not."""
-    valid, least = metrics["after/valid_share"], settings.training.min_valid_share
+    """Why a training failed whose metrics are `before/...` and `after/...`; empty if it did not.
+
+    Where nothing keeps replies to their schema, `training.min_valid_share` of them have to be valid. Where they are
+    drawn within it, it is that share of what was valid before: the form is a sign of damage there, and an adapter of a
+    weak base that kept or mended it is none.
+    """
+    valid, before = metrics["after/valid_share"], metrics["before/valid_share"]
+    kept = settings.model.bound and settings.llm.backend == "local"
+    least = settings.training.min_valid_share * (before if kept else 1.0)
     if valid < least:
-        return (
-            f"valid replies fell to {valid:.1%} from {metrics['before/valid_share']:.1%}; at least {least:.0%} needed"
-        )
+        moved = f"stayed at {valid:.1%}"
+        if valid != before:
+            moved = f"{'fell' if valid < before else 'rose only'} to {valid:.1%} from {before:.1%}"
+        return f"valid replies {moved}; at least {least:.1%} needed"
     chosen = "logps/chosen"
     fall = metrics.get(f"before/{chosen}", 0.0) - metrics.get(f"after/{chosen}", 0.0)
     if fall > settings.training.max_chosen_fall:

@@ -2,7 +2,7 @@
 
 from typing import Any, TypedDict
 
-from osiris.training.run import Row, assistant, user
+from osiris.training.tokens import Row, assistant, user
 
 NEEDS = ("at least one reply", "let more ideas be settled first")
 

@@ -23,6 +23,17 @@ WEIGHTS, CONFIG, CARD, MANIFEST = "adapter_model.safetensors", "adapter_config.j
 FILES = frozenset({WEIGHTS, CONFIG, CARD})
 MAX_SCALE = 16.0
 """Largest scaling of an adapter: alpha/r, or alpha/sqrt(r) with rsLoRA."""
+STARTS = (True, "gaussian")
+"""How an adapter's weights may begin (peft's `init_lora_weights`); all others rewrite the base, or need data."""
+KNOWN = frozenset(
+    {
+        "peft_type", "task_type", "r", "lora_alpha", "lora_dropout", "use_rslora", "target_modules", "exclude_modules",
+        "layers_to_transform", "layers_pattern", "fan_in_fan_out", "inference_mode", "init_lora_weights",
+        "auto_mapping", "base_model_name_or_path", "peft_version", "revision", "megatron_core", "qalora_group_size",
+    }
+)  # fmt: skip
+"""Keys of an adapter's config that may say something; every other part of LoRA has to be off."""
+OFF = (None, False, "none", {}, [])
 LARGEST_JSON = 1 << 22
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -79,7 +90,7 @@ def seal(folder: Path, name: str, card: Card) -> None:
 def check(folder: Path, name: str, base_hash: str) -> Card:
     """Return the card of a sound adapter folder; raises `AdapterRejected` with the first thing that is wrong."""
     _only_regular_files(folder)
-    manifest = _read(Manifest, folder / MANIFEST)
+    manifest = read_json(Manifest, folder / MANIFEST)
     if manifest.name != name:
         raise rejected(folder, f"a manifest for {name}", f"one for {manifest.name}")
     if set(manifest.files) != FILES:
@@ -89,7 +100,7 @@ def check(folder: Path, name: str, base_hash: str) -> Card:
     for file, digest in sorted(manifest.files.items()):
         if _sha256(folder / file) != digest:
             raise rejected(folder, f"{file} with sha256 {digest[:12]}", "other bytes")
-    card = _read(Card, folder / CARD)
+    card = read_json(Card, folder / CARD)
     if {manifest.base_hash, card.base_hash} != {base_hash}:
         raise rejected(folder, f"base weights {base_hash[:12]}", f"an adapter of {manifest.base_hash[:12]}")
     rank = _checked_rank(folder)
@@ -121,7 +132,8 @@ def _only_regular_files(folder: Path) -> None:
         raise rejected(folder, "regular files only", f"{', '.join(odd)}, which is a link or a device")
 
 
-def _read(kind: type[Any], path: Path) -> Any:
+def read_json(kind: type[Any], path: Path) -> Any:
+    """A file of an adapter's folder as a `Card` or a `Manifest`; raises `AdapterRejected`."""
     if path.stat().st_size > LARGEST_JSON:
         raise rejected(path.parent, f"a {path.name} of at most {LARGEST_JSON} bytes", f"{path.stat().st_size}")
     try:
@@ -130,16 +142,25 @@ def _read(kind: type[Any], path: Path) -> Any:
         raise rejected(path.parent, f"a readable {path.name}", error.errors()[0]["msg"]) from error
 
 
+def scaling(rank: int, alpha: float, rslora: bool) -> float:
+    """By how much an adapter's product is multiplied."""
+    return alpha / (math.sqrt(rank) if rslora else rank)
+
+
 def _checked_rank(folder: Path) -> int:
     try:
         config = json.loads((folder / CONFIG).read_bytes())
         kind, rank, alpha = config["peft_type"], config["r"], config["lora_alpha"]
-        scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
-    except (ValueError, KeyError, TypeError, ZeroDivisionError, AttributeError) as error:
+        scale = scaling(rank, alpha, bool(config.get("use_rslora")))
+        further = sorted(key for key, value in config.items() if key not in KNOWN and value not in OFF)
+    except (ValueError, KeyError, TypeError, ZeroDivisionError, AttributeError, RecursionError) as error:
         raise rejected(folder, f"a LoRA config with r and lora_alpha in {CONFIG}", repr(error)) from error
-    if kind != "LORA" or config.get("use_dora") or config.get("modules_to_save") or config.get("rank_pattern"):
-        raise rejected(folder, "plain LoRA of one rank", f"{kind} with further parts")
-    if config.get("alpha_pattern") or not (isinstance(rank, int) and rank > 0 and 0 < scale <= MAX_SCALE):
+    start = config.get("init_lora_weights", True)
+    if kind != "LORA" or further:
+        raise rejected(folder, "plain LoRA of one rank", f"{kind} with further parts: {', '.join(further)}")
+    if start is not False and start not in STARTS:
+        raise rejected(folder, "an adapter that leaves its base as it is", f"init_lora_weights {start!r}")
+    if not (isinstance(rank, int) and rank > 0 and 0 < scale <= MAX_SCALE):
         raise rejected(folder, f"a scaling alpha/r in (0, {MAX_SCALE:g}]", f"alpha {alpha} and r {rank}")
     return rank
 

@@ -19,6 +19,7 @@ import yaml
 from osiris.errors import BadInput, NotFound
 from osiris.records import stable_hash
 from osiris.settings import HOUSE
+from osiris.training.limits import OTHER_TOKENS, Lora, limit_of, swapped
 
 Method = Literal["sft", "dpo", "kto"]
 Data = Literal["like", "ranked", "unpaired", "winners"]
@@ -34,7 +35,16 @@ OURS = {
     "logging_nan_inf_filter": False,
 }
 """What the training itself decides: nothing but the adapter is kept, and a NaN is seen in the log."""
-RESERVED = {*OURS, "output_dir", "seed", "data_seed", "do_train", "do_eval", "push_to_hub", "resume_from_checkpoint"}
+RESERVED = OTHER_TOKENS | {
+    *OURS,
+    "output_dir",
+    "seed",
+    "data_seed",
+    "do_train",
+    "do_eval",
+    "push_to_hub",
+    "resume_from_checkpoint",
+}
 
 
 @dataclass(frozen=True)
@@ -87,8 +97,8 @@ def load_recipe(name_or_path: str | Path, *kinds: Method) -> Recipe:
     path = _find(str(name_or_path))
     where = f"correct {path}"
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = yaml.load(path.read_text(encoding="utf-8"), _OneOfEach)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise BadInput("a recipe in YAML", " ".join(str(error).split()), where) from error
     if not isinstance(content, dict):
         raise BadInput(f"a recipe with {', '.join(SECTIONS)}", repr(content), where)
@@ -100,15 +110,26 @@ def load_recipe(name_or_path: str | Path, *kinds: Method) -> Recipe:
     data = content.get("data", SHOWN[kind][0])
     if data not in SHOWN[kind]:
         raise BadInput(f"data {' or '.join(SHOWN[kind])} for method {kind}", repr(data), where)
-    from peft import LoraConfig
-
     return Recipe(
         name=path.stem,
         method=kind,
         data=data,
-        lora=_checked(content.get("lora"), LoraConfig, "lora", where),
-        args=_checked(content.get("args"), _config_class(kind), "args", where),
+        lora=_lora(content.get("lora"), where),
+        args=_args(content.get("args"), kind, where),
     )
+
+
+class _OneOfEach(yaml.SafeLoader):
+    """YAML in which a key that stands twice is an error: of two values the last one would count, unseen."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """The mapping of a node."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if str(key.value) in seen and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value} twice", key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
 
 
 def _find(name: str) -> Path:
@@ -131,22 +152,60 @@ def _known(key: object, names: typing.Iterable[str], what: str, where: str) -> N
         raise BadInput(f"a {what}, nearest is {nearest[0]}", f"the unknown key {key}", where)
 
 
-def _checked(section: object, config: Any, title: str, where: str) -> dict[str, Any]:
-    """Return the section with values in the types of the dataclass `config` ("1e-3" is a string to YAML)."""
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
-
+def _section(section: object, config: Any, title: str, where: str) -> dict[str, Any]:
+    """The section, of keys of the dataclass `config` alone."""
     if not isinstance(section, dict) or not section:
         raise BadInput(f"a section `{title}` with keys of {config.__name__}", repr(section), where)
-    hints = typing.get_type_hints(config)
     names = sorted(field.name for field in dataclasses.fields(config) if field.init)
-    values = {}
-    for key, value in section.items():
-        if title == "args" and key in RESERVED:
-            raise BadInput("only keys a recipe may set", f"{key}, which the training sets itself", where)
+    for key in section:
         _known(key, names, f"key of {config.__name__}", where)
-        adapter = TypeAdapter(dict[str, hints[key]], config=ConfigDict(arbitrary_types_allowed=True))
+    return section
+
+
+def _lora(section: object, where: str) -> dict[str, Any]:
+    """The arguments of a plain adapter, in their own types."""
+    from peft import LoraConfig
+    from pydantic import ValidationError
+
+    given = _section(section, LoraConfig, "lora", where)
+    for key, value in given.items():
+        if key not in Lora.model_fields:
+            raise BadInput(
+                f"plain LoRA of {', '.join(Lora.model_fields)}",
+                f"lora.{key}, which may change the base or more than two matrices a layer",
+                where,
+            )
+        if wrong := swapped(value, Lora.model_fields[key].annotation):
+            raise BadInput(f"lora.{key}: {wrong}", repr(value), where)
+    try:
+        return Lora(**given).model_dump(exclude_unset=True)
+    except ValidationError as error:
+        raise _refused("lora", error, where) from error
+
+
+def _args(section: object, method: Method, where: str) -> dict[str, Any]:
+    """The trainer's arguments in the types of its configuration ("1e-3" is a string to YAML), within `LIMITS`."""
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+    config = _config_class(method)
+    hints, values = typing.get_type_hints(config), {}
+    for key, value in _section(section, config, "args", where).items():
+        if key in RESERVED:
+            raise BadInput("only keys a recipe may set", f"{key}, which the training sets itself", where)
+        if wrong := swapped(value, hints[key]):
+            raise BadInput(f"args.{key}: {wrong}", repr(value), where)
+        kind = dict[str, limit_of(method, key, hints[key])]
+        adapter = TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True))
         try:
-            values[key] = adapter.validate_python({"value": value})["value"]
+            values[key] = adapter.validate_python({key: value})[key]
         except ValidationError as error:
-            raise BadInput(f"{title}.{key}: {error.errors()[0]['msg']}", repr(value), where) from error
+            raise _refused("args", error, where) from error
+    if not any(values.get("loss_weights") or [1.0]):
+        raise BadInput("args.loss_weights of which one is above 0", repr(values["loss_weights"]), where)
     return values
+
+
+def _refused(title: str, error: Any, where: str) -> BadInput:
+    first = error.errors()[0]
+    key = ".".join([title, *(str(part) for part in first["loc"] if isinstance(part, str) and part.islower())][:2])
+    return BadInput(f"{key}: {first['msg']}", repr(first["input"]), where)

@@ -1,11 +1,12 @@
 """What all methods share: the data in chat form, the run with its checks, and what came of it."""
 
 import contextlib
+import json
 import math
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ from osiris.errors import BadInput, OsirisError
 from osiris.llm.loader import load_drafter
 from osiris.llm.quiet import no_bars
 from osiris.settings import Settings
+from osiris.training.manifest import CONFIG
+from osiris.training.measures import Likelihoods, likelihoods, row_means
 from osiris.training.recipe import Method, Recipe
+from osiris.training.targets import require_same_lora, require_targets
+from osiris.training.tokens import Row, as_given, in_chat
 
-Message = list[dict[str, str]]
-Row = Mapping[str, Message | bool]  # a prompt, the replies to it and, for KTO, whether they were good
-REPLIES = ("completion", "chosen", "rejected")
 MEASURED = 256
 """Rows that metrics before and after a training are taken on: more would take longer than the training gains."""
 
@@ -31,9 +33,10 @@ class TrainingDiverged(OsirisError):
 class TrainResult:
     """A finished training.
 
-    `history` has one dict a logged step (`step`, `loss`, `learning_rate`, ...); `before` and `after` are the trainer's
-    metrics over at most `MEASURED` of the training rows, evenly taken (`loss`, for DPO also `logps/chosen`,
-    `rewards/margins`, ...). `largest_change` is the largest absolute change of any weight. `reference` is what DPO
+    `history` has one dict a logged step (`step`, `loss`, `learning_rate`, ...); `before` and `after` are means over at
+    most `MEASURED` of the training rows, evenly taken: the trainer's `loss`, and what `measures.row_means` says, whose
+    rewards compare with the model as the training found it. `largest_change` is the largest absolute change of any
+    weight. `reference` is what DPO
     compared with: `parent`, `base`; `none` for SFT.
     """
 
@@ -52,47 +55,6 @@ class TrainResult:
 def evenly(rows: Sequence[Any], most: int) -> Sequence[Any]:
     """At most `most` of `rows`, at even distances from the first on."""
     return rows[:: -(-len(rows) // most)]
-
-
-def user(text: str) -> Message:
-    """A prompt as the chat template wants it."""
-    return [{"role": "user", "content": text}]
-
-
-def assistant(text: str) -> Message:
-    """A reply as the chat template wants it."""
-    return [{"role": "assistant", "content": text}]
-
-
-def require_same_tokens(tokenizer: Any, rows: Sequence[Row], max_length: int | None) -> None:
-    """Check prompt and replies of each row: the model must be trained on the very tokens it sees when it generates.
-
-    Raises `BadInput` if the tokens of a prompt, as generation begins from them, are not the beginning of prompt and
-    reply (a token merged across the boundary would be trained and never met), or if a row has more than `max_length`.
-    """
-    for prompt, reply in ((row["prompt"], row[name]) for row in rows for name in REPLIES if name in row):
-        begun = _tokens(tokenizer, prompt, add_generation_prompt=True)
-        whole = _tokens(tokenizer, prompt + reply)
-        if whole[: len(begun)] != begun:
-            raise BadInput(
-                "a tokenizer that keeps prompt and reply apart",
-                f"a prompt that ends in {tokenizer.decode(begun[-4:])!r} alone, but not before {_text(reply)[:20]!r}",
-                "isolate the newline before a reply in the tokenizer or its chat template",
-            )
-        if max_length is not None and len(whole) > max_length:
-            raise BadInput(f"rows of at most {max_length} tokens", f"one of {len(whole)}", "raise args.max_length")
-
-
-def require_same_lora(model: Any, recipe: Recipe, parent: Path) -> None:
-    """Check that the parent's shape is the recipe's; raises `BadInput` otherwise."""
-    theirs, ours = model.peft_config["default"], recipe.lora_config()
-    for key in ("r", "lora_alpha", "target_modules"):
-        if getattr(theirs, key) != getattr(ours, key):
-            raise BadInput(
-                f"a parent adapter with the recipe's {key} {getattr(ours, key)}",
-                f"{getattr(theirs, key)} in {parent.name}",
-                f"change recipe {recipe.name}, or start without a parent",
-            )
 
 
 def adapter_tensors(model: Any) -> dict[str, Any]:
@@ -121,24 +83,41 @@ def teach(
     with workbench() as scratch:
         args = recipe.trainer_args(scratch, seed)
         drafter = load_drafter(settings, parent, trainable=True)
-        require_same_tokens(drafter.tokenizer, rows, args.max_length)
-        if parent is not None:
+        texts = in_chat(drafter.tokenizer, rows, args.max_length)
+        if parent is None:
+            require_targets(drafter.model, recipe)
+        else:
             require_same_lora(drafter.model, recipe, parent)
         inherited = adapter_tensors(drafter.model) if parent is not None else None
-        data = Dataset.from_list([dict(row) for row in rows])
-        trainer = make_trainer(
+        data = Dataset.from_list(texts)
+        trainer = _made(
+            make_trainer,
+            recipe,
             model=drafter.model,
             args=args,
             train_dataset=data,
             eval_dataset=data.select(evenly(range(len(data)), MEASURED)),
-            processing_class=drafter.tokenizer,
+            processing_class=as_given(drafter.tokenizer),
             peft_config=recipe.lora_config() if parent is None else None,
         )
-        return _run(trainer, out, len(rows), began, inherited, recipe.method, progress)
+        return _run(trainer, out, texts, began, inherited, recipe.method, progress)
+
+
+def _made(make_trainer: Callable[..., Any], recipe: Recipe, **given: Any) -> Any:
+    try:
+        return make_trainer(**given)
+    except ValueError as error:
+        raise BadInput("a recipe that its trainer takes", str(error), f"correct recipe {recipe.name}") from error
 
 
 def _run(
-    trainer: Any, out: Path, rows: int, began: float, inherited: dict[str, Any] | None, method: Method, progress: bool
+    trainer: Any,
+    out: Path,
+    rows: list[Row],
+    began: float,
+    inherited: dict[str, Any] | None,
+    method: Method,
+    progress: bool,
 ) -> TrainResult:
     """Train and save; `inherited` are the parent's tensors, restored because TRL rounds them to bfloat16."""
     reference = "none" if method == "sft" else "parent" if "ref" in trainer.model.peft_config else "base"
@@ -146,17 +125,21 @@ def _run(
     _restore_full_precision(trainer.model, inherited)
     start = adapter_tensors(trainer.model)
     _report_by(trainer, progress)
-    before = _metrics(trainer)
+    before, begun = _metrics(trainer, rows)
     trainer.train()
     history = [_numbers(entry) for entry in trainer.state.log_history if "loss" in entry]
-    after = _metrics(trainer)
+    after, _ = _metrics(trainer, rows, begun)
     changes = [float((weight - start[name]).abs().max()) for name, weight in adapter_tensors(trainer.model).items()]
     if not all(map(math.isfinite, [*changes, *after.values()])):
         raise _diverged("weights and metrics", "NaN or infinity after the last step")
-    trainer.model.save_pretrained(out, selected_adapters=["default"])
+    if not any(changes):
+        raise BadInput(
+            "a training that changes an adapter", "the weights as they were", "raise args.learning_rate in the recipe"
+        )
+    _save(trainer.model, out)
     return TrainResult(
         folder=out,
-        rows=rows,
+        rows=len(rows),
         history=history,
         before=before,
         after=after,
@@ -184,14 +167,6 @@ def workbench() -> Iterator[Path]:
             datasets.enable_progress_bars()
 
 
-def _text(message: Message) -> str:
-    return message[0]["content"]
-
-
-def _tokens(tokenizer: Any, messages: Message, **options: bool) -> list[int]:
-    return tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True, **options)["input_ids"]
-
-
 def _restore_full_precision(model: Any, inherited: dict[str, Any] | None) -> None:
     for name, weight in model.named_parameters():
         if weight.requires_grad:
@@ -205,11 +180,20 @@ def _forbid_inference_kernels(model: Any) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def _metrics(trainer: Any) -> dict[str, float]:
-    found = _numbers(trainer.evaluate())
-    timing = ("runtime", "samples_per_second", "steps_per_second", "epoch", "num_tokens", "model_preparation_time")
-    named = {key.removeprefix("eval_"): value for key, value in found.items()}
-    return {key: value for key, value in named.items() if key not in timing}
+def _metrics(trainer: Any, rows: list[Row], begun: Likelihoods | None = None) -> tuple[dict[str, float], Likelihoods]:
+    """Loss and means over rows, and what they rest on; `begun` is that of the model before its training."""
+    args, seen = trainer.args, evenly(rows, MEASURED)
+    found = likelihoods(trainer.model, trainer.processing_class, seen, args.per_device_eval_batch_size)
+    means = row_means(found, begun or found, getattr(args, "beta", 0.0))
+    return {"loss": float(trainer.evaluate()["eval_loss"])} | means, found
+
+
+def _save(model: Any, out: Path) -> None:
+    """Save the adapter; its config is the same whatever the order of a set of names was."""
+    model.save_pretrained(out, selected_adapters=["default"])
+    config = json.loads((out / CONFIG).read_text(encoding="utf-8"))
+    config["target_modules"] = sorted(config["target_modules"])
+    (out / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
 
 
 def _numbers(entry: dict[str, Any]) -> dict[str, float]:

@@ -10,12 +10,18 @@ import numpy as np
 import pandas as pd
 from matplotlib.dates import ConciseDateFormatter
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from osiris.bar_frames import rebased
+from osiris.ui.tables import title
 
 if TYPE_CHECKING:
     from osiris.loop.gate import Evaluation
 
+UNITS = {
+    "loss": "nats a token", "mean_token_accuracy": "share", "learning_rate": "step size", "logps/chosen": "nats",
+    "rewards/margins": "log ratio", "rewards/accuracies": "share",
+}  # fmt: skip
 COLOURS = {"win": "#2a9d5c", "loss": "#c8453b", "breakeven": "#8a8a8a", "open": "#3b6fc8"}
 
 
@@ -106,7 +112,7 @@ def drafted(ideas: pd.DataFrame) -> Figure:
         left.hist(ideas["hermes_score"][chosen].dropna(), bins=np.arange(-0.05, 1.15, 0.1), alpha=0.6, color=colour)
         right.hist(ratio[chosen], bins=20, alpha=0.6, color=colour, label=f"{side} ({chosen.sum()})")
     left.set(xlabel="Hermes score", ylabel="ideas", title="How good the judge finds them")
-    right.set(xlabel="reward-to-risk", title="What they aim at")
+    right.set(xlabel="reward-to-risk", ylabel="ideas", title="What they aim at")
     right.legend()
     return figure
 
@@ -132,15 +138,18 @@ def curves(history: Sequence[dict[str, float]], names: Sequence[str]) -> Figure:
     for axis, name in zip(axes.flat, names, strict=True):
         points = [(entry["step"], entry[name]) for entry in history if name in entry]
         axis.plot(*zip(*points, strict=True), marker="o") if points else None
-        axis.set(title=name, xlabel="step")
+        axis.set_title(title(name), fontsize=10)
+        axis.set(xlabel="step", ylabel=UNITS.get(name, ""))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 
-def counts(values: dict[str, float], title: str) -> Figure:
+def counts(values: dict[str, float], heading: str) -> Figure:
     """Bars of named counts."""
     figure, axis = plt.subplots(figsize=(6, 0.5 + 0.5 * max(len(values), 1)), layout="constrained")
-    axis.barh(list(values), list(values.values()), color=COLOURS["open"])
-    axis.set(title=title)
+    axis.barh([name.replace("_", " ") for name in values], list(values.values()), color=COLOURS["open"])
+    axis.set(title=heading, xlabel="lines")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 
@@ -155,7 +164,7 @@ def equity(evaluations: Sequence["Evaluation"]) -> Figure:
     left.axhline(0, color="black", linewidth=0.6)
     left.set(title="Equity on held-out prompts", ylabel="cumulative R")
     left.tick_params(axis="x", rotation=30)
-    right.set(title="R of held-out trades", xlabel="R")
+    right.set(title="R of held-out trades", xlabel="R", ylabel="trades")
     if evaluations:
         left.legend()
     return figure
@@ -179,6 +188,8 @@ def _path(axis: plt.Axes, idea: Any, bars: pd.DataFrame) -> None:
     if pd.notna(idea.closed_at):
         axis.plot([idea.closed_at], [idea.r_multiple], marker="o", color=colour)
     how = f" by {idea.exit_reason}" if idea.exit_reason else ""
-    axis.set_title(f"{idea.ticker} {idea.side}: {idea.outcome}{how}", fontsize=9, color=colour)
+    name = f"{idea.ticker} {idea.side}, {idea.as_of:%d %b %Y}"
+    axis.set_title(f"{name}\n{idea.outcome}{how}", fontsize=9, color=colour)
+    axis.set_ylabel("R", fontsize=8)
     axis.xaxis.set_major_formatter(ConciseDateFormatter(axis.xaxis.get_major_locator()))
     axis.tick_params(axis="x", labelsize=7)

@@ -1,10 +1,13 @@
 """Reports on a terminal: plain values for JSON, rich tables for people."""
 
 import json
+import math
 import re
+import unicodedata
 from collections.abc import Sequence
-from dataclasses import asdict, is_dataclass
+from dataclasses import fields, is_dataclass
 from datetime import date, datetime
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +16,53 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from osiris.records import UNSEEN
+
 WIDE, LONGEST_CELL = 6, 24
 """A table of more columns than `WIDE` keeps cells of at most `LONGEST_CELL` characters."""
 MILLION = 1e6
 MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d(?:\.\d+)?(?:Z|\+00:00)")
 
 
-def plain(report: Any) -> dict[str, Any]:
-    """A dataclass or dict as JSON values: moments in ISO 8601, paths as text."""
-    values = asdict(report) if is_dataclass(report) and not isinstance(report, type) else dict(report)
-    return json.loads(json.dumps(values, default=_plain, allow_nan=False))
+def plain(report: Any) -> Any:
+    """A dataclass, or what is made of them, as JSON values: moments in ISO 8601, paths as text.
+
+    What is no number JSON has (NaN, an infinity, a moment that is absent) is null.
+    """
+    if report is None or isinstance(report, bool | str | int):
+        return str(report) if isinstance(report, Enum) else report
+    if isinstance(report, float):
+        return float(report) if math.isfinite(report) else None
+    if isinstance(report, dict):
+        return {str(name): plain(value) for name, value in report.items()}
+    if isinstance(report, list | tuple | set | frozenset):
+        return [plain(value) for value in report]
+    if is_dataclass(report) and not isinstance(report, type):
+        return {part.name: plain(getattr(report, part.name)) for part in fields(report)}
+    return _text(report)
+
+
+def to_json(report: Any, indent: int | None = 1) -> str:
+    """`plain` values as JSON that every parser takes, in ASCII."""
+    return json.dumps(plain(report), indent=indent, allow_nan=False)
+
+
+def printable(text: str) -> str:
+    """`text` as a terminal may have it: what it would obey (ESC, bidirectional marks) as an escape such as `\\\\x1b`.
+
+    Lines and tabs stay.
+    """
+    return "".join(
+        one.encode("unicode_escape").decode() if unicodedata.category(one) in UNSEEN and one not in "\n\t" else one
+        for one in text
+    )
 
 
 def print_report(report: Any, title: str) -> None:
     """Print a report as a table of names and values; nested reports as `name.part`."""
-    table = Table(title=title, show_header=False, title_justify="left")
+    table = Table(title=_plain_text(title), show_header=False, title_justify="left")
     for name, value in _flat(plain(report)):
-        table.add_row(name, Text(value))
+        table.add_row(_plain_text(name), Text(value))
     Console().print(table)
 
 
@@ -37,14 +70,14 @@ def print_rows(rows: Sequence[dict[str, Any]], title: str) -> None:
     """Print rows that share their keys as a table, moments to the minute; long texts of a wide one stand beneath it."""
     console = Console()
     if not rows:
-        return console.print(f"{title}: nothing yet", markup=False)
+        return console.print(_plain_text(f"{title}: nothing yet"))
     names = list(rows[0])
     beneath = [name for name in names if len(names) > WIDE and _longest(rows, name) > LONGEST_CELL]
     shown = [name for name in names if name not in beneath]
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=0)
+    table = Table(title=_plain_text(title), title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=0)
     for name in shown:
         numbers = all(isinstance(row[name], int | float | None) for row in rows)
-        longest, header = _longest(rows, name), name.replace("_", " ")
+        longest, header = _longest(rows, name), printable(name.replace("_", " "))
         width = max(longest, *map(len, header.split())) if longest <= LONGEST_CELL else None
         table.add_column(header, justify="right" if numbers else "left", width=width)
     for row in rows:
@@ -82,16 +115,23 @@ def _short(value: Any) -> str:
         return f"{value / MILLION:,.2f}M" if abs(value) >= MILLION else f"{value:.6g}"
     if isinstance(value, list):
         return "\n".join(_short(item) for item in value) or "-"
-    return str(value)
+    return printable(str(value))
+
+
+def _plain_text(text: str) -> Text:
+    """Without markup, and with nothing that a terminal obeys."""
+    return Text(printable(text))
 
 
 def _cell(value: Any) -> str:
     return MOMENT.sub(r"\1 \2", _short(value))
 
 
-def _plain(value: object) -> str:
-    if isinstance(value, date | datetime):
-        return value.isoformat()
+def _text(value: object) -> Any:
+    if isinstance(value, date | datetime):  # pandas' NaT is one, and the only one that is not itself
+        return value.isoformat() if value == value else None
     if isinstance(value, Path):
         return str(value)
+    if hasattr(value, "item"):  # a number of numpy's
+        return plain(value.item())
     raise TypeError(f"a report holds JSON values, moments and paths, got {type(value).__name__}")

@@ -14,7 +14,7 @@ PARTS = ("profit", "risk_adjusted", "novelty", "latency", "total")
 def rewards(measured: dict[str, Any] | None) -> Figure:
     """Candidate and incumbent by component, and the difference of their profits with its 95 % interval."""
     figure, (parts, difference) = plt.subplots(1, 2, figsize=(11, 3), layout="constrained", width_ratios=[3, 2])
-    parts.set_title("rewards on the past")
+    parts.set(title="rewards on the past", ylabel="reward")
     difference.set_title("profit at equal risk, candidate less incumbent, 95 %", fontsize=10)
     if measured is None:
         difference.set_title("nothing was measured in this turn")
@@ -45,5 +45,6 @@ def lives(history: list[dict[str, Any]]) -> Figure:
             axis.plot(row["live reward"], place, "D", color="black", markersize=5)
     axis.set_yticks(range(len(measured)), [f"{row['patch']} {row['state']}" for row in measured])
     axis.axvline(0, color="grey", linewidth=0.6)
+    axis.set_xlabel("reward")
     axis.set_title("patches: better by so much on the past (bar), live reward when rolled back (diamond)", fontsize=10)
     return figure

@@ -1,5 +1,6 @@
 """The table of ideas as a widget: columns, rows, keys and the edit form; `review_table.js` draws it."""
 
+import math
 import time
 from datetime import datetime
 from typing import Any
@@ -78,8 +79,9 @@ def row_of(idea: Idea, now: datetime, note: str = "", tone: str = "") -> dict[st
 
 
 def price(value: float) -> str:
-    """A price for reading: two decimals from 10 up, five or six below (a currency's pips)."""
-    decimals = 2 if abs(value) >= 10 else 5 if abs(value) >= 0.1 else 6
+    """A price for reading: two decimals from 10 up, five below (a currency's pips), five digits below 0.1 (coins)."""
+    small = 0 < abs(value) < 0.1
+    decimals = 2 if abs(value) >= 10 else max(6, 4 - math.floor(math.log10(abs(value)))) if small else 5
     return f"{value:,.{decimals}f}"
 
 

@@ -32,7 +32,7 @@ def night(folder: Path, as_of: datetime) -> None:
     """What pages 04 to 07 do."""
     workspace = open_workspace(folder, as_of)
     shelf, tracking, settings = workspace.shelf, workspace.tracking, workspace.settings
-    since = since_when("2000-01-01T00:00:00Z", as_of)
+    since = since_when("2000-01-01T00:00:00Z")
     learn_from_feedback(workspace.advice, shelf, tracking, settings, since, as_of)
     collect_pairs(workspace.advice, shelf, settings, as_of)
     learn_from_outcomes(shelf, tracking, settings, as_of)

@@ -10,7 +10,7 @@ import pytest
 from osiris.workspace import open_workspace
 
 OSIRIS = Path(sys.executable).with_name("osiris")
-SMALL = ["--edge", "momentum", "--seeds", "1", "--nights", "2", "--tickers", "64", "--drift", "0.4"]
+SMALL = ["--edge", "momentum", "--seeds", "1", "--nights", "2", "--tickers", "8", "--drift", "0.4"]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_the_gate_saw_days_that_neither_training_had_seen(result, folder):
 def test_the_second_night_learns_from_all_that_is_known(result):
     first, second = result["trials"][0]["nights"]
     assert second["pairs"] > 2 * first["pairs"] > 50
-    assert first["ideas"] == second["ideas"] == 64 * 3 * 6
+    assert first["ideas"] == second["ideas"] == 8 * 24 * 6
 
 
 def test_where_an_adapter_comes_from_is_told_down_to_the_bars_of_a_pair(result, folder):

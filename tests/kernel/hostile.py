@@ -1,4 +1,4 @@
-"""Forty ways in which a patch may try to get more than its answer; each body returns 1.0 when it succeeded, else 0.0.
+"""Sixty ways in which a patch may try to get more than its answer; each body returns 1.0 when it succeeded, else 0.0.
 
 `SECRET` is what the test puts where a patch has no business: into files, the environment and a listening socket.
 """
@@ -12,6 +12,8 @@ TRY = """def size(side, target_atr, stop_atr, confidence, hermes, features):
         return 0.0
     return 0.0
 """
+"""In the box a way that fails is to answer 0; before it the `try` alone would be refused, and proves nothing."""
+PLACES = {"canary": "/x", "folder": "/x", "port": 1}
 
 BODIES = {
     "read the password file of the host": "import os; return float('root' in open('/etc/passwd').read())",
@@ -63,6 +65,23 @@ BODIES = {
             for _ in range(100):
                 f.write(b'x' * 10**6)
         return 1.0""",
+    "memory in a memfd": "import os; os.write(os.memfd_create('m'), b'x' * 1000); return 1.0",
+    "memory in a secret memfd": "import ctypes; return float(ctypes.CDLL(None).syscall(447, 0) >= 0)",
+    "a shared segment of System V": "import ctypes; return float(ctypes.CDLL(None).shmget(0, 1 << 20, 0o1600) >= 0)",
+    "a message queue of System V": "import ctypes; return float(ctypes.CDLL(None).msgget(0, 0o1600) >= 0)",
+    "a message queue of POSIX": "import ctypes; return float(ctypes.CDLL(None).mq_open(b'/m', 0o102, 0o600, None) >= 0)",
+    "a userfaultfd": "import ctypes; return float(ctypes.CDLL(None).syscall(323, 1) >= 0)",
+    "a larger pipe": "import fcntl, os; fcntl.fcntl(os.pipe()[1], 1031, 1 << 20); return 1.0",
+    "watches on files": "import ctypes; return float(ctypes.CDLL(None).inotify_init() >= 0)",
+    "an empty file": "open('/tmp/x', 'w'); return 1.0",
+    "a file in shared memory": "open('/dev/shm/x', 'w'); return 1.0",
+    "a folder": "import os; os.mkdir('/tmp/x'); return 1.0",
+    "a file without a name": "import os; os.open('/tmp', os.O_TMPFILE | os.O_RDWR); return 1.0",
+    "shared anonymous memory": "import mmap; m = [mmap.mmap(-1, 10**8) for _ in range(10)]; return 1.0",
+    "a thread": "import threading; threading.Thread(target=int).start(); return 1.0",
+    "a hundred pipes": "import os; p = [os.pipe() for _ in range(100)]; return 1.0",
+    "a limit taken back": "import resource; resource.setrlimit(resource.RLIMIT_AS, (-1, -1)); return 1.0",
+    "locked memory": "import ctypes; return float(ctypes.CDLL(None).mlockall(1) == 0)",
     "an endless loop": """while True:
             pass""",
     "trace another process": "import ctypes; return float(ctypes.CDLL(None).ptrace(16, 1, 0, 0) == 0)",
@@ -91,3 +110,9 @@ BODIES = {
 def hostile_policy(name: str, **places: object) -> str:
     """`sizing.py` as somebody who means harm would write it."""
     return TRY.format(body="        " + BODIES[name].format(secret=SECRET, **places))
+
+
+def plain_body(name: str) -> str:
+    """The same within a function, without the `try` round it."""
+    body = BODIES[name].format(secret=SECRET, **PLACES)
+    return "\n".join(line[4:] if number else f"    {line}" for number, line in enumerate(body.split("\n")))

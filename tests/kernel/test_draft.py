@@ -79,7 +79,7 @@ def kernel_of(tmp_path):
 
 
 def test_a_model_is_shown_the_file_the_traces_and_the_verdicts_and_what_it_wrote_is_kept(kernel_of, tmp_path):
-    kernel = kernel_of(save_llama(tmp_path / "llama", make_tokenizer()))
+    kernel = kernel_of(save_llama(tmp_path / "llama", make_tokenizer(), positions=4096))
     kernel.lists._events.ask(
         lambda redis: redis.lpush(TRACES, '{"id": "a", "timestamp": "2005-02-25", "pnl": -0.01, "patch_id": null}')
     )

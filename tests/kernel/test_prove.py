@@ -1,8 +1,12 @@
 """The proof: every check named, timed, and able to refuse."""
 
+import json
+
 import pytest
 
 from osiris.kernel.box import NoSandbox
+from osiris.kernel.laws import _from_outside, law_names, read_found
+from osiris.kernel.patch import Refused
 from osiris.kernel.prove import prove
 from osiris.kernel.repo import PolicyRepo
 from osiris.llm.loader import load_judge
@@ -81,6 +85,7 @@ def test_an_honest_patch_passes_every_check_and_changes_nothing_yet(repo, judge)
         ("tests", diff_of(RETURN, "    return 3 * RISK")),
         ("tests", diff_of(RETURN, "    return 0.0")),
         ("contracts", diff_of(RETURN, "    return 0.03 if confidence == 0.4321 else RISK")),
+        ("contracts", diff_of(RETURN, "    return 0.03 if str(confidence) == \"0.4321\" else RISK")),
         ("hermes", SMALLER),
     ],
 )  # fmt: skip
@@ -98,12 +103,12 @@ def test_each_check_refuses_what_it_is_there_for_and_the_later_ones_are_not_run(
 @needs_bubblewrap
 def test_a_judge_that_gives_no_number_refuses_where_one_is_asked_for(repo, judges):
     refused = proved(repo, SMALLER, judges["fine"], asking(1))
-    assert refused.reason.startswith("hermes: the judge would have begun with 'fine'")
+    assert refused.reason.startswith("hermes: the judge wrote 'fine'")
     passed = proved(repo, SMALLER, judges["fine"], asking(0))
     assert (passed.verdict, passed.hermes, passed.checks[-1].detail) == (
         "proved",
         None,
-        refused.checks[-1].detail.removesuffix(", at least 1 asked for"),
+        refused.checks[-1].detail.split(", at least 1 asked for (kernel.min_hermes = 0 ")[0],
     )
 
 
@@ -112,3 +117,27 @@ def test_without_bubblewrap_nothing_is_proved(repo, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(NoSandbox, match="apt-get install bubblewrap"):
         prove(GOOD, head, repo, None, RULES)
+
+
+def laws_line(tag="t", laws=None):
+    found = {name: [{"state": "CONFIRMED", "message": ""}] for name in law_names()} if laws is None else laws
+    return json.dumps({"tag": tag, "laws": found}).encode()
+
+
+def test_the_symbolic_check_has_to_tell_of_every_law_under_its_tag():
+    assert len(read_found(laws_line(), "t")) == len(law_names()) == 3
+    some = {name: [{"state": "CONFIRMED", "message": ""}] for name in sorted(law_names())[:1]}
+    empty = {name: [] for name in law_names()}
+    for forged in (laws_line("u"), laws_line(laws=some), laws_line(laws=empty), laws_line(laws=[]), b"[]", b"{}", b"1"):
+        with pytest.raises(ValueError, match="answer"):
+            read_found(forged, "t")
+
+
+@needs_bubblewrap
+@pytest.mark.parametrize("told", ["confidence == 0.4321", "str(confidence) == '0.4321'", "stop_atr == 7.5 and hermes"])
+def test_a_limit_that_is_broken_at_a_number_of_the_policy_is_found_from_outside(repo, told):
+    files = repo.head().files
+    files = files | {"sizing.py": files["sizing.py"].replace(RETURN, f"    return 0.03 if {told} else RISK")}
+    with pytest.raises(Refused, match=r"0\.03 .*expected a fraction"):
+        _from_outside(files)
+    assert _from_outside(repo.head().files) > 20

@@ -2,8 +2,14 @@
 
 import pytest
 
+from osiris.kernel import allowed
+from osiris.kernel.prove import _ruff, _types
 from osiris.kernel.static import problems
 from osiris.policy import shipped_files
+from osiris.settings import HOUSE
+from tests.kernel.evasions import EVASIONS, file_with
+from tests.kernel.honest import HONEST
+from tests.kernel.hostile import BODIES, plain_body
 
 
 @pytest.mark.parametrize(("name", "text"), shipped_files().items())
@@ -29,11 +35,11 @@ def test_plain_arithmetic_is_allowed(text):
     "text",
     [
         "import os", "import os.path", "from os import system", "from math import *", "import math as m",
-        "from . import gate", "import statistics", "from collections import abc", "x = 1", "A = [1] * 3", "A = f()",
+        "from . import gate", "from collections import abc", "x = 1", "A = [1] * 3", "A = f()",
         "print(1)", "if True:\n    A = 1", "for A in (1,): pass", "def f(a):\n  while a: pass", "def f(a):\n  return f(a)",
         "def f(a):\n  return g(a)\ndef g(a):\n  return f(a)", "def f(a):\n  return a.__class__", "def f(a):\n  return a._x",
         "def f(a):\n  a.b = 1", "def f(a):\n  return getattr(a, 'b')", "def f(a):\n  return eval(a)",
-        "def f(a):\n  return max(a, key=eval)", "def f(a):\n  return '{0}'.format(a)", "def f(a):\n  return f'{a}'",
+        "def f(a):\n  return max(a, key=eval)", "def f(a):\n  return '{0}'.format(a)",
         "def f(a):\n  return 10 ** a", "def f(a):\n  return 1 << a", "def f(a):\n  return 'x' * 10000001",
         "def f(a):\n  try:\n    return a\n  except Exception:\n    return 0", "def f(a):\n  global B\n  B = a",
         "def f(a):\n  return lambda: a", "def f(a):\n  yield a", "async def f(a):\n  return a", "@f\ndef g(a):\n  return a",
@@ -43,7 +49,7 @@ def test_plain_arithmetic_is_allowed(text):
         "def f(a: print(1)):\n  return a", "def f(a=open('x')):\n  return a", "def f(a) -> exit():\n  return a",
         "def f(a):\n  return (a.b)(1)", "def f(a):\n  return a[0](1)", "def f(a):\n  return a(1)",
         "def f(a):\n  return sorted(**a)", "A = 1  # noqa", "A = 1  # type: ignore", "# mypy: ignore-errors",
-        "# ruff: noqa", "A = b'x'", "A = 1e999", "A = 10 ** 9", "A = 'caf\u00e9'", "A = 1\r\n", "A = (", "-" * 9000 + "1",
+        "# ruff: noqa", "A = b'x'", "A = 1e999", "A = 10 ** 9", "A = 1\r\n", "A = (", "-" * 9000 + "1",
         "A = " + "(" * 90 + "1" + ")" * 90 + "\ndef f(a):\n  return " + "-" * 80 + "a", "def f(a):\n  assert a",
         "def f(a):\n  return (b := a)", "def f(a):\n  del a", "def f(a):\n  with a: pass", "def f(*a):\n  return [*a]",
         "def f(a):\n  return max(['code'], key=(x for x in a).gi_frame.f_builtins['exec'])", "def f(a):\n  return a.gi_frame",
@@ -54,3 +60,55 @@ def test_plain_arithmetic_is_allowed(text):
 )  # fmt: skip
 def test_whatever_reaches_further_is_refused(text):
     assert problems(text)
+
+
+def test_the_file_round_the_evasions_is_honest():
+    assert problems(file_with()) == []
+
+
+@pytest.mark.parametrize("way", EVASIONS)
+def test_a_way_round_the_check_is_refused(way):
+    assert problems(EVASIONS[way])
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_hostile_policy_is_refused_for_what_it_does(name):
+    assert problems(file_with(body=plain_body(name)))
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_what_people_write_is_allowed(name):
+    assert problems(HONEST[name]) == []
+
+
+def test_what_the_static_check_allows_has_a_spelling_that_ruff_and_mypy_take():
+    files = {f"file{number}.py": text for number, text in enumerate(HONEST.values())}
+    _ruff(files)
+    _types(files)
+
+
+@pytest.mark.parametrize(
+    "name", ["gi_frame", "f_builtins", "append", "format", "mro", "cr_await", "co_consts", "cell_contents"]
+)
+def test_no_field_may_be_named_as_what_other_objects_have(name):
+    assert name in allowed.TAKEN
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("    while side:\n        side = 0\n    return RISK", "`while`: write `for ... in range(...)`"),
+        ("    return confidence**confidence", "write math.pow(x, y)"),
+        ("    a = 1.0\n    assert a\n    return a", "raise ValueError"),
+        ("    return float('%d' % side)", "write an f-string"),
+        ("    features.pop('x')\n    return RISK", "see `osiris kernel allowed`"),
+    ],
+)
+def test_what_is_refused_is_told_with_what_to_write_instead(body, told):
+    assert told in " ".join(problems(file_with(body=body)))
+
+
+def test_the_page_on_the_kernel_lists_what_is_allowed():
+    page = (HOUSE / "docs" / "kernel.md").read_text(encoding="utf-8")
+    for about, names in allowed.listed().items():
+        assert f"| {about} | {names.replace('|', chr(92) + '|')} |" in page

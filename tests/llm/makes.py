@@ -1,5 +1,6 @@
 """Small random language models of other makes than the starter, with tokenizers that write numbers differently."""
 
+import itertools
 from pathlib import Path
 
 from osiris.llm.starter_data import VERDICTS, draft_example, judge_example
@@ -26,6 +27,7 @@ def make_tokenizer(*, words=(), spaced=False, pieces=True, size=400):
     if spaced:
         core.normalizer = normalizers.Prepend("_")
         core.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(r"_|\d"), "isolated"), byte_level])
+        core.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Replace("_", " ")])
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     special = ["<end>", "[user]", "[reply]:"]
     core.train_from_iterator(
@@ -38,7 +40,7 @@ def make_tokenizer(*, words=(), spaced=False, pieces=True, size=400):
     )
 
 
-def save_llama(folder: Path, tokenizer, likely=None, seed=0) -> Path:
+def save_llama(folder: Path, tokenizer, likely=None, seed=0, positions=1024) -> Path:
     """Save a random Llama, the logits of some tokens multiplied by `likely[token]`; return its folder."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -50,7 +52,7 @@ def save_llama(folder: Path, tokenizer, likely=None, seed=0) -> Path:
         intermediate_size=128,
         num_hidden_layers=2,
         num_attention_heads=4,
-        max_position_embeddings=1024,
+        max_position_embeddings=positions,
         initializer_range=0.2,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
@@ -59,6 +61,29 @@ def save_llama(folder: Path, tokenizer, likely=None, seed=0) -> Path:
     with torch.no_grad():
         for token, times in (likely or {}).items():
             model.lm_head.weight[token] *= times
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def save_chain(folder: Path, tokenizer, tokens: list[int], positions: int = 1024) -> Path:
+    """Save a Llama without attention that, after the first of different `tokens`, always writes the next one."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    wide = -(-len(tokenizer) // 8) * 8
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=wide, intermediate_size=8, num_hidden_layers=1, num_attention_heads=4,
+        max_position_embeddings=positions, bos_token_id=None, eos_token_id=tokenizer.eos_token_id,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config)
+    with torch.no_grad():
+        layer = model.model.layers[0]
+        for weight in (layer.self_attn.o_proj.weight, layer.mlp.down_proj.weight, model.lm_head.weight):
+            weight.zero_()
+        model.model.embed_tokens.weight.copy_(torch.eye(len(tokenizer), wide))
+        for now, then in itertools.pairwise(tokens):
+            model.lm_head.weight[then, now] = 1.0
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -6,7 +7,7 @@ from osiris.errors import BadInput
 from osiris.llm import starter_data as data
 from osiris.llm.generate import DraftRequest, draft, prefill, unbound
 from osiris.llm.loader import load_drafter
-from osiris.records import parse_reply
+from osiris.records import Reply, has_levels, parse_reply
 from tests.llm.conftest import settings_with
 from tests.llm.makes import make_tokenizer, save_llama
 
@@ -82,6 +83,38 @@ def test_a_draft_that_is_not_valid_is_drawn_again_and_kept_as_it_was_written(dra
             assert each.reply is None
             assert each.attempts == 3
             assert '"rationale":"' in each.text
+
+
+def test_a_reply_that_is_no_trade_at_its_market_is_drawn_again_and_is_not_valid(drafter, requests):
+    wild = [replace(request, market=(1.0, 0.6)) for request in requests]
+    answers = draft(drafter, wild, 8, settings_with(retries=2), 0)
+    drawn = [each for drafts in answers for each in drafts]
+    assert all(each.reply is None or has_levels(each.reply, 1.0, 0.6) for each in drawn)
+    assert {each.reply is None for each in drawn if each.attempts == 3} == {True, False}
+
+
+@pytest.mark.parametrize(
+    ("side", "market", "valid"),
+    [
+        ("short", (100.0, 4.9), True),
+        ("short", (100.0, 5.1), False),
+        ("long", (100.0, 5.1), True),
+        ("long", (1.0, 1.1), False),
+        ("long", (100.0, 0.0), False),
+        ("long", (100.0, float("nan")), False),
+        ("long", (-37.6, 2.0), False),
+        ("long", (100.0, 1e-300), False),
+        ("long", None, True),
+    ],
+)
+def test_a_target_of_twenty_atr_is_a_trade_where_it_and_the_stop_are_prices(side, market, valid):
+    text = Reply(ticker="AAPL", rationale="up", side=side, target_atr=20, stop_atr=1, confidence=0.5).to_json()
+    assert (DraftRequest("", "AAPL", market).read(text) is not None) == valid
+
+
+def test_brackets_nested_by_the_thousand_are_no_reply():
+    assert DraftRequest("", "AAPL").read("[" * 50_000) is None
+    assert DraftRequest("", "AAPL").read('{"ticker":' * 50_000) is None
 
 
 def test_valid_drafts_are_not_drawn_again(drafter, requests, settings):

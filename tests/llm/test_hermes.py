@@ -3,12 +3,11 @@ import re
 
 import pytest
 
-from osiris.errors import BadInput
 from osiris.llm import starter_data as data
-from osiris.llm.hermes import Idea, judge_text, score, spell_numbers
+from osiris.llm.hermes import Idea, judge_text, score
 from osiris.llm.loader import load_judge
 from tests.llm.conftest import settings_with
-from tests.llm.makes import make_tokenizer, save_llama
+from tests.llm.makes import make_tokenizer, save_chain
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +51,12 @@ def number_at(text):
     return int(match[1]) if match else None
 
 
-def number_tokens(tokenizer):
-    return [tokenizer(str(digit), add_special_tokens=False)["input_ids"][-1] for digit in range(10)]
+def judge_that_writes(folder, text, **made):
+    """A judge that answers every prompt with `text`, of different tokens, and the end token."""
+    tokenizer = make_tokenizer(**made)
+    begun, said = (tokenizer(f"[reply]:{more}", add_special_tokens=False)["input_ids"] for more in ("", text))
+    chain = [begun[-1], *said[len(begun) :], tokenizer.eos_token_id]
+    return judge_of(save_chain(folder, tokenizer, chain)), chain[1:-1]
 
 
 def judge_of(folder):
@@ -64,51 +67,36 @@ def test_the_number_is_the_one_that_would_have_been_written(judge, ideas):
     assert [result.raw for result in score(judge, ideas, 64)] == [number_at(text) for text, _ in written(judge, ideas)]
 
 
-def test_a_ten_of_two_tokens_is_told_from_a_one(tmp_path, some):
+@pytest.mark.parametrize(
+    ("text", "made", "tokens", "number"),
+    [
+        ("7", {}, 1, 7),
+        ("10", {}, 2, 10),
+        ("10", {"words": ["10"]}, 1, 10),
+        (" 10", {}, 3, 10),
+        ("\n10", {}, 3, 10),
+        ("10.", {}, 3, 10),
+        ("7", {"spaced": True}, 2, 7),
+        ("75", {}, 2, None),
+        ("7.5", {}, 3, None),
+        ("1 0", {}, 3, None),
+        ("-3", {}, 2, None),
+        ("12345678", {}, 8, None),
+    ],
+)
+def test_the_number_is_what_it_wrote_however_its_tokenizer_spells_it(tmp_path, some, text, made, tokens, number):
+    judge, spelled = judge_that_writes(tmp_path, text, **made)
+    assert len(spelled) == tokens
+    found = score(judge, some[:3], 2)
+    assert [result.raw for result in found] == [number] * 3
+    assert all(number is not None or repr(text) in result.note for result in found)
+
+
+def test_a_judge_with_fewer_positions_than_an_idea_needs_is_not_asked_beyond_them(tmp_path, some):
     tokenizer = make_tokenizer()
-    digits = number_tokens(tokenizer)
-    judge = judge_of(
-        save_llama(tmp_path, tokenizer, dict.fromkeys(digits, 20) | {digits[1]: 40, digits[0]: 30}, seed=4)
-    )
-    assert spell_numbers(judge.tokenizer, "rate:[reply]:").second is not None
-    wanted = [number_at(text) for text, _ in written(judge, some)]
-    assert {1, 10} <= set(wanted)
-    assert [result.raw for result in score(judge, some, 32)] == wanted
-
-
-def test_a_ten_of_one_token_is_read_too(tmp_path, some):
-    tokenizer = make_tokenizer(words=["10"])
-    ten = tokenizer.convert_tokens_to_ids("10")
-    judge = judge_of(save_llama(tmp_path, tokenizer, dict.fromkeys([*number_tokens(tokenizer), ten], 20), seed=4))
-    assert spell_numbers(judge.tokenizer, "rate:[reply]:").second is None
-    ids = [tokens[0] for _, tokens in written(judge, some)]
-    assert ten in ids
-    first = {token: number for number, token in enumerate([*number_tokens(tokenizer), ten])}
-    assert [result.raw for result in score(judge, some, 32)] == [first.get(token) for token in ids]
-
-
-def test_a_tokenizer_that_begins_every_text_with_a_space_piece_is_read_behind_it(tmp_path, some):
-    tokenizer = make_tokenizer(spaced=True)
-    space = tokenizer.convert_tokens_to_ids("_")
-    digits = number_tokens(tokenizer)
-    likely = dict.fromkeys(digits, 20) | {digits[1]: 40, digits[0]: 30, space: 60}
-    judge = judge_of(save_llama(tmp_path, tokenizer, likely, seed=7))
-    assert spell_numbers(judge.tokenizer, "rate:[reply]:").lead == (space,)
-    wanted = [number_at(text[1:]) if text.startswith("_") else None for text, _ in written(judge, some)]
-    assert len(set(wanted) - {None}) >= 3
-    assert [result.raw for result in score(judge, some, 32)] == wanted
-
-
-def test_a_judge_that_writes_no_number_leaves_the_score_empty_and_says_what_it_would_have_written(tmp_path, some):
-    tokenizer = make_tokenizer()
-    judge = judge_of(save_llama(tmp_path, tokenizer))
-    scores = score(judge, some[:30], 32)
-    texts = [text for text, _ in written(judge, some[:30])]
-    unreadable = [(result, text) for result, text in zip(scores, texts, strict=True) if number_at(text) is None]
-    assert len(unreadable) > 10
-    for result, text in unreadable:
-        assert (result.raw, result.normalized) == (None, None)
-        assert text == "" or text[0] in result.note
+    judge = judge_of(save_chain(tmp_path, tokenizer, [tokenizer.eos_token_id], positions=64))
+    assert judge.tokenizer.model_max_length == 64
+    assert "longer than the 56 tokens" in score(judge, some[:1], 1)[0].note
 
 
 def test_scores_are_a_tenth_of_the_number_and_do_not_depend_on_batches(judge, ideas):
@@ -132,7 +120,8 @@ def test_what_candidates_of_one_prompt_share_is_read_once_and_their_numbers_stay
     alone = [score(judge, [one], 1)[0] for one in many]
     assert together == alone
     assert len({one.raw for one in alone}) > 4
-    (prefixes, shared), (rows, rest) = read
+    (prefixes, shared), (rows, rest), *each = read
+    assert {shape[1] for shape in each} <= {1}
     assert (prefixes, rows) == (8, 48)
     assert shared > 10
     assert shared + rest < 1.2 * max(
@@ -163,10 +152,3 @@ def test_the_prompt_is_the_sources():
         "[user] calm\nbuy\nRate the above trade idea from 0-to-10 where 10 = excellent risk-reward … "
         "Reply with just the number. [reply]:"
     )
-
-
-def test_a_tokenizer_without_single_digits_is_refused(tmp_path, ideas):
-    tokenizer = make_tokenizer(words=["[reply]:7"])
-    judge = judge_of(save_llama(tmp_path, tokenizer))
-    with pytest.raises(BadInput, match="one token each"):
-        score(judge, ideas[:1], 8)

@@ -84,7 +84,7 @@ def test_a_judge_that_writes_no_number_gives_no_score(remote):
     drafter_as_judge = with_llm(remote, judge=remote.llm.drafter)
     found = score(open_models(drafter_as_judge).judge, [Idea("{}")], 8)[0]
     assert (found.raw, found.normalized) == (None, None)
-    assert "no number" in found.note
+    assert "no whole number" in found.note
 
 
 def test_a_model_that_the_server_does_not_have_is_named(remote, requests):
@@ -152,6 +152,7 @@ def odd():
         (200, "<html>KEY</html>"),
         (200, "{broken"),
         (200, '{"choices": []}'),
+        (200, '{"choices": ' + "[" * 50_000 + "]" * 50_000 + "}"),
         (200, "{}"),
         (200, '{"choices": [{"index": 0, "text": null, "finish_reason": "stop"}]}'),
         (401, '{"error": {"message": "no such key: KEY"}}'),
@@ -170,6 +171,15 @@ def test_what_a_server_cannot_be_asked_is_not_put_down_to_its_being_away(odd, re
     settings = odd(400, '{"error": {"message": "add_special_tokens is unknown"}}')
     with pytest.raises(BadInput, match="add_special_tokens is unknown"):
         draft(open_models(settings).serve(None), requests[:1], 1, settings, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "ended", "number"),
+    [(" 10", "stop", 10), ("\\n10", "stop", 10), ("10", "length", None), ("75", "stop", None), ("7.5", "stop", None)],
+)
+def test_a_number_that_a_server_wrote_is_read_whole_or_not_at_all(odd, text, ended, number):
+    settings = odd(200, f'{{"choices": [{{"index": 0, "text": "{text}", "finish_reason": "{ended}"}}]}}')
+    assert score(open_models(settings).judge, [Idea("{}")], 1)[0].raw == number
 
 
 @pytest.mark.parametrize("name", ["{nme}", "{", "{0}", "{name.parent}", "{path!r}", "{name:>9}"])

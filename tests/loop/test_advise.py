@@ -1,10 +1,14 @@
 """Drafting with the real starter models on real bars."""
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from osiris.loop.advise import advise, drafting_moments
+from osiris.llm.generate import draft
+from osiris.loop.advise import add_gate_and_size, advise, drafting_moments, rows_of, take_snapshots
+from osiris.policy import Shipped
+from osiris.policy.contracts import Feature
 from osiris.records import parse_reply
 from osiris.store.events import GENERATED, Events, heard
 from osiris.store.sample import load_sample
@@ -48,6 +52,31 @@ def test_every_candidate_becomes_a_pending_scored_idea_in_prices(workspace):
         assert row["decision_latency_ms"] > 0
     assert sorted(event["id"] for event in heard(subscription)) == sorted(row["id"] for row in rows)
     subscription.close()
+
+
+class ByMomentum(Shipped):
+    """A policy that lets through what goes with the momentum it sees."""
+
+    def passes(self, idea):
+        return idea.features["momentum"] > 1.0
+
+
+def test_two_moments_with_one_text_are_gated_each_by_its_own_features(workspace):
+    first = take_snapshots(workspace.prices, workspace.policy, ["AAPL"], [CLOSE], [])[0]
+    twins = [
+        replace(first, as_of=CLOSE + timedelta(days=day), features=(Feature("momentum", value, 1.0),))
+        for day, value in enumerate((1.04, 0.96))
+    ]
+    assert twins[0].prompt == twins[1].prompt
+    assert twins[0].prompt_id != twins[1].prompt_id
+    drafts = draft(workspace.drafter(), [shot.request for shot in twins], 2, workspace.settings, 0)
+    rows = rows_of(twins, drafts, workspace.drafter(), workspace.policy)
+    add_gate_and_size(rows, twins, ByMomentum())
+    assert {(row["as_of"], row["status"]) for row in rows} == {
+        (twins[0].as_of, "pending"),
+        (twins[1].as_of, "gated"),
+    }
+    assert len({row["id"] for row in rows}) == 4
 
 
 def test_a_second_run_at_the_same_moment_drafts_nothing(workspace):

@@ -50,3 +50,11 @@ def test_the_prompt_names_the_ticker_and_shows_signs_as_words(bars):
 def test_too_few_bars_name_the_remedy(bars):
     with pytest.raises(NoPrices, match="osiris prices import"):
         snapshot("AAPL", bars, datetime(2000, 3, 1, 21, tzinfo=UTC), Shipped())
+
+
+@pytest.mark.parametrize("close", [0.0, -37.6])
+def test_a_close_of_zero_or_less_is_no_price(bars, close):
+    seen = known_at(bars, BEFORE_SPLIT).copy()
+    seen.loc[seen.index[-1], ["low", "close"]] = close
+    with pytest.raises(NoPrices, match="no price of a share"):
+        snapshot("AAPL", seen, BEFORE_SPLIT, Shipped())

@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osiris.loop.gate import IDEA_COLUMNS, Evaluation, compare, held_out, settle_on_paper, training_window
+from osiris.learn_check.no_skill import toss
+from osiris.loop.advise import take_snapshots
+from osiris.loop.gate import IDEA_COLUMNS, held_out, on_paper, settle_on_paper, training_window
 from osiris.store.sample import load_sample
 from tests.builders import make_workspace
 
@@ -19,11 +21,6 @@ def workspace(tmp_path_factory):
     workspace = make_workspace(tmp_path_factory.mktemp("gate"), TOML, NIGHT)
     load_sample(workspace.bars, ["AAPL", "IBM"])
     return workspace
-
-
-def evaluation(name, r):
-    trades = pd.DataFrame({"prompt": range(len(r)), "r": r, "filled": True, "side": "long", "reward_to_risk": 2.0})
-    return Evaluation(name, len(r), len(r), len(r), trades)
 
 
 def test_held_out_prompts_begin_after_the_cut_off_and_the_embargo(workspace):
@@ -39,39 +36,21 @@ def test_on_paper_open_trades_are_marked_at_the_last_close_before_the_moment(wor
     as_of = datetime(2005, 3, 10, 21, tzinfo=UTC)
     bars = workspace.bars.get("IBM")
     at = bars[bars["end"] == pd.Timestamp(as_of)].iloc[0]
-    values = (0, "IBM", as_of, as_of, as_of, "long", 0.6, at.close, at.close * 1.5, at.close * 0.5, 1.0)
+    values = (0, "IBM", as_of, as_of, as_of, "long", 0.6, at.close, at.close * 1.5, at.close * 0.5, 1.0, 1.0)
     idea = pd.DataFrame([values], columns=IDEA_COLUMNS)
     settled = settle_on_paper(idea, workspace.prices, workspace.settings, NIGHT).iloc[0]
     last = bars[bars["end"] <= pd.Timestamp(NIGHT)].iloc[-1]
     assert settled.filled
     assert settled.r == pytest.approx((last.close - at.close) / (at.close * 0.5))
 
-
-def test_a_clearly_better_challenger_is_promoted_and_a_worse_one_is_not(workspace):
-    noise = np.random.default_rng(0).normal(0, 1, 80)
-    better, plain = evaluation("20050412-dpo", noise + 0.8), evaluation("base", noise[::-1])
-    assert compare(better, plain, workspace.settings).promoted
-    verdict = compare(plain, better, workspace.settings)
-    assert (verdict.promoted, verdict.p_value > 0.9) == (False, True)
+    assert settled.days_open == pytest.approx((last.end - pd.Timestamp(as_of)) / pd.Timedelta(days=1))
 
 
-def test_chance_is_promoted_about_as_often_as_the_level_says(workspace):
-    rng = np.random.default_rng(1)
-    promoted = sum(
-        compare(
-            evaluation("a", rng.normal(0, 1, 40)), evaluation("b", rng.normal(0, 1, 40)), workspace.settings
-        ).promoted
-        for _ in range(60)
-    )
-    assert promoted <= 9
-
-
-def test_few_trades_never_promote(workspace):
-    verdict = compare(evaluation("a", np.full(29, 2.0)), evaluation("b", np.full(29, -1.0)), workspace.settings)
-    assert (verdict.promoted, verdict.reason) == (False, "29 held-out trades, at least 30 needed")
-
-
-def test_only_prompts_that_both_traded_are_compared(workspace):
-    challenger, champion = evaluation("a", np.full(60, 1.0)), evaluation("b", np.zeros(60))
-    champion.trades.loc[:19, "filled"] = False
-    assert compare(challenger, champion, workspace.settings).prompts == 40
+def test_a_habit_is_what_earlier_decisions_would_have_made(workspace):
+    moments = [bar.end.to_pydatetime() for bar in workspace.bars.get("IBM").iloc[-60:-20].itertuples()]
+    shots = take_snapshots(workspace.prices, workspace.policy, ["IBM"], moments, [])
+    drafts = toss(shots, 1.0, np.random.default_rng(0))
+    as_of = workspace.bars.get("IBM").iloc[-1].end.to_pydatetime()
+    found = on_paper("always long", shots, drafts, workspace.prices, workspace.settings, as_of).filled
+    assert found["habit"].isna().sum() == 2  # the two replies of the first session
+    assert found["habit"].dropna().to_numpy() == pytest.approx(found["r"][found["habit"].notna()].to_numpy())

@@ -94,7 +94,7 @@ def test_a_bad_bar_is_named_and_counts_as_missing(label):
     broken = BARS.replace("AAPL,2005-02-25,100,101,99,100", "AAPL,2005-02-25,100,90,99,100")
     found = label(idea("split", "AAPL"), idea("gap", "IBM"), bars=broken)
     (bad,) = found.bad
-    assert (bad.line, "high is below" in bad.reason) == (3, True)
+    assert (bad.line, "high 90 is below" in bad.reason) == (3, True)
     assert verdicts(found)[0] == ("split", "open", None, None, None)
     assert found.labels["open_reason"][0] == "no bar of 2005-02-25"
     assert found.labels["outcome"][1] == "loss"
@@ -197,9 +197,11 @@ def hourly(*hours):
     return "ticker,ts,open,high,low,close\n" + rows
 
 
-def test_bars_of_no_known_length_are_bad_rows(label):
+def test_bars_of_no_known_length_are_refused_in_one_line(label):
     found = label(idea("x", "MSFT"), bars=hourly(14, 18))
-    assert [row.reason for row in found.bad] == ["the bars last none of 60m, 30m, 15m, 5m, 2m, 1m, a day"] * 2
+    (bad,) = found.bad
+    assert (bad.line, "last 240 minutes" in bad.reason) == (2, True)
+    assert found.labels["open_reason"].tolist() == ["no prices from any source"]
 
 
 def test_a_bad_row_does_not_change_the_length_of_the_others(label):
@@ -227,3 +229,47 @@ def test_minutes_with_holes_are_minutes(label):
     minutes = [30, 31, 33, 35, 37, 39, 40]
     rows = "".join(f"MSFT,2005-02-25T14:{minute}:00Z,100,101,99,100\n" for minute in minutes)
     assert label(idea("x", "MSFT"), bars="ticker,ts,open,high,low,close\n" + rows).bad == []
+
+
+WEEKS = """ticker,date,open,high,low,close
+AAPL,2023-12-26,100,100.2,99.8,100
+AAPL,2024-01-02,100,100.2,99.8,100
+AAPL,2024-01-08,100,106.5,99.5,106
+"""
+
+
+def test_a_week_is_not_known_on_its_first_day(label):
+    row = idea("x", "AAPL", accepted="2024-01-05T22:00:00+00:00")
+    found = label(row, bars=WEEKS, as_of=datetime(2024, 1, 9, 12, tzinfo=UTC))
+    assert found.labels["outcome"].tolist() == ["open"]
+    assert ["weekly bars" in bad.reason for bad in found.bad] == [True]
+
+
+def test_a_day_that_is_there_twice_with_other_prices_is_missing(label):
+    rows = "AAPL,2024-01-02,100,100.2,99.8,100\nAAPL,2024-01-03,100,100.2,99.8,100\n"
+    both = "AAPL,2024-01-04,100,107,99.5,106\nAAPL,2024-01-04,100,101,96,97\n"
+    row = idea("x", "AAPL", accepted="2024-01-03T22:00:00+00:00")
+    found = label(
+        row, bars="ticker,date,open,high,low,close\n" + rows + both, as_of=datetime(2024, 1, 5, 12, tzinfo=UTC)
+    )
+    assert found.labels["open_reason"].tolist() == ["no bar of 2024-01-04"]
+    assert [bad.line for bad in found.bad] == [4, 5]
+
+
+def test_the_ideas_and_the_labels_may_lie_beside_the_bars(tmp_path):
+    (tmp_path / "ideas.csv").write_text(HEAD + idea("gap", "IBM"))
+    (tmp_path / "bars.csv").write_text(BARS)
+    (tmp_path / "labels.csv").write_text("id,outcome\n")
+    (tmp_path / "notes.md").write_text("of mine")
+    out = tmp_path / "labels.csv"
+    found = label_file(tmp_path / "ideas.csv", tmp_path, Outcomes(), Prices(), AS_OF, out=out)
+    assert found.labels["outcome"].tolist() == ["loss"]
+    assert found.notes == ["left out, no files of bars: notes.md"]
+
+
+def test_ideas_with_their_ids_in_the_index_are_read(label, tmp_path):
+    rows = pd.DataFrame([idea("x", "AAPL").strip().split(",")], columns=HEAD.strip().split(","))
+    rows.set_index("id").to_parquet(tmp_path / "ideas.parquet")
+    (tmp_path / "bars.csv").write_text(BARS)
+    found = label_file(tmp_path / "ideas.parquet", tmp_path / "bars.csv", Outcomes(), Prices(), AS_OF)
+    assert found.labels["id"].tolist() == ["x"]

@@ -1,5 +1,7 @@
 """Lineage: what an adapter was trained on, and whom an idea, a bar or a reviewer has touched; nothing is guessed."""
 
+import json
+import shutil
 from datetime import timedelta
 
 import pytest
@@ -11,7 +13,7 @@ from osiris.loop.lineage import Lineage, datasets, explain_pair
 from osiris.loop.pairs import Pair
 from osiris.store.bars import BarStore
 from osiris.store.sample import load_sample
-from tests.builders import MOMENT, adapter_card, idea, make_settings, make_store, trained_adapter
+from tests.builders import MOMENT, adapter_card, changes, decision, idea, make_settings, make_store, to, trained_adapter
 
 FIRST, SECOND, THIRD = "20050301", "20050301-dpo", "20050302-dpo"
 
@@ -120,3 +122,73 @@ def test_a_pair_is_explained_by_its_ideas_and_their_bars(lineage, tmp_path):
     for night, line, named in (("20050302", 3, "from 1 to 2"), ("20050303", 1, "20050302, 20050301")):
         with pytest.raises(NotFound, match=named):
             explain_pair(lineage.advice, bars, folder, night, line)
+
+
+def overwritten(folder):
+    (folder / "pairs-20050302.jsonl").write_text('{"prompt": "x"}\n{"prompt": "y"}\n')
+
+
+def cut(folder):
+    path = folder / "pairs-20050302.jsonl"
+    path.write_text(path.read_text().splitlines(keepends=True)[0])
+
+
+def deleted(folder):
+    (folder / "pairs-20050302.jsonl").unlink()
+
+
+def cut_json(folder):
+    path = folder / "pairs-20050302.json"
+    path.write_text(path.read_text()[:100])
+
+
+def shorter_lineage(folder):
+    path = folder / "pairs-20050302.json"
+    about = json.loads(path.read_text())
+    path.write_text(json.dumps(about | {"lineage": about["lineage"][:1]}))
+
+
+def other_shape(folder):
+    (folder / "pairs-20050302.json").write_text("[]")
+
+
+@pytest.mark.parametrize("damage", [overwritten, cut, deleted, cut_json, shorter_lineage, other_shape])
+def test_whatever_happened_to_a_dataset_is_named_by_whoever_reads_it(lineage, rows, damage):
+    folder = lineage.settings.data / "datasets"
+    damage(folder)
+    for ask in (
+        lambda: lineage.of_adapter(THIRD),
+        lambda: lineage.touched(rows["good"]["id"]),
+        lambda: lineage.touched("reviewer:ann"),
+        lambda: datasets(folder),
+        lambda: explain_pair(lineage.advice, None, folder, "20050302", 1),
+    ):
+        with pytest.raises(BadInput, match=r"pairs-20050302\.json"):
+            ask()
+
+
+def test_an_ancestor_that_is_gone_is_named(lineage):
+    shutil.rmtree(lineage.shelf.folder / SECOND)
+    for ask in (lambda: lineage.of_adapter(THIRD), lambda: lineage.touched("reviewer:ann")):
+        with pytest.raises(NotFound, match="20050301-dpo, from which 20050302-dpo was trained"):
+            ask()
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["AAPL:now", "AAPL:NaT", "AAPL:today", "AAPL:", "AAPL:20050228", "AAPL:2005-2-8", "AAPL:2005-02-30", "AAPL:1.5",
+     "AAPL:9999-01-01", "AAPL:2005-02-28T10:00", ":2005-02-28", "reviewer:", "reviewer: ", "", "a:b:2005-02-28"],
+)  # fmt: skip
+def test_what_names_nothing_is_refused(lineage, what):
+    with pytest.raises((BadInput, NotFound)):
+        lineage.touched(what)
+
+
+def test_the_rejected_side_of_an_edit_has_the_levels_that_were_drafted(tmp_path):
+    store, folder, row = make_store(tmp_path), tmp_path / "datasets", idea(number=7)
+    store.add([row])
+    store.decide(decision(row, action="edited"), to(changes("edited", target=103.0, stop=98.0)))
+    write_dataset(folder / "pairs-20050301.jsonl", [Pair("p", "g", "b", "edit", row["id"], row["id"])], MOMENT, "like")
+    ideas = explain_pair(store, BarStore(tmp_path / "bars"), folder, "20050301", 1)["ideas"]
+    levels = {role: (one["entry"], one["target"], one["stop"]) for role, one in ideas.items()}
+    assert levels == {"good": (100.0, 103.0, 98.0), "bad": (100.0, 106.0, 97.0)}

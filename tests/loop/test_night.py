@@ -21,7 +21,7 @@ from osiris.status import workspace_status
 from osiris.store.sample import load_sample
 from tests.builders import MOMENT, idea, make_workspace
 
-NIGHT = MOMENT + timedelta(hours=10)
+NIGHT, DECIDED = MOMENT + timedelta(hours=10), MOMENT + timedelta(hours=1)
 TOML = '[prices]\nsource = "local"\n[advise]\ntickers = ["AAPL"]\n[training]\nmin_examples = 4\n'
 
 
@@ -29,8 +29,7 @@ def accepted(number):
     reply = Reply(
         ticker="AAPL", rationale="momentum up, follow", side="long", target_atr=3.0, stop_atr=1.5, confidence=0.6
     )
-    at = MOMENT + timedelta(hours=1)
-    changes = {"status": "approved", "status_at": at, "shadow": False}
+    changes = {"status": "approved", "status_at": DECIDED, "shadow": False}
     return idea(number=number, prompt=asked(number), reply=reply.to_json(), **changes)
 
 
@@ -57,7 +56,8 @@ def published(workspace):
 def test_feedback_becomes_an_adapter_with_its_card_and_curve(workspace, published):
     assert (published.adapter, published.rows) == ("20050226", 6)
     card = workspace.shelf.validate("20050226")
-    assert (card.parent, card.recipe, card.trained_until) == ("base", "qlora", MOMENT)
+    assert (card.parent, card.recipe) == ("base", "qlora")
+    assert card.trained_until == DECIDED, "a reviewer knows all days until the decision"
     assert any(
         tensor.any()
         for key, tensor in load_file(workspace.shelf.path("20050226") / "adapter_model.safetensors").items()
@@ -89,7 +89,7 @@ def test_an_adapter_is_not_judged_on_days_it_was_trained_on(workspace, published
     ws = workspace
     report, evaluations = judge_adapters(ws.shelf, ws.tracking, ws.models, ws.prices, ws.policy, ws.settings, NIGHT)
     assert (report.adapter, evaluations) == (None, [])
-    assert "20050226: too early, it was trained on days up to 2005-02-25" in report.note
+    assert "20050226: too early, what is compared was trained on days up to 2005-02-25" in report.note
     assert ws.served(NIGHT).name is None
 
 
@@ -101,7 +101,8 @@ def test_it_is_judged_once_later_days_are_there(workspace, published):
     assert evaluations[0].trades["as_of"].min() > first
     assert evaluations[0].trades["as_of"].max() <= later
     assert ws.shelf.verdict("20050226")["reason"] in report.note
-    assert challengers(ws.shelf, None, later) == []
+    assert "not decided yet" in report.note  # it stays on trial
+    assert challengers(ws.shelf, None, later) == ["20050226"]
 
 
 def test_a_running_process_drafts_with_an_adapter_as_soon_as_it_is_promoted(workspace, published):
@@ -158,4 +159,4 @@ def test_pairs_make_a_dpo_adapter_from_the_nights_own(workspace, published):
     assert (report.adapter, report.note) == ("20050226-dpo", "from 20050226")
     assert report.metrics["after/rewards/margins"] > report.metrics["before/rewards/margins"] == 0
     card = workspace.shelf.validate("20050226-dpo")
-    assert card.trained_until == MOMENT
+    assert card.trained_until == DECIDED, "its parent's, which is later than the cut-off of its pairs"

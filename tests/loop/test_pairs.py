@@ -1,6 +1,7 @@
 """The preference dataset: who is set against whom."""
 
 import json
+from collections import Counter
 from datetime import timedelta
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from osiris.errors import TooLittleData
 from osiris.loop.lessons import build_lessons, write_dataset
 from osiris.loop.pairs import examples
+from osiris.loop.taught import sound
 from osiris.records import Reply
 from tests.builders import MOMENT, idea, make_settings, make_store
 
@@ -152,8 +154,9 @@ def test_feedback_becomes_examples_edits_as_corrected(tmp_path):
     edited = candidate(1, 0, status="edited", status_at=at, target=104.0)
     kept = candidate(2, 0, status="approved", status_at=at)
     store.add([edited, kept, candidate(3, 0, status="rejected", status_at=at)])
-    found = examples(store, settings, MOMENT, CUTOFF)
-    assert sorted(json.loads(row["reply"])["target_atr"] for row in found) == [2.0, 3.0]
+    found, note = examples(store, settings, MOMENT, CUTOFF)
+    assert sorted(json.loads(row["taught"])["target_atr"] for row in found) == [2.0, 3.0]
+    assert note == ""
     with pytest.raises(TooLittleData):
         examples(store, settings, at, CUTOFF)
 
@@ -192,3 +195,108 @@ def test_ranked_couples_put_the_larger_r_first_and_are_drawn_by_how_far_apart_th
 def test_too_few_lines_of_any_kind_are_refused(build):
     with pytest.raises(TooLittleData, match=r"at least 8 .* got 2"):
         build(candidate(1, 0, "long", "target"), candidate(2, 0, "short", "stop"), toml="", data="unpaired")
+
+
+def test_ideas_that_an_adapter_learned_from_are_no_examples_again(tmp_path):
+    store, settings, at = make_store(tmp_path), make_settings(tmp_path, SMALL), MOMENT + timedelta(hours=1)
+    rows = [candidate(number, 0, status="approved", status_at=at) for number in (1, 2)]
+    store.add(rows)
+    found, _ = examples(store, settings, None, CUTOFF, lambda idea, decided: idea == rows[0]["id"] and decided == at)
+    assert [row["id"] for row in found] == [rows[1]["id"]]
+
+
+# -- what an idea teaches ---------------------------------------------------------------------------------------------
+
+WRITTEN = (
+    '{"ticker": "AAPL","rationale":"momentum up \u2014 \\u00e9 \\"target_atr\\":9 follow","side":"long",'
+    '"target_atr":2,"stop_atr": 1.25,"confidence":0.60}'
+)
+"""A reply in a way of writing of its own."""
+
+
+def taught(**changes):
+    """What an idea drafted as `WRITTEN` teaches (price 100, ATR 2), and why not."""
+    drafted = {"entry": 100.0, "target": 104.0, "stop": 97.5, "status": "edited", "reply": WRITTEN}
+    left_out = Counter()
+    rows = sound([idea(**drafted | changes)], left_out)
+    return (rows[0]["taught"] if rows else None), dict(left_out)
+
+
+@pytest.mark.parametrize(
+    ("changes", "old", "new"),
+    [
+        ({"confidence": 0.75}, '"confidence":0.60', '"confidence":0.75'),
+        ({"confidence": 0.7}, '"confidence":0.60', '"confidence":0.70'),
+        ({"confidence": 1.0}, '"confidence":0.60', '"confidence":1.00'),
+        ({"target": 106.0}, '"target_atr":2,', '"target_atr":3,'),
+        ({"target": 105.0}, '"target_atr":2,', '"target_atr":2.5,'),
+        ({"stop": 97.0}, '"stop_atr": 1.25', '"stop_atr": 1.50'),
+        ({"stop": 97.0, "target": 140.0}, '"target_atr":2,"stop_atr": 1.25', '"target_atr":20,"stop_atr": 1.50'),
+        ({"status": "approved", "target": 106.0}, "", ""),
+    ],
+)
+def test_an_edit_changes_what_was_edited_and_no_other_character(changes, old, new):
+    assert taught(**changes) == (WRITTEN.replace(old, new, 1), {})
+
+
+def test_a_short_stop_that_was_drafted_stays_when_the_confidence_is_edited():
+    drafted = WRITTEN.replace("1.25", "0.03")
+    assert taught(reply=drafted, stop=99.94, confidence=0.9) == (drafted.replace("0.60", "0.90"), {})
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"entry": 95.0, "target": 105.0, "stop": 93.0}, "an edited entry"),
+        ({"entry": 96.0, "target": 138.0, "stop": 94.0}, "an edited entry"),
+        ({"target": 141.0}, "an edit that a reply cannot say"),
+        ({"stop": 99.999}, "an edit that a reply cannot say"),
+        ({"confidence": None}, "missing or no numbers"),
+        ({"confidence": float("nan")}, "missing or no numbers"),
+        ({"atr": None}, "missing or no numbers"),
+        ({"atr": 0.0}, "missing or no numbers"),
+        ({"price": float("nan")}, "missing or no numbers"),
+        ({"target": None}, "missing or no numbers"),
+        ({"stop": float("inf")}, "missing or no numbers"),
+        ({"status": "approved", "stop": 100.0}, "levels that make no trade"),
+        ({"status": "approved", "target": 99.0}, "levels that make no trade"),
+        ({"reply": "{broken"}, "no valid reply"),
+        ({"reply": None}, "no valid reply"),
+        ({"reply": "[" * 50_000}, "no valid reply"),
+        ({"reply": WRITTEN.replace('"side":"long"', '"side":"short"')}, "no valid reply"),
+        ({"ticker": "IBM"}, "no valid reply"),
+        ({"prompt": None}, "no prompt"),
+        ({"prompt": ""}, "no prompt"),
+    ],
+)
+def test_what_a_reply_cannot_tell_teaches_nothing_and_is_counted(changes, reason):
+    told, left_out = taught(**changes)
+    assert told is None
+    assert [(reason in why, count) for why, count in left_out.items()] == [(True, 1)]
+
+
+@pytest.mark.parametrize("status", ["approved", "edited", "rejected", "pending"])
+@pytest.mark.parametrize("data", ["like", "ranked", "unpaired", "winners"])
+def test_rows_of_any_make_leave_the_lines_of_the_others_as_they_are(build, data, status):
+    good = [candidate(1, 0, "long", "target", r_multiple=2.0), candidate(1, 1, "short", "stop", r_multiple=-1.0)]
+    ended = {"outcome": "win", "exit_reason": "target", "closed_at": MOMENT, "ambiguous": False}
+    odd = [{"reply": "{"}, {"atr": None}, {"stop": 100.0}, {"closed_at": None}, {"ambiguous": None}, {"entry": None}]
+    odd += [{"r_multiple": None}, {"target": 99.0}, {"prompt": None}, {"price": None}]
+    rows = [
+        candidate(2, n, status=status, status_at=MOMENT, target=141.0) | ended | change for n, change in enumerate(odd)
+    ]
+    found = build(*good, *rows, data=data)
+    assert found[0].prompt == good[0]["prompt"]
+    assert len(found) == (2 if data == "unpaired" else 1)
+
+
+def test_a_price_of_many_decimals_is_still_the_entry(build):
+    price = {"price": 99.9999999, "entry": 100.0}
+    (pair,) = build(candidate(1, 0, "long", "target", **price), candidate(1, 1, "short", "stop", **price))
+    assert pair.source == "outcome"
+
+
+def test_an_outcome_does_not_teach_by_an_edit_made_after_the_cut_off(build):
+    late = {"status": "edited", "status_at": CUTOFF + timedelta(seconds=1)}
+    with pytest.raises(TooLittleData):
+        build(candidate(1, 0, "long", "target", **late), candidate(1, 1, "short", "stop"))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from osiris.bar_frames import suspicious_jumps
+from osiris.bar_jumps import suspicious_jumps
 from osiris.calendars import PRICE_COLUMNS, non_sessions
 from osiris.loop.context import snapshot
 from osiris.loop.planted import EDGES, FEATURES, RULES, RUN, SIGMA, TRUE_RANGE, Market

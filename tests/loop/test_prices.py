@@ -89,9 +89,10 @@ def test_sessions_that_yahoo_lacks_are_not_asked_for_again_in_the_same_run(serve
 def test_the_local_store_alone_is_used_when_settings_say_so(server, store):
     load_sample(store, ["AAPL"])
     prices = desk(store, server.url, source="local")
-    assert set(prices.bars("AAPL", START, END, END)["source"]) == {"sample"}
+    with prices.noting() as notes:
+        assert set(prices.bars("AAPL", START, END, END)["source"]) == {"sample"}
     assert server.charts == []
-    assert prices.notes == []
+    assert notes == []
 
 
 @pytest.mark.parametrize("behaviour", [yahoo_server.LIMIT, yahoo_server.DENIED, yahoo_server.TRUNCATED])
@@ -99,22 +100,27 @@ def test_after_one_refusal_the_whole_batch_is_served_locally_and_it_is_said_once
     load_sample(store, TICKERS)
     server.behaviour = behaviour
     prices = desk(store, server.url)
-    bars = prices.bars_many(TICKERS, START, END, END)
-    prices.bars_many(TICKERS, START, END, END)
+    with prices.noting() as notes:
+        bars = prices.bars_many(TICKERS, START, END, END)
+        prices.bars_many(TICKERS, START, END, END)
     assert {len(frame) for frame in bars.values()} == {47}
     assert set(asked(server)) == {"AAPL"}
     assert len(server.charts) <= 2
-    (note,) = prices.notes
+    (note,) = notes
     assert note.startswith("Yahoo is unavailable, the local store is used")
+    with prices.noting() as of_a_later_run:
+        prices.bars_many(TICKERS, START, END, END)
+    assert of_a_later_run == notes, "it uses the local store too"
 
 
 def test_without_a_network_the_local_store_is_used_at_once(store):
     load_sample(store, TICKERS)
     prices = desk(store, nobody())
     began = time.monotonic()
-    assert list(prices.bars_many(TICKERS, START, END, END)) == TICKERS
+    with prices.noting() as notes:
+        assert list(prices.bars_many(TICKERS, START, END, END)) == TICKERS
     assert time.monotonic() - began < 5
-    assert len(prices.notes) == 1
+    assert len(notes) == 1
     assert prices.disputed == {}
 
 
@@ -122,28 +128,50 @@ def test_yahoo_is_asked_again_after_the_pause(server, store):
     load_sample(store, ["AAPL"])
     server.behaviour = yahoo_server.LIMIT
     prices = desk(store, server.url, pause=0.0)
-    for _ in range(2):
-        assert set(prices.bars("AAPL", START, END, END)["source"]) == {"sample"}
-    assert len(prices.notes) == 1
+    with prices.noting() as notes:
+        for _ in range(2):
+            assert set(prices.bars("AAPL", START, END, END)["source"]) == {"sample"}
+    assert len(notes) == 1
     server.behaviour = yahoo_server.GOOD
-    assert set(prices.bars("AAPL", START, END, END)["source"]) == {"sample+yahoo"}
+    with prices.noting() as of_a_later_run:
+        assert set(prices.bars("AAPL", START, END, END)["source"]) == {"sample+yahoo"}
+    assert of_a_later_run == []
 
 
 def test_a_ticker_that_yahoo_does_not_know_does_not_stop_the_batch(server, store):
     load_sample(store, ["GOOG"])
     prices = desk(store, server.url)
-    bars = prices.bars_many(["GOOG", "AAPL"], START, END, END)
+    with prices.noting() as notes:
+        bars = prices.bars_many(["GOOG", "AAPL"], START, END, END)
     assert set(bars["GOOG"]["source"]) == {"sample"}
     assert set(bars["AAPL"]["source"]) == {"yahoo"}
-    assert "GOOG" in prices.notes[0]
+    assert "GOOG" in notes[0]
+    with prices.noting() as of_a_later_run:
+        prices.bars_many(["GOOG", "AAPL"], START, END, END)
+    assert of_a_later_run == notes, "Yahoo was not asked again, and the reason holds"
 
 
 def test_a_ticker_that_nobody_has_is_left_out_with_a_note(store):
     prices = desk(store, nobody(), source="local")
-    assert prices.bars_many(["TSLA"], START, END, END) == {}
-    assert "TSLA" in prices.notes[0]
+    with prices.noting() as notes:
+        assert prices.bars_many(["TSLA"], START, END, END) == {}
+    assert "TSLA" in notes[0]
     with pytest.raises(NoPrices, match="TSLA"):
         prices.bars("TSLA", START, END, END)
+
+
+def test_what_was_put_right_since_is_not_said_of_a_later_run(store):
+    prices = desk(store, nobody(), source="local")
+    with prices.noting() as notes:
+        prices.bars_many(["AAPL"], START, END, END)
+        prices.timelines(["AAPL"], START, END)
+    assert notes == ["no bars of AAPL from any source; run: osiris prices import FILE"]
+    load_sample(store, ["AAPL"])
+    with prices.noting() as of_a_later_run:
+        prices.bars_many(["AAPL"], START, END, END)
+        prices.timelines(["AAPL"], START, END)
+    assert of_a_later_run == []
+    assert prices.update([], END).notes == []
 
 
 def test_a_local_bar_that_yahoo_confirms_is_not_disputed(server, store):

@@ -1,43 +1,77 @@
-"""Promotion: who is compared with whom, and how often the same held-out days were looked at."""
+"""Promotion: which challenger is on trial, and when it is looked at."""
 
 from datetime import timedelta
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from osiris.adapters import AdapterShelf
-from osiris.loop.gate import level_of
-from osiris.loop.promotion import looks_before
+from osiris.loop.gate import Evaluation
+from osiris.loop.looks import LookLedger, Span
+from osiris.loop.promotion import challengers, reach_verdict
 from tests.builders import MOMENT, adapter_card, make_settings, trained_adapter
 
-
-def day(number):
-    return MOMENT + timedelta(days=number)
+NIGHT = MOMENT + timedelta(days=400)
 
 
 @pytest.fixture
 def shelf(tmp_path):
-    """One adapter, judged on the days 0 to 10."""
+    """Three adapters that nobody has decided on."""
     shelf = AdapterShelf(tmp_path / "adapters", lambda: "b" * 64)
-    shelf.publish("20050301-dpo", trained_adapter(tmp_path / "a"), adapter_card())
-    shelf.record_verdict("20050301-dpo", {"promoted": False, "held_out": [day(0).isoformat(), day(10).isoformat()]})
+    for name in ("20050301-dpo", "20050302-dpo", "20050303-dpo"):
+        shelf.publish(name, trained_adapter(tmp_path / name), adapter_card())
     return shelf
 
 
-@pytest.mark.parametrize(
-    ("first", "last", "looks"),
-    [(0, 10, 1), (5, 15, 1), (6, 16, 0), (-20, 40, 1), (4, 4, 1), (10, 10, 1), (11, 11, 0), (10, 20, 0), (20, 30, 0)],
-)
-def test_a_look_at_much_the_same_days_counts(shelf, first, last, looks):
-    assert looks_before(shelf, "20050302-dpo", day(first), day(last)) == looks
+def evaluation(name, days, seed, gain=0.0):
+    rng = np.random.default_rng(seed)
+    at = pd.Timestamp(MOMENT) + pd.to_timedelta(np.arange(days), unit="D")
+    trades = pd.DataFrame({"prompt": range(days), "as_of": at, "r": gain + rng.normal(0, 1, days), "habit": 0.0})
+    trades = trades.assign(ticker="AAPL", side="long", days_open=3.0, filled=True, reward_to_risk=1.5)
+    return Evaluation(name, days, days, days, trades)
 
 
-def test_the_same_challenger_again_is_the_same_look_and_a_persons_word_is_none(shelf):
-    assert looks_before(shelf, "20050301-dpo", day(0), day(10)) == 0
-    shelf.record_verdict("20050301-dpo", {"promoted": True, "by": "ann"})
-    assert looks_before(shelf, "20050302-dpo", day(0), day(10)) == 0
+def reach(tmp_path, days, key, gain=0.0, start=0):
+    evaluations = [evaluation("20050301-dpo", days, 1, gain), evaluation("base", days, 2)]
+    span = Span(MOMENT + timedelta(days=start), MOMENT + timedelta(days=start + days))
+    ledger = LookLedger(tmp_path / "looks.jsonl")
+    return reach_verdict(evaluations, ledger, key, span, make_settings(tmp_path), NIGHT)
 
 
-def test_all_looks_together_err_no_more_often_than_the_level_says(tmp_path):
-    level = make_settings(tmp_path).gate.level
-    assert level_of(1, level) == level / 2
-    assert sum(level_of(look, level) for look in range(1, 10_000)) == pytest.approx(level, rel=1e-3)
+def test_the_one_on_trial_goes_before_newer_ones_until_it_is_decided(shelf):
+    assert challengers(shelf, None, NIGHT) == ["20050303-dpo", "20050302-dpo", "20050301-dpo"]
+    shelf.record_verdict("20050301-dpo", {"promoted": False, "decided": False})
+    assert challengers(shelf, None, NIGHT)[0] == "20050301-dpo"
+    shelf.record_verdict("20050301-dpo", {"promoted": False, "decided": True})
+    assert challengers(shelf, None, NIGHT) == ["20050303-dpo", "20050302-dpo"]
+
+
+def test_whom_a_person_spoke_on_is_on_no_trial(shelf):
+    shelf.record_verdict("20050303-dpo", {"promoted": False, "decided": False})
+    shelf.demote("20050303-dpo", "ann", "nonsense", NIGHT)
+    assert challengers(shelf, None, NIGHT) == ["20050302-dpo", "20050301-dpo"]
+
+
+def test_too_little_evidence_uses_up_no_look(tmp_path):
+    assert reach(tmp_path, 20, "early").look == 0
+    assert reach(tmp_path, 60, "later").look == 1
+
+
+def test_a_look_is_due_again_when_a_quarter_of_the_days_is_new(tmp_path):
+    assert reach(tmp_path, 90, "first").look == 1
+    waiting = reach(tmp_path, 110, "a day later")
+    assert (waiting.look, waiting.promoted, waiting.decided) == (0, False, False)
+    assert "the next look is due on" in waiting.reason
+    assert reach(tmp_path, 121, "a month later").look == 2
+
+
+def test_the_same_comparison_again_has_the_same_answer(tmp_path):
+    first, again = (reach(tmp_path, 90, "the same", gain=0.9) for _ in range(2))
+    assert first == again
+    assert (first.promoted, first.look) == (True, 1)
+
+
+def test_another_adapter_on_the_same_days_has_the_stricter_level(tmp_path):
+    first = reach(tmp_path, 90, "one")
+    assert reach(tmp_path, 121, "retrained, renamed, judged again").level == first.level / 3

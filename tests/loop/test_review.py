@@ -65,11 +65,13 @@ def test_an_edit_changes_what_it_names_and_accepts_the_idea(store, settings):
     assert (decided["entry"], decided["stop"]) == (row["entry"], row["stop"])
 
 
-def test_the_confidence_given_with_an_approval_is_kept_in_the_feedback_alone(store, settings):
+@pytest.mark.parametrize("kind", ["approval", "rejection"])
+def test_a_confidence_is_adjusted_by_an_edit_alone(store, settings, kind):
     row = stored(store)
-    decided = decide(store, feedback(row, confidence=0.9), "key", settings, NOW)
-    assert decided["confidence"] == row["confidence"]
-    assert json.loads(store.feedback()[0]["feedback_content"])["confidence"] == 0.9
+    with pytest.raises(BadInput, match=r"to stay at 0\.6; got 0\.9; send it as an edit"):
+        decide(store, feedback(row, kind, confidence=0.9), "key", settings, NOW)
+    assert (store.get(row["id"])["status"], store.feedback()) == ("pending", [])
+    assert decide(store, feedback(row, kind, confidence=0.6), "key", settings, NOW)["confidence"] == 0.6
 
 
 def test_the_feedback_row_says_who_asked_for_what_and_when(store, settings):
@@ -182,3 +184,31 @@ def test_a_moment_is_stored_in_utc_and_one_that_has_none_is_refused():
     assert stored_time(moment).tzinfo is UTC
     with pytest.raises(BadInput):
         stored_time(datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))))
+
+
+@pytest.mark.parametrize(
+    ("side", "levels", "named"),
+    [
+        ("long", {"entry": 96.0, "target": 138.0, "stop": 94.0}, "target within 20 ATR of the entry 96; got 21.0 ATR"),
+        ("long", {"entry": 138.0, "target": 139.0}, "stop within 20 ATR of the entry 138; got 20.5 ATR"),
+        ("short", {"entry": 104.0, "target": 63.0, "stop": 105.0}, "target within 20 ATR of the entry 104; got 20.5"),
+    ],
+)
+def test_target_and_stop_keep_within_what_a_reply_may_say_from_the_entry(store, settings, side, levels, named):
+    row = stored(store, side=side)
+    with pytest.raises(BadInput, match=named):
+        decide(store, feedback(row, "human_edit", **levels), "key", settings, NOW)
+    assert store.get(row["id"])["status"] == "pending"
+
+
+def test_a_stop_can_be_edited_of_an_idea_drafted_at_the_farthest_target(store, settings):
+    row = stored(store, target=140.0000004)
+    assert decide(store, feedback(row, "human_edit", stop=96.0), "key", settings, NOW)["stop"] == 96.0
+
+
+@pytest.mark.parametrize("atr", [None, 0.0])
+def test_levels_of_an_idea_without_an_atr_are_not_edited_and_it_can_be_approved(store, settings, atr):
+    row = stored(store, atr=atr)
+    with pytest.raises(BadInput, match="an idea with atr above 0"):
+        decide(store, feedback(row, "human_edit", target=107.0), "key", settings, NOW)
+    assert decide(store, feedback(row), "key", settings, NOW)["status"] == "approved"

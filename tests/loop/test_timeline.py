@@ -129,6 +129,59 @@ def test_a_split_takes_effect_with_the_first_hour_of_its_day():
     assert kinds(line.doubts) == []
 
 
+@pytest.mark.parametrize("told", ["daily", "all hours", "a later hour", "both", "hours of 60 and 30 minutes"])
+def test_a_split_counts_once_wherever_and_however_often_the_day_records_it(told):
+    """A stock dividend of a tenth on Monday."""
+    lower = tuple(price / 1.1 for price in QUIET)
+    bars = daily([QUIET, QUIET, lower, lower], split=[1, 1, 1.1 if told in ("daily", "both") else 1, 1])
+    hours = hourly("2005-02-28", rows=[lower] * 7)
+    halves = intraday_frame(
+        pd.date_range("2005-02-28 14:30", periods=13, freq="30min", tz="UTC"),
+        frame([lower] * 13),
+        "XNYS",
+        "30m",
+        "test",
+    )
+    if told not in ("daily", "a later hour"):
+        hours["split"] = halves["split"] = 1.1
+    if told == "a later hour":
+        hours.loc[3, "split"] = 1.1
+    finer = {"60m": hours} | ({"30m": halves} if "30" in told else {})
+    line = lay(bars, finer=finer)
+    assert line.bars.split == pytest.approx([1, 1] + [1.1] * (len(line.bars.split) - 2))
+    assert kinds(line.doubts) == []
+
+
+def test_two_splits_of_one_day_contradict_each_other():
+    halved = [QUIET, QUIET, *[tuple(price / 2 for price in QUIET)] * 2]
+    hours = hourly("2005-02-28", rows=[halved[2]] * 7).assign(split=3.0)
+    assert kinds(lay(daily(halved, split=[1, 1, 2, 1]), finer={"60m": hours}).doubts) == [("02-28", CONTRADICTED)]
+
+
+def test_days_are_called_by_the_exchange_s_own_date():
+    """Sydney opens on the evening before in UTC: of two days the second, a Tuesday, is lacking."""
+    bars = daily_frame(pd.DatetimeIndex(["2024-01-08"]), frame([QUIET]), "XASX", "test")
+    line = timeline(bars, "XASX", datetime(2024, 1, 7, tzinfo=UTC), datetime(2024, 1, 9, 6, tzinfo=UTC))
+    assert [line.doubts.text(n) for n in range(len(line.doubts.start))] == ["no bar of 2024-01-09"]
+
+
+def test_a_session_of_which_a_person_said_that_it_had_no_bars_lacks_none():
+    bars, absent = daily([QUIET] * 3, DATES[[0, 1, 3]]), [datetime(2005, 2, 28, 14, 30, tzinfo=UTC)]
+    assert kinds(lay(bars, absent=absent).doubts) == []
+    hours = hourly("2005-02-28", skip=(2, 3))
+    line = lay(bars, absent=absent, finer={"60m": hours})
+    assert kinds(line.doubts) == []
+    assert len(line.bars.start) == 3 + 5, "the hours that there are"
+    assert kinds(lay(bars, finer={"60m": hours}).doubts) == [("02-28", MISSING)]
+
+
+def test_a_jump_in_the_hours_before_a_gap_is_held_back():
+    rows = [(100, 102, 98, 101)] * 2 + [(190, 192, 188, 190)] * 5
+    day = (100, 192, 98, 190)
+    line = lay(daily([QUIET, day, day, day]), finer={"60m": hourly("2005-02-25", skip=(5,), rows=rows)})
+    assert ("02-25", JUMP) in kinds(line.doubts)
+
+
 def test_half_days_end_early():
     friday = pd.date_range("2005-11-25 14:30", periods=4, freq="60min", tz="UTC")
     hours = intraday_frame(friday, frame([QUIET] * 4), "XNYS", "60m", "test")
@@ -177,14 +230,15 @@ def test_a_day_that_a_person_confirmed_is_beyond_doubt():
     assert (kinds(line.doubts), len(line.bars.start)) == ([], 4)
 
 
-def test_an_idea_of_a_session_with_a_gap_is_judged_on_the_hours_before_it():
-    line = lay(finer={"60m": hourly("2005-02-25", skip=(4,))})
-    ((session, bars),) = line.broken.items()
+@pytest.mark.parametrize("skip", [(0,), (4,), (6,), (2, 5)], ids=["first", "middle", "last", "two"])
+def test_an_idea_of_a_session_with_gaps_is_judged_on_its_hours_and_the_gaps_between_them(skip):
+    line = lay(finer={"60m": hourly("2005-02-25", skip=skip)})
+    (session,) = line.broken
     assert session == (line.bars.start[1], line.bars.end[1])
-    assert len(bars.start) == 4
-    inside = line.inside(session)
-    assert len(inside.bars.start) == 3 + 4 + 1, "and one for what the day shows and the hours do not"
-    assert (np.diff(inside.bars.start) > 0).all()
+    inside = line.inside(session).bars
+    assert len(inside.start) == 3 + 7
+    assert np.flatnonzero(inside.gap).tolist() == [1 + n for n in skip]
+    assert (inside.start[2:8] == inside.end[1:7]).all(), "without a hole from the open to the close"
 
 
 def test_what_a_historical_moment_cannot_know_is_no_dispute_yet():

@@ -7,7 +7,7 @@ import pytest
 from osiris.errors import BadInput, NotFound
 from osiris.row_files import BadRows
 from osiris.settings import Prices
-from osiris.store.bar_files import bar_files, read_bars
+from osiris.store.bar_files import bar_files, left_out, read_bars
 
 AS_OF = datetime(2005, 3, 1, 21, 0, tzinfo=UTC)
 GOOD = """ticker,date,open,high,low,close,volume,split
@@ -60,10 +60,11 @@ def test_several_tickers_keep_their_own_calendars(tmp_path):
 
 @pytest.mark.parametrize("moment", [
     "2005-02-28T00:00:00+00:00", "2005-02-28 00:00:00", "2005-02-28T21:00:00Z", "2005-02-28T00:00:00-05:00",
-    "2005-02-28T09:30:00-05:00",
+    "2005-02-28T05:00:00Z", "1109566800", "1109566800000", "2005/02/28", "2005.02.28", "2005-2-28",
+    "Feb 28, 2005", "28 Feb 2005", "2/28/2005", "28.02.2005",
 ])  # fmt: skip
 def test_a_moment_belongs_to_its_session(tmp_path, moment):
-    frame = frames(written(tmp_path, f"ts,open,high,low,close\n{moment},1,2,1,2\n"), Prices())["AAPL"]
+    frame = frames(written(tmp_path, f'ts,open,high,low,close\n"{moment}",1,2,1,2\n'), Prices())["AAPL"]
     assert str(frame["start"][0]) == "2005-02-28 14:30:00+00:00"
 
 
@@ -76,27 +77,74 @@ def test_parquet_reads_as_csv_does(tmp_path):
 
 
 @pytest.mark.parametrize(("row", "reason"), [
-    ("AAPL,2005-03-01,abc,2,1,2,1,", "open is no finite number"),
-    ("AAPL,2005-03-01,,2,1,2,1,", "open is no finite number"),
-    ("AAPL,2005-03-01,1,inf,1,2,1,", "high is no finite number"),
-    ("AAPL,2005-03-01,1,2,1,nan,1,", "close is no finite number"),
-    ("AAPL,2005-03-01,1,2,-1,2,1,", "low is not positive"),
-    ("AAPL,2005-03-01,1,2,0,2,1,", "low is not positive"),
-    ("AAPL,2005-03-01,1,2,1,3,1,", "high is below open, close or low"),
-    ("AAPL,2005-03-01,1,2,1.5,2,1,", "low is above open or close"),
-    ("AAPL,2005-03-01,1,2,1,2,-5,", "volume is not positive"),
-    ("AAPL,2005-03-01,1,2,1,2,many,", "volume is no finite number"),
-    ("AAPL,2005-03-01,1,2,1,2,1,0", "split is not positive"),
-    ("AAPL,01/03/2005,1,2,1,2,1,", "the date is no YYYY-MM-DD nor a moment with an offset"),
-    ("AAPL,2005-03-01T09:30:00,1,2,1,2,1,", "the date is no YYYY-MM-DD nor a moment with an offset"),
-    ("AAPL,2005-02-28,1,2,1,2,1,", "the date is there twice"),
-    ("AAPL,2005-02-26,1,2,1,2,1,", "the date is no session of XNYS"),
+    ("AAPL,2005-03-01,abc,2,1,2,1,", "open 'abc' is no finite number"),
+    ("AAPL,2005-03-01,,2,1,2,1,", "open '' is no finite number"),
+    ("AAPL,2005-03-01,1,inf,1,2,1,", "high 'inf' is no finite number"),
+    ("AAPL,2005-03-01,1,2,1,nan,1,", "close 'nan' is no finite number"),
+    ("AAPL,2005-03-01,1,2,-1,2,1,", "low -1 is not positive"),
+    ("AAPL,2005-03-01,1,2,0,2,1,", "low 0 is not positive"),
+    ("AAPL,2005-03-01,1,2,1,3,1,", "high 2 is below open, close or low 3"),
+    ("AAPL,2005-03-01,1,2,1.5,2,1,", "low 1.5 is above open or close 1"),
+    ("AAPL,2005-03-01,1,2,1.01,2,1,", "low 1.01 is above open or close 1"),
+    ("AAPL,2005-03-01,1,2,1,2,1,1e-9", "split '1e-9' is no ratio between 1/5000 and 5000"),
+    ("AAPL,2005-03-01,1,2,1,2,1,1000000", "split '1000000' is no ratio"),
+    ("AAPL,2005-03-01,1,2,1,2,1,-2", "split '-2' is no ratio"),
+    ("AAPL,2005-03-01,1,2,1,2,1,2:1", "write 2 for two new shares for one"),
+    ("AAPL,01/03/2005,1,2,1,2,1,", "the date '01/03/2005' is no YYYY-MM-DD nor a moment with an offset"),
+    ("AAPL,2005-W09,1,2,1,2,1,", "the date '2005-W09' is no YYYY-MM-DD"),
+    ("AAPL,2005-W09-2,1,2,1,2,1,", "the date '2005-W09-2' is no YYYY-MM-DD"),
+    ("AAPL,2005-060,1,2,1,2,1,", "the date '2005-060' is no YYYY-MM-DD"),
+    ("AAPL,20050301,1,2,1,2,1,", "--date-format '%Y%m%d'"),
+    ("AAPL,2005-03-01T09:30:00,1,2,1,2,1,", "the moment '2005-03-01T09:30:00' has no offset; see --timezone"),
+    ("AAPL,2005-02-26,1,2,1,2,1,", "2005-02-26 is no session of XNYS"),
+    ("AAPL,1985-06-03,1,2,1,2,1,", "1985-06-03 is before 1990-01-02, where the calendar XNYS begins"),
     ("AAPL,2005-03-02,1,2,1,2,1,", "the bar is not complete at 2005-03-01T21:00:00+00:00"),
-    ("APPLE INC,2005-03-01,1,2,1,2,1,", "ticker 'APPLE INC' is no symbol"),
+    ("APPLE INC,2005-03-01,1,2,1,2,1,", "the ticker 'APPLE INC', which is no symbol"),
     ("AAPL,2005-03-01,1,2,1,2", "6 fields, the header has 8"),
 ])  # fmt: skip
-def test_a_bad_row_is_named_by_its_line_and_reason(tmp_path, row, reason):
-    assert reasons(tmp_path, with_row(row)) == [(4, reason)]
+def test_a_bad_row_is_named_by_its_line_its_value_and_the_reason(tmp_path, row, reason):
+    ((line, said),) = reasons(tmp_path, with_row(row))
+    assert line == 4
+    assert reason in said
+
+
+@pytest.mark.parametrize("volume", ["", "-", "-1", "N/A", "nan", "many", '"23,133,000"', "82.49M"])
+def test_a_volume_keeps_no_bar_out(tmp_path, volume):
+    frame = frames(written(tmp_path, with_row(f"AAPL,2005-03-01,1,2,1,2,{volume},")), Prices())["AAPL"]
+    known = {'"23,133,000"': 23_133_000, "82.49M": 82_490_000}
+    assert frame["volume"][2] == pytest.approx(known.get(volume, 0))
+
+
+@pytest.mark.parametrize("split", ["", "0", "0.0", "nan", "1"])
+def test_no_split_is_written_in_several_ways(tmp_path, split):
+    frame = frames(written(tmp_path, with_row(f"AAPL,2005-03-01,1,2,1,2,1,{split}")), Prices())["AAPL"]
+    assert frame["split"][2] == 1
+
+
+@pytest.mark.parametrize(("high", "low"), [("2", "1.0000000000000002"), ("1.9995", "1"), ("2", "1.0009")])
+def test_a_price_that_was_rounded_by_itself_is_set_right(tmp_path, high, low):
+    frame = frames(written(tmp_path, with_row(f"AAPL,2005-03-01,1,{high},{low},2,1,")), Prices())["AAPL"]
+    assert (frame["high"][2], frame["low"][2]) == (2, 1)
+
+
+def test_rows_of_one_day_that_differ_are_all_bad_and_equal_ones_are_one(tmp_path):
+    twice = with_row("AAPL,2005-03-01,1,2,1,2,1,\nAAPL,2005-03-01,1,2,1,1.5,1,")
+    assert [line for line, reason in reasons(tmp_path, twice) if "in lines 4, 5" in reason] == [4, 5]
+    same = with_row("AAPL,2005-03-01,1,2,1,2,1,\nAAPL,2005-03-01,1.0,2,1,2,7,1")
+    assert len(frames(written(tmp_path, same), Prices())["AAPL"]) == 3
+
+
+def test_the_live_row_of_a_day_is_no_second_bar_of_it(tmp_path):
+    head = "ticker,date,open,high,low,close\nAAPL,2005-02-25 00:00:00-05:00,1,2,1,2\n"
+    both = head + "AAPL,2005-02-28 00:00:00-05:00,1,2,1,2\nAAPL,2005-02-28 16:00:02-05:00,1,2,1,1.9\n"
+    assert [line for line, _ in reasons(tmp_path, both)] == [3, 4]
+    alone = head + "AAPL,2005-02-28 11:35:02-05:00,1,2,1,1.9\n"
+    assert ["stamped inside the session" in reason for _, reason in reasons(tmp_path, alone)] == [True]
+
+
+def test_rows_without_any_price_are_no_bars(tmp_path):
+    frame = frames(written(tmp_path, with_row("AAPL,2005-03-01,null,null,null,null,null,")), Prices())["AAPL"]
+    assert len(frame) == 2
 
 
 def test_a_bar_counts_as_complete_from_its_close_on(tmp_path):
@@ -109,7 +157,7 @@ def test_a_bar_counts_as_complete_from_its_close_on(tmp_path):
 def test_all_bad_rows_are_listed_and_blank_lines_counted(tmp_path):
     text = GOOD + "\nAAPL,2005-03-01,x,2,1,2,1,\nMSFT,2005-03-01,1,2,1,9,1,\n"
     assert [line for line, _ in reasons(tmp_path, text)] == [5, 6]
-    with pytest.raises(BadRows, match=r"line 5 of .*AAPL\.csv: open is no finite number \(and 1 more bad rows\)"):
+    with pytest.raises(BadRows, match=r"line 5 of .*AAPL\.csv: open 'x' is no finite number \(and 1 more bad rows\)"):
         read_bars(tmp_path / "AAPL.csv", Prices(), AS_OF)
 
 
@@ -137,12 +185,20 @@ def test_bytes_that_are_no_text_or_no_parquet_are_refused(tmp_path):
 def test_a_folder_gives_its_bar_files_and_a_wrong_path_one_clear_error(tmp_path):
     written(tmp_path, GOOD, "b.csv")
     written(tmp_path, GOOD, "a.CSV")
+    written(tmp_path, GOOD, "c.txt")
     written(tmp_path, "no bars", "notes.txt")
-    assert [file.name for file in bar_files(tmp_path)] == ["a.CSV", "b.csv"]
+    written(tmp_path, "of macOS", "._b.csv")
+    found = bar_files(tmp_path)
+    assert [file.name for file in found] == ["a.CSV", "b.csv", "c.txt"]
+    assert left_out(tmp_path, found) == ["._b.csv", "notes.txt"]
     with pytest.raises(NotFound, match="no such file"):
         bar_files(tmp_path / "absent.csv")
-    with pytest.raises(BadInput, match=r"notes\.txt"):
-        bar_files(tmp_path / "notes.txt")
+    (tmp_path / "bars.xlsx").touch()
+    with pytest.raises(BadInput, match=r"bars\.xlsx"):
+        bar_files(tmp_path / "bars.xlsx")
     (tmp_path / "empty").mkdir()
     with pytest.raises(NotFound, match="a folder without one"):
         bar_files(tmp_path / "empty")
+    (tmp_path / "parts.parquet" / "ticker=AAPL").mkdir(parents=True)
+    with pytest.raises(BadInput, match="in parts"):
+        bar_files(tmp_path / "parts.parquet")

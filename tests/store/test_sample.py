@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osiris.bar_frames import rebased, suspicious_jumps
+from osiris.bar_frames import rebased
 from osiris.calendars import PRICE_COLUMNS, sessions_between
 from osiris.errors import NotFound
 from osiris.store.bars import BarStore
@@ -30,7 +30,6 @@ def test_every_session_of_the_range_is_there_and_every_bar_is_consistent(ticker)
     assert (bars["high"] == prices.max(axis=1)).all()
     assert (bars["low"] == prices.min(axis=1)).all()
     assert (prices > 0).all(axis=None)
-    assert suspicious_jumps(bars).empty
 
 
 def test_prices_are_as_traded():

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osiris.bar_frames import suspicious_jumps
+from osiris.bar_jumps import suspicious_jumps
 from osiris.calendars import daily_frame, intraday_frame
 from osiris.errors import SourceUnavailable
 from osiris.store.sample import sample_bars

@@ -58,6 +58,11 @@ def make_base():
 
 
 @pytest.fixture(scope="session")
+def tokenizer():
+    return byte_tokenizer()
+
+
+@pytest.fixture(scope="session")
 def base(make_base, tmp_path_factory):
     return make_base(tmp_path_factory.mktemp("base"))
 

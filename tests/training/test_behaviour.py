@@ -9,8 +9,8 @@ from osiris.llm.desk import ModelDesk
 from osiris.llm.generate import DraftRequest, draft
 from osiris.llm.loader import load_drafter
 from osiris.llm.starter_data import draft_example
-from osiris.settings import Model, Settings
-from osiris.training.behaviour import ASKED, behaviour, failure
+from osiris.settings import Llm, Model, Settings
+from osiris.training.behaviour import ASKED, LEAST, behaviour, failure
 from tests.builders import random_adapter
 
 GOOD = {"before/valid_share": 1.0, "after/valid_share": 0.99, "before/logps/chosen": -18.0, "after/logps/chosen": -20.0}
@@ -46,7 +46,8 @@ def test_a_form_that_a_training_spoilt_is_seen_although_replies_are_bound_elsewh
     spoilt = ModelDesk(settings).serve(random_adapter(tmp_path / "20050225", 0))
     bound = draft(spoilt, [DraftRequest(row["prompt"], "AAPL") for row in rows(2)], 1, settings, 0)
     assert all(group[0].valid_at_once for group in bound)
-    assert behaviour(spoilt, rows(2), settings) == {"valid_share": 0.0}
+    short = Settings(model=Model(max_new_tokens=96, retries=0))
+    assert behaviour(spoilt, rows(2), short) == {"valid_share": 0.0}
 
 
 def test_a_training_that_keeps_its_form_did_not_fail():
@@ -57,9 +58,40 @@ def test_a_training_that_keeps_its_form_did_not_fail():
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"after/valid_share": 0.94}, "valid replies fell to 94.0% from 100.0%; at least 95% needed"),
+        ({"after/valid_share": 0.94}, "valid replies fell to 94.0% from 100.0%; at least 95.0% needed"),
         ({"after/logps/chosen": -28.5}, "logps/chosen fell by 10.5 nats; at most 10 are allowed"),
     ],
 )
 def test_a_training_that_loses_it_failed_and_says_why(change, reason):
     assert failure(GOOD | change, Settings()) == reason
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "bound", "reason"),
+    [
+        (0.6, 0.94, True, ""),
+        (0.6, 0.58, True, ""),
+        (0.6, 0.50, True, "valid replies fell to 50.0% from 60.0%; at least 57.0% needed"),
+        (0.0, 0.0, True, ""),
+        (0.6, 0.94, False, "valid replies rose only to 94.0% from 60.0%; at least 95.0% needed"),
+        (0.6, 0.6, False, "valid replies stayed at 60.0%; at least 95.0% needed"),
+        (0.6, 0.95, False, ""),
+    ],
+)
+def test_a_weak_base_is_not_held_against_its_adapter_where_the_schema_keeps_the_form(before, after, bound, reason):
+    found = failure({"before/valid_share": before, "after/valid_share": after}, Settings(model=Model(bound=bound)))
+    assert found == reason
+
+
+def test_a_server_keeps_no_schema():
+    settings = Settings(llm=Llm(backend="openai"))
+    assert failure({"before/valid_share": 0.6, "after/valid_share": 0.94}, settings).startswith(
+        "valid replies rose only"
+    )
+
+
+def test_few_prompts_are_asked_several_times_so_that_one_invalid_reply_decides_nothing(starter):
+    drafter, settings = starter
+    share = behaviour(drafter, rows(8), settings)["valid_share"]
+    assert (share * LEAST).is_integer()
+    assert share > 0.95

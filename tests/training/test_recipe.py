@@ -25,7 +25,7 @@ def test_the_recipes_of_the_house_are_valid_and_build_their_configs(tmp_path):
     for recipe in (sft, dpo):
         lora = recipe.lora_config()
         assert (lora.r, lora.lora_alpha, lora.task_type) == (16, 32, "CAUSAL_LM")
-        assert set(lora.target_modules) == {"qkv_proj", "o_proj", "gate_up_proj", "down_proj"}
+        assert lora.target_modules == "all-linear"
 
 
 def test_a_file_of_the_users_works_and_numbers_may_be_written_as_yaml_reads_them_wrong(tmp_path):
@@ -73,6 +73,68 @@ def test_each_method_has_a_recipe_that_its_trainer_takes(tmp_path, name, method,
 def test_a_bad_recipe_is_refused_with_the_key_and_what_it_could_be(tmp_path, text, named):
     with pytest.raises(BadInput, match=named):
         load_recipe(written(tmp_path, text), "dpo")
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "named"),
+    [
+        ("beta: 0.2", "beta: -0.3", "args.beta.*greater than 0"),
+        ("beta: 0.2", "beta: 0", "args.beta"),
+        ("beta: 0.2", "beta: .nan", "args.beta"),
+        ("beta: 0.2", "beta: true", "args.beta.*truth value"),
+        ("beta: 0.2", "beta: 0.2, loss_weights: [-1, 1]", "args.loss_weights"),
+        ("beta: 0.2", "beta: 0.2, loss_weights: [0, 0]", "args.loss_weights"),
+        ("beta: 0.2", "beta: 0.2, loss_weights: [true, 1]", "args.loss_weights.*truth value"),
+        ("beta: 0.2", "beta: 0.2, num_train_epochs: 0", "args.num_train_epochs"),
+        ("beta: 0.2", "beta: 0.2, num_train_epochs: -1", "args.num_train_epochs"),
+        ("beta: 0.2", "beta: 0.2, max_steps: 0", "args.max_steps"),
+        ("beta: 0.2", "beta: 0.2, per_device_train_batch_size: 0", "args.per_device_train_batch_size"),
+        ("beta: 0.2", "beta: 0.2, gradient_accumulation_steps: 0", "args.gradient_accumulation_steps"),
+        ("beta: 0.2", "beta: 0.2, label_smoothing: 0.5", "args.label_smoothing"),
+        ("beta: 0.2", "beta: 0.2, bf16: 1", "args.bf16.*true or false"),
+        ("beta: 0.2", "beta: 0.2, beta: 0.3", "mine.yaml|beta twice"),
+        ("beta: 0.2", "beta: 0.2, chat_template_path: other", "chat_template_path"),
+        ("1e-3", "true", "args.learning_rate.*truth value"),
+        ("1e-3", "0", "args.learning_rate"),
+        ("1e-3", "-1e-3", "args.learning_rate"),
+        ("1e-3", ".inf", "args.learning_rate"),
+        ("r: 4", "r: 0", r"lora\.r"),
+        ("r: 4", "r: true", r"lora\.r.*truth value"),
+        ("r: 4", "r: 4, lora_dropout: 1.5", r"lora\.lora_dropout"),
+        ("r: 4", "r: 4, lora_alpha: -32", r"lora\.lora_alpha"),
+        ("r: 4", "r: 4, lora_alpha: 65", "scales by more than 16"),
+        ("r: 4", "r: 4, lora_alpha: 33, use_rslora: true", "scales by more than 16"),
+        ("r: 4", "r: 4, use_dora: true", r"lora\.use_dora"),
+        ("r: 4", "r: 4, modules_to_save: [lm_head]", r"lora\.modules_to_save"),
+        ("r: 4", "r: 4, lora_bias: true", r"lora\.lora_bias"),
+        ("r: 4", "r: 4, trainable_token_indices: [1]", r"lora\.trainable_token_indices"),
+        ("r: 4", "r: 4, target_parameters: [x]", r"lora\.target_parameters"),
+        ("r: 4", "r: 4, bias: all", r"lora\.bias"),
+        ("[o_proj]", "[]", r"lora\.target_modules"),
+        *(("r: 4", f"r: 4, init_lora_weights: {kind}", r"lora\.init_lora_weights")
+          for kind in ("olora", "pissa", "pissa_niter_4", "corda", "loftq", "eva", "orthogonal", "mica", "false")),
+    ],
+)  # fmt: skip
+def test_a_value_that_no_training_can_make_sense_of_is_refused_by_its_key(tmp_path, was, now, named):
+    with pytest.raises(BadInput, match=named) as refused:
+        load_recipe(written(tmp_path, GOOD.replace(was, now)), "dpo")
+    assert "mine.yaml" in str(refused.value)
+
+
+def test_kto_compares_the_replies_of_a_batch(tmp_path):
+    text = GOOD.replace("dpo", "kto").replace("beta: 0.2", "per_device_train_batch_size: 1")
+    with pytest.raises(BadInput, match=r"args\.per_device_train_batch_size"):
+        load_recipe(written(tmp_path, text), "kto")
+
+
+def test_a_start_that_leaves_the_base_as_it_is_is_taken(tmp_path):
+    text = GOOD.replace("r: 4", "r: 4, init_lora_weights: gaussian, lora_alpha: 8")
+    assert load_recipe(written(tmp_path, text), "dpo").lora["init_lora_weights"] == "gaussian"
+
+
+def test_brackets_nested_by_the_thousand_are_no_recipe(tmp_path):
+    with pytest.raises(BadInput, match="YAML"):
+        load_recipe(written(tmp_path, "[" * 50_000), "dpo")
 
 
 def test_an_argument_of_the_other_trainer_is_unknown(tmp_path):

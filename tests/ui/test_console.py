@@ -2,7 +2,7 @@
 
 import pytest
 
-from osiris.ui.console import print_report, print_rows
+from osiris.ui.console import print_report, print_rows, printable
 
 ADAPTER = {
     "adapter": "20050607-dpo",
@@ -64,3 +64,18 @@ def test_a_report_names_nested_values_and_counts_long_lists(capsys):
     print_report({"status": {"pending": 3}, "ids": list(range(9)), "served": None}, "Status")
     words = printed(capsys).split()
     assert [words[words.index(name) + 2] for name in ("status.pending", "ids", "served")] == ["3", "9", "-"]
+
+
+@pytest.mark.parametrize("text", ["\x1b[31mroot", "a\x07", "\x9b2J", "a\u202eb", "a\rb", "a\u2028b"])
+def test_nothing_that_a_terminal_obeys_is_printed(capsys, text):
+    assert printable(text) != text
+    assert printable(text).isprintable()
+    print_rows([{text: text, "idea": 1}], text)
+    print_report({text: {text: [text]}}, text)
+    print_rows([], text)
+    out = capsys.readouterr().out
+    assert not set(text) & set(out) - set("[31mrootab2J")
+
+
+def test_what_a_terminal_shows_stays():
+    assert printable("René 株 🙂\n\tR\u00a0=\u00a02") == "René 株 🙂\n\tR\u00a0=\u00a02"

@@ -1,0 +1,95 @@
+"""What the parts of the static check share: the names of a file, types, and small questions about syntax."""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from osiris.kernel import allowed
+
+Problem = tuple[int, str]
+
+
+@dataclass
+class Module:
+    """The names of a file by what they stand for; `constants` have their values, `None` for one that is refused."""
+
+    modules: set[str] = field(default_factory=set)
+    imported: set[str] = field(default_factory=set)
+    types: set[str] = field(default_factory=set)
+    classes: set[str] = field(default_factory=set)
+    fields: set[str] = field(default_factory=set)
+    constants: dict[str, object] = field(default_factory=dict)
+    functions: dict[str, ast.FunctionDef] = field(default_factory=dict)
+
+    def names(self) -> set[str]:
+        """All of them but the fields."""
+        return {*self.modules, *self.imported, *self.types, *self.classes, *self.constants, *self.functions}
+
+
+def of_annotation(node: ast.expr | None, module: Module) -> Iterator[Problem]:
+    """A type: names of types, `X[...]`, `X | None`. A text is none, since checkers evaluate it."""
+    if node is None:
+        return
+    if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "Literal":
+        if "Literal" not in module.types or not all(isinstance(part, _OF_LITERAL) for part in ast.walk(node)):
+            yield node.lineno, f"the type {ast.unparse(node)}"
+        return
+    types = {*allowed.TYPES, *module.types, *module.classes}
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name):
+            good = part.id in types
+        elif isinstance(part, ast.Constant):
+            good = part.value is None or part.value is Ellipsis
+        else:
+            good = isinstance(part, ast.Subscript | ast.BinOp | ast.BitOr | ast.Tuple | ast.List | ast.Load)
+        if not good:
+            yield node.lineno, f"the type {ast.unparse(node)}: write names of types, as in list[float] or float | None"
+            return
+
+
+_OF_LITERAL = (ast.Subscript, ast.Name, ast.Tuple, ast.Constant, ast.Load)
+
+
+def all_arguments(arguments: ast.arguments) -> list[ast.arg]:
+    """Every argument, however it is given."""
+    return [part for part in ast.walk(arguments) if isinstance(part, ast.arg)]
+
+
+def called_name(node: ast.Call) -> str:
+    """The name that is called; empty for a method."""
+    return node.func.id if isinstance(node.func, ast.Name) else ""
+
+
+def method_name(node: ast.Call) -> str:
+    """The method that is called; empty for a function."""
+    return node.func.attr if isinstance(node.func, ast.Attribute) else ""
+
+
+def root_name(node: ast.expr) -> str:
+    """The name that an attribute or index begins with."""
+    while isinstance(node, ast.Subscript | ast.Attribute):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else "result"
+
+
+def _makes(node: ast.expr) -> bool:
+    made = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)
+    if isinstance(node, ast.BinOp):  # as in [0.0] * n
+        return isinstance(node.left, ast.List)
+    return isinstance(node, made) or (
+        isinstance(node, ast.Call) and called_name(node) in ("list", "dict", "set", "sorted")
+    )
+
+
+def only_makes_new(name: str, function: ast.FunctionDef) -> bool:
+    """Whether a name only ever stands for a list, dict or set that the function made itself."""
+    values, stored, told = [], 0, 0
+    for node in ast.walk(function):
+        stored += isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store)
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if not isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign) or len(targets) != 1:
+            continue
+        if isinstance(targets[0], ast.Name) and targets[0].id == name:
+            told += 1
+            values += [node.value] if node.value is not None and not isinstance(node, ast.AugAssign) else []
+    return stored == told and bool(values) and all(map(_makes, values))

@@ -1,0 +1,221 @@
+"""What a function of the policy may use: syntax, names, attributes and calls, each from the lists in `allowed`."""
+
+import ast
+from collections.abc import Iterator
+
+from osiris.kernel import allowed
+from osiris.kernel.static_scope import Scope
+from osiris.kernel.static_syntax import Module, called_name, method_name, of_annotation, root_name
+
+Problem = tuple[int, str]
+
+
+def of_function(function: ast.FunctionDef, module: Module) -> Iterator[Problem]:
+    """Everything in a function that is not allowed."""
+    arguments = function.args
+    if function.decorator_list:
+        yield function.lineno, "a decorator: write a plain function"
+    if arguments.vararg or arguments.kwarg:
+        yield function.lineno, "*args or **kwargs: name the arguments"
+    given = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+    for one in given:
+        yield from of_annotation(one.annotation, module)
+    yield from of_annotation(function.returns, module)
+    for default in (*arguments.defaults, *(one for one in arguments.kw_defaults if one)):
+        if not _is_constant(default, module):
+            yield default.lineno, f"the default `{ast.unparse(default)}`, which outlives a call: write a constant"
+    parameters = {one.arg for one in given}
+    yield from _Uses(function, module, parameters).found()
+
+
+def _is_constant(node: ast.expr, module: Module) -> bool:
+    if isinstance(node, ast.Tuple):
+        return all(_is_constant(part, module) for part in node.elts)
+    if isinstance(node, ast.UnaryOp):
+        return isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant)
+    return isinstance(node, ast.Constant) or (isinstance(node, ast.Name) and node.id in module.constants)
+
+
+class _Uses(Scope):
+    """Looks through one function."""
+
+    def found(self) -> Iterator[Problem]:
+        reserved = self.module.names() | {*allowed.BUILTINS, *allowed.TYPES, "ValueError"}
+        for name in sorted(self.own):
+            if name in reserved:
+                yield self.function.lineno, f"{name} as a name of its own: it stands for something else in this file"
+            elif name.startswith("__") or not name.isascii():
+                yield self.function.lineno, f"the name {name}"
+        looks = {
+            ast.Name: self._name, ast.Attribute: self._attribute, ast.Call: self._call, ast.Constant: self._constant,
+            ast.BinOp: self._operation, ast.AugAssign: self._operation, ast.Lambda: self._lambda,
+            ast.Raise: self._raise, ast.Subscript: self._subscript, ast.FormattedValue: self._formatted,
+            ast.GeneratorExp: self._used_up, ast.Starred: self._starred, ast.AnnAssign: self._annotated,
+            ast.Expr: self._expression, ast.Dict: self._dict, ast.comprehension: self._comprehension,
+        }  # fmt: skip
+        for node in self.nodes:
+            if id(node) in self.typing:
+                continue
+            if not isinstance(node, (*allowed.STATEMENTS, *allowed.EXPRESSIONS, *allowed.PARTS)):
+                told = allowed.INSTEAD.get(type(node), f"{type(node).__name__}, which policies do without")
+                yield getattr(node, "lineno", self.function.lineno), told
+            elif look := looks.get(type(node)):
+                yield from ((getattr(node, "lineno", self.function.lineno), what) for what in look(node))
+
+    def _name(self, node: ast.Name) -> Iterator[str]:
+        name, parent = node.id, self.parent(node)
+        if isinstance(node.ctx, ast.Store) or name in self.own or name in self.module.constants:
+            return
+        called = isinstance(parent, ast.Call) and parent.func is node
+        if name in self.module.modules:
+            if not (isinstance(parent, ast.Attribute) and parent.attr in allowed.MEMBERS[name]):
+                yield f"{name} by itself: write one of its functions, see `osiris kernel allowed`"
+        elif name in self.module.names() | {*allowed.BUILTINS, "ValueError"}:
+            plain = name in self.module.imported and name in ("pi", "e", "tau", "inf", "nan")
+            if not called and not plain and not self.handed_over(node):
+                yield f"{name} as a value: call it, or hand it over as key= of sorted, min or max"
+        else:
+            yield f"the name {name}: it is neither an argument, nor of this file, nor in `osiris kernel allowed`"
+
+    def _attribute(self, node: ast.Attribute) -> Iterator[str]:
+        parent = self.parent(node)
+        called = isinstance(parent, ast.Call) and parent.func is node
+        if not isinstance(node.ctx, ast.Load):
+            yield f"an assignment to .{node.attr}: make a new value"
+        elif self.of_module(node):
+            constant = node.attr in ("pi", "e", "tau", "inf", "nan")
+            if called if constant else not (called or self.handed_over(node)):
+                yield f"math.{node.attr} as a value: call it"
+        elif isinstance(node.value, ast.Name) and node.value.id in self.module.modules:
+            yield f"{node.value.id}.{node.attr}: see `osiris kernel allowed`"
+        elif called:
+            if node.attr not in (*allowed.READING, *allowed.CHANGING):
+                yield f"the method .{node.attr}(): see `osiris kernel allowed`"
+        elif node.attr not in self.module.fields | {*allowed.RESULT_FIELDS}:
+            yield f"the attribute .{node.attr}: there are only fields of NamedTuples of this file"
+
+    def _call(self, node: ast.Call) -> Iterator[str]:
+        called = node.func
+        if isinstance(called, ast.Name) and called.id in self.own:
+            yield f"a call of {called.id}, which is a value: call functions by their own names"
+        elif not isinstance(called, ast.Name | ast.Attribute):
+            yield f"a call of `{ast.unparse(called)}`: call functions by their own names"
+        elif isinstance(called, ast.Name) and called.id in self.module.types | self.module.constants.keys():
+            yield f"a call of {called.id}"
+        if any(keyword.arg is None for keyword in node.keywords):
+            yield "** in a call: name the arguments"
+        if any(isinstance(argument, ast.Starred) for argument in node.args):
+            yield "* in a call: name the arguments"
+        for keyword in node.keywords:
+            if keyword.arg == "key" and not self.handed_over(keyword.value):
+                yield f"key={ast.unparse(keyword.value)}: a lambda, a function of this file, or one of those allowed"
+        name = called_name(node)
+        if name in ("map", "filter") and not (node.args and self._first(node.args[0], name)):
+            yield f"{name} with what is no function of this file and none of those allowed"
+        if name == "isinstance" and not (len(node.args) == 2 and self._kinds(node)):
+            yield "isinstance with what is no type, as in isinstance(x, float)"
+        if name == "pow" and not (len(node.args) == 2 and not node.keywords and self.small(node.args[1])):
+            yield "pow of what is no small constant: write math.pow(x, y)"
+        if name == "ValueError" and not isinstance(self.parent(node), ast.Raise):
+            yield "ValueError as a value: write `raise ValueError('...')`"
+        if name in allowed.LAZY:
+            yield from self._used_up(node)
+        if method_name(node) in allowed.CHANGING:
+            yield from self._changing(node)
+
+    def _first(self, node: ast.expr, name: str) -> bool:
+        return self.handed_over(node) or (name == "filter" and isinstance(node, ast.Constant) and node.value is None)
+
+    def _kinds(self, node: ast.Call) -> bool:
+        second = node.args[1]
+        kinds = second.elts if isinstance(second, ast.Tuple) else [second]
+        return bool(kinds) and all(self.handed_over(kind) for kind in kinds)
+
+    def _changing(self, node: ast.Call) -> Iterator[str]:
+        base, name = node.func.value, node.func.attr
+        if not isinstance(self.parent(node), ast.Expr):
+            yield f".{name}() within an expression: write it on a line of its own"
+        if not isinstance(base, ast.Name) or not self.made_here(base.id):
+            yield f".{name}() on what this function did not make itself: begin with list(...)"
+
+    def _constant(self, node: ast.Constant) -> Iterator[str]:
+        value = node.value
+        if isinstance(value, bytes | complex) or value is Ellipsis:
+            yield f"{ast.unparse(node)}: write numbers and texts"
+        elif isinstance(value, int | float):
+            most = allowed.LARGEST_INT if isinstance(value, int) else allowed.LARGEST
+            if not abs(value) <= most:
+                yield f"the number {ast.unparse(node)}, at most {most:g}"
+
+    def _operation(self, node: ast.BinOp | ast.AugAssign) -> Iterator[str]:
+        right = node.right if isinstance(node, ast.BinOp) else node.value
+        if not isinstance(node.op, allowed.OPERATORS):
+            return  # refused as a part of the syntax that is not allowed
+        if isinstance(node.op, ast.Pow) and not self.small(right):
+            yield "a power that is no small constant: write math.pow(x, y), or math.sqrt(x)"
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod):
+            left = node.left
+            if isinstance(left, ast.JoinedStr) or (isinstance(left, ast.Constant) and isinstance(left.value, str)):
+                yield "% on a text: write an f-string"
+        if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name) and node.target.id in self.parameters:
+            yield f"{node.target.id} {ast.unparse(node)[len(node.target.id) :].split()[0]}: give the result a new name"
+
+    def _lambda(self, node: ast.Lambda) -> Iterator[str]:
+        arguments = node.args
+        if arguments.defaults or arguments.kw_defaults or arguments.vararg or arguments.kwarg or arguments.kwonlyargs:
+            yield "a lambda with more than plain arguments"
+        if not self.handed_over(node):
+            yield "a lambda that is kept: write a function, or hand it over as key= of sorted, min or max"
+
+    def _raise(self, node: ast.Raise) -> Iterator[str]:
+        if node.cause or not (isinstance(node.exc, ast.Call) and called_name(node.exc) == "ValueError"):
+            yield "`raise` of something else than ValueError('...')"
+
+    def _subscript(self, node: ast.Subscript) -> Iterator[str]:
+        if isinstance(node.ctx, ast.Store):
+            if isinstance(node.slice, ast.Slice | ast.Tuple):
+                yield "an assignment to a slice: make a new list"
+            if not isinstance(self.parent(node), ast.Assign | ast.AugAssign):
+                yield "an element as the target of a loop: use a name"
+            if not self.made_here(root_name(node)):
+                yield f"an assignment into {root_name(node)}, which this function did not make: begin with list(...)"
+
+    def _formatted(self, node: ast.FormattedValue) -> Iterator[str]:
+        spec = node.format_spec
+        texts = spec.values if isinstance(spec, ast.JoinedStr) else []
+        plain = all(isinstance(part, ast.Constant) and len(str(part.value)) <= 6 for part in texts)
+        if not plain or any(sum(character.isdigit() for character in str(part.value)) > 3 for part in texts):
+            yield "a long or computed format in an f-string: write one such as {x:.2f}"
+
+    def _used_up(self, node: ast.expr) -> Iterator[str]:
+        parent = self.parent(node)
+        looped = isinstance(parent, ast.For | ast.comprehension) and parent.iter is node
+        eaten = isinstance(parent, ast.Call) and node in parent.args and (
+            (called_name(parent) or method_name(parent)) in allowed.CONSUMERS
+        )  # fmt: skip
+        if not looped and not eaten:
+            yield f"`{ast.unparse(node)[:40]}` kept as it is: write list(...) round it"
+
+    def _starred(self, node: ast.Starred) -> Iterator[str]:
+        if not isinstance(self.parent(node), ast.List | ast.Tuple | ast.Set | ast.Call):
+            yield "* here"
+
+    def _annotated(self, node: ast.AnnAssign) -> Iterator[str]:
+        if not isinstance(node.target, ast.Name) or not node.simple:
+            yield "a type for what is no plain name"
+        yield from (what for _, what in of_annotation(node.annotation, self.module))
+
+    def _expression(self, node: ast.Expr) -> Iterator[str]:
+        documents = node is self.function.body[0] and isinstance(node.value, ast.Constant)
+        if not documents and not (isinstance(node.value, ast.Call) and method_name(node.value) in allowed.CHANGING):
+            yield f"`{ast.unparse(node)[:40]}`, whose result is not used"
+
+    def _dict(self, node: ast.Dict) -> Iterator[str]:
+        if None in node.keys:
+            yield "** in a dict: write dict(...) and assign"
+
+    def _comprehension(self, node: ast.comprehension) -> Iterator[str]:
+        if node.is_async:
+            yield "`async`"
+        if not all(isinstance(part, ast.Name | ast.Tuple | ast.Store) for part in ast.walk(node.target)):
+            yield "a comprehension over what is no name"

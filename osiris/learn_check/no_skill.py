@@ -1,0 +1,159 @@
+"""Adapters without skill: how often the gate promotes one that tosses coins, however biased the coins are.
+
+Tickers are walks without drift that share a part of their returns. The champion goes long on half of the prompts, the
+challenger more or less often, and neither knows anything. Each night has held-out days of its own, so that the nights
+are independent and every comparison is a first look, which may err with `gate.level` / 2.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+from osiris.calendars import daily_frame, sessions_between
+from osiris.llm.generate import Draft
+from osiris.loop import gate
+from osiris.loop.context import ATR_BARS, Snapshot, true_range
+from osiris.loop.planted import CALENDAR, FIRST, PRICE, SIGMA, STEPS
+from osiris.loop.prices import PriceDesk
+from osiris.loop.verdict import compare
+from osiris.records import Reply, Side
+from osiris.settings import Settings
+from osiris.workspace import open_workspace
+
+LONG_SHARES = (0.25, 0.5, 0.75, 1.0)
+Night = tuple[list[Snapshot], datetime]
+"""Held-out prompts, and the moment at which their ideas are settled."""
+TARGET_ATR, STOP_ATR, WARM_UP, CANDIDATES = 1.5, 1.0, 20, 2
+
+
+@dataclass(frozen=True)
+class Walks:
+    """Correlated driftless daily bars: `nights` stretches of `sessions` held-out sessions each, one after the other."""
+
+    seed: int
+    tickers: int = 20
+    correlation: float = 0.4
+    nights: int = 60
+    sessions: int = 80
+
+    @cached_property
+    def closes(self) -> list[datetime]:
+        """The close of every session, UTC."""
+        count = WARM_UP + self.nights * self.sessions
+        found = sessions_between(CALENDAR, FIRST, FIRST + pd.Timedelta(days=2 * count + 20))
+        return [moment.to_pydatetime() for moment in found[:count]]
+
+    def bars(self) -> dict[str, pd.DataFrame]:
+        """Daily bars by ticker, in the format of `osiris.calendars`."""
+        rng = np.random.default_rng([self.seed, self.tickers])
+        shape = len(self.closes), STEPS
+        common = rng.normal(0, 1, shape)
+        dates = pd.DatetimeIndex([close.date() for close in self.closes])
+        return {
+            f"W{number:03d}": daily_frame(dates, _ohlc(self._steps(common, rng.normal(0, 1, shape))), CALENDAR, "walk")
+            for number in range(self.tickers)
+        }
+
+    def _steps(self, common: NDArray[np.float64], own: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Log returns within the sessions of one ticker, shape (sessions, STEPS), without drift of the price."""
+        mixed = np.sqrt(self.correlation) * common + np.sqrt(1 - self.correlation) * own
+        return mixed * SIGMA / np.sqrt(STEPS) - SIGMA**2 / 2 / STEPS
+
+
+def no_skill(
+    walks: Walks, long_shares: Sequence[float] = LONG_SHARES, step: Callable[[str], None] = lambda what: None
+) -> list[dict[str, float]]:
+    """For each share of longs: how many of the nights promoted the challenger, with Wilson's 95 % interval."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "osiris.toml").write_text('[prices]\nsource = "local"\n')
+        workspace = open_workspace(folder, walks.closes[-1])
+        bars = walks.bars()
+        for ticker, frame in bars.items():
+            workspace.bars.merge(ticker, frame)
+        nights = list(_nights(walks, bars))
+        found = []
+        for share in long_shares:
+            step(f"{share:.0%} long against 50 %")
+            found.append(promotions(nights, share, workspace.prices, workspace.settings, walks.seed))
+        workspace.close()
+    return [{"correlation": walks.correlation, "tickers": walks.tickers} | one for one in found]
+
+
+def promotions(
+    nights: Sequence[Night], long_share: float, prices: PriceDesk, settings: Settings, seed: int
+) -> dict[str, float]:
+    """Compare coin tossers on the prompts of each night, settled at its moment; counts and Wilson's interval."""
+    rng = np.random.default_rng([seed, round(1000 * long_share)])
+    promoted = tested = 0
+    for shots, as_of in nights:
+        sides = [
+            gate.on_paper(name, shots, toss(shots, share, rng), prices, settings, as_of)
+            for name, share in (("biased", long_share), ("even", 0.5))
+        ]
+        verdict = compare(*sides, settings)
+        promoted, tested = promoted + verdict.promoted, tested + (verdict.p_value is not None)
+    low, high = binomtest(promoted, len(nights)).proportion_ci(method="wilson")
+    return {
+        "long_share": long_share,
+        "comparisons": len(nights),
+        "tested": tested,
+        "promoted": promoted,
+        "share": promoted / len(nights),
+        "low": float(low),
+        "high": float(high),
+    }
+
+
+def toss(shots: Sequence[Snapshot], long_share: float, rng: np.random.Generator) -> list[list[Draft]]:
+    """Replies to each prompt whose side is the toss of a coin, all with one target and one stop."""
+    return [
+        [_reply(shot.ticker, Side.LONG if rng.random() < long_share else Side.SHORT) for _ in range(CANDIDATES)]
+        for shot in shots
+    ]
+
+
+def _reply(ticker: str, side: Side) -> Draft:
+    reply = Reply(
+        ticker=ticker, rationale="a coin", side=side, target_atr=TARGET_ATR, stop_atr=STOP_ATR, confidence=0.5
+    )
+    return Draft(reply.to_json(), reply, 0.0, 1)
+
+
+def _nights(walks: Walks, bars: dict[str, pd.DataFrame]) -> Iterator[Night]:
+    """The prompts of each night, and the moment at which they are settled."""
+    units = {ticker: _atr(frame) for ticker, frame in bars.items()}
+    for night in range(walks.nights):
+        places = range(WARM_UP + night * walks.sessions, WARM_UP + (night + 1) * walks.sessions)
+        shots = [
+            _shot(ticker, walks.closes[place], frame["close"].iloc[place], units[ticker][place])
+            for place in places[:-1]
+            for ticker, frame in bars.items()
+        ]
+        yield shots, walks.closes[places[-1]]
+
+
+def _atr(frame: pd.DataFrame) -> NDArray[np.float64]:
+    """The ATR at every bar, shape (bars,), NaN before there are enough."""
+    high, low, close = (frame[name].to_numpy(np.float64) for name in ("high", "low", "close"))
+    means = pd.Series(true_range(high, low, close)).rolling(ATR_BARS).mean()
+    return np.concatenate([[np.nan], means.to_numpy()])
+
+
+def _shot(ticker: str, as_of: datetime, price: float, unit: float) -> Snapshot:
+    return Snapshot(ticker, as_of, as_of, float(price), float(unit), (), "", f"{ticker} {as_of:%Y-%m-%d}")
+
+
+def _ohlc(steps: NDArray[np.float64]) -> pd.DataFrame:
+    """Open, high, low, close of sessions whose paths these are; a session opens where the one before closed."""
+    path = np.concatenate([[0.0], steps.ravel()]).cumsum()
+    inside = np.lib.stride_tricks.sliding_window_view(path, STEPS + 1)[::STEPS]
+    values = PRICE * np.exp([inside[:, 0], inside.max(1), inside.min(1), inside[:, -1]])
+    return pd.DataFrame(dict(zip(("open", "high", "low", "close"), values.round(6), strict=True)))

@@ -1,0 +1,79 @@
+"""What held-out days say of two adapters: the difference in R, what is left of it without habits, and how sure that is.
+
+The number that decides is `skill`: each prompt's R less what the same adapter's earlier decisions would have made there
+(`side_bias.py`), challenger minus champion. Its unit of chance is a block of days (`stats.py`).
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from osiris.loop.reviewers import session_of
+from osiris.loop.stats import LENGTHS, MIN_BLOCKS, BlockTest, block_test, overlap_days, persistence_days
+from osiris.settings import Prices
+
+if TYPE_CHECKING:
+    from osiris.loop.gate import Evaluation
+
+EPOCH, DAY = pd.Timestamp("1970-01-01"), pd.Timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Challenger minus champion on the `prompts` that both traded, on `sessions` days that span `days`.
+
+    `difference` is in R a prompt, `test` that of the skill; `days_needed` is how many held-out days a test takes.
+    """
+
+    difference: float
+    test: BlockTest
+    prompts: int
+    sessions: int
+    days: int
+    days_needed: int
+
+
+def weigh(challenger: "Evaluation", champion: "Evaluation", prices: Prices) -> Evidence:
+    """Weigh two evaluations on the same prompts; without a prompt that both traded nothing is tested."""
+    pairs = _pairs(challenger, champion, prices)
+    skilled = pairs.dropna(subset="skill")
+    sessions = skilled.groupby("day")
+    days = np.array(sorted(sessions.groups), dtype=np.int64)
+    if not len(days):
+        difference = float(pairs["difference"].mean()) if len(pairs) else np.nan
+        return Evidence(difference, block_test(np.zeros(0), days, 1.0), len(pairs), 0, 0, 0)
+    values = (sessions["skill"].sum() / (len(skilled) / len(days))).to_numpy(np.float64)
+    lasts = np.concatenate([one.filled["days_open"].to_numpy(np.float64) for one in (challenger, champion)])
+    length = LENGTHS * max(overlap_days(lasts), persistence_days(sessions["longer"].mean().to_numpy(np.float64), days))
+    return Evidence(
+        float(pairs["difference"].mean()),
+        block_test(values, days, max(length, 1.0)),
+        len(pairs),
+        len(days),
+        int(days[-1] - days[0]) + 1,
+        int(np.ceil(MIN_BLOCKS * length)),
+    )
+
+
+def _pairs(challenger: "Evaluation", champion: "Evaluation", prices: Prices) -> pd.DataFrame:
+    """A row a prompt that both traded: its `day`; `difference`, `skill` and `longer` (share of longs) of the two."""
+    mine, theirs = (_by_prompt(one) for one in (challenger, champion))
+    both = mine.index.intersection(theirs.index)
+    mine, theirs = mine.loc[both], theirs.loc[both]
+    found = pd.DataFrame(
+        {
+            "difference": mine["r"] - theirs["r"],
+            "skill": (mine["r"] - mine["habit"]) - (theirs["r"] - theirs["habit"]),
+            "longer": mine["long"] - theirs["long"],
+        }
+    )
+    return found.assign(day=(session_of(mine, prices) - EPOCH) // DAY)
+
+
+def _by_prompt(evaluation: "Evaluation") -> pd.DataFrame:
+    trades = evaluation.filled
+    trades = trades.assign(long=(trades["side"] == "long").astype(float))
+    means = {name: (name, "mean") for name in ("r", "habit", "long")}
+    return trades.groupby("prompt").agg(ticker=("ticker", "first"), as_of=("as_of", "first"), **means)

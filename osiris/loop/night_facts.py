@@ -1,0 +1,84 @@
+"""What a night is, fixed before its first step: its moment, and the adapter that was served when it began.
+
+It is kept in `data/nights/YYYYMMDD.json`, so that all steps, and a night that is run again, go by the same: a step that
+asked the clock, or what is served by now, would train from another adapter than the one that the night is about.
+"""
+
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from osiris.adapters import AdapterShelf, Served
+from osiris.clock import as_utc
+from osiris.errors import BadInput
+from osiris.files import write_whole
+from osiris.settings import Settings
+from osiris.training.probe import probe_folder
+
+
+class Night(BaseModel):
+    """A night: its UTC date as YYYYMMDD, its moment, and what was served when it began (`None`: the plain base)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^\d{8}$")
+    as_of: AwareDatetime
+    champion: str | None
+    ended: bool = False
+
+
+def begin_night(shelf: AdapterShelf, settings: Settings, as_of: datetime) -> Night:
+    """The night of the UTC date of `as_of`: the one that was begun, else a new one at `as_of`.
+
+    A date has one night, as it has one name for an adapter. One that was killed, or that has published anything, goes
+    on as it began. One that ended without an adapter leaves its date to a later try. Raises `BadInput` for a record
+    that cannot be read.
+    """
+    as_of = as_utc(as_of)
+    name = night_name(as_of)
+    begun = _read(_record(settings, name))
+    published = any(one[:8] == name for one in shelf.names())
+    if begun and (published or begun.as_of == as_of or (begun.as_of < as_of and not begun.ended)):
+        return begun
+    night = Night(name=name, as_of=as_of, champion=serve(shelf, settings, as_of, before=name).name)
+    _write(settings, night)
+    return night
+
+
+def end_night(settings: Settings, night: Night) -> None:
+    """Note that all steps of the night were done."""
+    _write(settings, night.model_copy(update={"ended": True}))
+
+
+def night_name(as_of: datetime) -> str:
+    """The UTC date of a night, YYYYMMDD."""
+    return f"{as_utc(as_of):%Y%m%d}"
+
+
+def serve(shelf: AdapterShelf, settings: Settings, as_of: datetime, before: str = "99999999") -> Served:
+    """The newest adapter, of a date before `before`, that is eligible and sound at `as_of`; those passed over."""
+
+    def probe(path: Path) -> None:
+        if settings.llm.backend == "local":  # a model on a server may be too large to be tried here
+            probe_folder(settings, path)
+
+    return shelf.serving(settings.gate.policy, as_of, probe, before)
+
+
+def _record(settings: Settings, name: str) -> Path:
+    return settings.data / "nights" / f"{name}.json"
+
+
+def _write(settings: Settings, night: Night) -> None:
+    write_whole(_record(settings, night.name), night.model_dump_json(indent=1))
+
+
+def _read(path: Path) -> Night | None:
+    try:
+        return Night.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        remedy = "restore it; without it the night begins anew from what is served now"
+        raise BadInput(f"the record of a night in {path}", error.errors()[0]["msg"], remedy) from error

@@ -1,0 +1,119 @@
+"""May this adapter replace that one? Only if it is better beyond chance, on prompts that neither was trained on.
+
+What is tested is skill, not habit: an adapter that only goes long more often is not better (`side_bias.py`). The unit
+of chance is a block of days as long as trades take (`stats.py`). Too few of them give no verdict: the challenger stays
+on trial, and its evidence grows by a session a day, on days that it cannot have seen.
+
+Whoever looks at the same held-out days again and again is promoted by chance in the end: the k-th look is given
+level / (k (k + 1)), so that all looks together err with a probability of at most `gate.level` (`looks.py`).
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from osiris.loop.evidence import Evidence, weigh
+from osiris.loop.gate import Evaluation
+from osiris.loop.looks import level_of
+from osiris.loop.stats import detectable
+from osiris.settings import Settings
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The gate's answer, with the numbers it rests on.
+
+    `difference` and `skill` (the difference without habits, which is tested) are in R a prompt, `level` is that of this
+    look. `detectable` is the skill that these days would have shown four times in five. An answer that is not `decided`
+    leaves the challenger on trial; `days_needed` is how many held-out days a test takes.
+    """
+
+    challenger: str
+    champion: str
+    promoted: bool
+    decided: bool
+    reason: str
+    difference: float | None
+    skill: float | None
+    p_value: float | None
+    detectable: float | None
+    prompts: int
+    sessions: int
+    blocks: int
+    days: int
+    days_needed: int
+    look: int
+    level: float
+    metrics: dict[str, dict[str, float]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The verdict as JSON takes it."""
+        return asdict(self)
+
+
+def compare(challenger: Evaluation, champion: Evaluation, settings: Settings, look: int = 1) -> Verdict:
+    """The verdict of the `look`-th look at these days; both evaluations must come from the same prompts."""
+    return decide(weigh(challenger, champion, settings.prices), challenger, champion, settings, look)
+
+
+def decide(
+    evidence: Evidence,
+    challenger: Evaluation,
+    champion: Evaluation,
+    settings: Settings,
+    look: int = 0,
+    wait: str = "",
+) -> Verdict:
+    """Promote where the skill is above zero beyond chance and the plain difference is too; else say what is missing.
+
+    Without a `look` (its number, from 1) nothing is decided; `wait` says what a look waits for.
+    """
+    test, metrics = evidence.test, _metrics(challenger, champion)
+    level = level_of(max(look, 1), settings.gate.level)
+    tested = bool(look) and can_be_tested(evidence, challenger, champion, settings)
+    shown = detectable(test, level) if tested else np.nan
+    promoted = tested and test.p_value < level and evidence.difference > 0
+    is_over = tested and evidence.days >= settings.gate.trial_days
+    if tested:
+        reason = _told(evidence, promoted, level, look, shown)
+    else:
+        reason = f"not decided yet: {wait or _lacking(evidence, metrics, settings)}"
+    numbers = (evidence.difference, test.mean, test.p_value if tested else np.nan, shown)
+    return Verdict(
+        challenger.adapter, champion.adapter, promoted, promoted or is_over, reason,
+        *(None if np.isnan(number) else float(number) for number in numbers),
+        evidence.prompts, evidence.sessions, test.blocks, evidence.days, evidence.days_needed, look, level, metrics,
+    )  # fmt: skip
+
+
+def can_be_tested(evidence: Evidence, challenger: Evaluation, champion: Evaluation, settings: Settings) -> bool:
+    """Whether there are trades and independent days enough for a look."""
+    trades = min(int(m.get("trades", 0)) for m in _metrics(challenger, champion).values())
+    return evidence.test.suffices and trades >= settings.gate.min_trades
+
+
+def _lacking(evidence: Evidence, metrics: dict[str, dict[str, float]], settings: Settings) -> str:
+    """What the evidence lacks for a test."""
+    trades, least = min(int(m.get("trades", 0)) for m in metrics.values()), settings.gate.min_trades
+    if trades < least:
+        return f"{trades} held-out trades, at least {least} needed"
+    return (
+        f"{evidence.days} held-out days hold {evidence.test.blocks} independent spells of "
+        f"{evidence.test.length:.0f} days; about {evidence.days_needed} days are needed"
+    )
+
+
+def _metrics(challenger: Evaluation, champion: Evaluation) -> dict[str, dict[str, float]]:
+    return {one.adapter: one.metrics() for one in (challenger, champion)}
+
+
+def _told(evidence: Evidence, promoted: bool, level: float, look: int, shown: float) -> str:
+    test = evidence.test
+    p = f"p = {test.p_value:.4f}" if test.p_value >= 0.0001 else "p < 0.0001"
+    words = "better beyond chance" if promoted else "not shown to be better"
+    return (
+        f"{words}: {evidence.difference:+.3f} R a prompt, {test.mean:+.3f} without habits, {p}, "
+        f"level {level:.4f} (look {look}), {test.blocks} spells of {test.length:.0f} days; "
+        f"these days would show {shown:.2f} R four times in five"
+    )

@@ -1,0 +1,172 @@
+"""MLflow's store of a workspace: made whole, found wherever the workspace is, its errors named.
+
+MLflow keeps absolute places of artifacts in its database. A workspace that was moved or copied is itself: what its
+database says of the place where it was before is put right when it is opened, and nothing is written there.
+"""
+
+import logging
+import os
+import sqlite3
+from collections.abc import Callable, Container, Iterator
+from contextlib import closing, contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from filelock import FileLock
+
+from osiris.errors import OsirisError
+from osiris.settings import Settings, export
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+EXPERIMENT = "osiris"
+PLACES = {
+    "runs": ("artifact_uri",),
+    "model_versions": ("source", "storage_location"),
+    "logged_models": ("artifact_location",),
+    "experiments": ("artifact_location",),
+}
+"""Columns of MLflow's tables that name a place of artifacts; that of the experiment last."""
+
+
+class TrackingFailed(OsirisError):
+    """MLflow cannot be asked or told; nothing that is trained or decided rests on it."""
+
+
+class Store:
+    """MLflow as one workspace uses it: SQLite under its `mlruns/`, or the server that the settings name."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Open nothing yet."""
+        self._database = settings.mlruns.resolve() / "mlflow.db"
+        self._local = not settings.mlflow.tracking_uri
+        self.artifacts = self._database.with_name("artifacts")
+        self.uri = settings.mlflow.tracking_uri or database_uri(self._database)
+
+    @property
+    def exists(self) -> bool:
+        """Whether there can be anything in it."""
+        return not self._local or self._database.exists()
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """One process at a time, errors named."""
+        with named_errors():
+            self._database.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(self._database.with_name(".tracking.lock")):
+                yield
+
+    @cached_property
+    def client(self) -> "MlflowClient":
+        """MLflow's own client."""
+        ready()
+        from mlflow import MlflowClient
+
+        if self._local:
+            ensure_database(self._database)
+            bring_home(self._database, self.artifacts)
+        return MlflowClient(self.uri, self.uri)
+
+    @property
+    def experiment(self) -> str:
+        """The id of the experiment: made where there is none, restored where somebody deleted it."""
+        found = self.client.get_experiment_by_name(EXPERIMENT)
+        if found is None:
+            return self.client.create_experiment(EXPERIMENT, self.artifacts.as_uri() if self._local else None)
+        if found.lifecycle_stage == "deleted":
+            self.client.restore_experiment(found.experiment_id)
+        return found.experiment_id
+
+    def runs(self, query: str, deleted: bool = False) -> list["Run"]:
+        """The runs of the experiment that `query` finds, or those of them that somebody deleted."""
+        from mlflow.entities import ViewType
+
+        there, view = [self.experiment], ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY
+        return all_of(lambda token: self.client.search_runs(there, query, view, page_token=token))
+
+    def restored(self, query: str, whole: Container[str]) -> "Run | None":
+        """The newest run of a status in `whole` that somebody deleted, restored."""
+        for run in self.runs(query, deleted=True):
+            if run.info.status in whole:
+                self.client.restore_run(run.info.run_id)
+                return self.client.get_run(run.info.run_id)
+        return None
+
+
+@contextmanager
+def named_errors() -> Iterator[None]:
+    """Raise whatever goes wrong in MLflow as `TrackingFailed`."""
+    ready()
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
+        told = " ".join(str(error).split())[:300]
+        raise TrackingFailed("MLflow to answer", told, "see mlruns/, or mlflow.tracking_uri") from error
+
+
+def ready() -> None:
+    """Switch off what MLflow does and says of its own accord; to be called before it is imported."""
+    # mlflow begins its telemetry while it is imported, and prints links: these variables are its only switches
+    export(MLFLOW_DISABLE_TELEMETRY="true", MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT="true")
+    for noisy in ("mlflow", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def database_uri(database: Path) -> str:
+    """The address of a SQLite file, whatever letters are in its path."""
+    path = str(database)
+    # escaped as a whole: SQLAlchemy reads it back, and MLflow would make folders of an escaped path with slashes
+    return f"sqlite:///{quote(path, safe='') if set(path) & set('%?#') else path}"
+
+
+def ensure_database(database: Path) -> None:
+    """Make MLflow's SQLite database where there is none, beside its place, and rename it.
+
+    MLflow makes the tables in some thirty steps. Killed between two of them, it fails for ever after on what it finds.
+    """
+    from mlflow import MlflowClient
+
+    database.parent.mkdir(parents=True, exist_ok=True)
+    if database.exists():
+        return
+    with FileLock(database.with_name(".database.lock")):
+        for orphan in database.parent.glob(f".{database.name}.*"):
+            orphan.unlink()
+        if not database.exists():
+            draft = database.with_name(f".{database.name}.{os.getpid()}")
+            client = MlflowClient(database_uri(draft), database_uri(draft))
+            client.search_experiments()
+            client.search_registered_models()
+            draft.rename(database)
+
+
+def bring_home(database: Path, artifacts: Path) -> None:
+    """Say in the database that the artifacts lie in `artifacts`, in one transaction, where it names another place."""
+    with closing(sqlite3.connect(database, timeout=60)) as connection, connection:
+        asked = "SELECT artifact_location FROM experiments WHERE name = ?"
+        (old,) = connection.execute(asked, (EXPERIMENT,)).fetchone() or (None,)
+        new = artifacts.as_uri()
+        if old in (None, new):
+            return
+        for table, columns in PLACES.items():
+            for column in columns:
+                connection.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                    f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+                    (new, len(old) + 1, old, len(old) + 1, f"{old}/"),
+                )
+
+
+def all_of(ask: Callable[[str | None], Any]) -> list[Any]:
+    """The entries of all pages that `ask` returns, one for each token."""
+    found = [*(page := ask(None))]
+    while page.token:
+        found += (page := ask(page.token))
+    return found

@@ -1,0 +1,61 @@
+"""Bars that a person brings: CSV or Parquet files as vendors write them, checked row by row.
+
+A row is a bar: a date or the moment at which it began, open, high, low and close as traded, optionally ticker, volume
+and split. `form` has the names that these columns may have, `moments` and `numbers` how they may be written. Nothing is
+guessed: what is open is refused with the option that settles it (`Form`). `docs/bar-files.md` tells a person of it.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from osiris.row_files import BadRow, BadRows
+from osiris.settings import Prices
+from osiris.store.bar_files.form import Form
+from osiris.store.bar_files.places import bar_files, left_out
+from osiris.store.bar_files.series import FileBars, Series, series_of
+from osiris.store.bar_files.spool import Spool
+
+__all__ = [
+    "FileBars",
+    "Form",
+    "Series",
+    "Spool",
+    "bar_files",
+    "check_bars",
+    "each_series",
+    "left_out",
+    "read_bars",
+    "scan_bars",
+]
+
+
+def each_series(spool: Spool, prices: Prices, as_of: datetime, *, daily: bool = False) -> Iterator[Series]:
+    """The good bars and the bad rows of each series in `spool`, by ticker: one at a time is in memory."""
+    for key in spool.series():
+        yield series_of(key, spool.rows(key), prices, as_of, daily=daily)
+
+
+def scan_bars(file: Path, prices: Prices, as_of: datetime, form: Form = Form()) -> tuple[list[FileBars], list[BadRow]]:
+    """The good bars of one file by ticker, and the bad rows by line; `source` is `file:` and the file's name.
+
+    Raises `BadInput` for a file that cannot be read, lacks a column or is open to more than one reading.
+    """
+    with Spool(form) as spool:
+        spool.add(file)
+        found = list(each_series(spool, prices, as_of, daily=form.daily))
+        bad = [*spool.found.bad, *(row for one in found for row in one.bad)]
+    return [one.bars for one in found if one.bars], sorted(bad, key=lambda row: row.line)
+
+
+def read_bars(file: Path, prices: Prices, as_of: datetime, form: Form = Form()) -> list[FileBars]:
+    """The bars of one file by ticker; raises as `scan_bars`, and `BadRows` for any bad row."""
+    bars, bad = scan_bars(file, prices, as_of, form)
+    check_bars(bad)
+    return bars
+
+
+def check_bars(bad: Sequence[BadRow]) -> None:
+    """Raise `BadRows` if there are any."""
+    if bad:
+        raise BadRows(sorted(bad, key=lambda row: (str(row.file), row.line)))

@@ -1,0 +1,202 @@
+"""The rows of all files on disk, by series: one ticker of one file. A file may be larger than the memory.
+
+Numbers are kept and texts are not, so what is wrong with a text is said here, with the text.
+"""
+
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from osiris.calendars import PRICE_COLUMNS
+from osiris.errors import BadInput
+from osiris.row_files import BadRow, BadRows
+from osiris.store.bar_files.form import Form
+from osiris.store.bar_files.moments import MomentReader
+from osiris.store.bar_files.numbers import decimal_of, is_absent, numbers, splits, volumes
+from osiris.store.bar_files.tables import Table, tables
+from osiris.store.bar_files.tickers import REMEDY, tickers
+
+NOISE = 1e-3
+"""Vendors round each price by itself: a high below the close by less than this, relatively, is set right."""
+ROW = np.dtype(
+    [("line", "i8"), ("at", "i8"), ("day", "i8"), ("bad", "?")]
+    + [(name, "f8") for name in (*PRICE_COLUMNS, "volume", "split", "lasts")]
+)
+"""`at` and `day` as in `moments.Moments`; `bad` rows only tell how far apart the bars are; `lasts` in seconds."""
+MOST_BAD = 10_000
+ADJUSTED = (
+    "the prices are adjusted for the split {0:g} of the column Stock Splits, and Osiris takes prices as traded; "
+    "run: osiris prices update, or write the traded prices with a column split"
+)
+
+
+class Key(NamedTuple):
+    """A series: the bars of one ticker in one file; `named` says that the file's name gave the ticker."""
+
+    ticker: str
+    file: Path
+    named: bool = False
+
+
+@dataclass
+class Found:
+    """What reading the files told: bad rows by file, rows that hold no prices, tickers from the names of files."""
+
+    bad: list[BadRow] = field(default_factory=list)
+    empty: dict[Path, int] = field(default_factory=dict)
+    named: list[str] = field(default_factory=list)
+
+
+class Spool:
+    """A temporary file of rows; a context manager, which removes it."""
+
+    def __init__(self, form: Form) -> None:
+        """Read files as `form` says."""
+        self._form, self.found = form, Found()
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115
+        self._parts: dict[Key, list[tuple[int, int]]] = defaultdict(list)
+        self._rows = 0
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Remove what was kept."""
+        self._file.close()
+
+    def add(self, file: Path) -> None:
+        """Read a file to its end; raises `BadInput` for one that cannot be read or is not clear."""
+        moments, decimal, symbols, read = MomentReader(self._form, file), self._form.decimal, set(), 0
+        for table in tables(file, self._form):
+            self.found.bad += table.odd
+            if table.rows.empty:
+                read += len(table.odd)
+                continue
+            decimal = decimal or decimal_of(table.rows[list(PRICE_COLUMNS)], file)
+            read += len(table.rows)
+            rows, names, by_name = self._checked(file, table, moments, decimal)
+            symbols |= set(names.unique())
+            if self._form.ticker and len(symbols) > 1:
+                came = f"--ticker {self._form.ticker} for {', '.join(sorted(symbols)[:5])} in {file}"
+                raise BadInput("a file of one ticker", came, "leave --ticker out")
+            self._keep(file, rows, names, by_name)
+            if len(self.found.bad) > MOST_BAD:  # a list of millions helps nobody, and would not fit into memory
+                raise BadRows(self.found.bad)
+        if not read:
+            raise BadInput("bars", f"no row in {file}", "check the file")
+
+    def series(self) -> Iterator[Key]:
+        """The series, by ticker."""
+        return iter(sorted(self._parts))
+
+    def rows(self, key: Key) -> NDArray[np.void]:
+        """The rows of a series, `ROW` each, in the order of the file."""
+        found = np.empty(sum(count for _, count in self._parts[key]), ROW)
+        filled = 0
+        for first, count in self._parts[key]:
+            self._file.seek(first * ROW.itemsize)
+            found[filled : filled + count] = np.frombuffer(self._file.read(count * ROW.itemsize), ROW)
+            filled += count
+        return found
+
+    def notes(self, left_out: Sequence[str] = ()) -> list[str]:
+        """What a person should know of the reading: files left out, rows without prices, tickers from file names."""
+        named = ", ".join(self.found.named[:5]) + (", ..." if len(self.found.named) > 5 else "")
+        found = [f"tickers from the names of files: {named}"] if named else []
+        if left_out:
+            more = ", ..." if len(left_out) > 5 else ""
+            found.append(f"left out, no files of bars: {', '.join(left_out[:5])}{more}")
+        return found + [
+            f"{file.name}: {count} rows without prices left out" for file, count in self.found.empty.items()
+        ]
+
+    def _keep(self, file: Path, rows: NDArray[np.void], names: pd.Series, by_name: bool) -> None:
+        codes, distinct = pd.factorize(names)
+        order = np.argsort(codes, kind="stable")
+        edges = np.searchsorted(codes[order], np.arange(len(distinct) + 1))
+        for ticker, begin, end in zip(distinct, edges[:-1], edges[1:], strict=True):
+            key = Key(self._form.ticker or str(ticker), file, by_name)
+            self._parts[key].append((self._rows + int(begin), int(end - begin)))
+        self._file.seek(0, 2)
+        self._file.write(rows[order].tobytes())
+        self._rows += len(rows)
+
+    def _checked(
+        self, file: Path, table: Table, reader: MomentReader, decimal: str
+    ) -> tuple[NDArray[np.void], pd.Series, bool]:
+        """The rows of a chunk with prices, their tickers, whether the file's name gave it; notes the bad rows."""
+        texts = table.rows
+        empty = np.all([is_absent(texts[name]) for name in PRICE_COLUMNS], axis=0)
+        if empty.any():
+            self.found.empty[file] = self.found.empty.get(file, 0) + int(empty.sum())
+            texts = texts[~empty]
+        names, by_name = tickers(texts, table.ticker, self._form, file)
+        if by_name and names.iloc[:1].tolist() and names.iloc[0] not in self.found.named:
+            self.found.named.append(names.iloc[0])
+        moments = reader.read(texts["when"], texts.get("clock"))
+        rows = np.zeros(len(texts), ROW)
+        rows["line"], rows["at"], rows["day"] = texts.index, moments.at, moments.day
+        for name in PRICE_COLUMNS:
+            rows[name] = numbers(texts[name], decimal)
+        rows["volume"] = volumes(texts["volume"], decimal) if "volume" in texts else np.nan
+        split, split_reason = splits(texts["split"]) if "split" in texts else (np.nan, None)
+        rows["split"] = split
+        rows["lasts"] = _lasts(rows, texts["until"]) if "until" in texts else np.nan
+        reasons = _price_reasons(rows, texts)
+        for more in (split_reason, _adjusted(texts), moments.reason, _no_ticker(names)):
+            if more is not None:
+                reasons = np.where(reasons == "", more, reasons)
+        rows["bad"] = reasons != ""
+        self.found.bad += [BadRow(file, int(rows["line"][i]), str(reasons[i])) for i in np.flatnonzero(rows["bad"])]
+        return rows, names, by_name
+
+
+def _price_reasons(rows: NDArray[np.void], texts: pd.DataFrame) -> NDArray[np.object_]:
+    """What is wrong with the prices of each row, shape (n,), else empty; sets highs and lows right within `NOISE`."""
+    reasons = np.full(len(rows), "", object)
+    for name in PRICE_COLUMNS:
+        odd = (reasons == "") & ~np.isfinite(rows[name])
+        reasons[odd] = [f"{name} {text!r} is no finite number" for text in texts[name][odd].astype("str")]
+        low = (reasons == "") & (rows[name] <= 0)
+        reasons[low] = [f"{name} {value:g} is not positive" for value in rows[name][low]]
+    prices = np.stack([rows[name] for name in PRICE_COLUMNS])
+    good = reasons == ""
+    top, bottom = prices.max(axis=0), prices.min(axis=0)
+    over = good & (top > rows["high"] * (1 + NOISE))
+    reasons[over] = [f"high {h:.10g} is below open, close or low {t:.10g}" for h, t in _pairs(rows["high"], top, over)]
+    under = good & ~over & (bottom < rows["low"] * (1 - NOISE))
+    reasons[under] = [f"low {v:.10g} is above open or close {b:.10g}" for v, b in _pairs(rows["low"], bottom, under)]
+    fit = good & ~over & ~under
+    rows["high"][fit], rows["low"][fit] = top[fit], bottom[fit]
+    return reasons
+
+
+def _pairs(one: NDArray, other: NDArray, mask: NDArray[np.bool_]) -> zip:
+    return zip(one[mask], other[mask], strict=True)
+
+
+def _adjusted(texts: pd.DataFrame) -> NDArray[np.object_] | None:
+    if "adjusted_split" not in texts:
+        return None
+    ratio = np.nan_to_num(numbers(texts["adjusted_split"]))
+    return np.array([ADJUSTED.format(value) if value not in (0.0, 1.0) else "" for value in ratio], object)
+
+
+def _no_ticker(names: pd.Series) -> NDArray[np.object_] | None:
+    blank = names.to_numpy(object) == ""
+    return np.where(blank, f"there is no ticker; {REMEDY}", "").astype(object) if blank.any() else None
+
+
+def _lasts(rows: NDArray[np.void], until: pd.Series) -> NDArray[np.float64]:
+    """Seconds to the moment in the column of the bars' ends, to the next whole one; NaN where there is none."""
+    end = MomentReader(Form(), "").read(until).at
+    known = (end > 0) & (rows["at"] > 0)
+    return np.where(known, np.ceil((end - rows["at"]) / 1e6 - 1e-9), np.nan)

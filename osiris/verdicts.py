@@ -1,0 +1,133 @@
+"""What was decided about adapters: the gate's verdicts, a person's word, the pin, the answers of the probe.
+
+A file an adapter under `.verdicts/`. A person's word stands until a person says otherwise: what the gate finds later is
+kept beside it (`gate_promoted`, and the numbers), never over it.
+"""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+from filelock import FileLock
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, ValidationError
+
+from osiris.clock import as_utc
+from osiris.errors import BadInput
+from osiris.files import write_whole
+
+WORD = ("promoted", "by", "why", "at")
+"""The keys of a person's word."""
+
+
+class Verdict(BaseModel):
+    """What a verdict's file must be able to say; further keys (the gate's numbers) are kept as they are."""
+
+    model_config = ConfigDict(extra="allow")
+
+    promoted: StrictBool
+    gate_promoted: StrictBool | None = None
+    by: Annotated[str, Field(min_length=1)] | None = None
+    why: str | None = None
+    held_out: tuple[AwareDatetime, AwareDatetime] | None = None
+
+
+class Pin(BaseModel):
+    """The contents of `.pin.json`."""
+
+    name: str
+
+
+class Probed(BaseModel):
+    """The probe's answer about an adapter with this manifest; `reason` says why it is not to be served."""
+
+    manifest: str
+    reason: str | None
+
+
+class Verdicts:
+    """The decisions about the adapters of one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Decisions about the adapters in `folder`, which need not exist yet."""
+        self.folder = folder / ".verdicts"
+        self._pin = folder / ".pin.json"
+
+    def of(self, name: str) -> dict[str, Any] | None:
+        """What was last decided about `name`, or `None`; raises `BadInput` for a file that is no verdict."""
+        found = _read(self._file(name), Verdict, "delete it and decide anew")
+        return found and found[1]
+
+    def record(self, name: str, verdict: dict[str, Any]) -> None:
+        """Keep the gate's verdict, beside the word of a person where there is one (`by` is for such a word)."""
+        if not isinstance(verdict.get("promoted"), bool):
+            raise BadInput("a verdict with a boolean `promoted`", repr(verdict.get("promoted")), "let the gate decide")
+        with self._lock():
+            before = self.of(name) or {}
+            if before.get("by") and "by" not in verdict:
+                word = {key: before[key] for key in WORD if key in before}
+                verdict = verdict | {"gate_promoted": verdict["promoted"]} | word
+            write_whole(self._file(name), _json(verdict))
+
+    def decide(self, name: str, who: str, why: str, as_of: datetime, *, promoted: bool) -> None:
+        """Keep a person's word, beside what the gate found."""
+        with self._lock():
+            before = self.of(name) or {}
+            found = {} if before.get("by") or not before else {"gate_promoted": before["promoted"]}
+            word = {"promoted": promoted, "by": who, "why": why, "at": as_utc(as_of).isoformat()}
+            write_whole(self._file(name), _json(before | found | word))
+
+    def exists(self, name: str) -> bool:
+        """Whether anything was ever decided about `name`."""
+        return self._file(name).exists()
+
+    def pinned(self) -> str | None:
+        """The pinned name, or `None`; raises `BadInput` for a pin that cannot be read: it is not guessed."""
+        found = _read(self._pin, Pin, "run `osiris adapters pin NAME`, or `osiris adapters unpin`")
+        return found and found[0].name
+
+    def pin(self, name: str) -> None:
+        """Pin `name`."""
+        write_whole(self._pin, _json({"name": name}))
+
+    def unpin(self) -> None:
+        """Take the pin away."""
+        self._pin.unlink(missing_ok=True)
+
+    def probed(self, name: str, manifest: str) -> Probed | None:
+        """The probe's answer about `name` with this manifest; `None` where it is to be asked (again)."""
+        try:
+            found = _read(self._file(f"{name}.probe"), Probed, "it is made anew")
+        except BadInput:
+            return None
+        return found[0] if found and found[0].manifest == manifest else None
+
+    def keep_probed(self, name: str, answer: Probed) -> None:
+        """Keep the probe's answer about `name`."""
+        write_whole(self._file(f"{name}.probe"), answer.model_dump_json(indent=1))
+
+    def _file(self, name: str) -> Path:
+        return self.folder / f"{name}.json"
+
+    def _lock(self) -> FileLock:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.folder / ".lock")
+
+
+def _read(path: Path, kind: type[BaseModel], remedy: str) -> tuple[Any, dict[str, Any]] | None:
+    """The file as `kind` and as it stands, or `None` where there is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return kind.model_validate(content), content
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise BadInput(f"a {kind.__name__.lower()} in {path}", f"{where}: {first['msg']}", remedy) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadInput(f"a {kind.__name__.lower()} as JSON in {path}", str(error), remedy) from error
+
+
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, indent=1, default=str)

@@ -1,0 +1,30 @@
+"""Prefect's temporary server ends with the process whose flows it serves."""
+
+import subprocess
+import sys
+
+import psutil
+from prefect.server.api.server import SubprocessASGIServer
+
+from flows.server import OwnServer, prefect_for
+from tests.builders import make_settings
+from tests.test_keeper import ended
+
+STARTS_A_SERVER = """
+import time
+from flows.server import OwnServer
+print(OwnServer(0)._run_uvicorn_command().pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_flows_are_given_the_server_that_ends_with_us(tmp_path):
+    with prefect_for(make_settings(tmp_path)):
+        assert isinstance(SubprocessASGIServer(), OwnServer)
+
+
+def test_a_killed_process_leaves_no_server_even_while_it_starts():
+    with subprocess.Popen([sys.executable, "-c", STARTS_A_SERVER], stdout=subprocess.PIPE, text=True) as owner:
+        server = psutil.Process(int(owner.stdout.readline()))
+        owner.kill()
+    assert ended(server)
