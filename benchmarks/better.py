@@ -46,6 +46,8 @@ def p_value(outcome: Array, days_open: Array, kept: NDArray[np.bool_]) -> tuple[
     """The p-value of the patch that keeps `kept`, as the kernel finds it, and how many blocks it had."""
     weekly = [(outcome * mask).sum(axis=0).reshape(-1, 5).sum(axis=1) / 100 for mask in (kept, True)]
     length = block_length(days_open.ravel())
+    if len(weekly[0]) // length < least_blocks(max(LEVELS)):
+        return 1.0, len(weekly[0]) // length
     found = [differs(scale * weekly[0] - weekly[1], length, 0).p_value for scale in (1.0, kept.size / kept.sum())]
     return max(found), len(weekly[0]) // length
 

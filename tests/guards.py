@@ -158,7 +158,7 @@ GUARDS = [
     Guard("a trial is built on what is live", "osiris/kernel/shadow.py", 'if patch["before"] != live.files[patch["target"]]:', "if False:", "tests/kernel/test_shadow.py -k gone"),
     Guard("a won trial that was not applied is decided anew", "osiris/kernel/shadow.py", 'in (ON_TRIAL, PROVED)', "in (ON_TRIAL,)", "tests/kernel/test_shadow.py -k killed"),
     Guard("trials at once share the level", "osiris/kernel/shadow.py", "level = level_of(number, rules.trial_level / 2)", "level = level_of(1, rules.trial_level / 2)", "tests/kernel/test_shadow.py -k share"),
-    Guard("money lost ends a patch", "osiris/kernel/observe.py", "if lost > settings.kernel.max_loss:", "if False:", "tests/kernel/test_observe.py -k Money"),
+    Guard("money lost ends a patch", "osiris/kernel/observe.py", "if finding is None and lost > settings.kernel.max_loss:", "if False:", "tests/kernel/test_observe.py -k Money"),
     Guard("few trades have a live verdict", "osiris/kernel/observe.py", '| (trades["at"] >= first)', "", "tests/kernel/test_observe.py -k Reward"),
     Guard("a patch that lets nothing through goes", "osiris/kernel/observe.py", "    if over:\n", "    if False:\n", "tests/kernel/test_observe.py -k LittleThrough"),
     Guard("a size of 0 is no trade", "osiris/kernel/observe.py", " AND size > 0", "", "tests/kernel/test_observe.py -k zero"),

@@ -71,12 +71,11 @@ def _found(kernel: Kernel, patch: Entry, notes: list[str]) -> Finding | None:
     settings, advice, patch_id = kernel.settings, kernel.past.advice, patch["id"]
     trades = live_trades(advice, patch_id)
     trades = trades[trades["at"] <= kernel.as_of]
-    lost = _lost(trades)
-    if lost > settings.kernel.max_loss:
-        return Finding(
-            f"it lost {lost:.1%} of equity in {len(trades)} trades, {settings.kernel.max_loss:.1%} at most", {}
-        )
     finding = _by_reward(trades, patch_id, kernel, notes)
+    lost = _lost(trades)
+    if finding is None and lost > settings.kernel.max_loss:
+        why = f"it lost {lost:.1%} of equity in {len(trades)} trades, {settings.kernel.max_loss:.1%} at most"
+        finding = Finding(why, {})
     if finding is not None:
         return finding
     words, over = quiet(advice, patch, settings, kernel.as_of)

@@ -9,7 +9,7 @@ from osiris.llm.starter import ensure_starter
 from osiris.loop.advise import take_snapshots
 from osiris.policy import Shipped
 from osiris.settings import Settings
-from tests.kernel.market import FOLLOW, after_run, draft_at, market_of, submit, workspace_on
+from tests.kernel.market import FOLLOW, LAST, after_run, draft_at, market_of, submit, workspace_on
 from tests.kernel.test_repo import diff_of
 from tests.kernel.test_sandbox import needs_bubblewrap
 from tests.kernel.worker import judged
@@ -19,8 +19,6 @@ from tests.llm.server import transformers_server
 pytestmark = needs_bubblewrap
 LONG = 'momentum up","side":"long","target_atr":2.0,"stop_atr":1.0,"confidence":0.6}'
 ON_A_SERVER = """drafter = "model"
-[gate]
-candidates = 1
 [model]
 base = "{model}"
 temperature = 0
@@ -44,13 +42,13 @@ def by_model(tmp_path_factory):
         "and nothing else. [reply]:": diff_of(*FOLLOW, "gate.py"),
         '(0 to 1). [reply]:{"ticker":"P000","rationale":"': LONG,
     }  # fmt: skip
-    model, market = save_taught(folder / "taught", answers), market_of(good=6, tickers=4)
+    model, market = save_taught(folder / "taught", answers), market_of(good=LAST + 4, tickers=4)
     with transformers_server(tmp_path_factory.mktemp("server")) as url:
         extra = ON_A_SERVER.format(model=model, url=url, judge=ensure_starter("judge", Settings()))
         ws = workspace_on(folder, market, extra)
-        ws.clock.set(after_run(market, 2))
+        ws.clock.set(after_run(market, LAST))
         report = turn(ws.kernel())
-        for moment in market.moments[3:]:
+        for moment in market.moments[LAST + 1 :]:
             draft_at(ws, moment)
         yield ws, model, report
         ws.close()
@@ -80,9 +78,9 @@ WRONG = "(sum(close[-bars:]) / bars - close[-1]) / unit"
 @pytest.fixture(scope="module")
 def of_the_prompt(tmp_path_factory):
     """A workspace whose gate follows a momentum with the wrong sign, after a patch that shows the right one."""
-    market = market_of(good=6)
+    market = market_of(good=LAST + 4)
     ws = workspace_on(tmp_path_factory.mktemp("prompt"), market, extra='drafter = "none"')
-    ws.clock.set(after_run(market, 2))
+    ws.clock.set(after_run(market, LAST))
     live, then = ws.policy_repo.head(), market.moments[0]
     wrong = {name: text.replace(RIGHT, WRONG).replace(*FOLLOW) for name, text in live.files.items()}
     apply_patch(ws.patch_book, ws.policy_repo, judged(ws.patch_book, "wrong", then), wrong, live, then)

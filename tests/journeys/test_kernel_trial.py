@@ -10,12 +10,12 @@ from osiris.kernel.meta_loop import turn
 from osiris.kernel.shadow import on_trial
 from osiris.loop.advise import take_snapshots
 from osiris.policy import Shipped
-from tests.kernel.market import FOLLOW, after_run, gate_patch, market_of, submit, workspace_on
+from tests.kernel.market import FOLLOW, LAST, after_run, gate_patch, market_of, submit, workspace_on
 from tests.kernel.test_sandbox import needs_bubblewrap
 
 pytestmark = needs_bubblewrap
-ON_TRIAL = 'drafter = "none"\ntrial_level = 0.4\nmin_hours_between = 0\n'
-HELD = 3
+ON_TRIAL = 'drafter = "none"\ntrial_level = 0.6\nmin_hours_between = 0\n'
+HELD = 1
 
 
 def by_heart(ws):
@@ -50,9 +50,9 @@ def rows(table):
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
     """The workspace after the trials of both, and the reports of the turns by what was done in them."""
-    market = market_of(good=9, cycles=9)
-    ws = workspace_on(tmp_path_factory.mktemp("trial"), market, ON_TRIAL, trial_days=150)
-    ws.clock.set(after_run(market, 2))
+    market = market_of(good=LAST + 6, cycles=LAST + 6)
+    ws = workspace_on(tmp_path_factory.mktemp("trial"), market, ON_TRIAL, trial_days=200)
+    ws.clock.set(after_run(market, LAST))
     patches = [submit(ws, by_heart(ws).diff), submit(ws, gate_patch(ws.policy_repo.head()).diff)]
     begun = [turn(ws.kernel()), turn(ws.kernel())]
     live = ws.policy_repo.head().patch_id

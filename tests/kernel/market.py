@@ -20,16 +20,18 @@ tickers = {tickers}
 [prices]
 source = "local"
 [outcomes]
-max_holding_days = 3
+max_holding_days = 1
 min_age_hours = 0
 [review]
 deadline_hours = 100000
 [rewards]
 min_trades = 20
+[gate]
+candidates = 1
 [kernel]
 min_hermes = 0
 symbolic_seconds = 0.3
-measure_days = 100
+measure_days = 260
 level = 0.2
 trial_days = {trial_days}
 {extra}
@@ -39,6 +41,8 @@ FOLLOW = (
     '    return confidence >= MIN_CONFIDENCE and side * features.get("momentum", 0.0) > 0',
 )
 """A risk gate that lets through only what goes with momentum."""
+LAST = 5
+"""The cycle after whose run patches are measured: on those of cycles 1 to 5, and not on the first ideas."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +60,13 @@ class TurningMarket(Market):
         return np.concatenate(parts)
 
 
-def market_of(good: int, cycles: int = 6, tickers: int = 8) -> TurningMarket:
+def market_of(good: int, cycles: int = LAST + 4, tickers: int = 8) -> TurningMarket:
     """Tickers with a strong drift."""
     return TurningMarket("momentum", 5, tickers, cycles, 0.8, good)
 
 
 def workspace_on(folder, market: Market, extra: str = "", trial_days: int = 0):
-    """A workspace on the market, at the end of the third run, with ideas drafted before the first."""
+    """A workspace on the market, with ideas drafted before the first."""
     toml = SETTINGS.format(tickers=json.dumps(market.names), extra=extra, trial_days=trial_days)
     ws = make_workspace(folder, toml, market.moments[0])
     for ticker, bars in market.bars().items():

@@ -98,7 +98,7 @@ def save_taught(folder: Path, answers: dict[str, str], steps=150) -> Path:
     from transformers import LlamaForCausalLM
 
     tokenizer = make_tokenizer(words=answers.values())
-    model = LlamaForCausalLM.from_pretrained(save_llama(folder, tokenizer))
+    model = LlamaForCausalLM.from_pretrained(save_llama(folder, tokenizer, positions=2048))
     rng, optimizer = torch.Generator().manual_seed(0), torch.optim.AdamW(model.parameters(), lr=3e-3)
     for _ in range(steps):
         for end, answer in answers.items():
