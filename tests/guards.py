@@ -165,7 +165,7 @@ GUARDS = [
     Guard("what is refused has a say", "osiris/kernel/observe.py", "return Finding(reason, {}) if reason else None", "return None", "tests/kernel/test_observe.py -k Refused"),
     Guard("leverage is no gain", "osiris/loop/rewards.py", "return [equal] if equal <= 1 else [1.0, equal]", "return [1.0]", "tests/kernel/test_measure.py -k NoGain"),
     Guard("trading less is no gain", "osiris/loop/rewards.py", "else [1.0, equal]", "else [equal]", "tests/kernel/test_measure.py -k few_good"),
-    Guard("a patch makes more money beyond chance", "osiris/kernel/judgement.py", "and self.p_value < self.level", "", "tests/kernel/test_measure.py -k NoGain"),
+    Guard("a patch makes more money beyond chance", "osiris/kernel/judgement.py", "and self.p_value < self.level", "", "tests/kernel/test_measure.py -k seldom"),
     Guard("blocks are longer than trades are open", "osiris/loop/block_stats.py", "return 1 + math.ceil(2 * most", "return math.ceil(most", "tests/loop/test_block_stats.py"),
     Guard("as many weeks as the level needs", "osiris/kernel/judgement.py", "    if blocks < needed:\n", "    if False:\n", "tests/kernel/test_measure.py -k weeks_for"),
     Guard("no life is shorter than none", "osiris/kernel/history.py", "max(0.0, (patch", "((patch", "tests/kernel/test_observe.py -k set_back"),
