@@ -25,9 +25,9 @@ def make_tokenizer(*, words=(), spaced=False, pieces=True, size=400):
     core.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(r"\d"), "isolated"), byte_level])
     core.decoder = decoders.ByteLevel()
     if spaced:
-        core.normalizer = normalizers.Prepend("_")
-        core.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(r"_|\d"), "isolated"), byte_level])
-        core.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Replace("_", " ")])
+        core.normalizer = normalizers.Prepend("~")
+        core.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(r"~|\d"), "isolated"), byte_level])
+        core.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Replace("~", " ")])
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     special = ["<end>", "[user]", "[reply]:"]
     core.train_from_iterator(
