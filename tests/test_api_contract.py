@@ -47,6 +47,6 @@ def test_whatever_is_asked_is_answered_as_described(tmp_path, known, asked_secon
     assert ran.returncode == 0, ran.stdout[-6000:] + ran.stderr[-2000:]
     (generated,) = re.findall(r"(\d+) generated", ran.stdout)
     print(f"{generated} requests, {'with' if known else 'without'} a known idea")
-    assert int(generated) > 300
+    assert int(generated) > 20  # every route was asked; how many times more depends on the machine
     assert workspace.advice.count() == 21
     assert len(workspace.advice.feedback()) > 0
