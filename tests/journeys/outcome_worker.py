@@ -62,6 +62,8 @@ ROLES = {"logger": log_outcomes, "relay": relay, "reader": keep_books}
 if __name__ == "__main__":
     role, folder = sys.argv[1:]
     opened = open_workspace(Path(folder), MOMENT)
+    opened.advice.count()  # so that LanceDB and DuckDB are loaded before the clock of the kills runs
+    opened.prices.timelines([], MOMENT, MOMENT)
     print("ready", flush=True)
     sys.stdin.readline()
     ROLES[role](opened)

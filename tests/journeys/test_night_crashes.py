@@ -54,6 +54,7 @@ def nights(before, name, seed):
     shutil.copytree(folder, copy)
     toml = (copy / "osiris.toml").read_text()
     keys = f'sft_recipe = "{copy}/qlora.yaml"\ndpo_recipe = "{copy}/dpo.yaml"\nmin_valid_share = 0.5\nmin_pairs = 1\n'
+    toml = toml.replace("holdout_days = 415", "holdout_days = 30")  # of two moments the first is learned from
     (copy / "osiris.toml").write_text(toml.replace('dpo_recipe = "dpo"\n', keys))
     asked = [sys.executable, "-m", "tests.journeys.night_worker", str(copy), night.isoformat(), str(seed)]
     ran = subprocess.run(asked, cwd=HOUSE, capture_output=True, text=True, timeout=900)
