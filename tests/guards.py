@@ -57,6 +57,7 @@ LISTING, WORTH = "osiris/loop/listing.py", "osiris/loop/reviewers.py"
 
 GUARDS = [
     Guard("a finished reply ends", "osiris/llm/grammar.py", "mask[:] = self._end", "mask[:] = -1", "tests/llm/test_grammar.py"),
+    Guard("a number ends", "osiris/llm/grammar.py", 'value["multipleOf"] = FINEST', "pass", "tests/llm/test_grammar.py"),
     Guard("replies are bound", "osiris/llm/write.py", "if settings.model.bound:", "if False:", "tests/llm/test_grammar.py"),
     Guard("the form of a trained model is seen unbound", "osiris/training/behaviour.py", "unbound(settings), settings", "settings, settings", "tests/training/test_behaviour.py"),
     Guard("MLflow's database is whole or not there", "osiris/mlflow_store.py", "draft = database.with_name(f\".{database.name}.{os.getpid()}\")", "draft = database", "tests/journeys/test_night_crashes.py"),

@@ -7,7 +7,7 @@ reply anyway writes it in just the same tokens when it always takes the likelies
 import json
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import llguidance
 import llguidance.hf
@@ -27,6 +27,8 @@ COMPACT = {"whitespace_flexible": False, "item_separator": ",", "key_separator":
 """Replies have no spaces between keys and values, as the model is trained to write them."""
 WORD = 32
 """Tokens in a number of the mask."""
+FINEST = 0.0001
+"""The step of the numbers: without one a model may add digits for ever, and the reply is cut before its end."""
 
 
 class ReplyBound(LogitsProcessor):
@@ -74,15 +76,25 @@ def _begun(tokenizer: "PreTrainedTokenizerBase", vocabulary: int, stops: tuple[i
         raise BadInput(
             "a fast tokenizer, to bind replies to their schema", type(tokenizer).__name__, "set model.bound = false"
         )
-    schema = Reply.model_json_schema()
-    del schema["properties"]["ticker"]
-    schema["required"].remove("ticker")
     try:
         words = llguidance.hf.from_tokenizer(tokenizer, n_vocab=vocabulary, eos_token=list(stops))
     except ValueError as error:
         raise BadInput("a tokenizer that fits its model", str(error), "set model.bound = false") from error
-    matcher = llguidance.LLMatcher(words, llguidance.LLMatcher.grammar_from_json_schema(json.dumps(schema), COMPACT))
+    matcher = llguidance.LLMatcher(
+        words, llguidance.LLMatcher.grammar_from_json_schema(json.dumps(_written()), COMPACT)
+    )
     # its own tokens: the tokenizer may put a space before the first one of a text
     if not matcher.consume_tokens(words.tokenize_str(OPENING)):
         raise BadInput("a tokenizer that can write a reply", matcher.get_error(), "set model.bound = false")
     return matcher
+
+
+def _written() -> dict[str, Any]:
+    """The schema of what the model writes: a reply's less the ticker, with numbers that end."""
+    schema = Reply.model_json_schema()
+    del schema["properties"]["ticker"]
+    schema["required"].remove("ticker")
+    for value in schema["properties"].values():
+        if value.get("type") == "number":
+            value["multipleOf"] = FINEST
+    return schema

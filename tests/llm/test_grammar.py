@@ -4,6 +4,7 @@ import json
 import random
 
 import pytest
+import torch
 
 from osiris.errors import BadInput
 from osiris.llm import starter_data as data
@@ -11,6 +12,7 @@ from osiris.llm.desk import ModelDesk
 from osiris.llm.generate import DraftRequest, draft, unbound
 from osiris.llm.grammar import ReplyBound
 from osiris.llm.loader import load_drafter
+from osiris.llm.write import stops_of
 from osiris.records import REPLY_KEYS
 from tests.llm.conftest import settings_with
 from tests.llm.makes import make_tokenizer, save_llama
@@ -53,6 +55,19 @@ def test_candidates_of_one_prompt_end_each_in_its_own_time(drafter, requests):
     assert len({len(text) for text in texts}) > 10
     for text in texts:
         assert tuple(json.loads(text)) == REPLY_KEYS
+
+
+def test_a_model_that_wants_nothing_but_digits_comes_to_an_end(drafter):
+    tokenizer, width = drafter.tokenizer, drafter.model.config.vocab_size
+    stops = stops_of(drafter.model, tokenizer)
+    wanted = torch.zeros(1, width)
+    wanted[0, [number for word, number in tokenizer.get_vocab().items() if word.isdigit()]] = 1.0
+    bound, written, token = ReplyBound(tokenizer, 1, width, stops), [], stops[0]
+    while len(written) < 500 and not (written and token in stops):
+        token = int(bound(torch.tensor([[token]]), wanted).argmax())
+        written.append(token)
+    assert token in stops
+    assert len(tokenizer.decode(written)) > 400
 
 
 def test_a_model_of_another_make_is_bound_by_the_same_code(tmp_path, requests):
