@@ -7,6 +7,7 @@ are independent and every comparison is a first look, which may err with `gate.l
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -18,19 +19,17 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from osiris.calendars import daily_frame, sessions_between
-from osiris.llm.generate import Draft
 from osiris.loop import gate
 from osiris.loop.context import ATR_BARS, Snapshot, true_range
 from osiris.loop.planted import CALENDAR, FIRST, PRICE, SIGMA, STEPS
 from osiris.loop.prices import PriceDesk
+from osiris.loop.side_bias import earlier_places
 from osiris.loop.verdict import compare
 from osiris.records import Reply, Side
 from osiris.settings import Settings
 from osiris.workspace import open_workspace
 
 LONG_SHARES = (0.25, 0.5, 0.75, 1.0)
-Night = tuple[list[Snapshot], datetime]
-"""Held-out prompts, and the moment at which their ideas are settled."""
 TARGET_ATR, STOP_ATR, WARM_UP, CANDIDATES = 1.5, 1.0, 20, 2
 
 
@@ -41,7 +40,7 @@ class Walks:
     seed: int
     tickers: int = 20
     correlation: float = 0.4
-    nights: int = 60
+    nights: int = 100
     sessions: int = 80
 
     @cached_property
@@ -68,41 +67,107 @@ class Walks:
         return mixed * SIGMA / np.sqrt(STEPS) - SIGMA**2 / 2 / STEPS
 
 
+@dataclass(frozen=True)
+class Night:
+    """Held-out prompts whose outcomes are known for both sides, so that any coins can be held against them at once.
+
+    `sides` has two rows a prompt, settled by the gate's own function: all prompts long, then all short. Prompts go by
+    session, and within a session by ticker, `tickers` of them.
+    """
+
+    sides: pd.DataFrame
+    tickers: int
+
+    @property
+    def prompts(self) -> int:
+        """How many prompts there are."""
+        return len(self.sides) // 2
+
+    @cached_property
+    def r(self) -> NDArray[np.float64]:
+        """R of each prompt, long and short, shape (prompts, 2); NaN where the entry was not reached."""
+        return np.where(self.sides["filled"], self.sides["r"], np.nan).reshape(2, -1).T
+
+    def evaluation(self, name: str, long: NDArray[np.bool_]) -> gate.Evaluation:
+        """What a model that goes `long` on these candidates, shape (prompts, candidates), is worth."""
+        prompts, candidates = long.shape
+        rows = (np.arange(prompts)[:, None] + prompts * ~long).ravel()
+        habit = np.repeat(self._habit(long), candidates)
+        return gate.Evaluation(name, prompts, long.size, long.size, self.sides.take(rows).assign(habit=habit))
+
+    def _habit(self, long: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """The mean R on each prompt, shape (prompts,), of the decisions of earlier sessions on its ticker."""
+        shares = long.mean(axis=1).reshape(-1, self.tickers)
+        earlier = [np.full(self.tickers, np.nan)]
+        earlier += [shares[earlier_places(place)].mean(axis=0) for place in range(1, len(shares))]
+        weights = np.concatenate(earlier)[:, None] * [1, -1] + [0, 1]
+        known = np.isfinite(self.r)
+        found = np.where(known, self.r * weights, 0.0).sum(axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return found / np.where(known, weights, 0.0).sum(axis=1)
+
+
+def both_sides(shots: Sequence[Snapshot], prices: PriceDesk, settings: Settings, as_of: datetime) -> Night:
+    """Settle every prompt long and short at `as_of`; `shots` go by session, then by ticker."""
+    ideas = [
+        gate.idea_row(number, shot, reply(shot.ticker, side))
+        for side in (Side.LONG, Side.SHORT)
+        for number, shot in enumerate(shots)
+    ]
+    settled = gate.settle_on_paper(pd.DataFrame(ideas, columns=gate.IDEA_COLUMNS), prices, settings, as_of)
+    return Night(settled, len({shot.ticker for shot in shots}))
+
+
+def reply(ticker: str, side: Side) -> Reply:
+    """What a coin writes: a side, always with the same target and stop."""
+    return Reply(ticker=ticker, rationale="a coin", side=side, target_atr=TARGET_ATR, stop_atr=STOP_ATR, confidence=0.5)
+
+
 def no_skill(
     walks: Walks, long_shares: Sequence[float] = LONG_SHARES, step: Callable[[str], None] = lambda what: None
 ) -> list[dict[str, float]]:
     """For each share of longs: how many of the nights promoted the challenger, with Wilson's 95 % interval."""
+    with on_walks(walks) as (nights, settings):
+        found = []
+        for share in long_shares:
+            step(f"{share:.0%} long against 50 %")
+            found.append({"long_share": share} | promotions(nights, share, settings, walks.seed))
+    return [{"correlation": walks.correlation, "tickers": walks.tickers} | one for one in found]
+
+
+@contextmanager
+def on_walks(walks: Walks) -> Iterator[tuple[list[Night], Settings]]:
+    """The nights of `walks`, settled in a workspace of their own, and its settings."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "osiris.toml").write_text('[prices]\nsource = "local"\n')
         workspace = open_workspace(folder, walks.closes[-1])
         bars = walks.bars()
         for ticker, frame in bars.items():
             workspace.bars.merge(ticker, frame)
-        nights = list(_nights(walks, bars))
-        found = []
-        for share in long_shares:
-            step(f"{share:.0%} long against 50 %")
-            found.append(promotions(nights, share, workspace.prices, workspace.settings, walks.seed))
+        settings = workspace.settings
+        yield [both_sides(shots, workspace.prices, settings, as_of) for shots, as_of in _nights(walks, bars)], settings
         workspace.close()
-    return [{"correlation": walks.correlation, "tickers": walks.tickers} | one for one in found]
 
 
 def promotions(
-    nights: Sequence[Night], long_share: float, prices: PriceDesk, settings: Settings, seed: int
+    nights: Sequence[Night], chance_of_long: float | Sequence[NDArray[np.float64]], settings: Settings, seed: int
 ) -> dict[str, float]:
-    """Compare coin tossers on the prompts of each night, settled at its moment; counts and Wilson's interval."""
-    rng = np.random.default_rng([seed, round(1000 * long_share)])
+    """On each night compare a challenger with even coins; how many were promoted, and Wilson's 95 % interval.
+
+    `chance_of_long` is the challenger's, for all prompts or for each of them, shape (prompts,) a night.
+    """
+    rng = np.random.default_rng([seed, len(nights)])
     promoted = tested = 0
-    for shots, as_of in nights:
+    for number, night in enumerate(nights):
+        chance = chance_of_long if isinstance(chance_of_long, float) else chance_of_long[number][:, None]
         sides = [
-            gate.on_paper(name, shots, toss(shots, share, rng), prices, settings, as_of)
-            for name, share in (("biased", long_share), ("even", 0.5))
+            night.evaluation(name, rng.random((night.prompts, CANDIDATES)) < share)
+            for name, share in (("challenger", chance), ("even", 0.5))
         ]
         verdict = compare(*sides, settings)
         promoted, tested = promoted + verdict.promoted, tested + (verdict.p_value is not None)
     low, high = binomtest(promoted, len(nights)).proportion_ci(method="wilson")
     return {
-        "long_share": long_share,
         "comparisons": len(nights),
         "tested": tested,
         "promoted": promoted,
@@ -112,22 +177,7 @@ def promotions(
     }
 
 
-def toss(shots: Sequence[Snapshot], long_share: float, rng: np.random.Generator) -> list[list[Draft]]:
-    """Replies to each prompt whose side is the toss of a coin, all with one target and one stop."""
-    return [
-        [_reply(shot.ticker, Side.LONG if rng.random() < long_share else Side.SHORT) for _ in range(CANDIDATES)]
-        for shot in shots
-    ]
-
-
-def _reply(ticker: str, side: Side) -> Draft:
-    reply = Reply(
-        ticker=ticker, rationale="a coin", side=side, target_atr=TARGET_ATR, stop_atr=STOP_ATR, confidence=0.5
-    )
-    return Draft(reply.to_json(), reply, 0.0, 1)
-
-
-def _nights(walks: Walks, bars: dict[str, pd.DataFrame]) -> Iterator[Night]:
+def _nights(walks: Walks, bars: dict[str, pd.DataFrame]) -> Iterator[tuple[list[Snapshot], datetime]]:
     """The prompts of each night, and the moment at which they are settled."""
     units = {ticker: _atr(frame) for ticker, frame in bars.items()}
     for night in range(walks.nights):

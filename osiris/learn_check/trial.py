@@ -65,7 +65,7 @@ class Plan:
     candidates: int = 6
     drift: float = 0.2
     recipe: str = "dpo"
-    coin_nights: int = 60
+    coin_nights: int = 100
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ driftless markets at a level of 2.5 % (docs/log.md).
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 EARLIER = 24
 """Earlier sessions whose decisions are tried on a prompt, at most; spread evenly over all of them."""
@@ -46,13 +47,15 @@ def moved_decisions(ideas: pd.DataFrame) -> pd.DataFrame:
     return moved[(moved["target"] > 0) & (moved["stop"] > 0)].reset_index(drop=True)
 
 
+def earlier_places(place: int) -> NDArray[np.int64]:
+    """Which earlier sessions are tried on that at `place` (from 0): evenly spread, `EARLIER` at most."""
+    return np.unique(np.linspace(0, place - 1, min(place, EARLIER)).round().astype(np.int64))
+
+
 def _earlier(moments: pd.Series) -> pd.DataFrame:
-    """For every moment but the first: `as_of`, and as `from` earlier ones, evenly spread, `EARLIER` at most."""
+    """For every moment but the first: `as_of`, and as `from` the earlier ones that are tried on it."""
     known = pd.DatetimeIndex(moments.unique()).sort_values()
-    chosen = [
-        np.unique(np.linspace(0, place - 1, min(place, EARLIER)).round().astype(np.int64))
-        for place in range(1, len(known))
-    ]
+    chosen = [earlier_places(place) for place in range(1, len(known))]
     later = np.repeat(np.arange(1, len(known)), [len(one) for one in chosen])
     earlier = np.concatenate([*chosen, np.zeros(0, np.int64)])
     return pd.DataFrame({"as_of": known[later], "from": known[earlier]})

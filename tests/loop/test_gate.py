@@ -2,13 +2,14 @@
 
 from datetime import UTC, datetime, timedelta
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from osiris.learn_check.no_skill import toss
+from osiris.learn_check.no_skill import reply
+from osiris.llm.generate import Draft
 from osiris.loop.advise import take_snapshots
 from osiris.loop.gate import IDEA_COLUMNS, held_out, on_paper, settle_on_paper, training_window
+from osiris.records import Side
 from osiris.store.sample import load_sample
 from tests.builders import make_workspace
 
@@ -49,7 +50,8 @@ def test_on_paper_open_trades_are_marked_at_the_last_close_before_the_moment(wor
 def test_a_habit_is_what_earlier_decisions_would_have_made(workspace):
     moments = [bar.end.to_pydatetime() for bar in workspace.bars.get("IBM").iloc[-60:-20].itertuples()]
     shots = take_snapshots(workspace.prices, workspace.policy, ["IBM"], moments, [])
-    drafts = toss(shots, 1.0, np.random.default_rng(0))
+    long = reply("IBM", Side.LONG)
+    drafts = [[Draft(long.to_json(), long, 0.0, 1)] * 2 for _ in shots]
     as_of = workspace.bars.get("IBM").iloc[-1].end.to_pydatetime()
     found = on_paper("always long", shots, drafts, workspace.prices, workspace.settings, as_of).filled
     assert found["habit"].isna().sum() == 2  # the two replies of the first session

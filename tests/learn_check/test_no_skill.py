@@ -1,0 +1,48 @@
+"""Coins against the gate: the quick way to settle them says what the gate itself would say, and chance stays rare."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from osiris.learn_check.no_skill import CANDIDATES, Walks, both_sides, on_walks, promotions, reply
+from osiris.llm.generate import Draft
+from osiris.loop.advise import take_snapshots
+from osiris.loop.gate import on_paper
+from osiris.records import Side
+from osiris.store.sample import load_sample
+from tests.builders import make_workspace
+
+
+def test_what_coins_are_worth_is_what_the_gate_finds(tmp_path):
+    workspace = make_workspace(tmp_path, '[prices]\nsource = "local"\n', "2005-05-01T06:00:00Z")
+    load_sample(workspace.bars, ["AAPL", "IBM"])
+    bars = workspace.bars.get("IBM")
+    moments = [
+        bar.end.to_pydatetime() for bar in bars[bars["end"] < pd.Timestamp("2005-05-01T00:00Z")][-40:].itertuples()
+    ]
+    shots = take_snapshots(workspace.prices, workspace.policy, ["AAPL", "IBM"], moments, [])
+    as_of, desk = moments[-1], (workspace.prices, workspace.settings)
+    long = np.random.default_rng(0).random((len(shots), CANDIDATES)) < 0.7
+    drafts = [
+        [Draft("", reply(shot.ticker, Side.LONG if one else Side.SHORT), 0.0, 1) for one in group]
+        for shot, group in zip(shots, long, strict=True)
+    ]
+    quick = both_sides(shots, *desk, as_of).evaluation("coins", long)
+    wanted = on_paper("coins", shots, drafts, *desk, as_of)
+    assert quick.metrics() == pytest.approx(wanted.metrics())
+    columns = ["prompt", "ticker", "as_of", "side", "r", "filled", "days_open", "habit"]
+    pd.testing.assert_frame_equal(
+        quick.trades[columns].reset_index(drop=True),
+        wanted.trades[columns].reset_index(drop=True),
+        check_dtype=False,
+        atol=1e-6,
+    )
+    assert wanted.filled["habit"].notna().sum() > 100
+
+
+def test_coins_with_a_side_bias_are_rarely_promoted_and_those_who_know_are():
+    with on_walks(Walks(5, tickers=6, nights=12)) as (nights, settings):
+        coins = [promotions(nights, share, settings, 1)["promoted"] for share in (0.25, 0.75, 1.0)]
+        knows = [np.where(night.r[:, 0] > night.r[:, 1], 0.9, 0.1) for night in nights]
+        assert sum(coins) <= 4  # 36 comparisons that err with 0.0125 to 0.025 each
+        assert promotions(nights, knows, settings, 1)["promoted"] == 12
