@@ -35,11 +35,15 @@ TARGET_ATR, STOP_ATR, WARM_UP, CANDIDATES = 1.5, 1.0, 20, 2
 
 @dataclass(frozen=True)
 class Walks:
-    """Correlated driftless daily bars: `nights` stretches of `sessions` held-out sessions each, one after the other."""
+    """Correlated driftless daily bars: `nights` stretches of `sessions` held-out sessions each, one after the other.
+
+    `overnight` is the share of the variance that falls between the sessions: entries may be missed, stops jumped over.
+    """
 
     seed: int
     tickers: int = 20
     correlation: float = 0.4
+    overnight: float = 0.25
     nights: int = 100
     sessions: int = 80
 
@@ -53,7 +57,7 @@ class Walks:
     def bars(self) -> dict[str, pd.DataFrame]:
         """Daily bars by ticker, in the format of `osiris.calendars`."""
         rng = np.random.default_rng([self.seed, self.tickers])
-        shape = len(self.closes), STEPS
+        shape = len(self.closes), 1 + STEPS
         common = rng.normal(0, 1, shape)
         dates = pd.DatetimeIndex([close.date() for close in self.closes])
         return {
@@ -62,9 +66,10 @@ class Walks:
         }
 
     def _steps(self, common: NDArray[np.float64], own: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Log returns within the sessions of one ticker, shape (sessions, STEPS), without drift of the price."""
+        """Log returns of one ticker without drift of the price, shape (sessions, 1 + STEPS): overnight, then within."""
         mixed = np.sqrt(self.correlation) * common + np.sqrt(1 - self.correlation) * own
-        return mixed * SIGMA / np.sqrt(STEPS) - SIGMA**2 / 2 / STEPS
+        variance = SIGMA**2 * np.array([self.overnight] + [(1 - self.overnight) / STEPS] * STEPS)
+        return mixed * np.sqrt(variance) - variance / 2
 
 
 @dataclass(frozen=True)
@@ -202,8 +207,7 @@ def _shot(ticker: str, as_of: datetime, price: float, unit: float) -> Snapshot:
 
 
 def _ohlc(steps: NDArray[np.float64]) -> pd.DataFrame:
-    """Open, high, low, close of sessions whose paths these are; a session opens where the one before closed."""
-    path = np.concatenate([[0.0], steps.ravel()]).cumsum()
-    inside = np.lib.stride_tricks.sliding_window_view(path, STEPS + 1)[::STEPS]
-    values = PRICE * np.exp([inside[:, 0], inside.max(1), inside.min(1), inside[:, -1]])
+    """Open, high, low, close of sessions whose steps these are, the first of each the one from the close before."""
+    path = steps.ravel().cumsum().reshape(steps.shape)
+    values = PRICE * np.exp([path[:, 0], path.max(axis=1), path.min(axis=1), path[:, -1]])
     return pd.DataFrame(dict(zip(("open", "high", "low", "close"), values.round(6), strict=True)))

@@ -68,7 +68,8 @@ class Touches(NamedTuple):
 
     `state` is STILL_OPEN, WIN (target), LOSS (stop) or CLOSED (expiry); `price` is the raw exit price and `r` the
     profit over the initial risk, both NaN while open; `bar` is the exit bar's index or -1; `at_open` tells a gap exit;
-    `doubt` is the index of the first bar whose order of prices would have to be known, or -1.
+    `entered` is the index of the bar in which the entry was reached, or -1; `doubt` that of the first bar whose order
+    of prices would have to be known, or -1.
     """
 
     state: NDArray[np.int8]
@@ -79,6 +80,7 @@ class Touches(NamedTuple):
     r: NDArray[np.float64]
     filled: NDArray[np.bool_]
     ambiguous: NDArray[np.bool_]
+    entered: NDArray[np.int64]
     doubt: NDArray[np.int64]
 
 
@@ -95,6 +97,7 @@ def first_touch(bars: Bars, ideas: Ideas) -> Touches:
         np.zeros(count, np.bool_),
         np.zeros(count, np.bool_),
         np.full(count, -1, np.int64),
+        np.full(count, -1, np.int64),
     )
     gap = np.zeros(len(bars.start), np.int8) if bars.gap is None else bars.gap
     _resolve(*bars[:7], gap, *ideas, *touches)
@@ -105,7 +108,7 @@ def first_touch(bars: Bars, ideas: Ideas) -> Touches:
 def _resolve(
     start, end, opens, highs, lows, closes, cumulative, gaps,
     sign, entry, target, stop, split, since, expiry,
-    state, reason, bar, at_open, price, r, filled, ambiguous, doubt,
+    state, reason, bar, at_open, price, r, filled, ambiguous, entered, doubt,
 ):  # fmt: skip
     for i in range(len(sign)):
         s = sign[i]
@@ -169,6 +172,8 @@ def _resolve(
                 level, code, why = t, WIN, TARGET
             if code == WIN and cut and not at_open[i]:
                 level, code, why, ambiguous[i] = np.nan, STILL_OPEN, NO_REASON, True
+            if filled[i] and entered[i] < 0:
+                entered[i] = j
             if ambiguous[i] and doubt[i] < 0:
                 doubt[i] = j
             if code == STILL_OPEN and expiry[i] <= end[j]:

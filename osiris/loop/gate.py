@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from osiris.calendars import calendar_of, sessions_between
 from osiris.llm.generate import Draft, draft
@@ -19,7 +20,7 @@ from osiris.llm.models import AnyDrafter
 from osiris.loop.advise import HISTORY_DAYS, take_snapshots
 from osiris.loop.claims import DAY, as_claims, kernel_ideas
 from osiris.loop.context import Snapshot
-from osiris.loop.first_touch import first_touch
+from osiris.loop.first_touch import Touches, first_touch
 from osiris.loop.prices import PriceDesk
 from osiris.loop.side_bias import moved_decisions
 from osiris.policy.contracts import Policy
@@ -46,8 +47,9 @@ class Evaluation:
     """One adapter on held-out prompts; `trades` has a row an idea: `idea_row`'s columns, and `r`,
     `filled`, `days_open` and `habit`.
 
-    `days_open` is how long the trade lasted, `habit` what the adapter's earlier decisions would have made on its prompt
-    (NaN where there are none). `valid` counts the replies that were valid at the first attempt.
+    `days_open` is how long it was in the market, without the wait for its entry, `habit` what the adapter's earlier
+    decisions would have made on its prompt (NaN where there are none). `valid` counts the replies that were valid at
+    the first attempt.
     """
 
     adapter: str
@@ -138,7 +140,7 @@ def on_paper(
 
 
 def settle_on_paper(ideas: pd.DataFrame, prices: PriceDesk, settings: Settings, as_of: datetime) -> pd.DataFrame:
-    """Add `r`, `filled` and `days_open` (how long it lasted): as the outcome logger would, closed at the last bar."""
+    """Add `r`, `filled` and `days_open`: as the outcome logger would, closed at the last bar."""
     if ideas.empty:
         none = pd.Series(dtype=float)
         return ideas.assign(r=none, filled=pd.Series(dtype=bool), days_open=none)
@@ -149,9 +151,15 @@ def settle_on_paper(ideas: pd.DataFrame, prices: PriceDesk, settings: Settings, 
         bars = lines[ticker].bars
         asked_for = kernel_ideas(as_claims(group), lines[ticker], settings.outcomes.max_holding_days)
         touches = first_touch(bars, asked_for._replace(expiry=np.minimum(asked_for.expiry, bars.end[-1])))
-        days = (bars.end[touches.bar] - asked_for.since) / DAY
+        days = _days_open(bars.end, touches, asked_for.since)
         settled.append(group.assign(r=touches.r, filled=touches.filled & np.isfinite(touches.r), days_open=days))
     return pd.concat(settled).sort_index()
+
+
+def _days_open(ends: NDArray[np.int64], touches: Touches, since: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Days from the bar before the one of the entry to the exit, shape (n,); NaN without an entry."""
+    begun = np.maximum(since, np.where(touches.entered > 0, ends[touches.entered - 1], since))
+    return np.where(touches.entered >= 0, (ends[touches.bar] - begun) / DAY, np.nan)
 
 
 def _habit(trades: pd.DataFrame, prices: PriceDesk, settings: Settings, as_of: datetime) -> pd.Series:
