@@ -1,8 +1,8 @@
-"""How often the gate promotes chance, and how often skill: `python benchmarks/gate.py [--walks 6] [--real 20] [--sessions 80]`.
+"""How often the gate promotes chance, and how often skill: `python benchmarks/gate.py [--walks 6] [--sessions 80]`.
 
 Challengers are compared with coins that go long on half of the prompts. A night has held-out prompts of `--sessions`
-sessions of its own, two candidates each, and is a first look at half of `gate.level`. Every comparison goes through the gate's own
-functions: `settle_on_paper`, `weigh`, `compare`.
+sessions of its own, two candidates each, and is a first look at half of `gate.level`. Every comparison goes through
+the gate's own functions: `settle_on_paper`, `weigh`, `compare`.
 
 The market is either the sample bars of AAPL, GOOG, IBM and MSFT, or walks without drift that share a part of their
 returns. On walks the nights are independent and a rate has Wilson's 95 % interval. The real nights are tossed `--real`
