@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -56,3 +57,19 @@ def test_a_habit_is_what_earlier_decisions_would_have_made(workspace):
     found = on_paper("always long", shots, drafts, workspace.prices, workspace.settings, as_of).filled
     assert found["habit"].isna().sum() == 2  # the two replies of the first session
     assert found["habit"].dropna().to_numpy() == pytest.approx(found["r"][found["habit"].notna()].to_numpy())
+
+
+def test_the_wait_for_an_entry_is_no_time_in_the_market(workspace):
+    as_of = datetime(2005, 3, 10, 21, tzinfo=UTC)
+    bars = workspace.bars.get("IBM")
+    later = bars[bars["start"] >= pd.Timestamp(as_of)].reset_index(drop=True)
+    low = later["low"].cummin()
+    place = int(np.argmax(low < later["low"].iloc[:3].min()))  # the first bar below the lows of the first three
+    entry = (low.iloc[place] + low.iloc[place - 1]) / 2
+    values = (0, "IBM", as_of, as_of, as_of, "long", 0.6, entry, entry * 1.5, entry * 0.5, 1.0, 1.0)
+    settled = settle_on_paper(
+        pd.DataFrame([values], columns=IDEA_COLUMNS), workspace.prices, workspace.settings, NIGHT
+    ).iloc[0]
+    last = bars[bars["end"] <= pd.Timestamp(NIGHT)]["end"].iloc[-1]
+    assert place >= 3
+    assert settled.days_open == pytest.approx((last - later["end"].iloc[place - 1]) / pd.Timedelta(days=1))
