@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from osiris.errors import NotFound
+from osiris.errors import BadInput, NotFound
 from osiris.policy import edit_note
 from osiris.records import Outcome, Status
 from osiris.store.tables import ACCEPTED_SQL
@@ -107,7 +107,7 @@ def comparison_rows(found: Row) -> list[Row]:
 
 
 def _adapter_row(workspace: Workspace, name: str, logged: Row, served: str | None) -> Row:
-    metrics, verdict = logged.get("metrics", {}), workspace.shelf.verdict(name) or {}
+    metrics, verdict = logged.get("metrics", {}), _verdict(workspace, name)
     return {
         "adapter": name,
         "served": name == served,
@@ -117,9 +117,19 @@ def _adapter_row(workspace: Workspace, name: str, logged: Row, served: str | Non
         "heldout_mean_r": metrics.get("heldout_mean_r"),
         "heldout_win_rate": metrics.get("heldout_win_rate"),
         "valid_share": metrics.get("heldout_valid_share"),
+        "skill_r": verdict.get("skill"),
+        "could_show_r": verdict.get("detectable"),
         "verdict": verdict.get("reason"),
         "mlflow_version": logged.get("version"),
     }
+
+
+def _verdict(workspace: Workspace, name: str) -> Row:
+    """What was decided about an adapter; where that cannot be read, the reason says so, and the others are shown."""
+    try:
+        return workspace.shelf.verdict(name) or {}
+    except BadInput as error:
+        return {"reason": str(error)}
 
 
 def _side_by_side(one: Row, other: Row) -> dict[str, list[Any]]:

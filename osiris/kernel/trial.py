@@ -71,11 +71,6 @@ def refuse_if_final(book: PatchBook, patch: Patch) -> None:
         )
 
 
-def shown_p(value: float) -> str:
-    """A p-value for people; none is zero."""
-    return "p < 0.0001" if value < 1e-4 else f"p = {value:.4f}"
-
-
 def past_mark(kernel: Kernel, commit: str) -> str:
     """Changes with what patches of `commit` are measured on: that, the bars, whether there are ideas at all."""
     rules, past = kernel.settings, kernel.past

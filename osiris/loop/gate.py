@@ -76,8 +76,8 @@ class Evaluation:
             found |= {
                 "mean_r": filled["r"].mean(),
                 "win_rate": (filled["r"] > 0).mean(),
-                "long_share": (self.trades["side"] == "long").mean(),
-                "reward_to_risk": self.trades["reward_to_risk"].mean(),
+                "long_share": (filled["side"] == "long").mean(),
+                "reward_to_risk": filled["reward_to_risk"].mean(),
             }
         return {name: float(value) for name, value in found.items()}
 

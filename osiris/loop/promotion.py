@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from osiris.adapters import AdapterShelf
-from osiris.errors import AdapterRejected
+from osiris.errors import AdapterRejected, BadInput
 from osiris.llm.models import Models
 from osiris.loop import gate
 from osiris.loop.context import Snapshot
@@ -119,11 +119,19 @@ def challengers(shelf: AdapterShelf, champion: str | None, as_of: datetime, poli
     open_ones = [
         name
         for _, name in sorted(newest_of_date.items(), reverse=True)
-        if name != champion and not _is_decided(shelf.verdict(name))
+        if name != champion and not _is_decided(_decided_on(shelf, name))
     ]
     if policy == "newest":
         return sorted(open_ones, key=lambda name: name[:8] != night_name(as_of))
     return sorted(open_ones, key=lambda name: shelf.verdict(name) is None)
+
+
+def _decided_on(shelf: AdapterShelf, name: str) -> dict[str, Any] | None:
+    """The verdict on `name`. One that cannot be read may be a person's word, and stands like one until it is mended."""
+    try:
+        return shelf.verdict(name)
+    except BadInput:
+        return {"promoted": False, "by": "a file that cannot be read"}
 
 
 def _is_decided(verdict: dict[str, Any] | None) -> bool:
@@ -133,7 +141,7 @@ def _is_decided(verdict: dict[str, Any] | None) -> bool:
 
 def _days_needed(shelf: AdapterShelf) -> int:
     """How many held-out days the last comparison asked for."""
-    found = [verdict.get("days_needed", 0) for name in shelf.names() if (verdict := shelf.verdict(name))]
+    found = [verdict.get("days_needed", 0) for name in shelf.names() if (verdict := _decided_on(shelf, name))]
     return next((days for days in found if days), 0)
 
 

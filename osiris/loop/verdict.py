@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from osiris.loop.block_stats import p_words
 from osiris.loop.evidence import Evidence, weigh
 from osiris.loop.gate import Evaluation
 from osiris.loop.looks import level_of
@@ -110,10 +111,9 @@ def _metrics(challenger: Evaluation, champion: Evaluation) -> dict[str, dict[str
 
 def _told(evidence: Evidence, promoted: bool, level: float, look: int, shown: float) -> str:
     test = evidence.test
-    p = f"p = {test.p_value:.4f}" if test.p_value >= 0.0001 else "p < 0.0001"
     words = "better beyond chance" if promoted else "not shown to be better"
     return (
-        f"{words}: {evidence.difference:+.3f} R a prompt, {test.mean:+.3f} without habits, {p}, "
+        f"{words}: {evidence.difference:+.3f} R a prompt, {test.mean:+.3f} without habits, {p_words(test.p_value)}, "
         f"level {level:.4f} (look {look}), {test.blocks} spells of {test.length:.0f} days; "
         f"these days would show {shown:.2f} R four times in five"
     )

@@ -17,7 +17,8 @@ from osiris.kernel.history import dead_letters, known, queued
 from osiris.kernel.patch import change_of, patch_of
 from osiris.kernel.prove import _ruff, _static
 from osiris.kernel.repo import PolicyRepo
-from osiris.kernel.trial import may_be_judged, refuse_if_final, shown_p
+from osiris.kernel.trial import may_be_judged, refuse_if_final
+from osiris.loop.block_stats import p_words
 from osiris.policy import shipped_files
 from osiris.store.events import TRACES, Events
 from osiris.store.patches import PatchLists
@@ -168,7 +169,7 @@ def test_only_plain_characters_reach_the_terminal():
 
 
 def test_no_chance_is_shown_as_none():
-    assert [shown_p(value) for value in (0.0, 1e-5, 0.0001, 0.0125)] == [
+    assert [p_words(value) for value in (0.0, 1e-5, 0.0001, 0.0125)] == [
         "p < 0.0001",
         "p < 0.0001",
         "p = 0.0001",

@@ -75,3 +75,9 @@ def test_the_same_comparison_again_has_the_same_answer(tmp_path):
 def test_another_adapter_on_the_same_days_has_the_stricter_level(tmp_path):
     first = reach(tmp_path, 90, "one")
     assert reach(tmp_path, 121, "retrained, renamed, judged again").level == first.level / 3
+
+
+def test_a_verdict_that_cannot_be_read_takes_its_adapter_off_the_trial_and_no_other(shelf):
+    shelf.record_verdict("20050303-dpo", {"promoted": False, "decided": False})
+    (shelf.folder / ".verdicts" / "20050303-dpo.json").write_text("{")
+    assert challengers(shelf, None, NIGHT) == ["20050302-dpo", "20050301-dpo"]
