@@ -61,11 +61,17 @@ def checked(frame: pd.DataFrame) -> pd.DataFrame:
         raise BadInput(
             f"bars with the columns {COLUMNS}, start and end in UTC", f"{dict(frame.dtypes)}", "correct them"
         )
-    usable = frame[np.isfinite(frame[list(PRICE_COLUMNS)]).all(axis=1)].sort_values("start", ignore_index=True)
+    usable = typed(frame)
+    finite = np.logical_and.reduce([np.isfinite(usable[name].to_numpy()) for name in PRICE_COLUMNS])
+    if not finite.all():
+        usable = usable[finite]
+    if not usable["start"].is_monotonic_increasing:
+        usable = usable.sort_values("start")
+    usable = usable.reset_index(drop=True)
     if usable["start"].duplicated().any():
         twice = usable.loc[usable["start"].duplicated(), "start"].iloc[0]
         raise BadInput("one bar a start", f"two for {twice.isoformat()}", "remove one of them")
-    return typed(usable)
+    return usable
 
 
 def typed(frame: pd.DataFrame) -> pd.DataFrame:
@@ -78,6 +84,8 @@ def combine(
     stored: pd.DataFrame, offered: pd.DataFrame, tolerance: float, replace: bool, interval: str = DAILY
 ) -> tuple[pd.DataFrame, Merged]:
     """Both frames as one, by the rules of the module's head, and what was done."""
+    if stored.empty and not replace:
+        return offered, Merged(len(offered))
     kept, new = stored.set_index("start"), offered.set_index("start")
     both = kept.index.intersection(new.index)
     mine, theirs = kept.loc[both], new.loc[both]
@@ -99,7 +107,9 @@ def combine(
 
 def is_confirmed(sources: pd.Series) -> pd.Series:
     """Which bars a person spoke for, by their sources."""
-    return sources.str.split("+").map(lambda names: CONFIRMED in names).astype(bool)
+    codes, names = pd.factorize(sources)
+    spoken = np.array([CONFIRMED in name.split("+") for name in names], np.bool_)
+    return pd.Series(spoken[codes] if len(names) else np.zeros(len(sources), np.bool_), sources.index)
 
 
 def joined(sources: str, another: str) -> str:

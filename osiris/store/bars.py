@@ -126,9 +126,10 @@ class BarStore:
         with changing(path):
             stored, aside = self._stored(path, offered.iloc[:0], repair)
             combined, merged = combine(stored, offered, tolerance, replace, interval)
-            spoken = set(zip(offered["start"], offered["source"], strict=True))
-            starts = set(offered["start"]) if replace else set()
             earlier = disputes_of(path)
+            again = offered[offered["start"].isin([d.start for d in earlier])]
+            spoken = set(zip(again["start"], again["source"], strict=True))
+            starts = set(again["start"]) if replace else set()
             standing = [d for d in earlier if d.start not in starts and (d.start, d.offered_source) not in spoken]
             note_disputes(path, [*earlier, *merged.disagreements])  # before the bars, those that ended after them
             if not combined.equals(stored):
