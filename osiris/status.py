@@ -114,14 +114,18 @@ def _adapter_row(workspace: Workspace, name: str, logged: Row, served: str | Non
         "kind": logged.get("kind"),
         "parent": logged.get("parent"),
         "rows": int(metrics["rows"]) if "rows" in metrics else None,
-        "heldout_mean_r": metrics.get("heldout_mean_r"),
-        "heldout_win_rate": metrics.get("heldout_win_rate"),
-        "valid_share": metrics.get("heldout_valid_share"),
-        "skill_r": verdict.get("skill"),
-        "could_show_r": verdict.get("detectable"),
+        "heldout_mean_r": _rounded(metrics.get("heldout_mean_r")),
+        "heldout_win_rate": _rounded(metrics.get("heldout_win_rate")),
+        "valid_share": _rounded(metrics.get("heldout_valid_share")),
+        "skill_r": _rounded(verdict.get("skill")),
+        "could_show_r": _rounded(verdict.get("detectable")),
         "verdict": verdict.get("reason"),
-        "mlflow_version": logged.get("version"),
     }
+
+
+def _rounded(value: float | None) -> float | None:
+    """To a thousandth, so that the table fits a terminal of 80 columns."""
+    return None if value is None else round(value, 3)
 
 
 def _verdict(workspace: Workspace, name: str) -> Row:

@@ -100,13 +100,17 @@ def _lacking(evidence: Evidence, metrics: dict[str, dict[str, float]], settings:
     if trades < least:
         return f"{trades} held-out trades, at least {least} needed"
     return (
-        f"{evidence.days} held-out days hold {evidence.test.blocks} independent spells of "
+        f"{evidence.days} held-out days hold {_counted(evidence.test.blocks, 'independent spell')} of "
         f"{evidence.test.length:.0f} days; about {evidence.days_needed} days are needed"
     )
 
 
 def _metrics(challenger: Evaluation, champion: Evaluation) -> dict[str, dict[str, float]]:
     return {one.adapter: one.metrics() for one in (challenger, champion)}
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _told(evidence: Evidence, promoted: bool, level: float, look: int, shown: float) -> str:
