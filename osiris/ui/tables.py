@@ -85,9 +85,9 @@ def title(metric: str) -> str:
 
 
 def _name(metric: str, when: str) -> str:
-    """As `title`; the gate counts these two over all ideas, the table above it over those whose entry was reached."""
+    """As `title`; the gate counts these two over the ideas whose entry was reached, as the table above it does."""
     if when == "heldout" and metric in ("long_share", "reward_to_risk"):
-        return f"{title(metric)}, filled or not"
+        return f"{title(metric)}, filled trades"
     return title(metric)
 
 

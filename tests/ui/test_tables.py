@@ -42,9 +42,9 @@ def test_metrics_are_a_row_each_before_beside_after_to_three_digits():
     assert tables.metrics({}).empty
 
 
-def test_a_share_of_all_ideas_is_not_called_as_that_of_filled_trades():
+def test_what_is_of_filled_trades_alone_is_called_so():
     shown = tables.metrics({"heldout_long_share": 0.25, "heldout_reward_to_risk": 1.147})
-    assert list(shown.index) == ["share of long ideas, filled or not", "reward to risk, filled or not"]
+    assert list(shown.index) == ["share of long ideas, filled trades", "reward to risk, filled trades"]
 
 
 def test_of_a_pair_what_differs_is_shown_whole_under_the_number_of_its_line():
