@@ -19,12 +19,12 @@ from osiris.loop.first_touch import CLOSED, EXPIRY, NEVER, STILL_OPEN, WIN, Bars
 from osiris.loop.timeline import Timeline
 from osiris.records import ExitReason, Outcome, rounded_price
 from osiris.settings import Outcomes
+from osiris.store.rules import ODD_PRICE
 
 NO_PRICES = "no prices from any source"
 NO_TRADE, NOT_FILLED, NOT_REACHED = (
     "the entry never traded before the idea ended", "the entry has not traded", "neither level reached",
 )  # fmt: skip
-ODD_PRICE = "the price given by hand did not trade when the trade was closed"
 OPEN, WON, LOST, EVEN = range(4)
 OUTCOMES = np.array([Outcome.OPEN, Outcome.WIN, Outcome.LOSS, Outcome.BREAKEVEN], object)
 MANUAL = 4

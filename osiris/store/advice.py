@@ -107,14 +107,16 @@ class AdviceStore:
     def ask_to_close(self, idea: str, at: datetime, price: float | None, by: str) -> Row:
         """Note a person's word to close the trade of an accepted idea; the outcome logger acts on it.
 
-        Asked again for the same price it changes nothing. Raises `NotFound`, and `Conflict` for an idea that nobody
-        accepted, that has its outcome, or that was asked to close at another price.
+        Asked again for the same price it changes nothing. A price that turned out not to have traded can be corrected;
+        the moment stays that of the first asking. Raises `NotFound`, and `Conflict` for an idea that nobody accepted,
+        that has its outcome, or that was asked to close at another price.
         """
         with self._writing():
             row = self.get(idea)
             may_close(row, price, at)
-            changes = {"id": idea, "close_asked_at": at, "close_asked_price": price, "close_asked_by": by}
-            if row["close_asked_at"] is None:
+            first = row["close_asked_at"]
+            changes = {"id": idea, "close_asked_at": first or at, "close_asked_price": price, "close_asked_by": by}
+            if first is None or row["close_asked_price"] != price:
                 self._commit("close_asked", [changes])
                 row |= changes
             return row

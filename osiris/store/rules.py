@@ -13,6 +13,8 @@ Row = dict[str, Any]
 Change = Callable[[Row], Row]
 DECIDED = (*ACCEPTED, Status.REJECTED)
 EDITABLE = ("entry", "target", "stop", "confidence")
+ODD_PRICE = "the price given by hand did not trade when the trade was closed"
+"""Why an idea stays open whose price to close at may be corrected."""
 
 
 class Asked(NamedTuple):
@@ -78,7 +80,7 @@ def may_undo(idea: Row, decision: Row) -> None:
 
 
 def may_close(idea: Row, price: float | None, at: datetime) -> None:
-    """Only an open trade is closed, after it began, and at one price."""
+    """Only an open trade is closed, after it began, and at one price, unless that did not trade: a slip of the pen."""
     if idea["status"] not in ACCEPTED or idea["outcome"] in FINAL or idea["exit_reason"]:
         came = f"one {idea['status']}" + (f" with the outcome {idea['outcome']}" if idea["outcome"] else "")
         raise Conflict("an accepted idea without a final outcome", came, "only an open trade can be closed by hand")
@@ -86,11 +88,12 @@ def may_close(idea: Row, price: float | None, at: datetime) -> None:
         raise Conflict(
             f"a moment after {idea['status_at']}, when it was accepted", str(at), "check --as-of or the clock"
         )
-    if idea["close_asked_at"] is not None and idea["close_asked_price"] != price:
+    asked = idea["close_asked_at"] is not None and idea["close_asked_price"] != price
+    if asked and idea["open_reason"] != ODD_PRICE:
         raise Conflict(
             "an idea that nobody asked to close",
             f"one asked to close by {idea['close_asked_by']} at {idea['close_asked_at']}",
-            "the outcome logger will settle it",
+            "the outcome logger will settle it; a price that did not trade can be corrected after it ran",
         )
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from osiris.calendars import daily_frame, intraday_frame, session_bounds, sessions_between
-from osiris.errors import BadInput, Busy
+from osiris.errors import BadInput, Busy, Conflict
 from osiris.files import one_at_a_time
 from osiris.loop.outcomes import EVENT_COLUMNS, UNASKED, batches, settle
 from osiris.loop.review import ask_to_close, undo
@@ -202,6 +202,20 @@ def test_a_trade_closed_by_hand_is_settled_at_the_price_given(desk):
     row = workspace.advice.rows()[0]
     assert (row["outcome"], row["exit_reason"], row["close_price"]) == ("win", "manual", 100.5)
     assert row["closed_at"] == asked["close_asked_at"]
+
+
+def test_a_price_that_did_not_trade_is_corrected_and_the_moment_stays(desk):
+    workspace = desk([approved()], [QUIET, QUIET, QUIET])
+    name, asked_at = workspace.advice.rows()[0]["id"], MOMENT + timedelta(days=4, hours=-4)
+    ask_to_close(workspace.advice, name, 1005.0, "bob", asked_at)
+    with pytest.raises(Conflict, match="can be corrected"):  # nobody knows yet that it did not trade
+        ask_to_close(workspace.advice, name, 100.5, "bob", asked_at)
+    run(workspace, 5)
+    assert "did not trade" in workspace.advice.rows()[0]["open_reason"]
+    ask_to_close(workspace.advice, name, 100.5, "bob", MOMENT + timedelta(days=6))
+    run(workspace, 7)
+    row = workspace.advice.rows()[0]
+    assert (row["outcome"], row["close_price"], row["closed_at"]) == ("win", 100.5, asked_at)
 
 
 @pytest.mark.parametrize("price", [0.0, -1.0, float("nan")])
