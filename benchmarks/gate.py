@@ -30,7 +30,7 @@ from rich.progress import track
 from rich.table import Table
 
 from osiris.calendars import sessions_between
-from osiris.learn_check.no_skill import Night, Walks, both_sides, on_walks, promotions
+from osiris.learn_check.no_skill import SettledNight, Walks, both_sides, on_walks, promotions
 from osiris.learn_check.report import interval
 from osiris.loop.advise import take_snapshots
 from osiris.settings import Settings
@@ -45,16 +45,16 @@ Chances = list[NDArray[np.float64]]
 """The chance of a long on every prompt, shape (prompts,), a night."""
 
 
-def always(share: float) -> Callable[[Sequence[Night], int], Chances]:
+def always(share: float) -> Callable[[Sequence[SettledNight], int], Chances]:
     """Coins with one share of longs."""
     return lambda nights, seed: [np.full(night.prompts, share) for night in nights]
 
 
-def kept(nights: Sequence[Night], seed: int) -> Chances:
+def kept(nights: Sequence[SettledNight], seed: int) -> Chances:
     """A side a ticker that is tossed anew on one session in `KEPT`."""
     rng = np.random.default_rng(seed)
 
-    def one(night: Night) -> NDArray[np.float64]:
+    def one(night: SettledNight) -> NDArray[np.float64]:
         shape = night.prompts // night.tickers, night.tickers
         anew = rng.random(shape) < 1 / KEPT
         anew[0] = True
@@ -65,10 +65,10 @@ def kept(nights: Sequence[Night], seed: int) -> Chances:
     return [one(night) for night in nights]
 
 
-def after(sessions: int, with_it: bool) -> Callable[[Sequence[Night], int], Chances]:
+def after(sessions: int, with_it: bool) -> Callable[[Sequence[SettledNight], int], Chances]:
     """Go with or against the change of the price over so many sessions; even coins before there are so many."""
 
-    def one(night: Night) -> NDArray[np.float64]:
+    def one(night: SettledNight) -> NDArray[np.float64]:
         prices = night.sides["entry"].to_numpy()[: night.prompts].reshape(-1, night.tickers)
         rose = np.full(prices.shape, 0.5)
         rose[sessions:] = (prices[sessions:] > prices[:-sessions]) == with_it
@@ -77,7 +77,7 @@ def after(sessions: int, with_it: bool) -> Callable[[Sequence[Night], int], Chan
     return lambda nights, seed: [one(night) for night in nights]
 
 
-def right(share: float) -> Callable[[Sequence[Night], int], Chances]:
+def right(share: float) -> Callable[[Sequence[SettledNight], int], Chances]:
     """Choose the side that will be worth more on this share of the candidates."""
     return lambda nights, seed: [
         np.where(np.nan_to_num(night.r[:, 0]) > np.nan_to_num(night.r[:, 1]), share, 1 - share) for night in nights
@@ -124,7 +124,7 @@ def on_real_bars(times: int, sessions: int) -> dict[str, Any]:
     return {"tickers": len(REAL), "nights": len(nights), "found": found}
 
 
-def real_nights(sessions: int) -> tuple[list[Night], Settings]:
+def real_nights(sessions: int) -> tuple[list[SettledNight], Settings]:
     """Nights of so many sessions each, one after the other, of real daily bars."""
     closes = [close.to_pydatetime() for close in sessions_between(CALENDAR, FIRST, LAST)]
     with TemporaryDirectory() as folder:

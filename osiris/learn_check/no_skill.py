@@ -73,7 +73,7 @@ class Walks:
 
 
 @dataclass(frozen=True)
-class Night:
+class SettledNight:
     """Held-out prompts whose outcomes are known for both sides, so that any coins can be held against them at once.
 
     `sides` has two rows a prompt, settled by the gate's own function: all prompts long, then all short. Prompts go by
@@ -112,7 +112,7 @@ class Night:
             return found / np.where(known, weights, 0.0).sum(axis=1)
 
 
-def both_sides(shots: Sequence[Snapshot], prices: PriceDesk, settings: Settings, as_of: datetime) -> Night:
+def both_sides(shots: Sequence[Snapshot], prices: PriceDesk, settings: Settings, as_of: datetime) -> SettledNight:
     """Settle every prompt long and short at `as_of`; `shots` go by session, then by ticker."""
     ideas = [
         gate.idea_row(number, shot, reply(shot.ticker, side))
@@ -120,7 +120,7 @@ def both_sides(shots: Sequence[Snapshot], prices: PriceDesk, settings: Settings,
         for number, shot in enumerate(shots)
     ]
     settled = gate.settle_on_paper(pd.DataFrame(ideas, columns=gate.IDEA_COLUMNS), prices, settings, as_of)
-    return Night(settled, len({shot.ticker for shot in shots}))
+    return SettledNight(settled, len({shot.ticker for shot in shots}))
 
 
 def reply(ticker: str, side: Side) -> Reply:
@@ -141,7 +141,7 @@ def no_skill(
 
 
 @contextmanager
-def on_walks(walks: Walks) -> Iterator[tuple[list[Night], Settings]]:
+def on_walks(walks: Walks) -> Iterator[tuple[list[SettledNight], Settings]]:
     """The nights of `walks`, settled in a workspace of their own, and its settings."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "osiris.toml").write_text('[prices]\nsource = "local"\n')
@@ -155,7 +155,7 @@ def on_walks(walks: Walks) -> Iterator[tuple[list[Night], Settings]]:
 
 
 def promotions(
-    nights: Sequence[Night], chance_of_long: float | Sequence[NDArray[np.float64]], settings: Settings, seed: int
+    nights: Sequence[SettledNight], chance_of_long: float | Sequence[NDArray[np.float64]], settings: Settings, seed: int
 ) -> dict[str, float]:
     """On each night compare a challenger with even coins; how many were promoted, and Wilson's 95 % interval.
 
