@@ -116,12 +116,18 @@ def on_real_bars(times: int, sessions: int) -> dict[str, Any]:
     found = {}
     for name, chances in CHALLENGERS.items():
         rates = [
-            float(np.mean([promotions([night], chances([night], s), settings, s)["promoted"] for s in range(times)]))
-            for night in track(nights, name, console=Console(stderr=True))
+            float(np.mean([_promoted(night, chances, settings, times * number + toss) for toss in range(times)]))
+            for number, night in enumerate(track(nights, name, console=Console(stderr=True)))
         ]
         low, high = interval(rates)
         found[name] = {"comparisons": len(nights) * times, "share": float(np.mean(rates)), "low": low, "high": high}
     return {"tickers": len(REAL), "nights": len(nights), "found": found}
+
+
+def _promoted(
+    night: SettledNight, chances: Callable[[Sequence[SettledNight], int], Chances], settings: Settings, seed: int
+) -> float:
+    return promotions([night], chances([night], seed), settings, seed)["promoted"]
 
 
 def real_nights(sessions: int) -> tuple[list[SettledNight], Settings]:

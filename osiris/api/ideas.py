@@ -107,7 +107,7 @@ def add_ideas(app: FastAPI, workspace: Workspace) -> None:
 
     @app.post("/advice/{idea}/close", responses={200: {"model": Idea}, **CHANGING})
     def close(idea: IdeaId, body: Annotated[Close, Body(openapi_examples=CLOSE_EXAMPLES)]) -> Response:
-        """Ask the outcome logger to close a trade, at a price or at what trades next; again, it changes nothing."""
+        """Ask the outcome logger to close a trade, at a price or at what trades next; said again, nothing changes."""
         return _one(ask_to_close(advice, idea, body.price, body.reviewer, workspace.now))
 
 

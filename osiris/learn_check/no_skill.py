@@ -7,9 +7,9 @@ are independent and every comparison is a first look, which may err with `gate.l
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from osiris.calendars import daily_frame, sessions_between
+from osiris.errors import BadInput
 from osiris.loop import gate
 from osiris.loop.context import ATR_BARS, Snapshot, true_range
-from osiris.loop.planted import CALENDAR, FIRST, PRICE, SIGMA, STEPS
+from osiris.loop.planted import CALENDAR, PRICE, SIGMA, STEPS
 from osiris.loop.prices import PriceDesk
 from osiris.loop.side_bias import earlier_places
 from osiris.loop.verdict import compare
@@ -29,6 +30,8 @@ from osiris.records import Reply, Side
 from osiris.settings import Settings
 from osiris.workspace import open_workspace
 
+FIRST = datetime(1990, 1, 2, tzinfo=UTC)
+"""The first session of a walk: from here on a calendar has some 9,000."""
 LONG_SHARES = (0.25, 0.5, 0.75, 1.0)
 TARGET_ATR, STOP_ATR, WARM_UP, CANDIDATES = 1.5, 1.0, 20, 2
 
@@ -52,6 +55,8 @@ class Walks:
         """The close of every session, UTC."""
         count = WARM_UP + self.nights * self.sessions
         found = sessions_between(CALENDAR, FIRST, FIRST + pd.Timedelta(days=2 * count + 20))
+        if len(found) < count:
+            raise BadInput(f"nights for which {CALENDAR} has {count} sessions", f"{len(found)}", "ask for fewer")
         return [moment.to_pydatetime() for moment in found[:count]]
 
     def bars(self) -> dict[str, pd.DataFrame]:
@@ -150,8 +155,9 @@ def on_walks(walks: Walks) -> Iterator[tuple[list[SettledNight], Settings]]:
         for ticker, frame in bars.items():
             workspace.bars.merge(ticker, frame)
         settings = workspace.settings
-        yield [both_sides(shots, workspace.prices, settings, as_of) for shots, as_of in _nights(walks, bars)], settings
-        workspace.close()
+        with closing(workspace):
+            nights = [both_sides(shots, workspace.prices, settings, at) for shots, at in _nights(walks, bars)]
+        yield nights, settings
 
 
 def promotions(
@@ -161,7 +167,7 @@ def promotions(
 
     `chance_of_long` is the challenger's, for all prompts or for each of them, shape (prompts,) a night.
     """
-    rng = np.random.default_rng([seed, len(nights)])
+    rng = np.random.default_rng([seed, len(nights), CANDIDATES])
     promoted = tested = 0
     for number, night in enumerate(nights):
         chance = chance_of_long if isinstance(chance_of_long, float) else chance_of_long[number][:, None]

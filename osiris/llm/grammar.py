@@ -1,7 +1,7 @@
 """Decoding bound to the schema of a reply: tokens that cannot go on as valid JSON of it are not drawn.
 
 `llguidance` walks the grammar from where code leaves off, behind the ticker. A model that would have written a valid
-reply anyway writes it in just the same tokens when it always takes the likeliest.
+reply anyway, with numbers of four decimals at most, writes it in the same tokens when it always takes the likeliest.
 """
 
 import json

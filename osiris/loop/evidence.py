@@ -45,7 +45,7 @@ def weigh(challenger: "Evaluation", champion: "Evaluation", prices: Prices) -> E
         difference = float(pairs["difference"].mean()) if len(pairs) else np.nan
         return Evidence(difference, block_test(np.zeros(0), days, 1.0), len(pairs), 0, 0, 0)
     values = (sessions["skill"].sum() / (len(skilled) / len(days))).to_numpy(np.float64)
-    lasts = np.concatenate([one.filled["days_open"].to_numpy(np.float64) for one in (challenger, champion)])
+    lasts = np.concatenate([one.filled["days_held"].to_numpy(np.float64) for one in (challenger, champion)])
     length = LENGTHS * max(overlap_days(lasts), persistence_days(sessions["longer"].mean().to_numpy(np.float64), days))
     return Evidence(
         float(pairs["difference"].mean()),

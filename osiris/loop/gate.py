@@ -45,9 +45,9 @@ class Window:
 @dataclass
 class Evaluation:
     """One adapter on held-out prompts; `trades` has a row an idea: `idea_row`'s columns, and `r`,
-    `filled`, `days_open` and `habit`.
+    `filled`, `days_open`, `days_held` and `habit`.
 
-    `days_open` is how long it was in the market, without the wait for its entry, `habit` what the adapter's earlier
+    `days_open` runs from the draft to the exit, `days_held` from the entry on. `habit` is what the adapter's earlier
     decisions would have made on its prompt (NaN where there are none). `valid` counts the replies that were valid at
     the first attempt.
     """
@@ -140,10 +140,10 @@ def on_paper(
 
 
 def settle_on_paper(ideas: pd.DataFrame, prices: PriceDesk, settings: Settings, as_of: datetime) -> pd.DataFrame:
-    """Add `r`, `filled` and `days_open`: as the outcome logger would, closed at the last bar."""
+    """Add `r`, `filled`, `days_open` and `days_held`: as the outcome logger would, closed at the last bar."""
     if ideas.empty:
         none = pd.Series(dtype=float)
-        return ideas.assign(r=none, filled=pd.Series(dtype=bool), days_open=none)
+        return ideas.assign(r=none, filled=pd.Series(dtype=bool), days_open=none, days_held=none)
     start = ideas["as_of"].min() - timedelta(days=HISTORY_DAYS)
     lines = prices.timelines(sorted(ideas["ticker"].unique()), start, as_of)
     settled = []
@@ -151,14 +151,16 @@ def settle_on_paper(ideas: pd.DataFrame, prices: PriceDesk, settings: Settings, 
         bars = lines[ticker].bars
         asked_for = kernel_ideas(as_claims(group), lines[ticker], settings.outcomes.max_holding_days)
         touches = first_touch(bars, asked_for._replace(expiry=np.minimum(asked_for.expiry, bars.end[-1])))
-        days = _days_open(bars.end, touches, asked_for.since)
-        settled.append(group.assign(r=touches.r, filled=touches.filled & np.isfinite(touches.r), days_open=days))
+        days = (bars.end[touches.bar] - asked_for.since) / DAY
+        held = _days_held(bars.end, touches, asked_for.since)
+        filled = touches.filled & np.isfinite(touches.r)
+        settled.append(group.assign(r=touches.r, filled=filled, days_open=days, days_held=held))
     return pd.concat(settled).sort_index()
 
 
-def _days_open(ends: NDArray[np.int64], touches: Touches, since: NDArray[np.int64]) -> NDArray[np.float64]:
+def _days_held(ends: NDArray[np.int64], touches: Touches, since: NDArray[np.int64]) -> NDArray[np.float64]:
     """Days from the bar before the one of the entry to the exit, shape (n,); NaN without an entry."""
-    begun = np.maximum(since, np.where(touches.entered > 0, ends[touches.entered - 1], since))
+    begun = np.maximum(since, np.where(touches.entered > 0, ends[np.maximum(touches.entered - 1, 0)], since))
     return np.where(touches.entered >= 0, (ends[touches.bar] - begun) / DAY, np.nan)
 
 

@@ -116,6 +116,7 @@ class AdviceStore:
             may_close(row, price, at)
             first = row["close_asked_at"]
             changes = {"id": idea, "close_asked_at": first or at, "close_asked_price": price, "close_asked_by": by}
+            changes |= {"open_reason": None} if first else {}  # it is the new price's turn
             if first is None or row["close_asked_price"] != price:
                 self._commit("close_asked", [changes])
                 row |= changes

@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from osiris.errors import BadInput
 from osiris.learn_check.no_skill import CANDIDATES, Walks, both_sides, on_walks, promotions, reply
+from osiris.learn_check.trial import Plan
 from osiris.llm.generate import Draft
 from osiris.loop.advise import take_snapshots
 from osiris.loop.gate import on_paper
@@ -30,7 +32,7 @@ def test_what_coins_are_worth_is_what_the_gate_finds(tmp_path):
     quick = both_sides(shots, *desk, as_of).evaluation("coins", long)
     wanted = on_paper("coins", shots, drafts, *desk, as_of)
     assert quick.metrics() == pytest.approx(wanted.metrics())
-    columns = ["prompt", "ticker", "as_of", "side", "r", "filled", "days_open", "habit"]
+    columns = ["prompt", "ticker", "as_of", "side", "r", "filled", "days_open", "days_held", "habit"]
     pd.testing.assert_frame_equal(
         quick.trades[columns].reset_index(drop=True),
         wanted.trades[columns].reset_index(drop=True),
@@ -38,6 +40,13 @@ def test_what_coins_are_worth_is_what_the_gate_finds(tmp_path):
         atol=1e-6,
     )
     assert wanted.filled["habit"].notna().sum() > 100
+
+
+def test_the_nights_of_a_check_fit_its_calendar_and_more_are_refused():
+    plan = Plan()
+    assert len(Walks(0, nights=plan.coin_nights).closes) > plan.coin_nights * 80
+    with pytest.raises(BadInput, match="ask for fewer"):
+        _ = Walks(0, nights=1000).closes
 
 
 def test_coins_with_a_side_bias_are_rarely_promoted_and_those_who_know_are():

@@ -15,7 +15,7 @@ def evaluation(name, r, prompts, ratio=1.5, valid=None):
     trades = pd.DataFrame({"prompt": np.repeat(np.arange(prompts), each), "r": r})
     at = pd.Timestamp("2005-03-01T21:00Z") + pd.to_timedelta(50 * (trades["prompt"] % 24), unit="D")
     trades = trades.assign(
-        filled=True, side="long", reward_to_risk=ratio, ticker="P000", as_of=at, days_open=5.0, habit=0.0
+        filled=True, side="long", reward_to_risk=ratio, ticker="P000", as_of=at, days_held=5.0, habit=0.0
     )
     return Evaluation(name, prompts, len(r), len(r) if valid is None else valid, trades)
 

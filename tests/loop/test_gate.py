@@ -72,4 +72,5 @@ def test_the_wait_for_an_entry_is_no_time_in_the_market(workspace):
     ).iloc[0]
     last = bars[bars["end"] <= pd.Timestamp(NIGHT)]["end"].iloc[-1]
     assert place >= 3
-    assert settled.days_open == pytest.approx((last - later["end"].iloc[place - 1]) / pd.Timedelta(days=1))
+    assert settled.days_open == pytest.approx((last - pd.Timestamp(as_of)) / pd.Timedelta(days=1))
+    assert settled.days_held == pytest.approx((last - later["end"].iloc[place - 1]) / pd.Timedelta(days=1))

@@ -213,6 +213,8 @@ def test_a_price_that_did_not_trade_is_corrected_and_the_moment_stays(desk):
     run(workspace, 5)
     assert "did not trade" in workspace.advice.rows()[0]["open_reason"]
     ask_to_close(workspace.advice, name, 100.5, "bob", MOMENT + timedelta(days=6))
+    with pytest.raises(Conflict, match="bob"):  # it is the new price's turn
+        ask_to_close(workspace.advice, name, 99.0, "eve", MOMENT + timedelta(days=6))
     run(workspace, 7)
     row = workspace.advice.rows()[0]
     assert (row["outcome"], row["close_price"], row["closed_at"]) == ("win", 100.5, asked_at)

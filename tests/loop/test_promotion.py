@@ -28,7 +28,7 @@ def evaluation(name, days, seed, gain=0.0):
     rng = np.random.default_rng(seed)
     at = pd.Timestamp(MOMENT) + pd.to_timedelta(np.arange(days), unit="D")
     trades = pd.DataFrame({"prompt": range(days), "as_of": at, "r": gain + rng.normal(0, 1, days), "habit": 0.0})
-    trades = trades.assign(ticker="AAPL", side="long", days_open=3.0, filled=True, reward_to_risk=1.5)
+    trades = trades.assign(ticker="AAPL", side="long", days_held=3.0, filled=True, reward_to_risk=1.5)
     return Evaluation(name, days, days, days, trades)
 
 

@@ -18,7 +18,7 @@ def settings(tmp_path):
 
 def evaluation(name, r, habit=0.0, side="long", lasts=3.0):
     """One idea a session on one ticker, from FIRST on."""
-    trades = pd.DataFrame({"prompt": range(len(r)), "r": r, "habit": habit, "side": side, "days_open": lasts})
+    trades = pd.DataFrame({"prompt": range(len(r)), "r": r, "habit": habit, "side": side, "days_held": lasts})
     at = FIRST + pd.to_timedelta(np.arange(len(r)), unit="D")
     trades = trades.assign(ticker="AAPL", as_of=at, filled=True, reward_to_risk=2.0)
     return Evaluation(name, len(r), len(r), len(r), trades)
