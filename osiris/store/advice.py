@@ -107,9 +107,8 @@ class AdviceStore:
     def ask_to_close(self, idea: str, at: datetime, price: float | None, by: str) -> Row:
         """Note a person's word to close the trade of an accepted idea; the outcome logger acts on it.
 
-        Asked again for the same price it changes nothing. A price that turned out not to have traded can be corrected;
-        the moment stays that of the first asking. Raises `NotFound`, and `Conflict` for an idea that nobody accepted,
-        that has its outcome, or that was asked to close at another price.
+        The same price again changes nothing. One that did not trade can be corrected, and the first moment stays. Raises
+        `NotFound`, and `Conflict` for an idea not accepted, with its outcome, or asked to close at another price.
         """
         with self._writing():
             row = self.get(idea)
