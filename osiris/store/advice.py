@@ -107,7 +107,7 @@ class AdviceStore:
     def ask_to_close(self, idea: str, at: datetime, price: float | None, by: str) -> Row:
         """Note a person's word to close the trade of an accepted idea; the outcome logger acts on it.
 
-        The same price again changes nothing. One that did not trade can be corrected, and the first moment stays. Raises
+        The same price again changes nothing. One that did not trade can be corrected; the moment stays. Raises
         `NotFound`, and `Conflict` for an idea not accepted, with its outcome, or asked to close at another price.
         """
         with self._writing():
