@@ -19,8 +19,6 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import UTC, datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -30,12 +28,11 @@ from rich.progress import track
 from rich.table import Table
 
 from osiris.calendars import sessions_between
-from osiris.learn_check.no_skill import SettledNight, Walks, both_sides, on_walks, promotions
-from osiris.learn_check.report import interval
+from osiris.learn_check.no_skill import SettledNight, Walks, both_sides, local_workspace, on_walks, promotions
+from osiris.learn_check.report import interval, promoted_share
 from osiris.loop.advise import take_snapshots
 from osiris.settings import Settings
 from osiris.store.sample import CALENDAR, load_sample
-from osiris.workspace import open_workspace
 
 TICKERS, CORRELATIONS, REAL = (4, 20, 60), (0.0, 0.3, 0.6), ("AAPL", "GOOG", "IBM", "MSFT")
 LONGEST, KEPT = 9000, 20
@@ -43,9 +40,11 @@ FIRST, LAST = datetime(2004, 12, 1, tzinfo=UTC), datetime(2013, 2, 1, tzinfo=UTC
 
 Chances = list[NDArray[np.float64]]
 """The chance of a long on every prompt, shape (prompts,), a night."""
+Challenger = Callable[[Sequence[SettledNight], int], Chances]
+"""From nights and a seed to its chances."""
 
 
-def always(share: float) -> Callable[[Sequence[SettledNight], int], Chances]:
+def always(share: float) -> Challenger:
     """Coins with one share of longs."""
     return lambda nights, seed: [np.full(night.prompts, share) for night in nights]
 
@@ -65,7 +64,7 @@ def kept(nights: Sequence[SettledNight], seed: int) -> Chances:
     return [one(night) for night in nights]
 
 
-def after(sessions: int, with_it: bool) -> Callable[[Sequence[SettledNight], int], Chances]:
+def after(sessions: int, with_it: bool) -> Challenger:
     """Go with or against the change of the price over so many sessions; even coins before there are so many."""
 
     def one(night: SettledNight) -> NDArray[np.float64]:
@@ -77,14 +76,14 @@ def after(sessions: int, with_it: bool) -> Callable[[Sequence[SettledNight], int
     return lambda nights, seed: [one(night) for night in nights]
 
 
-def right(share: float) -> Callable[[Sequence[SettledNight], int], Chances]:
+def right(share: float) -> Challenger:
     """Choose the side that will be worth more on this share of the candidates."""
     return lambda nights, seed: [
         np.where(np.nan_to_num(night.r[:, 0]) > np.nan_to_num(night.r[:, 1]), share, 1 - share) for night in nights
     ]
 
 
-CHALLENGERS = {
+CHALLENGERS: dict[str, Challenger] = {
     "25 % long": always(0.25),
     "50 % long": always(0.5),
     "75 % long": always(0.75),
@@ -124,18 +123,14 @@ def on_real_bars(times: int, sessions: int) -> dict[str, Any]:
     return {"tickers": len(REAL), "nights": len(nights), "found": found}
 
 
-def _promoted(
-    night: SettledNight, chances: Callable[[Sequence[SettledNight], int], Chances], settings: Settings, seed: int
-) -> float:
+def _promoted(night: SettledNight, chances: Challenger, settings: Settings, seed: int) -> float:
     return promotions([night], chances([night], seed), settings, seed)["promoted"]
 
 
 def real_nights(sessions: int) -> tuple[list[SettledNight], Settings]:
     """Nights of so many sessions each, one after the other, of real daily bars."""
     closes = [close.to_pydatetime() for close in sessions_between(CALENDAR, FIRST, LAST)]
-    with TemporaryDirectory() as folder:
-        (Path(folder) / "osiris.toml").write_text('[prices]\nsource = "local"\n')
-        workspace = open_workspace(folder, closes[-1])
+    with local_workspace(closes[-1]) as workspace:
         load_sample(workspace.bars, REAL)
         nights = []
         for start in range(0, len(closes) - sessions, sessions):
@@ -144,23 +139,17 @@ def real_nights(sessions: int) -> tuple[list[SettledNight], Settings]:
             shots = sorted(shots, key=lambda shot: (shot.as_of, shot.ticker))
             if len(shots) == len(REAL) * (sessions - 1):
                 nights.append(both_sides(shots, workspace.prices, workspace.settings, held_out[-1]))
-        settings = workspace.settings
-        workspace.close()
-    return nights, settings
+    return nights, workspace.settings
 
 
 def pooled(parts: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """The markets of one kind together."""
-    from scipy.stats import binomtest
-
     kinds = sorted({(part["tickers"], part["correlation"]) for part in parts})
     for tickers, correlation in kinds:
         found = {}
         for name in CHALLENGERS:
             rows = [p["found"][name] for p in parts if (p["tickers"], p["correlation"]) == (tickers, correlation)]
-            promoted, count = (sum(row[key] for row in rows) for key in ("promoted", "comparisons"))
-            low, high = binomtest(promoted, count).proportion_ci(method="wilson")
-            found[name] = {"comparisons": count, "share": promoted / count, "low": float(low), "high": float(high)}
+            found[name] = promoted_share(*(sum(row[key] for row in rows) for key in ("promoted", "comparisons")))
         yield {"tickers": tickers, "correlation": correlation, "found": found}
 
 

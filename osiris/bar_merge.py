@@ -61,7 +61,7 @@ def checked(frame: pd.DataFrame) -> pd.DataFrame:
         raise BadInput(
             f"bars with the columns {COLUMNS}, start and end in UTC", f"{dict(frame.dtypes)}", "correct them"
         )
-    usable = typed(frame)
+    usable = typed(frame)  # and no copy that is not needed: a ticker may have millions of bars
     finite = np.logical_and.reduce([np.isfinite(usable[name].to_numpy()) for name in PRICE_COLUMNS])
     if not finite.all():
         usable = usable[finite]
@@ -84,7 +84,7 @@ def combine(
     stored: pd.DataFrame, offered: pd.DataFrame, tolerance: float, replace: bool, interval: str = DAILY
 ) -> tuple[pd.DataFrame, Merged]:
     """Both frames as one, by the rules of the module's head, and what was done."""
-    if stored.empty and not replace:
+    if stored.empty and not replace:  # a first import, without three copies of it
         return offered, Merged(len(offered))
     kept, new = stored.set_index("start"), offered.set_index("start")
     both = kept.index.intersection(new.index)

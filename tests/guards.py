@@ -84,7 +84,7 @@ GUARDS = [
     Guard("looks at much the same days", "osiris/loop/looks.py", "and 2 * shared >= min(self.last", "and self == other and shared >= min(self.last", "tests/loop/test_looks.py"),
     Guard("another look is due later", "osiris/loop/promotion.py", "if due is not None and span.last < due and not ledger.knows(key):", "if False:", "tests/loop/test_promotion.py"),
     Guard("too little evidence is no look", "osiris/loop/promotion.py", "if not can_be_tested(evidence, challenger, champion, settings):", "if False:", "tests/loop/test_promotion.py"),
-    Guard("one challenger at a time", "osiris/loop/promotion.py", "return sorted(open_ones, key=lambda name: shelf.verdict(name) is None)", "return open_ones", "tests/loop/test_promotion.py"),
+    Guard("one challenger at a time", "osiris/loop/promotion.py", "return sorted(open_ones, key=lambda name: verdicts[name] is None)", "return open_ones", "tests/loop/test_promotion.py"),
     Guard("whom a person spoke on", "osiris/loop/promotion.py", '(bool(verdict.get("by")) or verdict.get("decided", True))', 'verdict.get("decided", True)', "tests/loop/test_promotion.py"),
     Guard("a number ends", "osiris/llm/grammar.py", 'value["multipleOf"] = FINEST', "pass", "tests/llm/test_grammar.py"),
     Guard("replies are bound", "osiris/llm/write.py", "if settings.model.bound:", "if False:", "tests/llm/test_grammar.py"),

@@ -6,8 +6,8 @@ and deals their recorded ideas to a challenger and a champion that are the same 
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
+from osiris.learn_check.report import promoted_share
 from osiris.loop.gate import Evaluation
 from osiris.loop.verdict import compare
 from osiris.settings import Settings
@@ -25,16 +25,7 @@ def aa_comparisons(recorded: Evaluation, settings: Settings, count: int, prompts
     trades = recorded.filled
     groups = [group.index.to_numpy() for _, group in trades.groupby("prompt") if len(group) >= 2 * CANDIDATES]
     promoted = sum(_promoted(trades, groups, settings, prompts, rng) for _ in range(count))
-    low, high = binomtest(promoted, count).proportion_ci(method="wilson")
-    return {
-        "comparisons": count,
-        "prompts": prompts,
-        "promoted": promoted,
-        "share": promoted / count,
-        "low": float(low),
-        "high": float(high),
-        "mean_r": float(trades["r"].mean()),
-    }
+    return promoted_share(promoted, count) | {"prompts": prompts, "mean_r": float(trades["r"].mean())}
 
 
 def _promoted(

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from osiris.calendars import daily_frame, sessions_between
 from osiris.errors import BadInput
+from osiris.learn_check.report import promoted_share
 from osiris.loop import gate
 from osiris.loop.context import ATR_BARS, Snapshot, true_range
 from osiris.loop.planted import CALENDAR, PRICE, SIGMA, STEPS
@@ -28,7 +28,7 @@ from osiris.loop.side_bias import earlier_places
 from osiris.loop.verdict import compare
 from osiris.records import Reply, Side
 from osiris.settings import Settings
-from osiris.workspace import open_workspace
+from osiris.workspace import Workspace, open_workspace
 
 FIRST = datetime(1990, 1, 2, tzinfo=UTC)
 """The first session of a walk: from here on a calendar has some 9,000."""
@@ -148,16 +148,21 @@ def no_skill(
 @contextmanager
 def on_walks(walks: Walks) -> Iterator[tuple[list[SettledNight], Settings]]:
     """The nights of `walks`, settled in a workspace of their own, and its settings."""
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "osiris.toml").write_text('[prices]\nsource = "local"\n')
-        workspace = open_workspace(folder, walks.closes[-1])
+    with local_workspace(walks.closes[-1]) as workspace:
         bars = walks.bars()
         for ticker, frame in bars.items():
             workspace.bars.merge(ticker, frame)
         settings = workspace.settings
-        with closing(workspace):
-            nights = [both_sides(shots, workspace.prices, settings, at) for shots, at in _nights(walks, bars)]
-        yield nights, settings
+        yield [both_sides(shots, workspace.prices, settings, at) for shots, at in _nights(walks, bars)], settings
+
+
+@contextmanager
+def local_workspace(as_of: datetime) -> Iterator[Workspace]:
+    """An empty workspace at the moment `as_of` that asks nobody for prices; it is gone afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "osiris.toml").write_text('[prices]\nsource = "local"\n')
+        with closing(open_workspace(folder, as_of)) as workspace:
+            yield workspace
 
 
 def promotions(
@@ -177,15 +182,7 @@ def promotions(
         ]
         verdict = compare(*sides, settings)
         promoted, tested = promoted + verdict.promoted, tested + (verdict.p_value is not None)
-    low, high = binomtest(promoted, len(nights)).proportion_ci(method="wilson")
-    return {
-        "comparisons": len(nights),
-        "tested": tested,
-        "promoted": promoted,
-        "share": promoted / len(nights),
-        "low": float(low),
-        "high": float(high),
-    }
+    return promoted_share(promoted, len(nights)) | {"tested": tested}
 
 
 def _nights(walks: Walks, bars: dict[str, pd.DataFrame]) -> Iterator[tuple[list[Snapshot], datetime]]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binomtest
 from scipy.stats import t as student
 
 from osiris.loop.gate import Evaluation
@@ -44,6 +45,18 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     error = np.std(values, ddof=1) / np.sqrt(len(values))
     low, high = np.mean(values) + error * student.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2], len(values) - 1)
     return float(low), float(high)
+
+
+def promoted_share(promoted: int, count: int) -> dict[str, float]:
+    """How many of `count` independent comparisons were promoted, and their share with Wilson's 95 % interval."""
+    low, high = binomtest(promoted, count).proportion_ci(LEVEL, method="wilson")
+    return {
+        "comparisons": count,
+        "promoted": promoted,
+        "share": promoted / count,
+        "low": float(low),
+        "high": float(high),
+    }
 
 
 def of_edge(trials: Sequence[dict[str, Any]]) -> dict[str, Any]:

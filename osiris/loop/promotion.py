@@ -116,14 +116,11 @@ def challengers(shelf: AdapterShelf, champion: str | None, as_of: datetime, poli
     Where the newest is served whatever the gate says, tonight's goes first.
     """
     newest_of_date = {name[:8]: name for name in reversed(shelf.names(as_of))}
-    open_ones = [
-        name
-        for _, name in sorted(newest_of_date.items(), reverse=True)
-        if name != champion and not _is_decided(_decided_on(shelf, name))
-    ]
+    verdicts = {name: _decided_on(shelf, name) for _, name in sorted(newest_of_date.items(), reverse=True)}
+    open_ones = [name for name, verdict in verdicts.items() if name != champion and not _is_decided(verdict)]
     if policy == "newest":
         return sorted(open_ones, key=lambda name: name[:8] != night_name(as_of))
-    return sorted(open_ones, key=lambda name: shelf.verdict(name) is None)
+    return sorted(open_ones, key=lambda name: verdicts[name] is None)
 
 
 def _decided_on(shelf: AdapterShelf, name: str) -> dict[str, Any] | None:
