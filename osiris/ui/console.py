@@ -20,6 +20,8 @@ from osiris.records import UNSEEN
 
 WIDE, LONGEST_CELL = 6, 24
 """A table of more columns than `WIDE` keeps cells of at most `LONGEST_CELL` characters."""
+MANY = 8
+"""A list of more items is shown as their number: so many ids or hashes tell a reader nothing."""
 MILLION = 1e6
 MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d(?:\.\d+)?(?:Z|\+00:00)")
 
@@ -61,7 +63,7 @@ def printable(text: str) -> str:
 def print_report(report: Any, title: str) -> None:
     """Print a report as a table of names and values; nested reports as `name.part`."""
     table = Table(title=_plain_text(title), show_header=False, title_justify="left")
-    for name, value in _flat(plain(report)):
+    for name, value in named_values(plain(report)):
         table.add_row(_plain_text(name), Text(value))
     Console().print(table)
 
@@ -94,12 +96,13 @@ def _longest(rows: Sequence[dict[str, Any]], name: str) -> int:
     return max((len(_cell(row[name])) for row in rows), default=0)
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+def named_values(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """The JSON values of a report as people read them: to six digits, nested as `name.part`, long lists as a count."""
     lines = []
     for name, value in values.items():
         if isinstance(value, dict) and value:
-            lines += _flat(value, f"{prefix}{name}.")
-        elif isinstance(value, list) and len(value) > 8:
+            lines += named_values(value, f"{prefix}{name}.")
+        elif isinstance(value, list) and len(value) > MANY:
             lines.append((prefix + name, f"{len(value)} items"))
         else:
             lines.append((prefix + name, _short(value)))

@@ -2,17 +2,14 @@
 
 from typing import Any
 
-from osiris.ui.console import plain
+from osiris.ui.console import MANY, named_values, plain
 
 RESULT_TYPE = "application/vnd.osiris.result+json"
 
 
-MANY = 8
-"""A list or table of more items is shown as their number: ids tell a reader nothing, metrics have a table."""
-
-
 def _brief(value: Any) -> Any:
-    return f"{len(value)} items" if isinstance(value, list | dict) and len(value) > MANY else value
+    """Of many metrics their number: they have a table of their own on the page."""
+    return f"{len(value)} items" if isinstance(value, dict) and len(value) > MANY else value
 
 
 def emit(result: Any) -> None:
@@ -20,5 +17,6 @@ def emit(result: Any) -> None:
     from IPython.display import publish_display_data
 
     values = plain(result)
-    text = "\n".join(f"{name}: {_brief(value)}" for name, value in values.items())
+    brief = {name: _brief(value) for name, value in values.items()}
+    text = "\n".join(f"{name}: {value}" for name, value in named_values(brief))
     publish_display_data({RESULT_TYPE: values, "text/plain": text})

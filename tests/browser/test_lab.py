@@ -45,5 +45,5 @@ def test_a_review_in_jupyterlab(desk, visit):
     body = {"feedback_type": "rejection", "feedback_content": {"reviewer": "bob"}, "timestamp": NOW.isoformat()}
     with api.client() as client:
         client.post("/feedback/phi3/", json={"transaction_id": fourth, **body}).raise_for_status()
-    page.wait_for_selector(f'tr.osiris-idea[data-id="{fourth}"][data-status="rejected"]', timeout=2_000)
+    page.wait_for_selector(f'tr.osiris-idea[data-id="{fourth}"][data-status="rejected"]')
     assert row(page, third).get_attribute("data-status") == "pending"

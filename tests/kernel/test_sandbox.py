@@ -152,8 +152,8 @@ def gone(processes):
 
 
 def soon(holds):
-    """Wait until something holds, five seconds at most; whether it does."""
-    deadline = time.monotonic() + 5
+    """Wait until something holds, half a minute at most; whether it does."""
+    deadline = time.monotonic() + 30
     while not holds() and time.monotonic() < deadline:
         time.sleep(0.05)
     return holds()
@@ -211,14 +211,14 @@ def test_a_candidate_that_fails_is_told_from_a_live_policy_that_does():
 
 @needs_bubblewrap
 def test_a_candidate_that_took_too_long_once_is_not_waited_for_again(monkeypatch):
-    monkeypatch.setattr(sandbox, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(sandbox, "ANSWER_SECONDS", 3)
     with Candidate(shipped_files() | {"sizing.py": BUSY.format(what="while True: pass")}) as candidate:
         assert candidate.size(IDEA) == 0.01
         started = time.monotonic()
         for confidence in (1, 1, 1, 1, 0.6):
             with pytest.raises(CandidateFailed, match="no answer within"):
                 candidate.size(IDEA._replace(confidence=confidence))
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < 12, "one wait of three seconds, not five"
 
 
 SPIN = "import time\ndef size(*idea):\n    end = time.process_time() + 0.2\n    while time.process_time() < end: pass\n"
@@ -236,14 +236,14 @@ def test_a_policy_that_is_judged_has_one_allowance_of_time_and_a_live_one_gets_a
 
 @needs_bubblewrap
 def test_a_slow_start_is_not_held_against_a_policy(monkeypatch):
-    monkeypatch.setattr(sandbox, "ANSWER_SECONDS", 0.5)
-    files = shipped_files() | {"sizing.py": "import time\ntime.sleep(1)\ndef size(*idea):\n    return 0.01\n"}
+    monkeypatch.setattr(sandbox, "ANSWER_SECONDS", 2)
+    files = shipped_files() | {"sizing.py": "import time\ntime.sleep(3)\ndef size(*idea):\n    return 0.01\n"}
     with SandboxedPolicy(files, "live", "p1") as live:
         assert [live.size(IDEA), live.size(IDEA)] == [0.01, 0.01]
-    late = "import time\ndef size(*idea):\n    time.sleep(idea[3])\n    return 0.01\n"
+    late = "import time\ndef size(*idea):\n    time.sleep(4 * idea[3])\n    return 0.01\n"
     with SandboxedPolicy(shipped_files() | {"sizing.py": late}, "live", "p1") as live:
         live.size(IDEA._replace(confidence=0.0))
-        with pytest.raises(PolicyFailed, match=r"within 0\.5 s"):
+        with pytest.raises(PolicyFailed, match="within 2 s"):
             live.size(IDEA._replace(confidence=1.0))
 
 

@@ -181,7 +181,7 @@ def test_a_long_answer_of_a_model_is_read_in_a_moment():
     started = time.perf_counter()
     with pytest.raises(BadInput):
         diff_in("diff --git a/gate.py b/gate.py\n" * 40_000)
-    assert time.perf_counter() - started < 2
+    assert time.perf_counter() - started < 20, "a search that starts again at each line takes minutes"
 
 
 def test_thresholds_of_zero_and_the_choice_of_features_move_and_ruff_takes_it():

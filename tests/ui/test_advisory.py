@@ -470,11 +470,11 @@ def test_on_an_event_loop_the_page_follows_by_itself(workspace, api):
         tab = AdvisoryTab(api.client(), clock=workspace.clock)
         await asyncio.sleep(0.1)
         press(AdvisoryTab(api.client(), clock=workspace.clock, reviewer="bob"), "approval", row)
-        for _ in range(25):
+        for _ in range(300):
             await asyncio.sleep(0.1)
             if shown(tab, row)["status"] == "approved":
                 return tab
-        raise AssertionError("not seen within 2.5 s")
+        raise AssertionError("not seen within half a minute")
 
     tab = asyncio.run(watch())
     assert tab.notice.value == ""
@@ -577,7 +577,7 @@ def test_after_a_failure_the_page_looks_at_the_server_again(open_tab):
 
     async def looked():
         tab.tick()
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(1)
 
     asyncio.run(looked())
     assert "no longer follows" in tab.notice.value
@@ -637,7 +637,7 @@ def test_a_selection_larger_than_the_server_takes_at_once_is_saved_in_the_end(tm
                 await asyncio.sleep(1.1)
                 tab.tick()
 
-        asyncio.run(asyncio.wait_for(wait(), 20))
+        asyncio.run(asyncio.wait_for(wait(), 120))
         assert statuses(tab) == ["approved"] * 25
     assert len(workspace.advice.feedback()) == 25
 

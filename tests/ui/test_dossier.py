@@ -21,7 +21,11 @@ def followed(*acts):
     async def on():
         for act in acts:
             act(dossier)
-        await asyncio.sleep(1)
+        for _ in range(300):
+            await asyncio.sleep(0.1)
+            if titles:
+                break
+        await asyncio.sleep(0.5)
 
     asyncio.run(on())
     return titles

@@ -16,7 +16,7 @@ def running(*parts):
     async def all_of_them():
         for part in parts:
             part()
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.5)
 
     asyncio.run(all_of_them())
 
@@ -29,7 +29,7 @@ def test_without_a_loop_it_is_done_at_once():
 
 def test_the_loop_goes_on_meanwhile_and_the_result_comes_back_to_it():
     gate, found = threading.Event(), []
-    work = lambda: (gate.wait(5), threading.current_thread().name)  # noqa: E731
+    work = lambda: (gate.wait(30), threading.current_thread().name)  # noqa: E731
     running(
         lambda: beside_the_loop(work, lambda result: found.append((result, threading.current_thread())), found.append),
         lambda: (found.append("meanwhile"), gate.set()),
