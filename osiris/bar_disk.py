@@ -34,28 +34,40 @@ class Reader:
         self._root, self._connection = root, None
 
     def read(
-        self, paths: Sequence[Path], start: datetime | None = None, end: datetime | None = None
+        self,
+        paths: Sequence[Path],
+        start: datetime | None = None,
+        end: datetime | None = None,
+        before: datetime | None = None,
     ) -> tuple[pd.DataFrame, dict[Path, str]]:
-        """Bars with a column `ticker`, by ticker and start, and the files that cannot be read, with the reason."""
+        """Bars with a column `ticker`, by ticker and start, and the files that cannot be read, with the reason.
+
+        They begin at or after `start` and before `before`, and are complete at `end`.
+        """
         try:
-            return self._query(paths, start, end), {}
+            return self._query(paths, start, end, before), {}
         except (*_damages(), OSError, ValueError, TypeError) as error:
             self._connection = None  # an inner error of DuckDB makes it useless
             if len(paths) == 1:
                 return _none(), {paths[0]: self._reason(error, paths[0])}
-        parts = [self.read([path], start, end) for path in paths]
+        parts = [self.read([path], start, end, before) for path in paths]
         frames = [frame for frame, _ in parts if len(frame)]
         whole = typed(pd.concat(frames, ignore_index=True)) if frames else _none()
         return whole, {path: why for _, damaged in parts for path, why in damaged.items()}
 
-    def _query(self, paths: Sequence[Path], start: datetime | None, end: datetime | None) -> pd.DataFrame:
+    def _query(
+        self, paths: Sequence[Path], start: datetime | None, end: datetime | None, before: datetime | None
+    ) -> pd.DataFrame:
         query = f"""
             SELECT parse_filename(filename, true) AS ticker, {", ".join(f'"{column}"' for column in COLUMNS)}
             FROM read_parquet($1, filename = true)
             WHERE ($2::TIMESTAMPTZ IS NULL OR "start" >= $2) AND ($3::TIMESTAMPTZ IS NULL OR "end" <= $3)
+              AND ($4::TIMESTAMPTZ IS NULL OR "start" < $4)
             ORDER BY ticker, "start" """
         with self._held(paths) as held:
-            found = self._cursor().sql(query, params=[[str(path) for path in held], start, end]).to_arrow_table()
+            found = (
+                self._cursor().sql(query, params=[[str(path) for path in held], start, end, before]).to_arrow_table()
+            )
         return typed(found.to_pandas())
 
     @contextmanager
@@ -170,19 +182,15 @@ def note_absent(path: Path, start: datetime, end: datetime, *, absent: bool = Tr
     sync(noted.parent)
 
 
-def write(frame: pd.DataFrame, path: Path) -> None:
-    """Publish the whole file or nothing: written beside, flushed to disk, renamed."""
-    unfinished = path.with_suffix(".tmp")
-    frame.to_parquet(unfinished, index=False)
-    sync(unfinished)
-    unfinished.replace(path)
-    sync(path.parent)
-
-
 def _damages() -> tuple[type[Exception], ...]:
     import duckdb
 
     return (duckdb.Error,)
+
+
+def no_bars() -> pd.DataFrame:
+    """A frame without a bar, in the format of `osiris.calendars`."""
+    return _none().drop(columns="ticker")
 
 
 def _none() -> pd.DataFrame:

@@ -43,9 +43,9 @@ class Disagreement:
 
 @dataclass(frozen=True)
 class Merged:
-    """What a merge did: bars `added` or, with replace, `changed`; `dropped` for NaN; `disagreements` not written.
+    """What a merge did with the bars `offered`: `added` or, with replace, `changed`; `dropped` for NaN.
 
-    `aside` is the name that a file which could not be read was given.
+    `disagreements` were not written; `aside` is the name that a file which could not be read was given.
     """
 
     added: int = 0
@@ -53,6 +53,7 @@ class Merged:
     dropped: int = 0
     disagreements: list[Disagreement] = field(default_factory=list)
     aside: str = ""
+    offered: int = 0
 
 
 def checked(frame: pd.DataFrame) -> pd.DataFrame:

@@ -122,7 +122,7 @@ class Training(Section):
     min_pairs: int = Field(8, ge=1)
     max_ratio_gap: float = Field(0.2, ge=0, description="difference of log reward-to-risk in a pair, at most")
     min_valid_share: float = Field(
-        0.95, ge=0, le=1, description="never served below this; of the share before, where replies are bound"
+        0.98, ge=0, le=1, description="never served below this; of the share before, where replies are bound"
     )
     max_chosen_fall: float = Field(10, gt=0, description="nats; where logps/chosen fell more, never served")
     max_partner_share: float = Field(0, ge=0, le=1, description="nearest-prompt pairs, as a share of the others")

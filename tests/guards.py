@@ -38,6 +38,7 @@ ADVICE, EVENTS, BARS, MERGE = (
 )
 CLAIMS, FEED = "osiris/loop/claims.py", "osiris/loop/feed.py"
 LAYERS, JUMPS, DISK = "osiris/loop/layers.py", "osiris/bar_jumps.py", "osiris/bar_disk.py"
+TEST_PIECES = "tests/store/test_bar_pieces.py"
 TEST_JUMPS, TEST_GAPS, TEST_DISK = "tests/test_bar_jumps.py", "tests/loop/test_gaps.py", "tests/store/test_bar_disk.py"
 TEST_TOUCH, TEST_PATHS = "tests/loop/test_first_touch.py", "tests/loop/test_first_touch_properties.py --cases 5000"
 TEST_LINE, TEST_JUDGE, TEST_LOGGER = (f"tests/loop/test_{name}.py" for name in ("timeline", "judge", "outcomes"))
@@ -312,6 +313,13 @@ GUARDS = [
     Guard("a session that had no bars", LINE, "covered[:-1] |= np.isin(sessions.opens, laid.closed)", "pass", TEST_LINE),
     Guard("a bar that comes after all", BARS, "if len(came) and (interval == DAILY", "if False and (interval == DAILY", TEST_DISK),
     Guard("a damaged file is moved aside by a person's import alone", BARS, "            if not repair:\n", "            if False:\n", TEST_DISK),
+    Guard("rows of one bar are in one piece", "osiris/store/bar_files/spool.py", "int(np.searchsorted(times, times[order[cut]], sorter=order))", "cut", TEST_PIECES),
+    Guard("a series ends with what is refused", "osiris/store/bar_files/__init__.py", "        if found.refused:\n", "        if found.bars is None:\n", TEST_PIECES),
+    Guard("bars change their length", "osiris/store/bar_files/__init__.py", "interval not in (\"\", found.bars.interval)", "False", TEST_PIECES),
+    Guard("a jump between two pieces", "osiris/loop/feed.py", "before = [piece.tail(1)]", "before = []", TEST_PIECES),
+    Guard("pieces with nothing new stay", "osiris/bar_pieces.py", "                yield (low, left[0]), None\n", "                pass\n", TEST_PIECES),
+    Guard("what comes after all that is new stays", "osiris/bar_pieces.py", "            yield (low, edge), None\n", "            pass\n", TEST_PIECES),
+    Guard("an unchanged file is not written", "osiris/bar_rewrite.py", "            if changed:\n", "            if True:\n", TEST_PIECES),
     Guard("a damaged file concerns one ticker", "osiris/bar_disk.py", "if len(paths) == 1:", "if True:", TEST_DISK),
     Guard("small prices keep their digits", "osiris/records.py", "9 - math.floor(math.log10(price)) if 0 < price < 1 else 6", "6", "tests/test_records.py"),
     Guard("half days", "osiris/calendars.py", "np.minimum(at + MINUTES[interval] * MINUTE, closes[session])", "(at + MINUTES[interval] * MINUTE)", TEST_LINE),

@@ -102,8 +102,7 @@ class Feed:
             return Merged()
         merged = self._store.merge(ticker, frame, self._settings.outcomes.tolerance, interval=interval)
         if merged.added:
-            stored = self._store.get(ticker, interval=interval)
-            for text in jump_texts(ticker, stored, calendar, frame["start"].iloc[0]):
+            for text in stored_jumps(self._store, ticker, calendar, interval, frame["start"].iloc[0]):
                 self.note(f"{text}: osiris prices confirm or import --replace settles it")
         return merged
 
@@ -180,6 +179,20 @@ class Feed:
     def _was_asked(self, what: tuple[str, str], first: pd.Timestamp, last: pd.Timestamp, now: float) -> bool:
         asked_first, asked_last, until = self._asked.get(what, (first, first, now))
         return now < until and asked_first <= first and last <= asked_last
+
+
+def stored_jumps(
+    store: BarStore, ticker: str, calendar: str, interval: str = DAILY, since: pd.Timestamp | None = None
+) -> list[str]:
+    """`jump_texts` of the bars in the store that began at or after `since`; of many, piece by piece."""
+    found, before, begin = [], [], since
+    for piece in store.pieces(ticker, interval, since):
+        if before:  # what is far is seen from the last bar before, which was looked at
+            first = piece["start"].iloc[0]
+            begin = first if since is None else max(first, since)
+        found += jump_texts(ticker, pd.concat([*before, piece], ignore_index=True), calendar, begin)
+        before = [piece.tail(1)]
+    return found
 
 
 def tracked(items: Sequence, label: str, progress: bool) -> Iterable:

@@ -1,15 +1,19 @@
 """Bars from files into the local store: all files read and found good before a row of any is written."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
-from osiris.bar_jumps import jump_texts
+import pandas as pd
+
 from osiris.calendars import calendar_of
-from osiris.loop.feed import tracked
+from osiris.loop.feed import stored_jumps, tracked
 from osiris.loop.prices import disputed
-from osiris.settings import Settings
-from osiris.store.bar_files import FileBars, Form, Spool, bar_files, check_bars, each_series, left_out
+from osiris.records import ticker_symbol
+from osiris.settings import Prices, Settings
+from osiris.store.bar_files import Form, Key, Spool, bar_files, check_bars, left_out, one_series
 from osiris.store.bars import BarStore
 
 
@@ -52,29 +56,45 @@ def import_bars(
         for file in tracked(files, "Reading", progress):
             spool.add(file)
         bad = list(spool.found.bad)
-        for series in each_series(spool, settings.prices, as_of, daily=form.daily):
-            bad += series.bad
+        intervals: dict[Key, str] = {}
+        for key in spool.series():
+            for series in one_series(spool, key, settings.prices, as_of, daily=form.daily):
+                bad += series.bad
+                intervals |= {key: series.bars.interval} if series.bars else {}
         check_bars(bad)
         report = ImportReport(files=len(files), notes=spool.notes(left_out(Path(path), files)))
-        for series in tracked(each_series(spool, settings.prices, as_of, daily=form.daily), "Storing", progress):
-            _merge(store, series.bars, settings, replace, report)
+        for key in tracked(list(intervals), "Storing", progress):
+            frames = partial(_frames, spool, key, settings.prices, as_of, form)
+            _merge(store, (ticker_symbol(key.ticker), intervals[key]), frames, settings, replace, report)
     report.tickers.sort()
     return report
 
 
-def _merge(store: BarStore, bars: FileBars | None, settings: Settings, replace: bool, report: ImportReport) -> None:
-    """Store the bars of a series and add to the report what came of it."""
-    if bars is None:
-        return
-    calendar, tolerance = calendar_of(bars.ticker, settings.prices), settings.outcomes.tolerance
-    merged = store.merge(bars.ticker, bars.frame, tolerance, replace=replace, interval=bars.interval, repair=True)
+def _frames(spool: Spool, key: Key, prices: Prices, as_of: datetime, form: Form) -> Iterator[pd.DataFrame]:
+    """The good bars of a series, in pieces."""
+    found = one_series(spool, key, prices, as_of, daily=form.daily)
+    return (series.bars.frame for series in found if series.bars)
+
+
+def _merge(
+    store: BarStore,
+    series: tuple[str, str],
+    frames: Callable[[], Iterator[pd.DataFrame]],
+    settings: Settings,
+    replace: bool,
+    report: ImportReport,
+) -> None:
+    """Store the bars of a series (ticker, interval) and add to the report what came of it."""
+    ticker, interval = series
+    calendar, tolerance = calendar_of(ticker, settings.prices), settings.outcomes.tolerance
+    merged = store.merge_pieces(ticker, frames, tolerance, replace=replace, interval=interval, repair=True)
     report.moved_aside += [merged.aside] if merged.aside else []
-    report.rows += len(bars.frame)
+    report.rows += merged.offered
     report.added += merged.added
     report.changed += merged.changed
     if merged.disagreements:
-        report.disputed[bars.ticker] = disputed(merged.disagreements, calendar)
-    found = jump_texts(bars.ticker, store.get(bars.ticker, interval=bars.interval), calendar)
+        report.disputed[ticker] = disputed(merged.disagreements, calendar)
+    found = stored_jumps(store, ticker, calendar, interval)
     report.suspicious += [line for line in found if line not in report.suspicious]
-    if bars.ticker not in report.tickers:
-        report.tickers.append(bars.ticker)
+    if ticker not in report.tickers:
+        report.tickers.append(ticker)

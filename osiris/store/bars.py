@@ -5,10 +5,12 @@ kept beside the bars until they agree or a person speaks: `merge(replace=True)` 
 of the frames is that of `osiris.calendars`.
 """
 
+import dataclasses
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,11 +25,13 @@ from osiris.bar_disk import (
     damaged,
     disputes_of,
     move_aside,
+    no_bars,
     note_absent,
     note_disputes,
-    write,
 )
-from osiris.bar_merge import CONFIRMED, SAME_PRICE, Disagreement, Merged, checked, combine, joined
+from osiris.bar_merge import CONFIRMED, SAME_PRICE, Disagreement, Merged, joined
+from osiris.bar_pieces import edges_of
+from osiris.bar_rewrite import FileMerge, Rule, rewriting
 from osiris.calendars import DAILY, MINUTES, session_day, session_on
 from osiris.errors import DamagedBars, NoPrices, NotFound
 from osiris.records import ticker_symbol
@@ -121,23 +125,44 @@ class BarStore:
         Raises `BadInput` for another format or repeated starts, `WorkspaceError` when the folder cannot be written,
         `DamagedBars` when the stored file cannot be read, unless `repair`, which moves that aside.
         """
-        path = self._path(ticker, interval)
-        offered = checked(frame)
+        return self.merge_pieces(ticker, lambda: [frame], tolerance, replace=replace, interval=interval, repair=repair)
+
+    def merge_pieces(
+        self,
+        ticker: str,
+        pieces: Callable[[], Iterable[pd.DataFrame]],
+        tolerance: float = SAME_PRICE,
+        *,
+        replace: bool = False,
+        interval: str = DAILY,
+        repair: bool = False,
+    ) -> Merged:
+        """`merge` of frames that follow one another in time, of which one at a time is in memory.
+
+        `pieces` makes them, a second time where the stored file turns out to be damaged.
+        """
+        path, aside = self._path(ticker, interval), ""
+        rule = Rule(tolerance, replace, interval, absent_of(self._path(ticker, DAILY)))
         with changing(path):
-            stored, aside = self._stored(path, offered.iloc[:0], repair)
-            combined, merged = combine(stored, offered, tolerance, replace, interval)
-            earlier = disputes_of(path)
-            again = offered[offered["start"].isin([d.start for d in earlier])]
-            spoken = set(zip(again["start"], again["source"], strict=True))
-            starts = set(again["start"]) if replace else set()
-            standing = [d for d in earlier if d.start not in starts and (d.start, d.offered_source) not in spoken]
-            note_disputes(path, [*earlier, *merged.disagreements])  # before the bars, those that ended after them
-            if not combined.equals(stored):
-                write(combined, path)
-            note_disputes(path, [*standing, *merged.disagreements])
-        if merged.added:
-            self._note_present(ticker, offered[~offered["start"].isin(stored["start"])], interval)
-        return Merged(merged.added, merged.changed, len(frame) - len(offered), merged.disagreements, aside)
+            try:
+                file = FileMerge(path, partial(self._read, path), rule)
+                merged = file.run(pieces())
+            except DamagedBars:
+                if not repair:
+                    raise
+                aside = str(move_aside(path))
+                file = FileMerge(path, partial(self._read, path), rule)
+                merged = file.run(pieces())
+        for came in file.came:
+            self._note_present(ticker, came, interval)
+        return dataclasses.replace(merged, aside=aside)
+
+    def pieces(self, ticker: str, interval: str = DAILY, since: datetime | None = None) -> Iterator[pd.DataFrame]:
+        """All bars, one piece of the file after the other; with `since` from a bar before that moment on."""
+        path = self._path(ticker, interval)
+        for low, high in pairwise([None, *edges_of(path), None]):
+            if since is None or high is None or high >= since:
+                yield self._read(path, low, high)
 
     def disputes(self, tickers: Iterable[str] | None = None) -> dict[str, list[Disagreement]]:
         """Bars on which sources disagree, by ticker (default: all), oldest first; those without are absent."""
@@ -185,7 +210,9 @@ class BarStore:
             mine = [session_day(calendar, start) == day for start in frame["start"]]
             frame.loc[mine, "source"] = [joined(sources, CONFIRMED) for sources in frame.loc[mine, "source"]]
             if any(mine):
-                write(frame, path)
+                with rewriting(path) as draft:
+                    draft.add(frame)
+                    draft.publish()
             note_disputes(path, [d for d in disputes_of(path) if session_day(calendar, d.start) != day])
         return sum(mine)
 
@@ -212,20 +239,11 @@ class BarStore:
     def _path(self, ticker: str, interval: str) -> Path:
         return self._folder(interval) / f"{ticker_symbol(ticker)}.parquet"
 
-    def _read(self, path: Path) -> pd.DataFrame:
-        """All bars of one file; raises `DamagedBars` for one that cannot be read."""
-        frame, bad = self._reader.read([path])
+    def _read(self, path: Path, start: datetime | None = None, before: datetime | None = None) -> pd.DataFrame:
+        """The bars of one file, none where there is no file; raises `DamagedBars` for one that cannot be read."""
+        if not os.path.lexists(path):
+            return no_bars()
+        frame, bad = self._reader.read([path], start, before=before)
         if bad:
             raise damaged(path, bad[path])
         return frame.drop(columns="ticker")
-
-    def _stored(self, path: Path, none: pd.DataFrame, repair: bool) -> tuple[pd.DataFrame, str]:
-        """What is stored, and the name that a file which could not be read was given, if `repair`."""
-        if not os.path.lexists(path):
-            return none, ""
-        try:
-            return self._read(path), ""
-        except DamagedBars:
-            if not repair:
-                raise
-            return none, str(move_aside(path))

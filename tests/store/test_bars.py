@@ -281,7 +281,7 @@ class TestDisputes:
         def full(*_):
             raise OSError("No space left on device")
 
-        monkeypatch.setattr("osiris.store.bars.write", full)
+        monkeypatch.setattr("osiris.bar_rewrite.Rewrite.publish", full)
         with pytest.raises(WorkspaceError):
             disputed.merge("AAPL", bars([120, 200], source="person"), replace=True)
         assert list(disputed.disputes()) == ["AAPL"]

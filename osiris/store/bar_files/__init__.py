@@ -13,27 +13,47 @@ from osiris.row_files import BadRow, BadRows
 from osiris.settings import Prices
 from osiris.store.bar_files.form import Form
 from osiris.store.bar_files.places import bar_files, left_out
-from osiris.store.bar_files.series import FileBars, Series, series_of
-from osiris.store.bar_files.spool import Spool
+from osiris.store.bar_files.series import FileBars, Series, joined, series_of
+from osiris.store.bar_files.spool import Key, Spool
 
 __all__ = [
     "FileBars",
     "Form",
+    "Key",
     "Series",
     "Spool",
     "bar_files",
     "check_bars",
     "each_series",
+    "joined",
     "left_out",
+    "one_series",
     "read_bars",
     "scan_bars",
 ]
 
 
 def each_series(spool: Spool, prices: Prices, as_of: datetime, *, daily: bool = False) -> Iterator[Series]:
-    """The good bars and the bad rows of each series in `spool`, by ticker: one at a time is in memory."""
+    """The good bars and the bad rows of each series in `spool`, by ticker: one at a time is in memory.
+
+    A long series comes in pieces that follow one another in time, and ends with one that is refused.
+    """
     for key in spool.series():
-        yield series_of(key, spool.rows(key), prices, as_of, daily=daily)
+        yield from one_series(spool, key, prices, as_of, daily=daily)
+
+
+def one_series(spool: Spool, key: Key, prices: Prices, as_of: datetime, *, daily: bool = False) -> Iterator[Series]:
+    """As `each_series`, of one series."""
+    interval = ""
+    for rows in spool.pieces(key):
+        found = series_of(key, rows, prices, as_of, daily=daily)
+        if found.bars and interval not in ("", found.bars.interval):
+            reason = f"the bars of {found.ticker} are of {interval} before it and of {found.bars.interval} from here on"
+            found = Series(found.ticker, None, [BadRow(key.file, int(rows["line"][0]), reason)], refused=True)
+        yield found
+        if found.refused:
+            return
+        interval = found.bars.interval if found.bars else interval
 
 
 def scan_bars(file: Path, prices: Prices, as_of: datetime, form: Form = Form()) -> tuple[list[FileBars], list[BadRow]]:
@@ -45,7 +65,7 @@ def scan_bars(file: Path, prices: Prices, as_of: datetime, form: Form = Form()) 
         spool.add(file)
         found = list(each_series(spool, prices, as_of, daily=form.daily))
         bad = [*spool.found.bad, *(row for one in found for row in one.bad)]
-    return [one.bars for one in found if one.bars], sorted(bad, key=lambda row: row.line)
+    return joined(one.bars for one in found if one.bars), sorted(bad, key=lambda row: row.line)
 
 
 def read_bars(file: Path, prices: Prices, as_of: datetime, form: Form = Form()) -> list[FileBars]:

@@ -1,6 +1,6 @@
 """The bars of one ticker in one file, checked against its exchange's calendar."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -33,11 +33,12 @@ class FileBars:
 
 
 class Series(NamedTuple):
-    """What one file has of one ticker: the good bars (`None` for none) and the bad rows."""
+    """What one file has of one ticker: the good bars (`None` for none) and the bad rows; `refused` whole or not."""
 
     ticker: str
     bars: FileBars | None
     bad: list[BadRow]
+    refused: bool = False
 
 
 def series_of(key: Key, rows: NDArray[np.void], prices: Prices, as_of: datetime, *, daily: bool = False) -> Series:
@@ -48,16 +49,15 @@ def series_of(key: Key, rows: NDArray[np.void], prices: Prices, as_of: datetime,
     try:
         ticker = ticker_symbol(key.ticker)
     except BadInput:
-        return Series(
-            key.ticker, None, [_whole(key, rows, f"have the ticker {key.ticker!r}, which is no symbol; {REMEDY}")]
-        )
+        reason = f"have the ticker {key.ticker!r}, which is no symbol; {REMEDY}"
+        return Series(key.ticker, None, [_whole(key, rows, reason)], refused=True)
     calendar = calendar_of(ticker, prices)
     where = places(rows["at"], calendar)
     try:
         interval, days = length_of(rows["at"], named_days(rows["at"], rows["day"], where), where, calendar, daily=daily)
         _check_ends(rows["lasts"], interval, calendar)
     except Refused as error:
-        return Series(ticker, None, [_whole(key, rows, str(error))])
+        return Series(ticker, None, [_whole(key, rows, str(error))], refused=True)
     reasons: dict[int, str] = {int(i): "" for i in np.flatnonzero(rows["bad"])}
     for index, reason in _problems(rows, days, where, (calendar, _said(key)), as_of, interval):
         reasons.setdefault(int(index), reason)
@@ -75,6 +75,28 @@ def series_of(key: Key, rows: NDArray[np.void], prices: Prices, as_of: datetime,
         starts = pd.DatetimeIndex(rows["at"][good].view("datetime64[us]")).tz_localize("UTC")
         frame = intraday_frame(starts, values, calendar, interval, source)
     return Series(ticker, FileBars(ticker, interval, frame), bad)
+
+
+def joined(pieces: Iterable[FileBars]) -> list[FileBars]:
+    """The same bars, those together that follow one another in time and come from files of one name."""
+    groups: list[list[FileBars]] = []
+    for piece in pieces:
+        if groups and _follows(piece, groups[-1][-1]):
+            groups[-1].append(piece)
+        else:
+            groups.append([piece])
+    return [
+        FileBars(group[0].ticker, group[0].interval, pd.concat([one.frame for one in group], ignore_index=True))
+        if len(group) > 1
+        else group[0]
+        for group in groups
+    ]
+
+
+def _follows(piece: FileBars, other: FileBars) -> bool:
+    (first, last) = piece.frame.iloc[0], other.frame.iloc[-1]
+    same = (piece.ticker, piece.interval, first["source"]) == (other.ticker, other.interval, last["source"])
+    return same and first["start"] >= last["end"]
 
 
 def _whole(key: Key, rows: NDArray[np.void], reason: str) -> BadRow:

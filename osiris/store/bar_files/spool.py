@@ -7,6 +7,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -14,11 +15,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from osiris.bar_pieces import PIECE
 from osiris.calendars import PRICE_COLUMNS
 from osiris.errors import BadInput
 from osiris.row_files import BadRow, BadRows
 from osiris.store.bar_files.form import Form
-from osiris.store.bar_files.moments import MomentReader
+from osiris.store.bar_files.moments import DAY, NONE, MomentReader
 from osiris.store.bar_files.numbers import decimal_of, is_absent, numbers, splits, volumes
 from osiris.store.bar_files.tables import Table, tables
 from osiris.store.bar_files.tickers import REMEDY, tickers
@@ -97,15 +99,26 @@ class Spool:
         """The series, by ticker."""
         return iter(sorted(self._parts))
 
-    def rows(self, key: Key) -> NDArray[np.void]:
-        """The rows of a series, `ROW` each, in the order of the file."""
-        found = np.empty(sum(count for _, count in self._parts[key]), ROW)
-        filled = 0
-        for first, count in self._parts[key]:
-            self._file.seek(first * ROW.itemsize)
-            found[filled : filled + count] = np.frombuffer(self._file.read(count * ROW.itemsize), ROW)
-            filled += count
-        return found
+    def pieces(self, key: Key) -> Iterator[NDArray[np.void]]:
+        """The rows of a series, `ROW` each: all in the order of the file, or of many some at a time.
+
+        Pieces follow one another in time, and the rows of one bar are in one piece.
+        """
+        spans = self._parts[key]
+        count = sum(many for _, many in spans)
+        if count <= PIECE:
+            yield np.concatenate([self._read(first, many) for first, many in spans])
+            return
+        times = np.concatenate([_times(self._read(first, many)) for first, many in self._bounded(spans)])
+        order = np.argsort(times, kind="stable")
+        cuts = [count * number // -(-count // PIECE) for number in range(-(-count // PIECE) + 1)]
+        inner = [int(np.searchsorted(times, times[order[cut]], sorter=order)) for cut in cuts[1:-1]]
+        places = np.concatenate([np.arange(first, first + many) for first, many in spans])
+        del times
+        for begin, end in pairwise(sorted({0, *inner, count})):
+            rows = np.memmap(self._file, ROW, "r")
+            yield np.array(rows[places[np.sort(order[begin:end])]])
+            del rows  # what was read of the file is in memory no longer
 
     def notes(self, left_out: Sequence[str] = ()) -> list[str]:
         """What a person should know of the reading: files left out, rows without prices, tickers from file names."""
@@ -117,6 +130,16 @@ class Spool:
         return found + [
             f"{file.name}: {count} rows without prices left out" for file, count in self.found.empty.items()
         ]
+
+    @staticmethod
+    def _bounded(spans: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        """The same rows, at most `PIECE` at a time."""
+        for first, many in spans:
+            yield from ((at, min(PIECE, first + many - at)) for at in range(first, first + many, PIECE))
+
+    def _read(self, first: int, count: int) -> NDArray[np.void]:
+        self._file.seek(first * ROW.itemsize)
+        return np.frombuffer(self._file.read(count * ROW.itemsize), ROW)
 
     def _keep(self, file: Path, rows: NDArray[np.void], names: pd.Series, by_name: bool) -> None:
         codes, distinct = pd.factorize(names)
@@ -177,6 +200,11 @@ def _price_reasons(rows: NDArray[np.void], texts: pd.DataFrame) -> NDArray[np.ob
     fit = good & ~over & ~under
     rows["high"][fit], rows["low"][fit] = top[fit], bottom[fit]
     return reasons
+
+
+def _times(rows: NDArray[np.void]) -> NDArray[np.int64]:
+    """What rows are ordered by: their moment, else their day; those with neither come first."""
+    return np.where(rows["at"] != NONE, rows["at"], np.where(rows["day"] != NONE, rows["day"] * DAY, NONE))
 
 
 def _pairs(one: NDArray, other: NDArray, mask: NDArray[np.bool_]) -> zip:

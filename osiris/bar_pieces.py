@@ -1,0 +1,71 @@
+"""Pieces of a long row of bars: a ticker may have more bars than memory holds.
+
+A piece is a row group of a Parquet file of bars. Its first start is an edge, so the pieces of a file never overlap.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+
+import pandas as pd
+
+PIECE = 250_000
+"""Bars of a piece, at most; about 20 MB, and while a file of them is read 130 MB."""
+
+Span = tuple[datetime | None, datetime | None]
+"""From the first moment on and before the second; `None` is no bound."""
+
+
+def edges_of(path: Path) -> list[datetime]:
+    """Where each piece of a file but the first begins; none for a file of one piece, or one that cannot be read."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        about = pq.read_metadata(path)
+        column = about.schema.names.index("start")
+        groups = [about.row_group(number).column(column).statistics for number in range(about.num_row_groups)]
+    except (OSError, ValueError, pa.ArrowException):
+        return []
+    if any(one is None or not one.has_min_max for one in groups):
+        return []
+    return sorted(pd.to_datetime(one.min, utc=True).to_pydatetime() for one in groups[1:])
+
+
+def beside(edges: list[datetime], offered: Iterable[pd.DataFrame]) -> Iterator[tuple[Span, pd.DataFrame | None]]:
+    """Each span of time with the bars that are offered for it, and with `None` where there are none.
+
+    The spans cover all time, and none reaches across an edge. `offered` are frames that follow one another in time.
+    """
+    left, low, ended = list(edges), None, False
+    for part, after in _with_next(_parts(edges, offered)):
+        while left and left[0] <= part["start"].iloc[0]:
+            if low != left[0]:
+                yield (low, left[0]), None
+            low = left.pop(0)
+        next_one = [after["start"].iloc[0].to_pydatetime()] if after is not None else []
+        high = min(left[:1] + next_one, default=None)
+        yield (low, high), part
+        low, ended = high, high is None
+    for edge in () if ended else (*left, None):
+        if edge is None or edge != low:
+            yield (low, edge), None
+        low = edge
+
+
+def _parts(edges: list[datetime], offered: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """The frames cut at the edges."""
+    for frame in offered:
+        cuts = [0, *(int(at) for at in frame["start"].searchsorted(pd.DatetimeIndex(edges, tz="UTC"))), len(frame)]
+        yield from (frame.iloc[a:b].reset_index(drop=True) for a, b in pairwise(cuts) if b > a)
+
+
+def _with_next(parts: Iterable[pd.DataFrame]) -> Iterator[tuple[pd.DataFrame, pd.DataFrame | None]]:
+    waiting = None
+    for part in parts:
+        if waiting is not None:
+            yield waiting, part
+        waiting = part
+    if waiting is not None:
+        yield waiting, None
