@@ -6,7 +6,6 @@ A piece is a row group of a Parquet file of bars. Its first start is an edge, so
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import pairwise
-from pathlib import Path
 
 import pandas as pd
 
@@ -15,22 +14,6 @@ PIECE = 250_000
 
 Span = tuple[datetime | None, datetime | None]
 """From the first moment on and before the second; `None` is no bound."""
-
-
-def edges_of(path: Path) -> list[datetime]:
-    """Where each piece of a file but the first begins; none for a file of one piece, or one that cannot be read."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        about = pq.read_metadata(path)
-        column = about.schema.names.index("start")
-        groups = [about.row_group(number).column(column).statistics for number in range(about.num_row_groups)]
-    except (OSError, ValueError, pa.ArrowException):
-        return []
-    if any(one is None or not one.has_min_max for one in groups):
-        return []
-    return sorted(pd.to_datetime(one.min, utc=True).to_pydatetime() for one in groups[1:])
 
 
 def beside(edges: list[datetime], offered: Iterable[pd.DataFrame]) -> Iterator[tuple[Span, pd.DataFrame | None]]:

@@ -5,57 +5,101 @@ The file is replaced whole or not at all: written beside, flushed to disk, renam
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
-from osiris.bar_disk import disputes_of, note_disputes
+from osiris.bar_disk import damaged, disputes_of, move_aside, note_disputes
 from osiris.bar_merge import Merged, checked, combine
-from osiris.bar_pieces import PIECE, beside, edges_of
+from osiris.bar_pieces import PIECE, beside
+from osiris.errors import DamagedBars
 from osiris.files import sync
 
 
 class Rule(NamedTuple):
-    """How bars are merged (`osiris.bar_merge`); `watched` are opens and closes of sessions that had no bars so far."""
+    """How bars are merged (`osiris.bar_merge`)."""
 
     tolerance: float
     replace: bool
     interval: str
-    watched: dict[datetime, datetime]
+
+
+class Stored(NamedTuple):
+    """A file of bars: `read` gives those from one moment on and before another; `groups` as of `bar_disk.Reader`."""
+
+    path: Path
+    read: Callable[[datetime | None, datetime | None], pd.DataFrame]
+    groups: tuple[list[datetime], int]
+
+
+def merge_file(
+    stored: Callable[[], Stored], pieces: Callable[[], Iterable[pd.DataFrame]], rule: Rule, *, repair: bool
+) -> tuple[Merged, list[pd.DataFrame]]:
+    """Merge `pieces` into a file; what was done, and start and end of the bars that were added.
+
+    Raises `DamagedBars` where it cannot be read, unless `repair`, which moves it aside and asks for the pieces again.
+    """
+    aside = ""
+    try:
+        file = FileMerge(stored(), rule)
+        merged = file.run(pieces())
+    except DamagedBars:
+        if not repair:
+            raise
+        aside = str(move_aside(stored().path))
+        file = FileMerge(stored(), rule)
+        merged = file.run(pieces())
+    return replace(merged, aside=aside), file.came
 
 
 class FileMerge:
     """The merge of new bars into one file, which is read and written a piece at a time."""
 
-    def __init__(
-        self, path: Path, read: Callable[[datetime | None, datetime | None], pd.DataFrame], rule: Rule
-    ) -> None:
-        """Merge into `path`; `read` gives its bars from one moment on and before another."""
-        self._path, self._read, self._rule = path, read, rule
-        self._earlier = disputes_of(path)
+    def __init__(self, file: Stored, rule: Rule) -> None:
+        """Merge into `file` by `rule`."""
+        self._file, self._rule = file, rule
+        self._earlier = disputes_of(file.path)
         self._standing, self._offered, self._dropped = list(self._earlier), 0, 0
         self._done: list[Merged] = []
         self.came: list[pd.DataFrame] = []
-        """Bars that were added to the sessions of `Rule.watched`."""
+        """Start and end of the bars that were added, in pieces."""
 
     def run(self, pieces: Iterable[pd.DataFrame]) -> Merged:
-        """Merge frames that follow one another in time; the file is replaced whole, and only where it changes."""
-        changed = False
-        with rewriting(self._path) as draft:
-            for (low, high), offered in beside(edges_of(self._path), map(self._usable, pieces)):
-                stored = self._read(low, high)
-                combined = stored if offered is None else self._one(stored, offered)
-                changed = changed or not combined.equals(stored)
-                draft.add(combined)
+        """Merge frames that follow one another in time; the file is replaced whole, and only where it changes.
+
+        Raises `DamagedBars` where the file gives other bars than it says it has.
+        """
+        with rewriting(self._file.path) as draft:
+            changed = self._merge(pieces, draft)
             found = [one for merged in self._done for one in merged.disagreements]
-            note_disputes(self._path, [*self._earlier, *found])  # before the bars, those that ended after them
+            note_disputes(self._file.path, [*self._earlier, *found])  # before the bars, those that ended after them
             if changed:
                 draft.publish()
-            note_disputes(self._path, [*self._standing, *found])
+            note_disputes(self._file.path, [*self._standing, *found])
         added, changed_bars = (sum(getattr(merged, name) for merged in self._done) for name in ("added", "changed"))
         return Merged(added, changed_bars, self._dropped, found, offered=self._offered)
+
+    def _merge(self, pieces: Iterable[pd.DataFrame], draft: "Rewrite") -> bool:
+        """Whether anything changed; if so, all pieces are in the draft."""
+        (edges, rows), unchanged, seen, changed = self._file.groups, [], 0, False
+        for span, offered in beside(edges, map(self._usable, pieces)):
+            stored = self._file.read(*span)
+            seen += len(stored)
+            combined = stored if offered is None else self._one(stored, offered)
+            if not changed and combined.equals(stored):
+                unchanged.append(span)
+                continue
+            if not changed:
+                for before in unchanged:
+                    draft.add(self._file.read(*before))
+                changed = True
+            draft.add(combined)
+        if edges and seen != rows:
+            raise damaged(self._file.path, f"which gives {seen} bars of {rows}")
+        return changed
 
     def _usable(self, frame: pd.DataFrame) -> pd.DataFrame:
         usable = checked(frame)
@@ -74,9 +118,8 @@ class FileMerge:
         self._standing = [
             d for d in self._standing if d.start not in starts and (d.start, d.offered_source) not in spoken
         ]
-        if merged.added and rule.watched:
-            new = offered[~offered["start"].isin(stored["start"])]
-            self.came += [new[(new["start"] >= start) & (new["start"] < end)] for start, end in rule.watched.items()]
+        if merged.added:
+            self.came.append(offered.loc[~offered["start"].isin(stored["start"]), ["start", "end"]])
         return combined
 
 
@@ -90,14 +133,19 @@ class Rewrite:
         self._writer = None
 
     def add(self, frame: pd.DataFrame) -> None:
-        """Append bars that come after all before; small pieces become one."""
+        """Append bars that come after all before."""
         self._waiting.append(frame)
-        if sum(map(len, self._waiting)) >= PIECE:
-            self._flush()
+        if sum(map(len, self._waiting)) >= 2 * PIECE:
+            waiting = pd.concat(self._waiting, ignore_index=True)
+            whole = len(waiting) // PIECE - 1  # what is left is long enough for a piece of its own
+            self._write(waiting.iloc[: whole * PIECE], PIECE)
+            self._waiting = [waiting.iloc[whole * PIECE :]]
 
     def publish(self) -> None:
         """Put it in the place of the file, once it is on disk."""
-        self._flush()
+        waiting = self._waiting[0] if len(self._waiting) == 1 else pd.concat(self._waiting, ignore_index=True)
+        parts = -(-len(waiting) // PIECE) or 1
+        self._write(waiting, -(-len(waiting) // parts) or 1)
         self._writer.close()
         sync(self._draft)
         self._draft.replace(self._path)
@@ -111,17 +159,13 @@ class Rewrite:
             finally:
                 self._draft.unlink(missing_ok=True)
 
-    def _flush(self) -> None:
+    def _write(self, frame: pd.DataFrame, piece: int) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        if not self._waiting:
-            return
-        frame = self._waiting[0] if len(self._waiting) == 1 else pd.concat(self._waiting, ignore_index=True)
-        self._waiting = []
         table = pa.Table.from_pandas(frame, preserve_index=False)
         self._writer = self._writer or pq.ParquetWriter(self._draft, table.schema)
-        self._writer.write_table(table, row_group_size=PIECE)
+        self._writer.write_table(table, row_group_size=piece)
 
 
 @contextmanager

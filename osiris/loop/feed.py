@@ -187,11 +187,13 @@ def stored_jumps(
     """`jump_texts` of the bars in the store that began at or after `since`; of many, piece by piece."""
     found, before, begin = [], [], since
     for piece in store.pieces(ticker, interval, since):
-        if before:  # what is far is seen from the last bar before, which was looked at
+        if piece.empty:
+            continue
+        if before:  # the piece before tells what is usual, and was looked at
             first = piece["start"].iloc[0]
             begin = first if since is None else max(first, since)
         found += jump_texts(ticker, pd.concat([*before, piece], ignore_index=True), calendar, begin)
-        before = [piece.tail(1)]
+        before = [piece]
     return found
 
 

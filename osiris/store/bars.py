@@ -5,7 +5,6 @@ kept beside the bars until they agree or a person speaks: `merge(replace=True)` 
 of the frames is that of `osiris.calendars`.
 """
 
-import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -24,16 +23,14 @@ from osiris.bar_disk import (
     changing,
     damaged,
     disputes_of,
-    move_aside,
     no_bars,
     note_absent,
     note_disputes,
 )
 from osiris.bar_merge import CONFIRMED, SAME_PRICE, Disagreement, Merged, joined
-from osiris.bar_pieces import edges_of
-from osiris.bar_rewrite import FileMerge, Rule, rewriting
+from osiris.bar_rewrite import Rule, Stored, merge_file, rewriting
 from osiris.calendars import DAILY, MINUTES, session_day, session_on
-from osiris.errors import DamagedBars, NoPrices, NotFound
+from osiris.errors import NoPrices, NotFound
 from osiris.records import ticker_symbol
 
 FOLDERS = {DAILY: "daily"}
@@ -141,26 +138,20 @@ class BarStore:
 
         `pieces` makes them, a second time where the stored file turns out to be damaged.
         """
-        path, aside = self._path(ticker, interval), ""
-        rule = Rule(tolerance, replace, interval, absent_of(self._path(ticker, DAILY)))
+        path = self._path(ticker, interval)
         with changing(path):
-            try:
-                file = FileMerge(path, partial(self._read, path), rule)
-                merged = file.run(pieces())
-            except DamagedBars:
-                if not repair:
-                    raise
-                aside = str(move_aside(path))
-                file = FileMerge(path, partial(self._read, path), rule)
-                merged = file.run(pieces())
-        for came in file.came:
+            merged, came = merge_file(
+                lambda: self._stored(path), pieces, Rule(tolerance, replace, interval), repair=repair
+            )
+        if merged.added:
             self._note_present(ticker, came, interval)
-        return dataclasses.replace(merged, aside=aside)
+        return merged
 
     def pieces(self, ticker: str, interval: str = DAILY, since: datetime | None = None) -> Iterator[pd.DataFrame]:
         """All bars, one piece of the file after the other; with `since` from a bar before that moment on."""
         path = self._path(ticker, interval)
-        for low, high in pairwise([None, *edges_of(path), None]):
+        edges, _ = self._reader.groups(path)
+        for low, high in pairwise([None, *edges, None]):
             if since is None or high is None or high >= since:
                 yield self._read(path, low, high)
 
@@ -216,10 +207,12 @@ class BarStore:
             note_disputes(path, [d for d in disputes_of(path) if session_day(calendar, d.start) != day])
         return sum(mine)
 
-    def _note_present(self, ticker: str, added: pd.DataFrame, interval: str) -> None:
+    def _note_present(self, ticker: str, parts: list[pd.DataFrame], interval: str) -> None:
         """Take back that a session had no other bars: a daily one came, or one of a time that no other bar covers."""
         path = self._path(ticker, DAILY)
-        for start, end in absent_of(path).items():
+        absent = absent_of(path)
+        added = pd.concat(parts) if absent else None
+        for start, end in absent.items():
             came = added[(added["start"] >= start) & (added["start"] < end)]
             if len(came) and (interval == DAILY or not self._covered(ticker, came, interval)):
                 with changing(path):
@@ -238,6 +231,9 @@ class BarStore:
 
     def _path(self, ticker: str, interval: str) -> Path:
         return self._folder(interval) / f"{ticker_symbol(ticker)}.parquet"
+
+    def _stored(self, path: Path) -> Stored:
+        return Stored(path, partial(self._read, path), self._reader.groups(path))
 
     def _read(self, path: Path, start: datetime | None = None, before: datetime | None = None) -> pd.DataFrame:
         """The bars of one file, none where there is no file; raises `DamagedBars` for one that cannot be read."""

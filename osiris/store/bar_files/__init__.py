@@ -11,9 +11,11 @@ from pathlib import Path
 
 from osiris.row_files import BadRow, BadRows
 from osiris.settings import Prices
+from osiris.store.bar_files.decided import about
 from osiris.store.bar_files.form import Form
+from osiris.store.bar_files.lengths import Refused, session_opens
 from osiris.store.bar_files.places import bar_files, left_out
-from osiris.store.bar_files.series import FileBars, Series, joined, series_of
+from osiris.store.bar_files.series import FileBars, Series, joined, refused, series_of
 from osiris.store.bar_files.spool import Key, Spool
 
 __all__ = [
@@ -44,16 +46,16 @@ def each_series(spool: Spool, prices: Prices, as_of: datetime, *, daily: bool = 
 
 def one_series(spool: Spool, key: Key, prices: Prices, as_of: datetime, *, daily: bool = False) -> Iterator[Series]:
     """As `each_series`, of one series."""
-    interval = ""
-    for rows in spool.pieces(key):
-        found = series_of(key, rows, prices, as_of, daily=daily)
-        if found.bars and interval not in ("", found.bars.interval):
-            reason = f"the bars of {found.ticker} are of {interval} before it and of {found.bars.interval} from here on"
-            found = Series(found.ticker, None, [BadRow(key.file, int(rows["line"][0]), reason)], refused=True)
+    try:
+        told = about(spool, key, prices, daily=daily)
+    except Refused as error:
+        yield refused(key, key.ticker, spool.size(key), error)
+        return
+    for rows in spool.pieces(key, session_opens(told.calendar)):
+        found = series_of(key, rows, told, as_of)
         yield found
         if found.refused:
             return
-        interval = found.bars.interval if found.bars else interval
 
 
 def scan_bars(file: Path, prices: Prices, as_of: datetime, form: Form = Form()) -> tuple[list[FileBars], list[BadRow]]:

@@ -16,6 +16,8 @@ MOST = 0.8
 STEPS = (720, 480, 360, 240, 195, 180, 130, 120, 90, 65, 60, 45, 30, 20, 15, 10, 6, 5, 4, 3, 2, 1)
 """Lengths in minutes that files have; those in `calendars.MINUTES` can be used."""
 MINUTE = 60_000_000
+RUN_CHANCE = 1e-12
+"""Of a run that is taken for bars of another length."""
 KINDS = {"weekly": (5, 9), "two-weekly": (12, 17), "monthly": (26, 33), "quarterly": (80, 100), "yearly": (350, 380)}
 IF_DAILY = "if each is the bar of one session, say --daily"
 
@@ -41,6 +43,11 @@ class Places(NamedTuple):
     def of(self, bounds: NDArray[np.int64]) -> NDArray[np.int64]:
         """The bound of each row's session; `NONE` for a row in none."""
         return np.where(self.session >= 0, bounds[np.maximum(self.session, 0)], NONE)
+
+
+def session_opens(calendar: str) -> NDArray[np.int64]:
+    """When the sessions of a calendar open, microseconds UTC."""
+    return session_edges(calendar)[0] // 1000
 
 
 def places(at: NDArray[np.int64], calendar: str) -> Places:
@@ -167,6 +174,31 @@ def _step(at: NDArray[np.int64], where: Places, calendar: str) -> str:
                 f"({_clock(local[after == 0][:1])}); Osiris needs them from the open: export shorter or daily ones"
             )
     raise Refused(f"begin at no regular distance; expected bars of {', '.join(MINUTES)} or a day")
+
+
+def reject_coarser_part(at: NDArray[np.int64], where: Places, calendar: str, interval: str) -> None:
+    """Refuse bars of which so many in a row begin on a coarser grid that no gaps explain it: they last longer.
+
+    Bars that are lacking at random leave a run of n on a grid of m times the interval with a chance of m to the -n.
+    """
+    minutes, inside = MINUTES[interval], where.session >= 0
+    moments, first = np.unique(at[inside], return_index=True)
+    since = _minutes_after(moments, where.session[inside][first], where.opens, calendar)
+    after, after_break = (np.rint(np.nan_to_num(one, nan=-1.0)).astype(np.int64) for one in since)
+    telling = (after != 0) & (after_break != 0)
+    moments, after, after_break = moments[telling], after[telling], after_break[telling]
+    for step in STEPS:
+        if step > minutes and step % minutes == 0:
+            run = int(np.ceil(-np.log(RUN_CHANCE) / np.log(step / minutes)))
+            edges = np.diff(np.r_[0, (after % step == 0) | (after_break % step == 0), 0].astype(np.int8))
+            begins, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+            long = np.flatnonzero(ends - begins >= run)
+            if len(long):
+                begin = pd.Timestamp(int(moments[begins[long[0]]]), unit="us")
+                raise Refused(
+                    f"are {step} minutes apart from {begin:%Y-%m-%d %H:%M} UTC on, and {minutes} elsewhere; "
+                    "give bars of one length to a file"
+                )
 
 
 def on_grid(at: NDArray[np.int64], where: Places, calendar: str, minutes: int) -> NDArray[np.bool_]:

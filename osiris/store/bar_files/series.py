@@ -9,15 +9,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from osiris.calendars import DAILY, MINUTES, PRICE_COLUMNS, calendar_of, daily_frame, intraday_frame, no_session
-from osiris.errors import BadInput
-from osiris.records import ticker_symbol
+from osiris.calendars import DAILY, MINUTES, PRICE_COLUMNS, daily_frame, intraday_frame, no_session
 from osiris.row_files import BadRow
-from osiris.settings import Prices
-from osiris.store.bar_files.lengths import MINUTE, Places, Refused, length_of, named_days, on_grid, places
+from osiris.store.bar_files.decided import About
+from osiris.store.bar_files.lengths import (
+    MINUTE,
+    Places,
+    Refused,
+    length_of,
+    named_days,
+    on_grid,
+    places,
+    reject_coarser_part,
+)
 from osiris.store.bar_files.moments import DAY, NONE
 from osiris.store.bar_files.spool import Key
-from osiris.store.bar_files.tickers import REMEDY
 
 VALUES = [*PRICE_COLUMNS, "volume", "split"]
 CALENDAR = ", the calendar of {}; another is named under [prices.calendars], for a label by --calendar"
@@ -41,23 +47,18 @@ class Series(NamedTuple):
     refused: bool = False
 
 
-def series_of(key: Key, rows: NDArray[np.void], prices: Prices, as_of: datetime, *, daily: bool = False) -> Series:
-    """The good bars of a series and its bad rows; `rows` as `spool.ROW`.
-
-    A series whose bars have another length than Osiris can use is one bad row, that of its first line.
-    """
-    try:
-        ticker = ticker_symbol(key.ticker)
-    except BadInput:
-        reason = f"have the ticker {key.ticker!r}, which is no symbol; {REMEDY}"
-        return Series(key.ticker, None, [_whole(key, rows, reason)], refused=True)
-    calendar = calendar_of(ticker, prices)
+def series_of(key: Key, rows: NDArray[np.void], told: About, as_of: datetime) -> Series:
+    """The good bars of a series, or of a piece of one, and its bad rows; `rows` as `spool.ROW`."""
+    ticker, calendar, interval, daily = told
     where = places(rows["at"], calendar)
     try:
-        interval, days = length_of(rows["at"], named_days(rows["at"], rows["day"], where), where, calendar, daily=daily)
-        _check_ends(rows["lasts"], interval, calendar)
+        if interval == DAILY:
+            _, days = length_of(rows["at"], named_days(rows["at"], rows["day"], where), where, calendar, daily=daily)
+        else:
+            days = where.of(where.dates)
+            reject_coarser_part(rows["at"], where, calendar, interval)
     except Refused as error:
-        return Series(ticker, None, [_whole(key, rows, str(error))], refused=True)
+        return refused(key, ticker, (len(rows), int(rows["line"].min())), error)
     reasons: dict[int, str] = {int(i): "" for i in np.flatnonzero(rows["bad"])}
     for index, reason in _problems(rows, days, where, (calendar, _said(key)), as_of, interval):
         reasons.setdefault(int(index), reason)
@@ -99,23 +100,15 @@ def _follows(piece: FileBars, other: FileBars) -> bool:
     return same and first["start"] >= last["end"]
 
 
-def _whole(key: Key, rows: NDArray[np.void], reason: str) -> BadRow:
-    return BadRow(key.file, int(rows["line"].min()), f"the {len(rows)} bars of {_said(key)} from here on {reason}")
+def refused(key: Key, ticker: str, size: tuple[int, int], error: Refused) -> Series:
+    """A series of which nothing can be used; `size` is the number of its rows and the line of the first."""
+    count, line = size
+    reason = f"the {count} bars of {_said(key)} from here on {error}"
+    return Series(ticker, None, [BadRow(key.file, line, reason)], refused=True)
 
 
 def _said(key: Key) -> str:
     return f"{key.ticker} (the ticker is from the file's name)" if key.named else key.ticker
-
-
-def _check_ends(lasts: NDArray[np.float64], interval: str, calendar: str) -> None:
-    """Where a column tells when bars ended, they have to be as long as they seem."""
-    told = lasts[np.isfinite(lasts)]
-    if not len(told) or (interval == DAILY and not calendar.startswith("24/")):
-        return
-    seconds = MINUTES.get(interval, 1440) * 60
-    usual = float(np.median(told))
-    if abs(usual - seconds) > 1:
-        raise Refused(f"last {usual / 60:.0f} minutes by their column of ends, not {seconds / 60:.0f}")
 
 
 class _Checked(NamedTuple):

@@ -32,6 +32,7 @@ ROW = np.dtype(
     + [(name, "f8") for name in (*PRICE_COLUMNS, "volume", "split", "lasts")]
 )
 """`at` and `day` as in `moments.Moments`; `bad` rows only tell how far apart the bars are; `lasts` in seconds."""
+HEAD = np.dtype([("at", "i8"), ("day", "i8"), ("lasts", "f8")])
 MOST_BAD = 10_000
 ADJUSTED = (
     "the prices are adjusted for the split {0:g} of the column Stock Splits, and Osiris takes prices as traded; "
@@ -99,23 +100,37 @@ class Spool:
         """The series, by ticker."""
         return iter(sorted(self._parts))
 
-    def pieces(self, key: Key) -> Iterator[NDArray[np.void]]:
+    def size(self, key: Key) -> tuple[int, int]:
+        """How many rows a series has, and the line of the first."""
+        spans = self._parts[key]
+        return sum(many for _, many in spans), int(self._read(spans[0][0], 1)["line"][0])
+
+    def heads(self, key: Key) -> NDArray[np.void]:
+        """When the bars of a series begin and how long they last, `HEAD` each, in the order of the file."""
+        names = list(HEAD.names)
+        return np.concatenate(
+            [self._read(first, many)[names].astype(HEAD) for first, many in _bounded(self._parts[key])]
+        )
+
+    def pieces(self, key: Key, opens: NDArray[np.int64]) -> Iterator[NDArray[np.void]]:
         """The rows of a series, `ROW` each: all in the order of the file, or of many some at a time.
 
-        Pieces follow one another in time, and the rows of one bar are in one piece.
+        Pieces follow one another in time, and each begins at one of `opens`, the opens of sessions.
         """
         spans = self._parts[key]
-        count = sum(many for _, many in spans)
+        count, _ = self.size(key)
         if count <= PIECE:
             yield np.concatenate([self._read(first, many) for first, many in spans])
             return
-        times = np.concatenate([_times(self._read(first, many)) for first, many in self._bounded(spans)])
+        times = _times(self.heads(key))
         order = np.argsort(times, kind="stable")
-        cuts = [count * number // -(-count // PIECE) for number in range(-(-count // PIECE) + 1)]
-        inner = [int(np.searchsorted(times, times[order[cut]], sorter=order)) for cut in cuts[1:-1]]
+        parts = -(-count // PIECE)
+        middle = times[order[[count * number // parts for number in range(1, parts)]]]
+        session = np.searchsorted(opens, middle, side="right") - 1
+        cuts = np.searchsorted(times, opens[session[session >= 0]], sorter=order)
         places = np.concatenate([np.arange(first, first + many) for first, many in spans])
         del times
-        for begin, end in pairwise(sorted({0, *inner, count})):
+        for begin, end in pairwise(sorted({0, *map(int, cuts), count})):
             rows = np.memmap(self._file, ROW, "r")
             yield np.array(rows[places[np.sort(order[begin:end])]])
             del rows  # what was read of the file is in memory no longer
@@ -130,12 +145,6 @@ class Spool:
         return found + [
             f"{file.name}: {count} rows without prices left out" for file, count in self.found.empty.items()
         ]
-
-    @staticmethod
-    def _bounded(spans: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-        """The same rows, at most `PIECE` at a time."""
-        for first, many in spans:
-            yield from ((at, min(PIECE, first + many - at)) for at in range(first, first + many, PIECE))
 
     def _read(self, first: int, count: int) -> NDArray[np.void]:
         self._file.seek(first * ROW.itemsize)
@@ -200,6 +209,12 @@ def _price_reasons(rows: NDArray[np.void], texts: pd.DataFrame) -> NDArray[np.ob
     fit = good & ~over & ~under
     rows["high"][fit], rows["low"][fit] = top[fit], bottom[fit]
     return reasons
+
+
+def _bounded(spans: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """The same rows, at most `PIECE` at a time."""
+    for first, many in spans:
+        yield from ((at, min(PIECE, first + many - at)) for at in range(first, first + many, PIECE))
 
 
 def _times(rows: NDArray[np.void]) -> NDArray[np.int64]:

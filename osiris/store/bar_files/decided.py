@@ -1,0 +1,58 @@
+"""What is decided of a series as a whole, however many rows it has: its ticker, calendar and length."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from osiris.bar_pieces import PIECE
+from osiris.calendars import DAILY, MINUTES, calendar_of
+from osiris.errors import BadInput
+from osiris.records import ticker_symbol
+from osiris.settings import Prices
+from osiris.store.bar_files.lengths import Refused, length_of, named_days, places, session_opens
+from osiris.store.bar_files.spool import Key, Spool
+from osiris.store.bar_files.tickers import REMEDY
+
+
+class About(NamedTuple):
+    """What is known of a series as a whole; `daily`: that its bars are daily is not to be asked again."""
+
+    ticker: str
+    calendar: str
+    interval: str
+    daily: bool
+
+
+def about(spool: Spool, key: Key, prices: Prices, *, daily: bool = False) -> About:
+    """Ticker, calendar and length of the bars, from all of them or, of many, from every so-manieth session.
+
+    Raises `Refused` for a series whose bars have another length than Osiris can use.
+    """
+    try:
+        ticker = ticker_symbol(key.ticker)
+    except BadInput as error:
+        raise Refused(f"have the ticker {key.ticker!r}, which is no symbol; {REMEDY}") from error
+    calendar = calendar_of(ticker, prices)
+    heads = spool.heads(key)
+    many = len(heads) > PIECE
+    if many:
+        session = np.searchsorted(session_opens(calendar), heads["at"], side="right")
+        some = heads[session % -(-len(heads) // PIECE) == 0]
+        heads = some if len(some) >= PIECE // 4 else heads
+    where = places(heads["at"], calendar)
+    days = named_days(heads["at"], heads["day"], where)
+    interval, _ = length_of(heads["at"], days, where, calendar, daily=daily)
+    _check_ends(heads["lasts"], interval, calendar)
+    return About(ticker, calendar, interval, daily or many)
+
+
+def _check_ends(lasts: NDArray[np.float64], interval: str, calendar: str) -> None:
+    """Where a column tells when bars ended, they have to be as long as they seem."""
+    told = lasts[np.isfinite(lasts)]
+    if not len(told) or (interval == DAILY and not calendar.startswith("24/")):
+        return
+    seconds = MINUTES.get(interval, 1440) * 60
+    usual = float(np.median(told))
+    if abs(usual - seconds) > 1:
+        raise Refused(f"last {usual / 60:.0f} minutes by their column of ends, not {seconds / 60:.0f}")
