@@ -1,9 +1,11 @@
 """Two sources on the same bars: what is added, what is confirmed, and what is in dispute.
 
 A stored bar never changes by itself. Another source either confirms it (its name is added to `source`) or disagrees;
-only a person's word (`replace`) overwrites, and then stands: no source disputes a bar marked `CONFIRMED`.
+only a person's word (`replace`) overwrites. No source disputes a bar that a person brought so (`GIVEN`). Those that
+change by it or were in dispute are beyond doubt too (`CONFIRMED`): of the others nobody says that he looked at them.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -15,8 +17,8 @@ from osiris.errors import BadInput
 
 SAME_PRICE = 0.02
 """Largest relative difference of two sources' prices that counts as agreement, unless the caller says otherwise."""
-CONFIRMED = "confirmed"
-"""Stands among the sources of a bar that a person spoke for."""
+CONFIRMED, GIVEN = "confirmed", "given"
+"""Stand among the sources of a bar that a person spoke for, and of one that a person brought."""
 COMPARED = [*PRICE_COLUMNS, "volume", "split"]
 
 
@@ -82,35 +84,55 @@ def typed(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def combine(
-    stored: pd.DataFrame, offered: pd.DataFrame, tolerance: float, replace: bool, interval: str = DAILY
+    stored: pd.DataFrame,
+    offered: pd.DataFrame,
+    tolerance: float,
+    replace: bool,
+    interval: str = DAILY,
+    disputed: Collection[datetime] = (),
 ) -> tuple[pd.DataFrame, Merged]:
-    """Both frames as one, by the rules of the module's head, and what was done."""
-    if stored.empty and not replace:  # a first import, without three copies of it
-        return offered, Merged(len(offered))
+    """Both frames as one, by the rules of the module's head, and what was done; `disputed` are starts of bars."""
+    if stored.empty:  # a first import, without three copies of it
+        given = offered.assign(source=_with(offered["source"], GIVEN)) if replace else offered
+        return given, Merged(len(offered))
     kept, new = stored.set_index("start"), offered.set_index("start")
     both = kept.index.intersection(new.index)
     mine, theirs = kept.loc[both], new.loc[both]
     added = len(new) - len(both)
     if replace:
         changed = (mine[COMPARED] != theirs[COMPARED]).any(axis=1)
-        spoken = new.assign(source=[joined(name, CONFIRMED) for name in new["source"]])
-        combined, merged = pd.concat([kept.drop(both), spoken]), Merged(added, int(changed.sum()))
+        beyond = changed | theirs.index.isin(disputed)
+        merged = Merged(added, int(changed.sum()))
     else:
         apart = _apart(mine, theirs)
-        beyond = (apart > tolerance).any(axis=1) & ~is_confirmed(mine["source"])
-        pairs = zip(mine["source"][~beyond], theirs["source"][~beyond], strict=True)
-        kept.loc[both[~beyond], "source"] = [joined(a, b) for a, b in pairs]
-        combined = pd.concat([kept, new.drop(both)])
-        found = _described(mine[beyond], theirs[beyond], apart[beyond], interval)
-        merged = Merged(added, disagreements=found)
+        beyond = (apart > tolerance).any(axis=1) & ~_marked(mine["source"], CONFIRMED, GIVEN)
+        merged = Merged(added, disagreements=_described(mine[beyond], theirs[beyond], apart[beyond], interval))
+    pairs = zip(mine["source"][~beyond], theirs["source"][~beyond], strict=True)
+    kept.loc[both[~beyond], "source"] = [joined(a, b) for a, b in pairs]
+    fresh = new.drop(both)
+    if replace:
+        kept.loc[both[~beyond], "source"] = _with(kept.loc[both[~beyond], "source"], GIVEN)
+        fresh["source"] = _with(fresh["source"], GIVEN)
+        spoken = theirs[beyond]
+        kept = pd.concat([kept.drop(spoken.index), spoken.assign(source=_with(spoken["source"], CONFIRMED))])
+    combined = pd.concat([kept, fresh])
     return combined.sort_index().reset_index()[list(COLUMNS)], merged
 
 
 def is_confirmed(sources: pd.Series) -> pd.Series:
     """Which bars a person spoke for, by their sources."""
+    return _marked(sources, CONFIRMED)
+
+
+def _marked(sources: pd.Series, *marks: str) -> pd.Series:
     codes, names = pd.factorize(sources)
-    spoken = np.array([CONFIRMED in name.split("+") for name in names], np.bool_)
+    spoken = np.array([not set(marks).isdisjoint(name.split("+")) for name in names], np.bool_)
     return pd.Series(spoken[codes] if len(names) else np.zeros(len(sources), np.bool_), sources.index)
+
+
+def _with(sources: pd.Series, mark: str) -> pd.Series:
+    """The sources with a mark; a confirmed bar needs no other."""
+    return sources.map(lambda names: names if CONFIRMED in names.split("+") else joined(names, mark)).astype("str")
 
 
 def joined(sources: str, another: str) -> str:

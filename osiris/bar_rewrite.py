@@ -88,6 +88,8 @@ class FileMerge:
         for span, offered in beside(edges, map(self._usable, pieces)):
             stored = self._file.read(*span)
             seen += len(stored)
+            if stored["start"].duplicated().any():
+                raise damaged(self._file.path, "which has a bar twice")
             combined = stored if offered is None else self._one(stored, offered)
             if not changed and combined.equals(stored):
                 unchanged.append(span)
@@ -110,9 +112,10 @@ class FileMerge:
     def _one(self, stored: pd.DataFrame, offered: pd.DataFrame) -> pd.DataFrame:
         """A piece of the file with what is offered for it; disputes end where a source or a person speaks again."""
         rule = self._rule
-        combined, merged = combine(stored, offered, rule.tolerance, rule.replace, rule.interval)
+        disputed = [d.start for d in self._standing]
+        combined, merged = combine(stored, offered, rule.tolerance, rule.replace, rule.interval, disputed)
         self._done.append(merged)
-        again = offered[offered["start"].isin([d.start for d in self._standing])]
+        again = offered[offered["start"].isin(disputed)]
         spoken = set(zip(again["start"], again["source"], strict=True))
         starts = set(again["start"]) if rule.replace else set()
         self._standing = [

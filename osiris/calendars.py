@@ -26,6 +26,12 @@ DAILY = "1d"
 MINUTE = 60_000_000_000
 MINUTES = {"60m": 60, "30m": 30, "15m": 15, "5m": 5, "2m": 2, "1m": 1}
 """Lengths of the bars shorter than a session, by their names, the longest first."""
+PAUSES = {
+    "CMES": ("America/Chicago", 16, 17, range(5)),
+    "us_futures": ("America/New_York", 17, 18, range(5)),
+    "24/5": ("America/New_York", 17, 24, [4]),
+}
+"""Hours of the named zone in which nothing trades on such weekdays of the session (0: Monday), by calendar."""
 ROUND_THE_CLOCK = re.compile(r"-(USD|EUR|GBP|USDT|USDC|BTC)$")
 CURRENCY_PAIR = re.compile(r"=X$")
 
@@ -106,6 +112,30 @@ def session_dates(calendar: str) -> pd.DatetimeIndex:
 def session_breaks(calendar: str) -> NDArray[np.int64]:
     """Ends of the lunch breaks of all sessions known, shape (n,), int64 nanoseconds UTC; NaT's integer for none."""
     return pd.DatetimeIndex(_load(calendar).break_ends).as_unit("ns").asi8
+
+
+@cache
+def session_pauses(calendar: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Begin and end of the pause in each session, both shape (n,), int64 nanoseconds UTC; the close twice for none.
+
+    A lunch break, or what the calendar counts as open although nothing trades (`PAUSES`).
+    """
+    loaded, (_, closes) = _load(calendar), _edges(calendar)
+    starts, ends = (
+        np.where(pd.isna(edge), closes, pd.DatetimeIndex(edge).as_unit("ns").asi8)
+        for edge in (loaded.break_starts, loaded.break_ends)
+    )
+    if calendar in PAUSES:
+        zone, begin, end, weekdays = PAUSES[calendar]
+        dates = session_dates(calendar)
+        moments = (
+            (dates + pd.Timedelta(hours=hour)).tz_localize(zone, ambiguous=True, nonexistent="shift_forward")
+            for hour in (begin, end)
+        )
+        begins, stops = (moment.as_unit("ns").asi8 for moment in moments)
+        on = np.isin(dates.weekday, weekdays)
+        starts, ends = np.where(on, begins, starts), np.where(on, np.minimum(stops, closes), ends)
+    return starts, ends
 
 
 def session_day(calendar: str, moment: datetime) -> str:

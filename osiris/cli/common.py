@@ -61,7 +61,11 @@ DateFormat = Annotated[str, typer.Option("--date-format", help="How its dates ar
 Delimiter = Annotated[str, typer.Option("--delimiter", help="What stands between its fields, such as ; or tab.")]
 Decimal = Annotated[str, typer.Option("--decimal", help="The decimal sign of its prices: a point or a comma.")]
 Timezone = Annotated[str, typer.Option("--timezone", help="Of moments without an offset, such as America/New_York.")]
-Daily = Annotated[bool, typer.Option("--daily", help="Each row is the bar of one session, whatever its time is.")]
+Regular = Annotated[bool, typer.Option("--regular-hours", help="Leave out bars before the open and after the close.")]
+Daily = Annotated[
+    bool,
+    typer.Option("--daily", help="Each row is the bar of a session, though stamped at its open or close."),
+]
 
 
 @contextmanager

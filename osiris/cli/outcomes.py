@@ -17,6 +17,7 @@ from osiris.cli.common import (
     Delimiter,
     Folder,
     Json,
+    Regular,
     Timezone,
     opened,
     report,
@@ -49,13 +50,14 @@ def label(
     decimal: Decimal = "",
     timezone: Timezone = "",
     daily: Daily = False,
+    regular: Regular = False,
     as_of: AsOf = "",
     as_json: Json = False,
 ) -> None:
     """Label a file of ideas against a file of bars; needs no workspace. Exits with 1 when a row was bad.
 
     Without --out and --json the labels are printed as CSV. Bad rows are listed on stderr and keep no other row out.
-    The options from --ticker to --daily are about the bars: docs/bar-files.md.
+    The options from --ticker to --regular-hours are about the bars: docs/bar-files.md.
     """
     from osiris.clock import parse_moment
     from osiris.loop.label import label_file, to_csv, to_records, write_labels
@@ -63,7 +65,7 @@ def label(
     from osiris.store.bar_files import Form
     from osiris.ui.console import printable
 
-    form = Form(ticker, date_format, delimiter, decimal, timezone, daily)
+    form = Form(ticker, date_format, delimiter, decimal, timezone, daily, regular)
     rules = Outcomes(max_holding_days=max_holding_days, breakeven_r=breakeven_r)
     moment = parse_moment(as_of) if as_of else datetime.now(UTC)
     prices, progress = Prices(calendar=calendar), sys.stderr.isatty()

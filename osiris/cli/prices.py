@@ -14,6 +14,7 @@ from osiris.cli.common import (
     Delimiter,
     Folder,
     Json,
+    Regular,
     Timezone,
     opened,
     report,
@@ -33,6 +34,7 @@ def import_prices(
     decimal: Decimal = "",
     timezone: Timezone = "",
     daily: Daily = False,
+    regular: Regular = False,
     workspace: Folder = None,
     as_json: Json = False,
 ) -> None:
@@ -44,7 +46,7 @@ def import_prices(
     from osiris.loop.price_files import import_bars
     from osiris.store.bar_files import Form
 
-    form = Form(ticker, date_format, delimiter, decimal, timezone, daily)
+    form = Form(ticker, date_format, delimiter, decimal, timezone, daily, regular)
     with opened(workspace) as ws:
         done = import_bars(ws.bars, ws.settings, path, ws.now, form=form, replace=replace, progress=True)
         report(done, as_json, "Imported")

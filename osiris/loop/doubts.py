@@ -10,11 +10,15 @@ from numpy.typing import NDArray
 from osiris.calendars import session_day
 
 Times = NDArray[np.int64]
-MISSING, DISPUTED, CONTRADICTED, JUMP = "missing", "disputed", "contradicted", "jump"
+MISSING, DISPUTED, CONTRADICTED, DIFFERING, LONG, JUMP = (
+    "missing", "disputed", "contradicted", "differing", "long", "jump",
+)  # fmt: skip
 TEXTS = {
     MISSING: "no bar of {day}",
     DISPUTED: "sources differ on {day}",
     CONTRADICTED: "finer bars contradict the daily bar of {day}",
+    DIFFERING: "shorter bars contradict longer ones of {day}",
+    LONG: "no bars follow that of {day} for days: it may be of more than its session",
     JUMP: "a price jump on {day} looks like an unrecorded split",
 }
 

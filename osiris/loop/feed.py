@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import track
 
 from osiris.bar_jumps import jump_texts
-from osiris.bar_merge import CONFIRMED, Merged
+from osiris.bar_merge import CONFIRMED, GIVEN, Merged
 from osiris.calendars import COLUMNS, DAILY, MINUTE, MINUTES, calendar_of, session_edges, sessions_between
 from osiris.errors import DamagedBars, SourceUnavailable
 from osiris.settings import Settings
@@ -27,7 +27,7 @@ SILENCE = timedelta(days=7)
 EMPTY = pd.DataFrame({name: [] for name in COLUMNS}).astype(
     {"start": "datetime64[us, UTC]", "end": "datetime64[us, UTC]", "source": "str"}
 )
-FROM_YAHOO = rf"(?:^|\+)(?:{SOURCE}|{CONFIRMED})(?:\+|$)"
+FROM_YAHOO = rf"(?:^|\+)(?:{SOURCE}|{CONFIRMED}|{GIVEN})(?:\+|$)"
 """Sources of a bar that Yahoo need not be asked for."""
 
 

@@ -14,6 +14,8 @@ Rules (each errs on the side of a loss, never of a win, and says so with `ambigu
   whether it traded at a price between them are not. A stop that it may have reached is a loss, a target counts only
   where the gap must have reached it, an entry may have traded; all but a target that must have is in doubt.
 - Later splits rescale the levels: bars are compared in the price basis of the idea.
+- A price within `SAME` of a level has reached it: 183.08999633789062 is 183.09 as a file of single precision holds it,
+  and 100.2 over ten is 10.020000000000001.
 """
 
 from typing import NamedTuple
@@ -25,6 +27,8 @@ from numpy.typing import NDArray
 STILL_OPEN, WIN, LOSS, CLOSED = 0, 1, 2, 3
 NO_REASON, TARGET, STOP, EXPIRY = 0, 1, 2, 3
 NEVER = np.iinfo(np.int64).max
+SAME = 2.0**-24
+"""Largest relative difference between a price and its nearest number of single precision."""
 A_BAR, A_GAP, HIGH_IS_SURE, LOW_IS_SURE = 0, 1, 2, 4
 """Of `Bars.gap`: a gap whose high must have traded in it is `A_GAP | HIGH_IS_SURE`."""
 
@@ -105,6 +109,15 @@ def first_touch(bars: Bars, ideas: Ideas) -> Touches:
 
 
 @njit(cache=True, nogil=True)
+def _snapped(price, entry, target, stop):
+    """The level that a price is the same as, else the price."""
+    for level in (target, entry, stop):
+        if abs(price - level) <= SAME * abs(level):
+            return level
+    return price
+
+
+@njit(cache=True, nogil=True)
 def _resolve(
     start, end, opens, highs, lows, closes, cumulative, gaps,
     sign, entry, target, stop, split, since, expiry,
@@ -124,6 +137,8 @@ def _resolve(
             o, c = opens[j] * to_basis, closes[j] * to_basis
             h = (highs[j] if s > 0 else lows[j]) * to_basis
             low = (lows[j] if s > 0 else highs[j]) * to_basis
+            o, c = _snapped(o, e, t, x), _snapped(c, e, t, x)
+            h, low = _snapped(h, e, t, x), _snapped(low, e, t, x)
             level, code, why = np.nan, STILL_OPEN, NO_REASON
             cut = start[j] < expiry[i] < end[j]
             if expiry[i] <= start[j]:

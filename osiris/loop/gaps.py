@@ -36,14 +36,19 @@ def filled_in(known: Columns | None, more: Columns) -> Columns:
     return free.where(np.argsort(free.start, kind="stable"))
 
 
-def with_gaps(known: Columns, day: Day, tolerance: float) -> Bars:
+def with_gaps(known: Columns, day: Day, tolerance: float, pause: tuple[int, int] | None = None) -> Bars:
     """The known bars of a session with a gap (`Bars.gap`) wherever one is lacking, in the basis of the day.
+
+    In the `pause` (begin, end) none is.
 
     An extreme of the day is that of a known bar where the two are apart by no more than `tolerance`, relatively.
     """
     start, end = np.append(known.end, day.end), np.append(known.start, day.end)
     start[1:], start[0] = known.end, day.start
-    at = np.flatnonzero(start < end)
+    lacking = start < end
+    if pause:
+        lacking &= ~((start >= pause[0]) & (end <= pause[1]))
+    at = np.flatnonzero(lacking)
     gap = np.full(len(at), A_GAP, np.int8)
     if len(at) == 1:
         gap |= HIGH_IS_SURE * (day.high > known.high.max() * (1 + tolerance))

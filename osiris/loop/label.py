@@ -69,7 +69,7 @@ def label_file(
         for file in tracked(files, "Reading bars", progress):
             spool.add(file)
         bad += spool.found.bad
-        for ticker, read in groupby(each_series(spool, prices, as_of, daily=form.daily), lambda found: found.ticker):
+        for ticker, read in groupby(each_series(spool, prices, as_of), lambda found: found.ticker):
             found = list(read)
             bad += [row for one in found for row in one.bad]
             usable = joined(one.bars for one in found if one.bars)

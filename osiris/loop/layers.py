@@ -13,11 +13,17 @@ from osiris.loop.gaps import filled_in
 
 
 class Sessions(NamedTuple):
-    """Opens and closes of the sessions between two moments, and the later one."""
+    """Opens and closes of the sessions between two moments, and the later one; begin and end of the pause in each."""
 
     opens: Times
     closes: Times
     limit: int
+    pauses: tuple[Times, Times]
+
+    def bridged(self, number: int, end: int, start: int) -> bool:
+        """Whether nothing trades in a session from the end of a bar to the start of the next."""
+        begin, stop = self.pauses[0][number], self.pauses[1][number]
+        return end == start or (begin <= end and start <= stop)
 
     def of(self, bars: Columns) -> Times:
         """Index of the session each bar lies in; -1, the place behind the last, for a bar outside of all of them."""
@@ -31,8 +37,9 @@ class Layers:
     """The bars `chosen` so far, at first the daily ones; `confirmed` and `closed` are opens of sessions.
 
     A daily bar that is `confirmed` stands whatever finer bars say; a session that is `closed` and has no daily bar had
-    no bars but those there are. `wrong` names the sessions whose bars contradict each other by more than `tolerance`;
-    `broken` holds the finer bars of sessions (open, close) for which the daily bar stands because some are lacking.
+    no bars but those there are. `wrong` names the sessions whose finer bars contradict the daily one by more than
+    `tolerance`, `differing` those whose finer bars contradict each other; `broken` holds the finer bars of sessions
+    (open, close) for which the daily bar stands because some are lacking.
     """
 
     days: Columns
@@ -41,6 +48,7 @@ class Layers:
     closed: Times
     tolerance: float
     wrong: list[int] = field(default_factory=list)
+    differing: list[int] = field(default_factory=list)
     broken: dict[tuple[int, int], Columns] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -64,8 +72,9 @@ class Layers:
         opened, closed = int(self.sessions.opens[number]), int(self.sessions.closes[number])
         begin, stop = part.start, part.stop
         alone = not mine.any() and opened in self.closed
-        run = stop if alone else _unbroken(fine, begin, stop, opened)
-        over, whole = closed <= self.sessions.limit, alone or (run > begin and fine.end[run - 1] == closed)
+        run = stop if alone else self._unbroken(number, fine, begin, stop)
+        over = closed <= self.sessions.limit
+        whole = alone or (run > begin and self.sessions.bridged(number, int(fine.end[run - 1]), closed))
         if over and not whole and mine.sum() <= 1:
             if (self.days.start == opened).any():
                 self._note_broken(number, fine.where(part))
@@ -76,12 +85,23 @@ class Layers:
         if (mine & ~replaced).any():
             edge = self.chosen.end[replaced].max(initial=0)
             run = begin + int(np.searchsorted(fine.end[begin:run], edge, side="right"))
-        if run > begin and over and not self._agree(number, fine.where(slice(begin, run)), whole):
+        shorter = fine.where(slice(begin, run))
+        if run > begin and over and not self._agree(number, shorter, whole):
             return
+        longer = self.chosen.where(replaced & (self.chosen.end - self.chosen.start < closed - opened))
+        if run > begin and number not in self.wrong and _apart(longer, shorter, self.tolerance):
+            self.differing.append(number)
         if whole:
             self.broken.pop((opened, closed), None)
         choice[0][replaced] = False
         choice[1][begin:run] = True
+
+    def _unbroken(self, number: int, bars: Columns, at: int, stop: int) -> int:
+        """Index behind the last bar that follows from the session's open without a gap."""
+        expected = int(self.sessions.opens[number])
+        while at < stop and self.sessions.bridged(number, expected, int(bars.start[at])):
+            expected, at = int(bars.end[at]), at + 1
+        return at
 
     def _note_broken(self, number: int, bars: Columns) -> None:
         if self._agree(number, bars, whole=False):
@@ -118,12 +138,19 @@ def count_splits_once(layers: Sequence[Columns], sessions: Sessions) -> list[int
     return apart
 
 
-def _unbroken(bars: Columns, at: int, stop: int, opened: int) -> int:
-    """Index behind the last bar that follows from the session's open without a gap."""
-    expected = opened
-    while at < stop and bars.start[at] == expected:
-        expected, at = bars.end[at], at + 1
-    return at
+def _apart(longer: Columns, shorter: Columns, tolerance: float) -> bool:
+    """Whether one of the longer bars reaches or ends elsewhere than the shorter ones that stand for it."""
+    at = np.searchsorted(shorter.start, longer.start)
+    behind = np.searchsorted(shorter.start, longer.end)
+    known = behind > at
+    if not known.any():
+        return False
+    spans = np.column_stack([at, behind])[known].ravel()
+    last = behind[known] - 1
+    high = np.maximum.reduceat(np.append(shorter.high, 0.0), spans)[::2]
+    low = np.minimum.reduceat(np.append(shorter.low, np.inf), spans)[::2]
+    pairs = ((high, longer.high), (low, longer.low), (shorter.close[last], longer.close))
+    return any(bool((np.abs(one / other[known] - 1) > tolerance).any()) for one, other in pairs)
 
 
 def _contradict(days: Columns, mine: NDArray[np.bool_], fine: Columns, whole: bool, tolerance: float) -> bool:

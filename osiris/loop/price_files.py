@@ -58,22 +58,21 @@ def import_bars(
         bad = list(spool.found.bad)
         intervals: dict[Key, str] = {}
         for key in spool.series():
-            for series in one_series(spool, key, settings.prices, as_of, daily=form.daily):
+            for series in one_series(spool, key, settings.prices, as_of):
                 bad += series.bad
                 intervals |= {key: series.bars.interval} if series.bars else {}
         check_bars(bad)
         report = ImportReport(files=len(files), notes=spool.notes(left_out(Path(path), files)))
         for key in tracked(list(intervals), "Storing", progress):
-            frames = partial(_frames, spool, key, settings.prices, as_of, form)
+            frames = partial(_frames, spool, key, settings.prices, as_of)
             _merge(store, (ticker_symbol(key.ticker), intervals[key]), frames, settings, replace, report)
     report.tickers.sort()
     return report
 
 
-def _frames(spool: Spool, key: Key, prices: Prices, as_of: datetime, form: Form) -> Iterator[pd.DataFrame]:
+def _frames(spool: Spool, key: Key, prices: Prices, as_of: datetime) -> Iterator[pd.DataFrame]:
     """The good bars of a series, in pieces."""
-    found = one_series(spool, key, prices, as_of, daily=form.daily)
-    return (series.bars.frame for series in found if series.bars)
+    return (series.bars.frame for series in one_series(spool, key, prices, as_of) if series.bars)
 
 
 def _merge(

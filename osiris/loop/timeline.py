@@ -2,10 +2,9 @@
 
 For each session the finest bars that cover it without a gap, else its daily bar; of a session under way, the finest
 bars from its open on. What is left are doubts, and no idea is closed across one: a session without bars, one on whose
-bars sources disagree, finer bars that contradict the daily bar, a price that jumps too far. A daily bar that a person
-confirmed is beyond doubt, and a session of which a person said that it had no other bars lacks none.
-
-Does not cover: sessions with a lunch break, whose finer bars have a gap and are passed over for the daily bar.
+bars sources disagree, bars of different lengths that contradict each other, a daily bar after which some sessions have
+none (weekly bars look so), a price that jumps too far. A daily bar that a person confirmed is beyond doubt, and a
+session of which a person said that it had no other bars lacks none. Nothing lacks in a lunch break.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,14 +17,16 @@ import pandas as pd
 from osiris.bar_frames import columns_of, nanoseconds
 from osiris.bar_jumps import too_far
 from osiris.bar_merge import Disagreement, is_confirmed
-from osiris.calendars import session_edges
-from osiris.loop.doubts import CONTRADICTED, DISPUTED, JUMP, MISSING, Doubts, Times
+from osiris.calendars import session_edges, session_pauses
+from osiris.loop.doubts import CONTRADICTED, DIFFERING, DISPUTED, JUMP, LONG, MISSING, Doubts, Times
 from osiris.loop.first_touch import Bars
 from osiris.loop.gaps import Day, with_gaps
 from osiris.loop.layers import Layers, Sessions, count_splits_once
 
 LOOK_BACK = timedelta(days=10)
 """Bars from that long before the first idea on tell its price basis."""
+HOLE = 3
+"""So many sessions without a bar cast doubt on the daily bar before them."""
 NO_FINER: Mapping[str, pd.DataFrame] = {}
 Spans = tuple[Times, Times]
 
@@ -77,7 +78,8 @@ def timeline(
     opens, closes = session_edges(calendar)
     limit = pd.Timestamp(as_of).value
     inside = (opens >= pd.Timestamp(first).value) & (opens < limit)
-    sessions = Sessions(opens[inside], closes[inside], limit)
+    pauses = tuple(edge[inside] for edge in session_pauses(calendar))
+    sessions = Sessions(opens[inside], closes[inside], limit, pauses)
     frames = [daily, *finer.values()]
     days, *fines = layers = [columns.where(columns.end <= limit) for columns in map(columns_of, frames)]
     apart = count_splits_once(layers, sessions)
@@ -86,7 +88,10 @@ def timeline(
     for fine in fines:
         laid.refine(fine)
     bars = Bars(*laid.chosen[:-1], laid.chosen.split.cumprod())
-    broken = {session: with_gaps(part, _day(bars, session), tolerance) for session, part in laid.broken.items()}
+    broken = {
+        session: with_gaps(part, _day(bars, session), tolerance, _pause(sessions, session))
+        for session, part in laid.broken.items()
+    }
     doubts = _sessions_in_doubt(laid, disputes) | {JUMP: _jumps(laid, frames)}
     return Timeline(bars, _as_doubts(doubts, calendar), closes[inside & (closes <= limit)], broken, silent)
 
@@ -100,6 +105,11 @@ def _day(bars: Bars, session: tuple[int, int]) -> Day:
     return Day(*session, bars.high[at], bars.low[at], bars.close[at], bars.split[at])
 
 
+def _pause(sessions: Sessions, session: tuple[int, int]) -> tuple[int, int]:
+    at = int(np.searchsorted(sessions.opens, session[0]))
+    return int(sessions.pauses[0][at]), int(sessions.pauses[1][at])
+
+
 def _sessions_in_doubt(laid: Layers, disputes: Sequence[Disagreement]) -> dict[str, Spans]:
     """Opens and closes of the sessions without bars, in dispute, or with bars that contradict each other."""
     sessions = laid.sessions
@@ -109,8 +119,28 @@ def _sessions_in_doubt(laid: Layers, disputes: Sequence[Disagreement]) -> dict[s
     missing = np.flatnonzero((sessions.closes <= sessions.limit) & ~covered[:-1])
     moments = np.array([pd.Timestamp(d.start).value for d in disputes], np.int64)
     disputed = np.searchsorted(sessions.opens, moments[moments < sessions.limit], side="right") - 1
-    found = {MISSING: missing, DISPUTED: disputed[disputed >= 0], CONTRADICTED: np.array(laid.wrong, np.int64)}
+    found = {
+        MISSING: missing,
+        DISPUTED: disputed[disputed >= 0],
+        CONTRADICTED: np.array(laid.wrong, np.int64),
+        DIFFERING: np.array(laid.differing, np.int64),
+        LONG: _before_holes(laid, missing),
+    }
     return {kind: (sessions.opens[numbers], sessions.closes[numbers]) for kind, numbers in found.items()}
+
+
+def _before_holes(laid: Layers, missing: Times) -> Times:
+    """Sessions with a daily bar, which nobody confirmed, before `HOLE` sessions or more without bars and one that has.
+
+    A bar of a week that stands among daily ones would be known on its Monday.
+    """
+    edges = np.flatnonzero(np.diff(missing, prepend=-2, append=np.iinfo(np.int64).max) != 1)
+    begins, lengths = missing[edges[:-1]], np.diff(edges)
+    known = laid.sessions.of(laid.chosen).max(initial=-1)
+    before = begins[(lengths >= HOLE) & (begins > 0) & (begins < known)] - 1
+    opens, closes = laid.sessions.opens[before], laid.sessions.closes[before]
+    daily = np.isin(opens, laid.chosen.start) & np.isin(closes, laid.chosen.end[np.isin(laid.chosen.start, opens)])
+    return before[daily & ~np.isin(opens, laid.confirmed)]
 
 
 def _jumps(laid: Layers, frames: Sequence[pd.DataFrame]) -> Spans:

@@ -169,3 +169,77 @@ class TestOtherClocks:
         moments = hours(*clocks, offset=offset, days=["2024-01-04", "2024-01-05"])
         found, bad = scan(moments, ticker)
         assert len(found.get("60m", [])) == 12, bad
+
+
+NEW_YORK_HALVES = [f"{9 + (number + 1) // 2:02d}:{30 * ((number + 1) % 2):02d}" for number in range(13)]
+TOKYO = ("09:00", "10:00", "11:00", "12:30", "13:30", "14:30")
+
+
+class TestBreaks:
+    @pytest.mark.parametrize("ticker", ["7203.T", "0700.HK"])
+    def test_half_hours_are_no_hours(self, scan, ticker):
+        morning = (
+            ("09:00", "09:30", "10:00", "10:30", "11:00")
+            if ticker == "7203.T"
+            else ("09:30", "10:00", "10:30", "11:00", "11:30")
+        )
+        afternoon = (
+            ("12:30", "13:00", "13:30", "14:00", "14:30")
+            if ticker == "7203.T"
+            else ("13:00", "13:30", "14:00", "14:30", "15:00", "15:30")
+        )
+        offset = "+09:00" if ticker == "7203.T" else "+08:00"
+        days = ["2024-01-09", "2024-01-10", "2024-01-11"]
+        found, reasons = scan(hours(*morning, *afternoon, offset=offset, days=days), ticker)
+        assert (list(found), reasons) == (["30m"], [])
+
+    @pytest.mark.parametrize("afternoon", [("12:30", "13:30", "14:30"), ("13:00", "14:00")], ids=["anew", "on"])
+    def test_hours_go_on_or_begin_anew(self, scan, afternoon):
+        found, reasons = scan(
+            hours("09:00", "10:00", "11:00", *afternoon, offset="+09:00", days=["2024-01-10", "2024-01-11"]), "7203.T"
+        )
+        assert (list(found), reasons) == (["60m"], [])
+
+    def test_hours_of_both_kinds_are_not_taken(self, scan):
+        mixed = hours(
+            "09:00", "10:00", "11:00", "12:30", "13:00", "14:00", offset="+09:00", days=["2024-01-10", "2024-01-11"]
+        )
+        assert scan(mixed, "7203.T")[1] != []
+
+
+@pytest.mark.parametrize("moment", ["{}T00:00Z", "{}T09:00+09:00"])
+def test_a_midnight_in_utc_that_is_the_open_is_in_doubt(scan, moment):
+    moments = [moment.format(day) for day in ("2024-01-10", "2024-01-11", "2024-01-12")]
+    found, (reason,) = scan(moments, "7203.T")
+    assert found == {}
+    assert "at its open 09:00: daily bars, or the first of each day" in reason
+    assert list(scan(moments, "7203.T", daily=True)[0]) == ["1d"]
+
+
+class TestTwoLengths:
+    def test_hours_after_half_hours_are_refused(self, scan):
+        moments = hours(*NEW_YORK_HALVES, days=DAYS[:4]) + hours(
+            *NEW_YORK_HALVES[::2], days=["2024-01-08", "2024-01-09", "2024-01-10"]
+        )
+        found, (reason,) = scan(moments)
+        assert found == {}
+        assert "are 60 minutes apart from 2024-01-08" in reason
+
+    def test_half_hours_after_hours_are_not_taken_for_hours(self, scan):
+        moments = hours(*NEW_YORK_HALVES[::2], days=SESSIONS[:20]) + hours(*NEW_YORK_HALVES, days=SESSIONS[20:22])
+        found, reasons = scan(moments)
+        assert len(found["60m"]) == 20 * 7 + 2, "the last half hour of a day ends with the session"
+        assert sum("another bar begins before this one ends" in reason for reason in reasons) == 2 * 6
+
+    def test_a_day_with_gaps_is_no_day_of_hours(self, scan):
+        lacking = [clock for clock in NEW_YORK_HALVES if clock not in ("10:00", "11:00", "13:00")]
+        found, reasons = scan(hours(*NEW_YORK_HALVES, days=DAYS[:4]) + hours(*lacking, days=DAYS[4:]))
+        assert (list(found), reasons) == (["30m"], [])
+
+
+def test_the_last_moment_of_a_day_names_it_where_a_person_says_so(scan):
+    moments = [f"{day}T23:59:59.999Z" for day in DAYS]
+    assert scan(moments, "BTC-USD")[0] == {}
+    found, reasons = scan(moments, "BTC-USD", daily=True)
+    assert reasons == []
+    assert [f"{start:%Y-%m-%d}" for start in found["1d"]["start"]] == DAYS

@@ -18,7 +18,7 @@ from osiris.loop.price_files import import_bars
 from osiris.row_files import BadRows
 from osiris.settings import Prices, Settings
 from osiris.store.bar_files import Form, Spool, read_bars, scan_bars
-from osiris.store.bar_files.lengths import session_opens
+from osiris.store.bar_files.where import session_opens
 from osiris.store.bars import BarStore
 
 AS_OF = datetime(2024, 3, 1, tzinfo=UTC)
@@ -251,6 +251,16 @@ def test_a_file_that_gives_fewer_bars_than_it_has_is_damaged(tmp_path):
     path.write_bytes(content[:footer] + content[footer:].replace(least, later))
     with pytest.raises(DamagedBars, match="gives"):
         BarStore(tmp_path).merge("BTC-USD", coin(range(200, 210)), interval="1m")
+
+
+def test_a_stored_file_with_a_bar_twice_is_damaged(tmp_path):
+    merged(tmp_path, coin(range(30)))
+    (path,) = tmp_path.glob("*/BTC-USD.parquet")
+    twice = pd.read_parquet(path)
+    pd.concat([twice, twice]).to_parquet(path, index=False)
+    with pytest.raises(DamagedBars, match="a bar twice"):
+        BarStore(tmp_path).merge("BTC-USD", coin(range(10)), interval="1m")
+    assert merged(tmp_path, coin(range(10)), repair=True)[1].added == 10
 
 
 def test_no_piece_is_left_too_short_to_tell_what_is_usual(tmp_path):

@@ -13,6 +13,7 @@ import pytest
 
 from osiris.bar_frames import cumulative_split, known_at, rebased
 from osiris.bar_jumps import suspicious_jumps
+from osiris.bar_merge import is_confirmed
 from osiris.calendars import daily_frame, intraday_frame
 from osiris.errors import BadInput, NoPrices, WorkspaceError
 from osiris.store.bars import BarStore
@@ -137,7 +138,7 @@ def test_only_replace_overwrites(store):
     merged = store.merge("AAPL", bars([103, 200], source="b"), replace=True)
     assert (merged.added, merged.changed) == (0, 1)
     assert store.get("AAPL")["close"].tolist() == [103, 200]
-    assert store.get("AAPL")["source"].tolist() == ["b+confirmed", "b+confirmed"]
+    assert store.get("AAPL")["source"].tolist() == ["b+confirmed", "a+b+given"], "what did not change was not looked at"
 
 
 def test_bars_with_nan_prices_are_dropped_and_counted(store):
@@ -262,6 +263,24 @@ class TestDisputes:
     def test_new_bars_of_a_person_stand_too(self, store):
         store.merge("AAPL", bars([100], source="person"), replace=True)
         assert store.merge("AAPL", bars([120], source="yahoo")).disagreements == []
+
+    def test_a_person_who_replaces_one_bar_speaks_for_no_other(self, store):
+        """The jump of the last bar stays held although the file that corrects the first one has it too."""
+        store.merge("AAPL", bars([100, 100, 100, 2800], source="file"))
+        store.merge("AAPL", bars([101, 100, 100, 2800], source="corrected"), replace=True)
+        frame = store.get("AAPL")
+        assert is_confirmed(frame["source"]).tolist() == [True, False, False, False]
+        assert suspicious_jumps(frame)["start"].dt.strftime("%m-%d").tolist() == ["03-01"]
+        assert store.merge("AAPL", bars([101, 150, 100, 2800], source="yahoo")).disagreements == []
+
+    def test_a_first_import_with_replace_lifts_no_guard(self, store):
+        store.merge("AAPL", bars([100, 100, 100, 2800], source="file"), replace=True)
+        assert len(suspicious_jumps(store.get("AAPL"))) == 1
+
+    def test_what_was_in_dispute_is_spoken_for_although_it_does_not_change(self, disputed):
+        disputed.merge("AAPL", bars([100, 200], source="person"), replace=True)
+        assert disputed.disputes() == {}
+        assert is_confirmed(disputed.get("AAPL")["source"]).tolist() == [True, False]
 
     def test_high_and_low_are_compared_too(self, store):
         wild = bars([100, 200], source="file").assign(high=[140.0, 202.0], low=[60.0, 198.0])

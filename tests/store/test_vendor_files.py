@@ -2,13 +2,14 @@
 
 import gzip
 from datetime import UTC, datetime
+from typing import ClassVar
 
 import pandas as pd
 import pytest
 
 from osiris.errors import BadInput, OsirisError
 from osiris.settings import Prices
-from osiris.store.bar_files import Form, Spool, read_bars
+from osiris.store.bar_files import Form, Spool, each_series, read_bars
 
 AS_OF = datetime(2024, 6, 1, tzinfo=UTC)
 DAYS = ["2024-01-02", "2024-01-03", "2024-01-04", "2024-01-05"]
@@ -206,3 +207,99 @@ class TestParquet:
         frame = pd.DataFrame(self.FRAME.to_numpy(), pd.DatetimeIndex(DAYS[:2], name="Date"), columns)
         frame.to_parquet(tmp_path / "x.parquet")
         assert [bars.ticker for bars in read_bars(tmp_path / "x.parquet", Prices(), AS_OF)] == ["AAPL"]
+
+
+class TestBeyondTheSession:
+    """Hours before the open and after the close, as many vendors of shares give them."""
+
+    HALVES: ClassVar = [f"{hour:02d}:{minute}" for hour in range(4, 20) for minute in ("00", "30")]
+
+    def rows(self, clocks):
+        return "ts,open,high,low,close\n" + shown(
+            f"{day}T{clock}:00-05:00,187.15,188.44,183.89,185.64" for day in DAYS for clock in clocks
+        )
+
+    def test_they_are_left_out_and_counted_where_a_person_says_so(self, tmp_path):
+        file = tmp_path / "AAPL.csv"
+        file.write_text(self.rows(self.HALVES))
+        with Spool(Form(regular=True)) as spool:
+            spool.add(file)
+            (series,) = each_series(spool, Prices(), AS_OF)
+            assert spool.notes() == [
+                "tickers from the names of files: AAPL",
+                f"AAPL.csv: {4 * 19} rows outside of the sessions left out",
+            ]
+        assert (len(series.bars.frame), series.bad) == (4 * 13, [])
+
+    @pytest.mark.parametrize("clocks", [HALVES, HALVES[::2]], ids=["half hours", "hours at the clock"])
+    def test_the_refusal_names_the_option(self, read, clocks):
+        with pytest.raises(BadInput, match="--regular-hours"):
+            read(self.rows(clocks))
+
+    def test_a_file_with_nothing_else_says_so(self, read):
+        with pytest.raises(BadInput, match="all lie outside of the sessions of XNYS"):
+            read(self.rows(["04:00", "04:30"]), regular=True)
+
+
+@pytest.mark.parametrize(
+    ("moment", "form"),
+    [
+        ("20240103 09:30:00-0500", "%Y%m%d %H:%M:%S%z"),
+        ("03.01.2024 14:30:00.000 GMT+0000", "%d.%m.%Y %H:%M:%S.%f GMT%z"),
+    ],
+)
+def test_a_date_format_may_have_an_offset(read, moment, form):
+    text = "ts,open,high,low,close\n" + shown(f"{one},1,1,1,1" for one in (moment, moment.replace("30:00", "31:00")))
+    frame = read(text, date_format=form)["AAPL"]
+    assert str(frame["start"][0]) == "2024-01-03 14:30:00+00:00"
+
+
+def test_dukascopy_is_read_as_it_is(read):
+    rows = shown(
+        f"{day}.01.2024 {clock}:00.000 GMT+0000,1,1,1,1,0" for day in ("16", "17") for clock in ("14:30", "14:31")
+    )
+    assert len(read("Gmt time,Open,High,Low,Close,Volume\n" + rows)["AAPL"]) == 4
+
+
+@pytest.mark.parametrize("name", ["2024-JAN", "DAILY-AAPL", "hist-spy", "AAPL-D", "5-min", "AAPL.BAK", "AAPL-1D"])
+def test_names_of_files_that_look_like_tickers_are_none(read, name):
+    with pytest.raises(BadInput, match="--ticker"):
+        read(PLAIN, f"{name}.csv")
+    assert list(read(PLAIN, f"{name}.csv", ticker="SPY")) == ["SPY"]
+
+
+@pytest.mark.parametrize("name", ["BRK-B", "BTC-USD", "0700.HK", "VOD.L", "D", "M"])
+def test_names_of_files_that_are_tickers_are_theirs(read, name):
+    days = PLAIN if name not in ("0700.HK", "VOD.L") else HEAD + f"2024-01-03,{ROW}\n"
+    assert list(read(days, f"{name}.csv")) == [name]
+
+
+@pytest.mark.parametrize("column", ["stock", "Name"])
+def test_a_column_of_names_is_one_of_tickers_where_they_are(read, column):
+    rows = shown(f"{day},1,1,1,1,{ticker}" for day, ticker in zip(DAYS, ["AAPL", "AAPL", "MSFT", "MSFT"], strict=True))
+    assert sorted(read(f"date,open,high,low,close,{column}\n" + rows, "SPX.csv")) == ["AAPL", "MSFT"]
+
+
+def test_names_of_companies_are_no_tickers_and_a_mixture_is_asked_about(read):
+    head = "date,open,high,low,close,Name\n"
+    assert list(read(head + shown(f"{day},1,1,1,1,Apple Inc" for day in DAYS))) == ["AAPL"]
+    with pytest.raises(BadInput, match="--ticker"):
+        read(head + f"{DAYS[0]},1,1,1,1,Apple Inc\n{DAYS[1]},1,1,1,1,MSFT\n")
+
+
+def test_codes_that_a_frame_holds_as_numbers_are_whole(tmp_path):
+    frame = pd.DataFrame({"date": DAYS, "code": 7203.0, "open": 1.0, "high": 1.0, "low": 1.0, "close": 1.0})
+    frame.to_parquet(tmp_path / "bars.parquet", index=False)
+    assert [bars.ticker for bars in read_bars(tmp_path / "bars.parquet", Prices(), AS_OF)] == ["7203"]
+
+
+def test_the_last_line_of_barchart_is_no_bar(read):
+    text = "Time,Open,High,Low,Last,Change,%Chg,Volume\n" + shown(f"{day},1,1,1,1,0,0%,5" for day in DAYS)
+    assert len(read(text + '"Downloaded from Barchart.com as of 01-06-2024 10:12am CST"\n')["AAPL"]) == 4
+
+
+def test_thousands_may_be_grouped_as_in_india(read):
+    text = "date,open,high,low,close\n" + shown(
+        f'{day},"1,35,000.00","1,35,100.50","1,34,900.00","1,35,050.00"' for day in DAYS
+    )
+    assert read(text)["AAPL"]["high"].tolist() == [135100.5] * 4

@@ -13,10 +13,11 @@ from osiris.row_files import BadRow, BadRows
 from osiris.settings import Prices
 from osiris.store.bar_files.decided import about
 from osiris.store.bar_files.form import Form
-from osiris.store.bar_files.lengths import Refused, session_opens
+from osiris.store.bar_files.lengths import Refused
 from osiris.store.bar_files.places import bar_files, left_out
 from osiris.store.bar_files.series import FileBars, Series, joined, refused, series_of
 from osiris.store.bar_files.spool import Key, Spool
+from osiris.store.bar_files.where import session_opens
 
 __all__ = [
     "FileBars",
@@ -35,27 +36,30 @@ __all__ = [
 ]
 
 
-def each_series(spool: Spool, prices: Prices, as_of: datetime, *, daily: bool = False) -> Iterator[Series]:
+def each_series(spool: Spool, prices: Prices, as_of: datetime) -> Iterator[Series]:
     """The good bars and the bad rows of each series in `spool`, by ticker: one at a time is in memory.
 
     A long series comes in pieces that follow one another in time, and ends with one that is refused.
     """
     for key in spool.series():
-        yield from one_series(spool, key, prices, as_of, daily=daily)
+        yield from one_series(spool, key, prices, as_of)
 
 
-def one_series(spool: Spool, key: Key, prices: Prices, as_of: datetime, *, daily: bool = False) -> Iterator[Series]:
+def one_series(spool: Spool, key: Key, prices: Prices, as_of: datetime) -> Iterator[Series]:
     """As `each_series`, of one series."""
     try:
-        told = about(spool, key, prices, daily=daily)
+        told = about(spool, key, prices)
     except Refused as error:
         yield refused(key, key.ticker, spool.size(key), error)
         return
+    outside = 0
     for rows in spool.pieces(key, session_opens(told.calendar)):
         found = series_of(key, rows, told, as_of)
+        outside += found.outside
         yield found
         if found.refused:
             return
+    spool.found.outside[key] = outside
 
 
 def scan_bars(file: Path, prices: Prices, as_of: datetime, form: Form = Form()) -> tuple[list[FileBars], list[BadRow]]:
@@ -65,7 +69,7 @@ def scan_bars(file: Path, prices: Prices, as_of: datetime, form: Form = Form()) 
     """
     with Spool(form) as spool:
         spool.add(file)
-        found = list(each_series(spool, prices, as_of, daily=form.daily))
+        found = list(each_series(spool, prices, as_of))
         bad = [*spool.found.bad, *(row for one in found for row in one.bad)]
     return joined(one.bars for one in found if one.bars), sorted(bad, key=lambda row: row.line)
 

@@ -10,21 +10,26 @@ from osiris.calendars import DAILY, MINUTES, calendar_of
 from osiris.errors import BadInput
 from osiris.records import ticker_symbol
 from osiris.settings import Prices
-from osiris.store.bar_files.lengths import Refused, length_of, named_days, places, session_opens
+from osiris.store.bar_files.lengths import Refused, length_of, named_days
 from osiris.store.bar_files.spool import Key, Spool
 from osiris.store.bar_files.tickers import REMEDY
+from osiris.store.bar_files.where import in_session, places, session_opens
 
 
 class About(NamedTuple):
-    """What is known of a series as a whole; `daily`: that its bars are daily is not to be asked again."""
+    """What is known of a series as a whole; `daily`: that its bars are daily is not to be asked again.
+
+    `regular`: bars outside of the sessions are left out.
+    """
 
     ticker: str
     calendar: str
     interval: str
     daily: bool
+    regular: bool
 
 
-def about(spool: Spool, key: Key, prices: Prices, *, daily: bool = False) -> About:
+def about(spool: Spool, key: Key, prices: Prices) -> About:
     """Ticker, calendar and length of the bars, from all of them or, of many, from every so-manieth session.
 
     Raises `Refused` for a series whose bars have another length than Osiris can use.
@@ -40,11 +45,15 @@ def about(spool: Spool, key: Key, prices: Prices, *, daily: bool = False) -> Abo
         session = np.searchsorted(session_opens(calendar), heads["at"], side="right")
         some = heads[session % -(-len(heads) // PIECE) == 0]
         heads = some if len(some) >= PIECE // 4 else heads
+    if spool.form.regular:
+        heads = heads[in_session(heads["at"], calendar)]
+        if not len(heads):
+            raise Refused(f"all lie outside of the sessions of {calendar}")
     where = places(heads["at"], calendar)
     days = named_days(heads["at"], heads["day"], where)
-    interval, _ = length_of(heads["at"], days, where, calendar, daily=daily)
+    interval, _ = length_of(heads["at"], days, where, calendar, daily=spool.form.daily)
     _check_ends(heads["lasts"], interval, calendar)
-    return About(ticker, calendar, interval, daily or many)
+    return About(ticker, calendar, interval, spool.form.daily or many, spool.form.regular)
 
 
 def _check_ends(lasts: NDArray[np.float64], interval: str, calendar: str) -> None:

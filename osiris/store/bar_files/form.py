@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from osiris.errors import BadInput
@@ -19,7 +19,8 @@ NAMES = {
     "volume": ("volume", "vol", "v", "tickvol", "tickvolume"),
     "split": ("split", "splitcoefficient", "splitfactor", "splitratio"),
     "adjusted_split": ("stocksplits",),
-    "ticker": ("ticker", "symbol", "sym", "code", "tic", "instrument", "tickersymbol", "pair"),
+    "ticker": ("ticker", "symbol", "sym", "code", "tic", "instrument", "tickersymbol", "pair", "stock"),
+    "name": ("name",),
     "until": ("closetime",),
 }
 """The names of each column in lower-case letters alone; the first of them that a file has is the one."""
@@ -30,7 +31,8 @@ class Form:
     """What the file itself does not tell; what is empty is found out, or asked for where it is in doubt.
 
     `ticker` is that of all rows; `date_format` as strptime has it; `timezone` of moments without an offset; `daily`
-    says that each row is the bar of one session although its dates or times look otherwise.
+    says that each row is the bar of one session although its dates or times look otherwise; `regular` leaves out bars
+    that begin outside of the sessions, before the open or after the close.
     """
 
     ticker: str = ""
@@ -39,6 +41,7 @@ class Form:
     decimal: str = ""
     timezone: str = ""
     daily: bool = False
+    regular: bool = False
 
     def __post_init__(self) -> None:
         """Check what was said; raises `BadInput`."""
@@ -58,7 +61,7 @@ class Form:
             remedy = "name one such as America/New_York"
             raise BadInput("the name of a time zone as --timezone", repr(self.timezone), remedy) from error
         try:
-            example = datetime(2024, 1, 3).strftime(self.date_format)  # noqa: DTZ001
+            example = datetime(2024, 1, 3, tzinfo=UTC).strftime(self.date_format)
             if self.date_format:
                 datetime.strptime(example, self.date_format)  # noqa: DTZ007
         except (ValueError, re.error) as error:

@@ -21,7 +21,9 @@ from osiris.store.bar_files.form import Form
 NONE = np.iinfo(np.int64).min
 """Stands for no moment, and for no day."""
 DAY = 86_400_000_000
-TIME = r"(?:[T ]+(?P<time>\d{1,2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?)[ ]*(?P<zone>Z|UTC|GMT|[+-]\d{2}:?\d{2})?)?$"
+TIME = (
+    r"(?:[T ]+(?P<time>\d{1,2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?)[ ]*(?P<zone>Z|UTC|GMT|(?:UTC|GMT)?[+-]\d{2}:?\d{2})?)?$"
+)
 YEAR_FIRST = r"^(?P<year>\d{4})[-/.](?P<month>\d{1,2})[-/.](?P<day>\d{1,2})" + TIME
 IN_NUMBERS = r"^(?P<a>\d{1,2})[-/.](?P<b>\d{1,2})[-/.](?P<year>\d{4})" + TIME
 MONTH_NAMED = {
@@ -167,6 +169,7 @@ def _composed(parts: pd.DataFrame) -> tuple[pd.Series, pd.Series, pd.Series]:
     texts = days.where(time == "", days + "T" + time)
     local = pd.to_datetime(texts, format="ISO8601", errors="coerce").dt.as_unit("us")
     zone = parts["zone"].str.replace(":", "").replace({"Z": "+0000", "UTC": "+0000", "GMT": "+0000"})
+    zone = zone.str.replace(r"^(?:UTC|GMT)", "", regex=True)
     minutes = pd.to_numeric(zone.str[1:3], errors="coerce") * 60 + pd.to_numeric(zone.str[3:5], errors="coerce")
     minutes = minutes.astype("float64") * np.where(zone.str[:1] == "-", -1.0, 1.0)
     minutes = minutes.where(minutes.abs() < 24 * 60)

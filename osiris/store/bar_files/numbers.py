@@ -15,7 +15,7 @@ from osiris.errors import BadInput
 ABSENT = ("", "-", "--", "nan", "null", "none", "n/a", "na", "#n/a", "<na>", "nat")
 """What stands for no number, in lower case."""
 SIGNS = "[$€£¥' \u00a0\u202f]"
-GROUPED = {".": r"^-?\d{1,3}(,\d{3})+(\.\d*)?$", ",": r"^-?(\d{1,3}(\.\d{3})+|\d+)(,\d*)?$"}
+GROUPED = {".": r"^-?\d{1,3}(,\d{2})*(,\d{3})+(\.\d*)?$", ",": r"^-?(\d{1,3}(\.\d{3})+|\d+)(,\d*)?$"}
 POINT = re.compile(r",\d{3}\.\d|^\d{1,3}(?:,\d{3}){2,}$|^\d+\.(?:\d{1,2}|\d{4,})$")
 COMMA = re.compile(r"\.\d{3},\d|^\d{1,3}(?:\.\d{3}){2,}$|^\d+,(?:\d{1,2}|\d{4,})$")
 UNITS = {"k": 1e3, "m": 1e6, "b": 1e9}

@@ -12,21 +12,15 @@ from numpy.typing import NDArray
 from osiris.calendars import DAILY, MINUTES, PRICE_COLUMNS, daily_frame, intraday_frame, no_session
 from osiris.row_files import BadRow
 from osiris.store.bar_files.decided import About
-from osiris.store.bar_files.lengths import (
-    MINUTE,
-    Places,
-    Refused,
-    length_of,
-    named_days,
-    on_grid,
-    places,
-    reject_coarser_part,
-)
+from osiris.store.bar_files.lengths import MOST, REGULAR, Refused, length_of, named_days
+from osiris.store.bar_files.mixed import cut_short, reject_coarser_part
 from osiris.store.bar_files.moments import DAY, NONE
 from osiris.store.bar_files.spool import Key
+from osiris.store.bar_files.where import MINUTE, Places, in_session, on_grid, places
 
 VALUES = [*PRICE_COLUMNS, "volume", "split"]
 CALENDAR = ", the calendar of {}; another is named under [prices.calendars], for a label by --calendar"
+OUTSIDE = f"; {REGULAR}"
 
 
 @dataclass(frozen=True)
@@ -39,17 +33,25 @@ class FileBars:
 
 
 class Series(NamedTuple):
-    """What one file has of one ticker: the good bars (`None` for none) and the bad rows; `refused` whole or not."""
+    """What one file has of one ticker: the good bars (`None` for none) and the bad rows; `refused` whole or not.
+
+    `outside` counts the rows outside of the sessions that were left out.
+    """
 
     ticker: str
     bars: FileBars | None
     bad: list[BadRow]
     refused: bool = False
+    outside: int = 0
 
 
 def series_of(key: Key, rows: NDArray[np.void], told: About, as_of: datetime) -> Series:
     """The good bars of a series, or of a piece of one, and its bad rows; `rows` as `spool.ROW`."""
-    ticker, calendar, interval, daily = told
+    ticker, calendar, interval, daily, regular = told
+    inside = in_session(rows["at"], calendar) if regular else np.ones(len(rows), np.bool_)
+    rows, outside = rows[inside], int((~inside).sum())
+    if not len(rows):
+        return Series(ticker, None, [], outside=outside)
     where = places(rows["at"], calendar)
     try:
         if interval == DAILY:
@@ -67,7 +69,7 @@ def series_of(key: Key, rows: NDArray[np.void], told: About, as_of: datetime) ->
     good[list(reasons)] = False
     _drop_repeats(good, days if interval == DAILY else rows["at"])
     if not good.any():
-        return Series(ticker, None, bad)
+        return Series(ticker, None, bad, outside=outside)
     values = pd.DataFrame({name: rows[name][good] for name in VALUES})
     source = f"file:{key.file.name}".replace("+", " ")
     if interval == DAILY:
@@ -75,7 +77,7 @@ def series_of(key: Key, rows: NDArray[np.void], told: About, as_of: datetime) ->
     else:
         starts = pd.DatetimeIndex(rows["at"][good].view("datetime64[us]")).tz_localize("UTC")
         frame = intraday_frame(starts, values, calendar, interval, source)
-    return Series(ticker, FileBars(ticker, interval, frame), bad)
+    return Series(ticker, FileBars(ticker, interval, frame), bad, outside=outside)
 
 
 def joined(pieces: Iterable[FileBars]) -> list[FileBars]:
@@ -150,16 +152,23 @@ def _days(rows: NDArray[np.void], days: NDArray[np.int64], where: Places, names:
     ]
     ends = np.where(session >= 0, where.closes[np.maximum(session, 0)], NONE)
     live = (rows["day"] == NONE) & (rows["at"] != NONE) & (where.session >= 0) & (where.local % DAY != 0)
-    live &= (rows["at"] < ends) & (rows["at"] > where.of(where.opens))
+    live &= (rows["at"] < ends) & (rows["at"] > where.of(where.opens)) & ~_usual_clock(rows["at"], where)
     early = "the bar is stamped inside the session: the day was not over when it was written"
     return _Checked(days, ends, closed, [(i, early) for i in np.flatnonzero(live)])
+
+
+def _usual_clock(at: NDArray[np.int64], where: Places) -> NDArray[np.bool_]:
+    """Whether a row is stamped at the time of day of most others: then it is how the file writes a day."""
+    clock = np.where(at != NONE, where.local % DAY, -1)
+    times, which, counts = np.unique(clock, return_inverse=True, return_counts=True)
+    return (counts[which] >= MOST * len(at)) & (times[which] >= 0) & (len(at) > 1)
 
 
 def _hours(rows: NDArray[np.void], where: Places, names: tuple[str, str], interval: str) -> _Checked:
     calendar, ticker = names
     at = rows["at"]
     outside = [
-        (i, _outside(at[i], where, calendar) + CALENDAR.format(ticker))
+        (i, _outside(at[i], where, calendar) + CALENDAR.format(ticker) + OUTSIDE)
         for i in np.flatnonzero((where.session < 0) & (at != NONE))
     ]
     dates = np.flatnonzero((at == NONE) & (rows["day"] != NONE))
@@ -167,7 +176,8 @@ def _hours(rows: NDArray[np.void], where: Places, names: tuple[str, str], interv
     off = np.flatnonzero((where.session >= 0) & ~on_grid(at, where, calendar, MINUTES[interval]))
     apart = [(i, f"the bar does not begin a multiple of {interval} after the open") for i in off]
     ends = np.minimum(at + MINUTES[interval] * MINUTE, where.of(where.closes))
-    return _Checked(at, ends, [*outside, *undated, *apart], [])
+    within = [(i, "another bar begins before this one ends") for i in cut_short(at, ends, where)]
+    return _Checked(at, ends, [*outside, *undated, *apart], within)
 
 
 def _sessions(days: NDArray[np.int64], where: Places) -> NDArray[np.int64]:

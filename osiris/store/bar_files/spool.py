@@ -4,7 +4,7 @@ Numbers are kept and texts are not, so what is wrong with a text is said here, w
 """
 
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -22,11 +22,10 @@ from osiris.row_files import BadRow, BadRows
 from osiris.store.bar_files.form import Form
 from osiris.store.bar_files.moments import DAY, NONE, MomentReader
 from osiris.store.bar_files.numbers import decimal_of, is_absent, numbers, splits, volumes
+from osiris.store.bar_files.row_checks import adjusted_reasons, no_ticker, price_reasons
 from osiris.store.bar_files.tables import Table, tables
-from osiris.store.bar_files.tickers import REMEDY, tickers
+from osiris.store.bar_files.tickers import tickers
 
-NOISE = 1e-3
-"""Vendors round each price by itself: a high below the close by less than this, relatively, is set right."""
 ROW = np.dtype(
     [("line", "i8"), ("at", "i8"), ("day", "i8"), ("bad", "?")]
     + [(name, "f8") for name in (*PRICE_COLUMNS, "volume", "split", "lasts")]
@@ -34,10 +33,6 @@ ROW = np.dtype(
 """`at` and `day` as in `moments.Moments`; `bad` rows only tell how far apart the bars are; `lasts` in seconds."""
 HEAD = np.dtype([("at", "i8"), ("day", "i8"), ("lasts", "f8")])
 MOST_BAD = 10_000
-ADJUSTED = (
-    "the prices are adjusted for the split {0:g} of the column Stock Splits, and Osiris takes prices as traded; "
-    "run: osiris prices update, or write the traded prices with a column split"
-)
 
 
 class Key(NamedTuple):
@@ -50,10 +45,11 @@ class Key(NamedTuple):
 
 @dataclass
 class Found:
-    """What reading the files told: bad rows by file, rows that hold no prices, tickers from the names of files."""
+    """What reading told: bad rows, rows without prices or outside of the sessions, tickers from the names of files."""
 
     bad: list[BadRow] = field(default_factory=list)
     empty: dict[Path, int] = field(default_factory=dict)
+    outside: dict[Key, int] = field(default_factory=dict)
     named: list[str] = field(default_factory=list)
 
 
@@ -62,7 +58,7 @@ class Spool:
 
     def __init__(self, form: Form) -> None:
         """Read files as `form` says."""
-        self._form, self.found = form, Found()
+        self.form, self.found = form, Found()
         self._file = tempfile.TemporaryFile()  # noqa: SIM115
         self._parts: dict[Key, list[tuple[int, int]]] = defaultdict(list)
         self._rows = 0
@@ -77,8 +73,8 @@ class Spool:
 
     def add(self, file: Path) -> None:
         """Read a file to its end; raises `BadInput` for one that cannot be read or is not clear."""
-        moments, decimal, symbols, read = MomentReader(self._form, file), self._form.decimal, set(), 0
-        for table in tables(file, self._form):
+        moments, decimal, symbols, read = MomentReader(self.form, file), self.form.decimal, set(), 0
+        for table in tables(file, self.form):
             self.found.bad += table.odd
             if table.rows.empty:
                 read += len(table.odd)
@@ -87,8 +83,8 @@ class Spool:
             read += len(table.rows)
             rows, names, by_name = self._checked(file, table, moments, decimal)
             symbols |= set(names.unique())
-            if self._form.ticker and len(symbols) > 1:
-                came = f"--ticker {self._form.ticker} for {', '.join(sorted(symbols)[:5])} in {file}"
+            if self.form.ticker and len(symbols) > 1:
+                came = f"--ticker {self.form.ticker} for {', '.join(sorted(symbols)[:5])} in {file}"
                 raise BadInput("a file of one ticker", came, "leave --ticker out")
             self._keep(file, rows, names, by_name)
             if len(self.found.bad) > MOST_BAD:  # a list of millions helps nobody, and would not fit into memory
@@ -142,8 +138,15 @@ class Spool:
         if left_out:
             more = ", ..." if len(left_out) > 5 else ""
             found.append(f"left out, no files of bars: {', '.join(left_out[:5])}{more}")
+        outside: Counter[Path] = Counter()
+        for key, count in self.found.outside.items():
+            outside[key.file] += count
+        kinds = {"without prices": self.found.empty, "outside of the sessions": outside}
         return found + [
-            f"{file.name}: {count} rows without prices left out" for file, count in self.found.empty.items()
+            f"{file.name}: {count} rows {kind} left out"
+            for kind, counts in kinds.items()
+            for file, count in counts.items()
+            if count
         ]
 
     def _read(self, first: int, count: int) -> NDArray[np.void]:
@@ -155,7 +158,7 @@ class Spool:
         order = np.argsort(codes, kind="stable")
         edges = np.searchsorted(codes[order], np.arange(len(distinct) + 1))
         for ticker, begin, end in zip(distinct, edges[:-1], edges[1:], strict=True):
-            key = Key(self._form.ticker or str(ticker), file, by_name)
+            key = Key(self.form.ticker or str(ticker), file, by_name)
             self._parts[key].append((self._rows + int(begin), int(end - begin)))
         self._file.seek(0, 2)
         self._file.write(rows[order].tobytes())
@@ -170,7 +173,7 @@ class Spool:
         if empty.any():
             self.found.empty[file] = self.found.empty.get(file, 0) + int(empty.sum())
             texts = texts[~empty]
-        names, by_name = tickers(texts, table.ticker, self._form, file)
+        names, by_name = tickers(texts, table.ticker, self.form, file)
         if by_name and names.iloc[:1].tolist() and names.iloc[0] not in self.found.named:
             self.found.named.append(names.iloc[0])
         moments = reader.read(texts["when"], texts.get("clock"))
@@ -182,33 +185,13 @@ class Spool:
         split, split_reason = splits(texts["split"]) if "split" in texts else (np.nan, None)
         rows["split"] = split
         rows["lasts"] = _lasts(rows, texts["until"]) if "until" in texts else np.nan
-        reasons = _price_reasons(rows, texts)
-        for more in (split_reason, _adjusted(texts), moments.reason, _no_ticker(names)):
+        reasons = price_reasons(rows, texts)
+        for more in (split_reason, adjusted_reasons(texts), moments.reason, no_ticker(names)):
             if more is not None:
                 reasons = np.where(reasons == "", more, reasons)
         rows["bad"] = reasons != ""
         self.found.bad += [BadRow(file, int(rows["line"][i]), str(reasons[i])) for i in np.flatnonzero(rows["bad"])]
         return rows, names, by_name
-
-
-def _price_reasons(rows: NDArray[np.void], texts: pd.DataFrame) -> NDArray[np.object_]:
-    """What is wrong with the prices of each row, shape (n,), else empty; sets highs and lows right within `NOISE`."""
-    reasons = np.full(len(rows), "", object)
-    for name in PRICE_COLUMNS:
-        odd = (reasons == "") & ~np.isfinite(rows[name])
-        reasons[odd] = [f"{name} {text!r} is no finite number" for text in texts[name][odd].astype("str")]
-        low = (reasons == "") & (rows[name] <= 0)
-        reasons[low] = [f"{name} {value:g} is not positive" for value in rows[name][low]]
-    prices = np.stack([rows[name] for name in PRICE_COLUMNS])
-    good = reasons == ""
-    top, bottom = prices.max(axis=0), prices.min(axis=0)
-    over = good & (top > rows["high"] * (1 + NOISE))
-    reasons[over] = [f"high {h:.10g} is below open, close or low {t:.10g}" for h, t in _pairs(rows["high"], top, over)]
-    under = good & ~over & (bottom < rows["low"] * (1 - NOISE))
-    reasons[under] = [f"low {v:.10g} is above open or close {b:.10g}" for v, b in _pairs(rows["low"], bottom, under)]
-    fit = good & ~over & ~under
-    rows["high"][fit], rows["low"][fit] = top[fit], bottom[fit]
-    return reasons
 
 
 def _bounded(spans: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
@@ -220,22 +203,6 @@ def _bounded(spans: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 def _times(rows: NDArray[np.void]) -> NDArray[np.int64]:
     """What rows are ordered by: their moment, else their day; those with neither come first."""
     return np.where(rows["at"] != NONE, rows["at"], np.where(rows["day"] != NONE, rows["day"] * DAY, NONE))
-
-
-def _pairs(one: NDArray, other: NDArray, mask: NDArray[np.bool_]) -> zip:
-    return zip(one[mask], other[mask], strict=True)
-
-
-def _adjusted(texts: pd.DataFrame) -> NDArray[np.object_] | None:
-    if "adjusted_split" not in texts:
-        return None
-    ratio = np.nan_to_num(numbers(texts["adjusted_split"]))
-    return np.array([ADJUSTED.format(value) if value not in (0.0, 1.0) else "" for value in ratio], object)
-
-
-def _no_ticker(names: pd.Series) -> NDArray[np.object_] | None:
-    blank = names.to_numpy(object) == ""
-    return np.where(blank, f"there is no ticker; {REMEDY}", "").astype(object) if blank.any() else None
 
 
 def _lasts(rows: NDArray[np.void], until: pd.Series) -> NDArray[np.float64]:

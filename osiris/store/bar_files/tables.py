@@ -19,6 +19,8 @@ from osiris.store.bar_files.header import HeaderError, Layout, layout_of, refusa
 CHUNK = 50_000
 HEAD = 12
 """Lines among which the header is looked for: some vendors write a title, or a link to themselves, above it."""
+SAID = "Downloaded from "
+"""A row that holds no bar: Barchart's last one."""
 TRIED = (",", ";", "\t", "|")
 
 
@@ -76,6 +78,8 @@ def _cut(file: Path, shape: _Shape, chunk: list[tuple[int, list[str]]]) -> Itera
     """The columns of each layout; cells beyond the header's are none where they are blank."""
     whole, lines, odd = [], [], []
     for line, row in chunk:
+        if row[0].startswith(SAID) and not any(cell.strip() for cell in row[1:]):
+            continue
         if len(row) >= shape.least and not any(cell.strip() for cell in row[shape.width :]):
             whole.append(row)
             lines.append(line)

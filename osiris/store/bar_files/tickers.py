@@ -17,25 +17,45 @@ TICKER_NAMED = re.compile(
 )
 NO_TICKERS = frozenset(
     "bar bars candle chart csv daily data day days export file files hist hour hourly index input list minute month "
-    "ohlc ohlcv out price quote stock table temp test tick ticks today week year".upper().split()
+    "ohlc ohlcv out price quote stock table temp test tick ticks today week year "
+    "bak backup copy old new tmp min mins minutes 1d 1h 1m 5m 1min 5min hist historical history prices quotes "
+    "jan feb mar apr may jun jul aug sep oct nov dec".upper().split()
 )
+LENGTHS = frozenset(["D", "W", "H", "M"])
+"""What stands behind a ticker for the length of bars, and in no class of shares."""
+A_TICKER = re.compile(r"[A-Z]{1,6}([.-][A-Z]{1,3})?")
 REMEDY = "say --ticker, or add a column ticker"
 
 
 def ticker_of_name(file: Path) -> str:
     """The ticker that the file is named after; raises `BadInput` where its name is none."""
     name = stem(file).upper()
-    if name in NO_TICKERS or not TICKER_NAMED.fullmatch(name):
+    first, *others = re.split(r"[-.]", name)
+    odd = not NO_TICKERS.isdisjoint([first, *others]) or ("-" in name and first.isdigit())
+    if odd or not LENGTHS.isdisjoint(others) or not TICKER_NAMED.fullmatch(name):
         came = f"{file}, which has no column ticker or symbol and whose name is no ticker"
         raise BadInput("a ticker for the bars", came, REMEDY)
     return name
 
 
+def _as_text(values: pd.Series) -> pd.Series:
+    if values.dtype.kind == "f" and (values.dropna() % 1 == 0).all():  # 7203.0
+        values = values.astype("Int64")
+    return values.astype("str").fillna("").str.strip().str.upper().replace("<NA>", "")
+
+
 def tickers(rows: pd.DataFrame, named: str, form: Form, file: Path) -> tuple[pd.Series, bool]:
     """The ticker of each row, shape (n,), and whether the file's name gave it; `named` is what the header says."""
     if "ticker" in rows:
-        found = rows["ticker"].astype("str").fillna("").str.strip().str.upper()
-        return found, False
+        return _as_text(rows["ticker"]), False
+    if "name" in rows and not (named or form.ticker):
+        found = _as_text(rows["name"])
+        like = found.str.fullmatch(A_TICKER)
+        if like.all() and len(found):
+            return found, False
+        if like.any():
+            came = f"{found[like].iloc[0]!r} and {found[~like].iloc[0]!r} in {file}"
+            raise BadInput("tickers in the column name, or none", came, "say --ticker, or call it ticker or title")
     if named or form.ticker:
         return pd.Series(named or form.ticker, rows.index, dtype="str"), False
     return pd.Series(ticker_of_name(file), rows.index, dtype="str"), True
