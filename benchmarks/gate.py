@@ -118,9 +118,18 @@ def on_real_bars(times: int, sessions: int) -> dict[str, Any]:
             float(np.mean([_promoted(night, chances, settings, times * number + toss) for toss in range(times)]))
             for number, night in enumerate(track(nights, name, console=Console(stderr=True)))
         ]
-        low, high = interval(rates)
+        low, high = _bounds(rates)
         found[name] = {"comparisons": len(nights) * times, "share": float(np.mean(rates)), "low": low, "high": high}
-    return {"tickers": len(REAL), "nights": len(nights), "found": found}
+    return {"arm": "real bars", "nights": len(nights), "found": found}
+
+
+def _bounds(rates: list[float]) -> tuple[float, float]:
+    """Student's interval within 0 and 1; where all nights are alike, Wilson's of as many nights."""
+    if len(set(rates)) == 1 and rates[0] in (0.0, 1.0):
+        alike = promoted_share(int(rates[0]) * len(rates), len(rates))
+        return alike["low"], alike["high"]
+    low, high = interval(rates)
+    return max(0.0, low), min(1.0, high)
 
 
 def _promoted(night: SettledNight, chances: Challenger, settings: Settings, seed: int) -> float:
@@ -143,14 +152,15 @@ def real_nights(sessions: int) -> tuple[list[SettledNight], Settings]:
 
 
 def pooled(parts: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The markets of one kind together."""
-    kinds = sorted({(part["tickers"], part["correlation"]) for part in parts})
-    for tickers, correlation in kinds:
+    """The markets of as many tickers together, those as strongly correlated, and all."""
+    groups: dict[str, list[dict[str, Any]]] = {f"{n} tickers": [p for p in parts if p["tickers"] == n] for n in TICKERS}
+    groups |= {f"correlation {c:g}": [p for p in parts if p["correlation"] == c] for c in CORRELATIONS}
+    for arm, members in {**groups, "all walks": list(parts)}.items():
         found = {}
         for name in CHALLENGERS:
-            rows = [p["found"][name] for p in parts if (p["tickers"], p["correlation"]) == (tickers, correlation)]
+            rows = [part["found"][name] for part in members]
             found[name] = promoted_share(*(sum(row[key] for row in rows) for key in ("promoted", "comparisons")))
-        yield {"tickers": tickers, "correlation": correlation, "found": found}
+        yield {"arm": arm, "found": found}
 
 
 def main() -> None:
@@ -176,8 +186,8 @@ def main() -> None:
     if given.json:
         print(json.dumps(arms, indent=1))
         return
-    names = ["real" if "nights" in arm else f"{arm['tickers']} / {arm['correlation']:g}" for arm in arms]
-    table = Table("challenger", *names, title="promoted of 100 (95 % interval), tickers / correlation")
+    names = [arm["arm"] for arm in arms]
+    table = Table("challenger", *names, title="promoted of 100 (95 % interval)")
     for name in CHALLENGERS:
         cells = [arm["found"][name] for arm in arms]
         table.add_row(name, *(f"{100 * c['share']:.1f} ({100 * c['low']:.1f}-{100 * c['high']:.1f})" for c in cells))
