@@ -122,6 +122,6 @@ def listed() -> dict[str, str]:
         "methods of a list or set that the same function made": ", ".join(CHANGING),
         "handed over (key=, map, filter)": f"a lambda, a function of the file, or {', '.join(KEYS)}",
         "limits": f"numbers up to {LARGEST:g} (whole ones {LARGEST_INT}), {LONGEST_RANGE} in a range, "
-        f"{DEEPEST_LOOPS} loops within loops",
+        f"{DEEPEST_LOOPS} loops within loops, powers up to {LARGEST_POWER}",
         "not": "; ".join(dict.fromkeys(INSTEAD.values())),
     }

@@ -76,7 +76,7 @@ def start(
         outer, sources = _seen_by_nobody(list(shown)) if os.getuid() == 0 else ([], list(map(str, shown)))
         binds = _read_only(zip(sources, shown.values(), strict=True))
         python = Path(sys._base_executable).resolve()
-        inside = [str(python), "-I", "-S", "-B", script_shown, *arguments]
+        inside = [str(python), "-s", "-P", "-S", "-B", script_shown, *arguments]  # as -I, which ignores the seed too
         command = [*outer, bubblewrap, *_walls(binds), "--seccomp", str(rules.fileno()), "--", *inside]
         return subprocess.Popen(
             command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={}, cwd="/",
@@ -118,7 +118,9 @@ def _read_only(pairs: Iterable[tuple[str, str]]) -> list[str]:
 def _walls(binds: list[str]) -> list[str]:
     return [
         "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session",
-        "--cap-drop", "ALL", "--clearenv", "--setenv", "PATH", "/usr/bin", "--uid", str(NOBODY), "--gid", str(NOBODY),
+        "--cap-drop", "ALL", "--clearenv", "--setenv", "PATH", "/usr/bin",
+        "--setenv", "PYTHONHASHSEED", "0",  # else the order of a set of texts is another in each session
+        "--uid", str(NOBODY), "--gid", str(NOBODY),
         "--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin", "--symlink", "usr/lib", "/lib",
         "--symlink", "usr/lib64", "/lib64", "--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev",
         # Nothing in the box can be written to: a file in a tmpfs is memory, and an empty one is memory of the kernel.

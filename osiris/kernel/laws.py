@@ -101,7 +101,7 @@ def named_numbers(files: dict[str, str]) -> list[float]:
             if isinstance(node, ast.Constant) and isinstance(node.value, int | float | str):
                 try:
                     number = float(node.value)
-                except ValueError:
+                except (ValueError, OverflowError):
                     continue
                 if math.isfinite(number):
                     found[number] = None

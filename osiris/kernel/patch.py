@@ -50,15 +50,15 @@ class Patch(BaseModel):
 
 
 def meaning(text: str) -> str:
-    """What a file says to Python: without comments, layout and docstrings; as it is where it does not parse."""
+    """What a file says to Python: without comments, layout and docstrings; as it is where Python gives up on it."""
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
+                node.body = node.body[1:]
+        return ast.dump(tree)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # of a sum of 1,000 terms, a number of 5,000 digits
         return text
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:]
-    return ast.dump(tree)
 
 
 class Refused(Exception):

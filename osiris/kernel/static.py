@@ -25,6 +25,8 @@ CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]*")
 CLASS = re.compile(r"_?[A-Z][A-Za-z0-9]*")
 FUNCTION = re.compile(r"_?[a-z][a-z0-9_]*")
 FIELD = re.compile(r"[a-z][a-z0-9_]*")
+MOST_DIGITS = 10**18
+"""Python refuses to write whole numbers of thousands of digits, so a refusal could not even name them."""
 SEEN_BY_CHECKERS = {"MYPY", "TYPE_CHECKING"}
 Problem = tuple[int, str]
 
@@ -39,8 +41,10 @@ def problems(text: str) -> list[str]:
         tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
     except (SyntaxError, ValueError, RecursionError, MemoryError, tokenize.TokenError) as error:
         return [f"{getattr(error, 'lineno', 0) or 0}: it does not parse: {error}"]
-    if _depth(tree) > allowed.MOST_NESTED:
-        return ["0: nesting that is too deep: give parts of it names"]
+    if deep := _too_deep(tree):
+        return [f"{deep}: nesting that is too deep: give parts of it names"]
+    if numbers := [node for node in ast.walk(tree) if _endless_number(node)]:  # nobody can even write them down
+        return [f"{node.lineno}: a whole number of so many digits: at most {allowed.LARGEST_INT:,}" for node in numbers]
     found = [*_of_tokens(tokens), *_of_module(tree)]
     return [f"{line}: {what}" for line, what in sorted(set(found))]
 
@@ -70,7 +74,7 @@ def _of_module(tree: ast.Module) -> Iterator[Problem]:
         elif isinstance(node, ast.FunctionDef):
             found += _of_name(node, node.name, FUNCTION, module)
             module.functions[node.name] = node
-        elif not (number == 0 and _is_text(node)):
+        elif not (_is_text(node) and (number == 0 or isinstance(tree.body[number - 1], ast.Assign | ast.AnnAssign))):
             found.append((node.lineno, "a statement outside functions: there are only CONSTANTS and functions"))
     yield from found
     for function in module.functions.values():
@@ -170,6 +174,8 @@ def value_of(node: ast.expr, constants: dict[str, object]) -> object:
         value = _number(node.operand, constants) * (-1 if isinstance(node.op, ast.USub) else 1)
     elif isinstance(node, ast.BinOp):
         value = _computed(node, constants)
+    elif isinstance(node, ast.Call | ast.Attribute):
+        raise _NoConstant("expected a number: write what it comes to, as in 252**0.5 or 3.14159")
     else:
         raise _NoConstant("expected a number, a text, or a tuple of them: a list or dict belongs into a function")
     if isinstance(value, int | float) and not abs(value) <= (
@@ -202,10 +208,18 @@ def _computed(node: ast.BinOp, constants: dict[str, object]) -> int | float:
     raise _NoConstant("expected + - * / // or a small power")
 
 
-def _depth(node: ast.AST) -> int:
-    deepest, waiting = 0, [(node, 0)]
+def _endless_number(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, int) and abs(node.value) > MOST_DIGITS
+
+
+def _too_deep(node: ast.AST) -> int:
+    """The line of the first syntax within too much syntax; 0 for none."""
+    waiting, lines = [(node, 0, 0)], []
     while waiting:
-        one, depth = waiting.pop()
-        deepest = max(deepest, depth)
-        waiting += [(child, depth + 1) for child in ast.iter_child_nodes(one)]
-    return deepest
+        one, depth, line = waiting.pop()
+        line = getattr(one, "lineno", line)
+        if depth > allowed.MOST_NESTED:
+            lines.append(max(line, 1))
+            continue
+        waiting += [(child, depth + 1, line) for child in ast.iter_child_nodes(one)]
+    return min(lines, default=0)

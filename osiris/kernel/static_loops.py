@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator
 
 from osiris.kernel import allowed
 from osiris.kernel.static_ranges import bindings, long_ranges
-from osiris.kernel.static_syntax import Module, called_name, method_name, only_makes_new, root_name
+from osiris.kernel.static_syntax import Module, called_name, method_name, only_makes_new, reached, root_name
 
 Problem = tuple[int, str]
 GROWING = {"add", "append", "extend", "insert"}
 COPIES = {"list", "sorted", "tuple"}
+SCALARS, NO_NUMBER = {"float", "int", "bool"}, {"linear_regression", "pairwise", "quantiles"}
 NUMBERS = {"abs", "bool", "float", "int", "isinstance", "len", "round", "str"}
 
 
@@ -39,9 +40,7 @@ def _on_a_circle(module: Module) -> list[str]:
         name: {node.id for node in ast.walk(function) if isinstance(node, ast.Name)} & module.functions.keys()
         for name, function in module.functions.items()
     }
-    for _ in calls:
-        calls = {name: reached.union(*(calls[other] for other in reached)) for name, reached in calls.items()}
-    return [name for name, reached in calls.items() if name in reached]
+    return [name for name, others in reached(calls).items() if name in others]
 
 
 def _names(nodes: Iterable[ast.AST]) -> set[str]:
@@ -64,25 +63,26 @@ def _flows(function: ast.FunctionDef) -> dict[str, set[str]]:
             continue
         for source in sources:
             flows.setdefault(source, set()).update(targets)
-    for _ in flows:
-        flows = {name: reached.union(*(flows.get(one, set()) for one in reached)) for name, reached in flows.items()}
-    return flows
+    return reached(flows)
 
 
 def _grown(function: ast.FunctionDef, module: Module) -> Iterator[Problem]:
     """Lists that a loop over them makes longer, and `+=` on what may be somebody else's list."""
-    flows, fixed = _flows(function), _immutable(function, module)
+    flows, fixed, numeric = _flows(function), _immutable(function, module), _immutable(function, module, texts=False)
     for node in ast.walk(function):
-        if isinstance(node, ast.AugAssign) and not _of_numbers(node.value, fixed):
-            name = root_name(node.target)
+        if isinstance(node, ast.AugAssign) and not _harmless(node, numeric, module):
+            name, sign = (
+                root_name(node.target),
+                ast.unparse(node)[len(ast.unparse(node.target)) :].split("=")[0].strip(),
+            )
             if not isinstance(node.target, ast.Name):
                 yield node.lineno, f"`{ast.unparse(node)}`: write `{ast.unparse(node.target)} = ...` in full"
             elif name not in fixed and not only_makes_new(name, function):
-                yield node.lineno, f"`{ast.unparse(node)}`: begin with `{name} = 0.0`, or write `{name} = {name} + ...`"
+                yield node.lineno, f"`{ast.unparse(node)}`, which may change a list: write `{name} = {name} {sign} ...`"
         if not isinstance(node, ast.For):
             continue
         looped = _names(_watched(node.iter))
-        for grown in sorted({*_growing(node, fixed)}):
+        for grown in sorted({*_growing(node, fixed, numeric, module)}):
             if looped & ({grown} | flows.get(grown, set())):
                 yield node.lineno, f"a loop over what it makes longer, {grown}: write `for ... in list(...)`"
 
@@ -96,54 +96,86 @@ def _watched(node: ast.expr) -> list[ast.expr]:
     return [node]
 
 
-def _growing(loop: ast.For, fixed: set[str]) -> Iterator[str]:
+def _harmless(node: ast.AugAssign, numeric: set[str], module: Module) -> bool:
+    """Whether an operator changes no list, whatever it is applied to: a list times a fraction is an error."""
+    if isinstance(node.op, ast.Mult):
+        fraction = isinstance(node.value, ast.Constant) and isinstance(node.value.value, float)
+        return fraction or (isinstance(node.value, ast.BinOp) and isinstance(node.value.op, ast.Div))
+    return not isinstance(node.op, ast.Add | ast.BitOr) or _of_numbers(node.value, numeric, module, False)
+
+
+def _growing(loop: ast.For, fixed: set[str], numeric: set[str], module: Module) -> Iterator[str]:
     for statement in (*loop.body, *loop.orelse):
         for node in ast.walk(statement):
             if isinstance(node, ast.Call) and method_name(node) in GROWING:
                 yield root_name(node.func)
-            elif isinstance(node, ast.AugAssign) and not _of_numbers(node.value, fixed):
+            elif isinstance(node, ast.AugAssign) and not _harmless(node, numeric, module):
                 yield from {root_name(node.target)} - fixed
 
 
-def _immutable(function: ast.FunctionDef, module: Module) -> set[str]:
-    """Names that never stand for a list: constants, and those to which only numbers, texts and tuples are assigned."""
+def _immutable(function: ast.FunctionDef, module: Module, *, texts: bool = True) -> set[str]:
+    """Names that never stand for a list: constants, and those to which only numbers are assigned.
+
+    With `texts` also those that stand for texts and tuples.
+    """
     arguments = function.args
-    scalar = {
-        one.arg
-        for one in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
-        if isinstance(one.annotation, ast.Name) and one.annotation.id in ("float", "int", "bool", "str")
-    }
-    fixed, bound = {*module.constants} | scalar, bindings(function)
-    while found := {
-        name for name, values in bound.items() if name not in fixed and all(_of_numbers(one, fixed) for one in values)
-    }:
+    kinds = SCALARS | {"str"} if texts else SCALARS
+    given = [(one.arg, one.annotation) for one in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
+    typed = [
+        node for node in ast.walk(function) if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    ]
+    given += [(node.target.id, node.annotation) for node in typed]  # mypy holds them to it
+    scalar = {name for name, kind in given if isinstance(kind, ast.Name) and kind.id in kinds}
+    known = {name for name, value in module.constants.items() if texts or isinstance(value, int | float)}
+    bound = bindings(function)
+
+    def are_numbers(name: str) -> bool:
+        return all(_of_numbers(one, fixed, module, texts) for one in bound[name])
+
+    fixed = known | scalar
+    while found := {name for name in bound if name not in fixed and are_numbers(name)}:
         fixed |= found
-    return {name for name in fixed if name not in bound or all(_of_numbers(one, fixed) for one in bound[name])}
+    declared = {node.target.id for node in typed} & scalar
+    return {name for name in fixed if name not in bound or name in declared or are_numbers(name)}
 
 
-def _of_numbers(node: ast.expr, fixed: set[str]) -> bool:
-    """Whether a value is surely a number, a text or a tuple, so that `+=` with it changes no list."""
-    if isinstance(node, ast.Constant | ast.JoinedStr | ast.Compare):
+def _of_numbers(node: ast.expr, fixed: set[str], module: Module, texts: bool = True) -> bool:
+    """Whether a value is surely a number, so that `+=` with it changes no list; with `texts` also a text or tuple."""
+    if isinstance(node, ast.Constant):
+        return texts or not isinstance(node.value, str)
+    if isinstance(node, ast.JoinedStr):
+        return texts
+    if isinstance(node, ast.Compare | ast.UnaryOp):
         return True
     if isinstance(node, ast.Name):
         return node.id in fixed
-    if isinstance(node, ast.UnaryOp):
-        return True
     if isinstance(node, ast.IfExp):
-        return _of_numbers(node.body, fixed) and _of_numbers(node.orelse, fixed)
+        return all(_of_numbers(part, fixed, module, texts) for part in (node.body, node.orelse))
     if isinstance(node, ast.BinOp):
         parts = (node.left, node.right)
         if isinstance(node.op, ast.Div | ast.Pow):
             return True
         if isinstance(node.op, ast.Mult):  # a list may be multiplied, a difference of lists there is not
             fraction = any(isinstance(getattr(part, "value", None), float) for part in parts)
-            return fraction or all(_of_numbers(part, fixed) or _difference(part) for part in parts)
-        return isinstance(node.op, ast.Add | ast.Sub) and any(_of_numbers(part, fixed) for part in parts)
-    if isinstance(node, ast.Call):
-        of_math = isinstance(node.func, ast.Attribute) and root_name(node.func) == "math"
-        one_sum = called_name(node) == "sum" and len(node.args) == 1 and not node.keywords
-        return called_name(node) in NUMBERS or of_math or one_sum
-    return False
+            return fraction or all(_of_numbers(part, fixed, module, texts) or _difference(part) for part in parts)
+        added = isinstance(node.op, ast.Add | ast.Sub)
+        return added and any(_of_numbers(part, fixed, module, texts) for part in parts)
+    return isinstance(node, ast.Call) and _gives_number(node, fixed, module, texts)
+
+
+def _gives_number(node: ast.Call, fixed: set[str], module: Module, texts: bool) -> bool:
+    called = called_name(node)
+    if called in ("max", "min"):
+        several = len(node.args) > 1 and all(_of_numbers(part, fixed, module, texts) for part in node.args)
+        return several and not node.keywords
+    if called == "sum":
+        return len(node.args) == 1 and not node.keywords
+    if called in module.functions:
+        returns = module.functions[called].returns
+        return isinstance(returns, ast.Name) and returns.id in SCALARS
+    of_module = isinstance(node.func, ast.Attribute) and root_name(node.func) in ("math", "statistics")
+    name = node.func.attr if of_module else called if called in module.imported else ""
+    return (called in NUMBERS and (texts or called != "str")) or (bool(name) and name not in NO_NUMBER)
 
 
 def _difference(node: ast.expr) -> bool:

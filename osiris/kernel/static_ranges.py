@@ -7,8 +7,10 @@ from osiris.kernel import allowed
 from osiris.kernel.static_syntax import Module, called_name
 
 Problem = tuple[int, str]
-ENTRIES = ("features", "passes", "size")
-"""Are called from outside, with prices and numbers."""
+MOST_STEPS = 500
+"""Of looking where numbers come from: names that double each other would take for ever."""
+LOOPED, UNKNOWN = ast.List([], ast.Load()), ast.List([], ast.Load())
+"""What a target of a loop, and of whatever else is not known, is bound to."""
 
 
 def long_ranges(function: ast.FunctionDef, module: Module) -> Iterator[Problem]:
@@ -34,8 +36,20 @@ def _many(node: ast.expr) -> bool:
 class _Sizes:
     """Which whole numbers of a function are surely small."""
 
-    def __init__(self, function: ast.FunctionDef, module: Module, asked: frozenset[tuple[str, str]] = frozenset()):
-        self.function, self.module, self.asked, self.bound = function, module, asked, bindings(function)
+    def __init__(
+        self,
+        function: ast.FunctionDef,
+        module: Module,
+        asked: frozenset[tuple[str, str]] = frozenset(),
+        grows: bool = False,
+    ):
+        self.function, self.module, self.asked, self.grows = function, module, asked, grows
+        self.bound = bindings(function)
+        self.augmented = {
+            node.target.id
+            for node in ast.walk(function)
+            if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name)
+        }
 
     def small(self, node: ast.expr) -> bool:
         """Whether a number is surely a small one, or bounded by a length."""
@@ -49,26 +63,46 @@ class _Sizes:
             return self.small(node.body) and self.small(node.orelse)
         if isinstance(node, ast.BinOp):
             if isinstance(node.op, ast.FloorDiv | ast.Mod) and isinstance(node.right, ast.Constant | ast.Name):
-                return self.small(node.left)
-            both = isinstance(node.op, ast.Add | ast.Sub)
-            return both and self.small(node.left) and self.small(node.right)
+                return self.small(node.left if isinstance(node.op, ast.FloorDiv) else node.right)
+            if isinstance(node.op, ast.Mult):
+                return self._small_product(node)
+            inner = _Sizes(self.function, self.module, self.asked, grows=True)
+            return isinstance(node.op, ast.Add | ast.Sub) and inner.small(node.left) and inner.small(node.right)
         if isinstance(node, ast.Call):
             parts = [self.small(part) for part in node.args]
             called = called_name(node)
-            return (
-                called == "len" or (called == "min" and any(parts)) or (called == "max" and bool(parts) and all(parts))
-            )
+            least = called == "min" and any(parts) and not node.keywords
+            most = called == "max" and bool(parts) and all(parts) and not node.keywords
+            return called == "len" or least or most
         return False
+
+    def _small_product(self, node: ast.BinOp) -> bool:
+        """Constants whose product is small, and a small multiple of a length."""
+        known = [self._value(part) for part in (node.left, node.right)]
+        if None not in known:
+            return _short(known[0] * known[1])
+        few = any(value is not None and abs(value) <= FEW for value in known)
+        lengths = [part for part, value in zip((node.left, node.right), known, strict=True) if value is None]
+        return few and all(isinstance(part, ast.Call) and called_name(part) == "len" for part in lengths)
+
+    def _value(self, node: ast.expr) -> int | None:
+        value = self.module.constants.get(node.id) if isinstance(node, ast.Name) else getattr(node, "value", None)
+        return value if isinstance(value, int) else None
 
     def _named(self, name: str) -> bool:
         if name in self.module.constants:
             return _short(self.module.constants[name])
-        if (self.function.name, name) in self.asked:  # on a circle, which begins somewhere else
-            return True
-        inner = _Sizes(self.function, self.module, self.asked | {(self.function.name, name)})
+        self.module.steps += 1
+        if self.module.steps > MOST_STEPS or name in self.augmented:
+            return False
+        if (self.function.name, name) in self.asked:  # on a circle, which begins somewhere else, unless it adds up
+            return not self.grows
+        inner = _Sizes(self.function, self.module, self.asked | {(self.function.name, name)}, self.grows)
         if name in self.bound:
-            return all(inner.small(value) for value in self.bound[name]) and inner.small_loops(name)
-        return inner.given(name) or inner.small_loops(name, must=True)
+            looped = any(value is LOOPED for value in self.bound[name])
+            values = [value for value in self.bound[name] if value is not LOOPED]
+            return all(map(inner.small, values)) and inner.small_loops(name, must=looped)
+        return inner.given(name)
 
     def small_loops(self, name: str, must: bool = False) -> bool:
         """Whether a target of loops counts small ranges or goes over small constants; with `must` there is a loop."""
@@ -114,25 +148,46 @@ class _Sizes:
         return True
 
 
+FEW = 10
+"""So many times a length is as good as a length."""
+
+
 def _short(value: object) -> bool:
     return value is None or (isinstance(value, int) and abs(value) <= allowed.LONGEST_RANGE)
 
 
 def bindings(function: ast.FunctionDef) -> dict[str, list[ast.expr]]:
-    """What is assigned to each name; a target of a loop or an unpacking is bound to what is not known."""
+    """What is assigned to each name; a target of a loop is bound to `LOOPED`, one of an unpacking to `UNKNOWN`.
+
+    Of `fast, slow = 5, 20` each is known.
+    """
     bound: dict[str, list[ast.expr]] = {}
     single = set()
     for node in ast.walk(function):
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
             for target in targets:
-                if isinstance(target, ast.Name):
-                    bound.setdefault(target.id, []).append(node.value)
-                    single.add(id(target))
+                for one, value in _assigned(target, node.value):
+                    bound.setdefault(one.id, []).append(value)
+                    single.add(id(one))
         elif isinstance(node, ast.AugAssign) or (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)):
             single.add(id(node.target))
-    unknown = ast.List([], ast.Load())
+        elif isinstance(node, ast.For | ast.comprehension) and isinstance(node.target, ast.Name):
+            bound.setdefault(node.target.id, []).append(LOOPED)
+            single.add(id(node.target))
     for node in ast.walk(function):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and id(node) not in single:
-            bound.setdefault(node.id, []).append(unknown)
+            bound.setdefault(node.id, []).append(UNKNOWN)
     return bound
+
+
+def _assigned(target: ast.expr, value: ast.expr) -> list[tuple[ast.Name, ast.expr]]:
+    """Which names an assignment gives which values, as far as that is written there."""
+    if isinstance(target, ast.Name):
+        return [(target, value)]
+    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
+        if any(isinstance(part, ast.Starred) for part in (*target.elts, *value.elts)):
+            return []
+        pairs = zip(target.elts, value.elts, strict=True)
+        return [(one, part) for one, part in pairs if isinstance(one, ast.Name)]
+    return []

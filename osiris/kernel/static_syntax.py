@@ -20,6 +20,8 @@ class Module:
     fields: set[str] = field(default_factory=set)
     constants: dict[str, object] = field(default_factory=dict)
     functions: dict[str, ast.FunctionDef] = field(default_factory=dict)
+    steps: int = 0
+    """Of looking where numbers come from: after so many of them the check gives up, and refuses."""
 
     def names(self) -> set[str]:
         """All of them but the fields."""
@@ -30,12 +32,12 @@ def of_annotation(node: ast.expr | None, module: Module) -> Iterator[Problem]:
     """A type: names of types, `X[...]`, `X | None`. A text is none, since checkers evaluate it."""
     if node is None:
         return
-    if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "Literal":
-        if "Literal" not in module.types or not all(isinstance(part, _OF_LITERAL) for part in ast.walk(node)):
-            yield node.lineno, f"the type {ast.unparse(node)}"
-        return
     types = {*allowed.TYPES, *module.types, *module.classes}
+    literals = [part for part in ast.walk(node) if _is_literal(part) and "Literal" in module.types]
+    values = {id(inner) for part in literals if _of_values(part.slice) for inner in ast.walk(part.slice)}
     for part in ast.walk(node):
+        if id(part) in values:
+            continue
         if isinstance(part, ast.Name):
             good = part.id in types
         elif isinstance(part, ast.Constant):
@@ -47,7 +49,17 @@ def of_annotation(node: ast.expr | None, module: Module) -> Iterator[Problem]:
             return
 
 
-_OF_LITERAL = (ast.Subscript, ast.Name, ast.Tuple, ast.Constant, ast.Load)
+def _is_literal(node: ast.AST) -> bool:
+    return isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "Literal"
+
+
+def _of_values(node: ast.expr) -> bool:
+    """Whether a type's values are numbers and texts: what stands there is evaluated."""
+    if isinstance(node, ast.Tuple):
+        return all(map(_of_values, node.elts))
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        node = node.operand
+    return isinstance(node, ast.Constant) and isinstance(node.value, int | str | None)
 
 
 def all_arguments(arguments: ast.arguments) -> list[ast.arg]:
@@ -63,6 +75,19 @@ def called_name(node: ast.Call) -> str:
 def method_name(node: ast.Call) -> str:
     """The method that is called; empty for a function."""
     return node.func.attr if isinstance(node.func, ast.Attribute) else ""
+
+
+def reached(edges: dict[str, set[str]]) -> dict[str, set[str]]:
+    """From each name to all that any number of steps lead to."""
+    found = {}
+    for name in edges:
+        seen, waiting = set(), [name]
+        while waiting:
+            new = edges.get(waiting.pop(), set()) - seen
+            seen |= new
+            waiting += new
+        found[name] = seen
+    return found
 
 
 def root_name(node: ast.expr) -> str:

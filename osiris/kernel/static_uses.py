@@ -32,8 +32,15 @@ def _is_constant(node: ast.expr, module: Module) -> bool:
     if isinstance(node, ast.Tuple):
         return all(_is_constant(part, module) for part in node.elts)
     if isinstance(node, ast.UnaryOp):
-        return isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant)
-    return isinstance(node, ast.Constant) or (isinstance(node, ast.Name) and node.id in module.constants)
+        return isinstance(node.op, ast.USub) and _is_constant(node.operand, module)
+    if isinstance(node, ast.BinOp):
+        both = _is_constant(node.left, module) and _is_constant(node.right, module)
+        return both and isinstance(node.op, ast.Add | ast.Sub | ast.Mult | ast.Div)
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+        return abs(node.value) <= (allowed.LARGEST_INT if isinstance(node.value, int) else allowed.LARGEST)
+    if isinstance(node, ast.Constant):
+        return node.value is None or isinstance(node.value, str)
+    return isinstance(node, ast.Name) and node.id in module.constants
 
 
 class _Uses(Scope):
@@ -85,7 +92,7 @@ class _Uses(Scope):
         elif self.of_module(node):
             constant = node.attr in ("pi", "e", "tau", "inf", "nan")
             if called if constant else not (called or self.handed_over(node)):
-                yield f"math.{node.attr} as a value: call it"
+                yield f"{ast.unparse(node)}: " + ("write it without ()" if constant else "call it, it is a function")
         elif isinstance(node.value, ast.Name) and node.value.id in self.module.modules:
             yield f"{node.value.id}.{node.attr}: see `osiris kernel allowed`"
         elif called:
@@ -176,7 +183,7 @@ class _Uses(Scope):
             if isinstance(node.slice, ast.Slice | ast.Tuple):
                 yield "an assignment to a slice: make a new list"
             if not isinstance(self.parent(node), ast.Assign | ast.AugAssign):
-                yield "an element as the target of a loop: use a name"
+                yield "an element among several targets, or as that of a loop: use names, and assign one by one"
             if not self.made_here(root_name(node)):
                 yield f"an assignment into {root_name(node)}, which this function did not make: begin with list(...)"
 

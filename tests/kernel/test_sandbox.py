@@ -210,6 +210,17 @@ def test_a_candidate_that_fails_is_told_from_a_live_policy_that_does():
 
 
 @needs_bubblewrap
+def test_a_set_of_texts_has_one_order_in_all_sessions():
+    """Else what was measured, tried and live would be different policies."""
+    body = "def size(*idea):\n    return list({'momentum', 'rsi', 'atr', 'volume', 'gap'}).index('rsi') / 1000\n"
+    answers = set()
+    for _ in range(5):
+        with Candidate(shipped_files() | {"sizing.py": body}) as candidate:
+            answers.add(candidate.size(IDEA))
+    assert len(answers) == 1
+
+
+@needs_bubblewrap
 def test_a_candidate_that_took_too_long_once_is_not_waited_for_again(monkeypatch):
     monkeypatch.setattr(sandbox, "ANSWER_SECONDS", 3)
     with Candidate(shipped_files() | {"sizing.py": BUSY.format(what="while True: pass")}) as candidate:
