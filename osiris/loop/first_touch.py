@@ -109,15 +109,6 @@ def first_touch(bars: Bars, ideas: Ideas) -> Touches:
 
 
 @njit(cache=True, nogil=True)
-def _snapped(price, entry, target, stop):
-    """The level that a price is the same as, else the price."""
-    for level in (target, entry, stop):
-        if abs(price - level) <= SAME * abs(level):
-            return level
-    return price
-
-
-@njit(cache=True, nogil=True)
 def _resolve(
     start, end, opens, highs, lows, closes, cumulative, gaps,
     sign, entry, target, stop, split, since, expiry,
@@ -127,6 +118,9 @@ def _resolve(
         s = sign[i]
         # Everything below is written for a long; a short is its mirror image.
         e, t, x = s * entry[i], s * target[i], s * stop[i]
+        # A price reaches a level from below at the lower of its bounds, from above at the upper.
+        e_low, e_high = e - SAME * abs(e), e + SAME * abs(e)
+        t_low, x_high = t - SAME * abs(t), x + SAME * abs(x)
         risk = e - x
         maybe = False  # filled in a gap, perhaps
         first = np.searchsorted(start, since[i])
@@ -137,8 +131,6 @@ def _resolve(
             o, c = opens[j] * to_basis, closes[j] * to_basis
             h = (highs[j] if s > 0 else lows[j]) * to_basis
             low = (lows[j] if s > 0 else highs[j]) * to_basis
-            o, c = _snapped(o, e, t, x), _snapped(c, e, t, x)
-            h, low = _snapped(h, e, t, x), _snapped(low, e, t, x)
             level, code, why = np.nan, STILL_OPEN, NO_REASON
             cut = start[j] < expiry[i] < end[j]
             if expiry[i] <= start[j]:
@@ -150,25 +142,25 @@ def _resolve(
                     level, at_open[i], ambiguous[i] = c, False, True
             elif gaps[j]:
                 sure = gaps[j] & (HIGH_IS_SURE if s > 0 else LOW_IS_SURE) and start[j] >= since[i]
-                if (filled[i] or maybe or h >= e) and low <= x:
+                if (filled[i] or maybe or h >= e_low) and low <= x_high:
                     level, code, why, filled[i], ambiguous[i] = x, LOSS, STOP, True, True
-                elif filled[i] and h >= t and sure:
+                elif filled[i] and h >= t_low and sure:
                     level, code, why = t, WIN, TARGET
                 elif filled[i]:
-                    ambiguous[i] |= h >= t or expiry[i] <= end[j]
-                elif low <= e <= h:
+                    ambiguous[i] |= h >= t_low or expiry[i] <= end[j]
+                elif low <= e_high and e_low <= h:
                     maybe = ambiguous[i] = True
-            elif maybe and not filled[i] and low <= x:
-                level, code, why, at_open[i] = min(o, x), LOSS, STOP, o <= x
+            elif maybe and not filled[i] and low <= x_high:
+                level, code, why, at_open[i] = min(o, x), LOSS, STOP, o <= x_high
                 filled[i] = ambiguous[i] = True
             elif not filled[i]:
-                if low <= e <= h:
-                    filled[i] = not cut or o == e
+                if low <= e_high and e_low <= h:
+                    filled[i] = not cut or e_low <= o <= e_high
                     ambiguous[i] |= not filled[i]
-                    stop_sure = x >= low and (o >= e or c <= x)
-                    stop_maybe = x >= low
-                    target_sure = h >= t and (o <= e or c >= t)
-                    target_maybe = h >= t
+                    stop_sure = low <= x_high and (o >= e_low or c <= x_high)
+                    stop_maybe = low <= x_high
+                    target_sure = h >= t_low and (o <= e_high or c >= t_low)
+                    target_maybe = h >= t_low
                     if stop_maybe:
                         level, code, why, filled[i] = x, LOSS, STOP, True
                         ambiguous[i] |= target_maybe or not stop_sure or cut
@@ -176,14 +168,14 @@ def _resolve(
                         level, code, why = t, WIN, TARGET
                     elif target_maybe:
                         ambiguous[i] = True
-            elif o <= x:
+            elif o <= x_high:
                 level, code, why, at_open[i] = o, LOSS, STOP, True
-            elif o >= t:
+            elif o >= t_low:
                 level, code, why, at_open[i] = o, WIN, TARGET, True
-            elif low <= x:
+            elif low <= x_high:
                 level, code, why = x, LOSS, STOP
-                ambiguous[i] |= h >= t or cut
-            elif h >= t:
+                ambiguous[i] |= h >= t_low or cut
+            elif h >= t_low:
                 level, code, why = t, WIN, TARGET
             if code == WIN and cut and not at_open[i]:
                 level, code, why, ambiguous[i] = np.nan, STILL_OPEN, NO_REASON, True
