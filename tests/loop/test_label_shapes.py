@@ -81,6 +81,10 @@ class TestALunchBreak:
     def test_hours_alone_are_the_whole_session(self, label):
         assert label(self.idea, h=self.hours) == ("win", "target", False, [])
 
+    def test_it_is_no_gap_either_where_another_hour_lacks(self, label):
+        without_last = {moment: row for moment, row in self.hours.items() if "14:30" not in moment}
+        assert label(self.idea, d=self.days, h=without_last)[:3] == ("win", "target", False)
+
     def test_an_hour_that_lacks_beside_it_does(self, label):
         lacking = {moment: row for moment, row in self.hours.items() if "12:30" not in moment}
         assert label(self.idea, d=self.days, h=lacking)[:3] == ("loss", "stop", True)
