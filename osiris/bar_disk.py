@@ -79,12 +79,14 @@ class Reader:
         query = """
             SELECT stats_min_value, row_group_num_rows FROM parquet_metadata($1)
             WHERE path_in_schema = 'start' ORDER BY row_group_id"""
+        if not os.path.lexists(path):
+            return [], 0
         try:
             with self._held([path]) as held:
                 found = self._cursor().sql(query, params=[str(held[0])]).fetchall()
             edges = [pd.to_datetime(first, utc=True).to_pydatetime() for first, _ in found]
             clear = all(one < other for one, other in pairwise(edges))
-        except (*_damages(), OSError, ValueError, TypeError, OverflowError):
+        except (*_damages(), OSError, ValueError, TypeError, OverflowError, AttributeError):
             self._connection = None
             return [], 0
         return (edges[1:] if clear else []), sum(rows for _, rows in found)

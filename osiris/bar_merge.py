@@ -93,8 +93,11 @@ def combine(
 ) -> tuple[pd.DataFrame, Merged]:
     """Both frames as one, by the rules of the module's head, and what was done; `disputed` are starts of bars."""
     if stored.empty:  # a first import, without three copies of it
-        given = offered.assign(source=_with(offered["source"], GIVEN)) if replace else offered
-        return given, Merged(len(offered))
+        if replace:
+            offered, settled = offered.copy(), offered["start"].isin(list(disputed))
+            offered.loc[settled, "source"] = _with(offered.loc[settled, "source"], CONFIRMED)
+            offered["source"] = _with(offered["source"], GIVEN)
+        return offered, Merged(len(offered))
     kept, new = stored.set_index("start"), offered.set_index("start")
     both = kept.index.intersection(new.index)
     mine, theirs = kept.loc[both], new.loc[both]

@@ -54,11 +54,17 @@ def meaning(text: str) -> str:
     try:
         tree = ast.parse(text)
         for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
+            if isinstance(node, ast.Module):  # its own, and those under its constants
+                node.body = [one for one in node.body if not _is_text(one)]
+            elif isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
                 node.body = node.body[1:]
         return ast.dump(tree)
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # of a sum of 1,000 terms, a number of 5,000 digits
         return text
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 class Refused(Exception):

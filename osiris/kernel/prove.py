@@ -131,7 +131,7 @@ def _run(name: str, check: Callable[[], str]) -> Check:
     except (Refused, DoesNotApply) as error:
         passed, detail = False, str(error)
     except (ValueError, ArithmeticError, RecursionError, MemoryError, AttributeError, TypeError) as error:
-        passed, detail = False, f"the check cannot read it ({type(error).__name__}): write it more simply"
+        passed, detail = False, f"the check cannot read it ({type(error).__name__}: {error}): write it more simply"
     return Check(name, passed, detail[:SHOWN], round(time.perf_counter() - started, 3))
 
 

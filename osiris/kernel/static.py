@@ -25,7 +25,7 @@ CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]*")
 CLASS = re.compile(r"_?[A-Z][A-Za-z0-9]*")
 FUNCTION = re.compile(r"_?[a-z][a-z0-9_]*")
 FIELD = re.compile(r"[a-z][a-z0-9_]*")
-MOST_DIGITS = 10**18
+MOST_WRITTEN = 10**18
 """Python refuses to write whole numbers of thousands of digits, so a refusal could not even name them."""
 SEEN_BY_CHECKERS = {"MYPY", "TYPE_CHECKING"}
 Problem = tuple[int, str]
@@ -209,7 +209,7 @@ def _computed(node: ast.BinOp, constants: dict[str, object]) -> int | float:
 
 
 def _endless_number(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, int) and abs(node.value) > MOST_DIGITS
+    return isinstance(node, ast.Constant) and isinstance(node.value, int) and abs(node.value) > MOST_WRITTEN
 
 
 def _too_deep(node: ast.AST) -> int:

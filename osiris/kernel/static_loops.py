@@ -14,7 +14,9 @@ from osiris.kernel.static_syntax import Module, called_name, method_name, only_m
 Problem = tuple[int, str]
 GROWING = {"add", "append", "extend", "insert"}
 COPIES = {"list", "sorted", "tuple"}
-SCALARS, NO_NUMBER = {"float", "int", "bool"}, {"linear_regression", "pairwise", "quantiles"}
+SCALARS = {"float", "int", "bool"}
+NO_NUMBER = {"linear_regression", "median_high", "median_low", "pairwise", "prod", "quantiles"}
+"""Functions of the modules that may give back a list, or what a list held."""
 NUMBERS = {"abs", "bool", "float", "int", "isinstance", "len", "round", "str"}
 
 
@@ -101,7 +103,8 @@ def _harmless(node: ast.AugAssign, numeric: set[str], module: Module) -> bool:
     if isinstance(node.op, ast.Mult):
         fraction = isinstance(node.value, ast.Constant) and isinstance(node.value.value, float)
         return fraction or (isinstance(node.value, ast.BinOp) and isinstance(node.value.op, ast.Div))
-    return not isinstance(node.op, ast.Add | ast.BitOr) or _of_numbers(node.value, numeric, module, False)
+    changing = isinstance(node.op, ast.Add | ast.BitAnd | ast.BitOr | ast.Sub)
+    return not changing or _of_numbers(node.value, numeric, module, False)
 
 
 def _growing(loop: ast.For, fixed: set[str], numeric: set[str], module: Module) -> Iterator[str]:

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 
 from osiris.kernel import allowed
-from osiris.kernel.static_syntax import Module, called_name
+from osiris.kernel.static_syntax import Module, all_arguments, called_name
 
 Problem = tuple[int, str]
 MOST_STEPS = 500
@@ -45,6 +45,10 @@ class _Sizes:
     ):
         self.function, self.module, self.asked, self.grows = function, module, asked, grows
         self.bound = bindings(function)
+        self.arguments = {one.arg for one in all_arguments(function.args)}
+        self.lambdas = {
+            one.arg for node in ast.walk(function) if isinstance(node, ast.Lambda) for one in all_arguments(node.args)
+        }
         self.augmented = {
             node.target.id
             for node in ast.walk(function)
@@ -98,6 +102,8 @@ class _Sizes:
         if (self.function.name, name) in self.asked:  # on a circle, which begins somewhere else, unless it adds up
             return not self.grows
         inner = _Sizes(self.function, self.module, self.asked | {(self.function.name, name)}, self.grows)
+        if name in self.lambdas or (name in self.bound and name in self.arguments and not inner.given(name)):
+            return False
         if name in self.bound:
             looped = any(value is LOOPED for value in self.bound[name])
             values = [value for value in self.bound[name] if value is not LOOPED]

@@ -32,15 +32,22 @@ def _is_constant(node: ast.expr, module: Module) -> bool:
     if isinstance(node, ast.Tuple):
         return all(_is_constant(part, module) for part in node.elts)
     if isinstance(node, ast.UnaryOp):
-        return isinstance(node.op, ast.USub) and _is_constant(node.operand, module)
+        return isinstance(node.op, ast.USub) and _is_number(node.operand, module)
     if isinstance(node, ast.BinOp):
-        both = _is_constant(node.left, module) and _is_constant(node.right, module)
+        nothing = isinstance(node.op, ast.Div) and isinstance(node.right, ast.Constant) and not node.right.value
+        both = _is_number(node.left, module) and _is_number(node.right, module) and not nothing
         return both and isinstance(node.op, ast.Add | ast.Sub | ast.Mult | ast.Div)
     if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
         return abs(node.value) <= (allowed.LARGEST_INT if isinstance(node.value, int) else allowed.LARGEST)
     if isinstance(node, ast.Constant):
         return node.value is None or isinstance(node.value, str)
     return isinstance(node, ast.Name) and node.id in module.constants
+
+
+def _is_number(node: ast.expr, module: Module) -> bool:
+    if isinstance(node, ast.Name):
+        return isinstance(module.constants.get(node.id), int | float)
+    return isinstance(node, ast.Constant) and isinstance(node.value, int | float) and _is_constant(node, module)
 
 
 class _Uses(Scope):

@@ -103,7 +103,7 @@ class Feed:
         merged = self._store.merge(ticker, frame, self._settings.outcomes.tolerance, interval=interval)
         if merged.added:
             for text in stored_jumps(self._store, ticker, calendar, interval, frame["start"].iloc[0]):
-                self.note(f"{text}: osiris prices confirm or import --replace settles it")
+                self.note(f"{text}: osiris prices confirm settles it, or import --replace with the right prices")
         return merged
 
     def answered(self, ticker: str, as_of: datetime) -> bool:

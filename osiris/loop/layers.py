@@ -81,7 +81,7 @@ class Layers:
             return
         if run == begin:
             return
-        replaced = mine & (self.chosen.end <= fine.end[run - 1])
+        replaced = mine if whole else mine & (self.chosen.end <= fine.end[run - 1])
         if (mine & ~replaced).any():
             edge = self.chosen.end[replaced].max(initial=0)
             run = begin + int(np.searchsorted(fine.end[begin:run], edge, side="right"))

@@ -96,10 +96,13 @@ class TestALunchBreak:
         assert found == ("loss", "stop", False, [])
 
 
-def test_a_future_does_not_trade_in_the_last_hour_of_its_session(label):
+@pytest.mark.parametrize("day", [{}, {"2024-01-11": "100,107,96.5,106"}], ids=["hours", "hours and the day"])
+def test_a_future_does_not_trade_in_the_last_hour_of_its_session(label, day):
     starts = pd.date_range("2024-01-10T23:00Z", periods=23, freq="60min")
-    hours: ClassVar = {f"{at:%Y-%m-%dT%H:%MZ}": QUIET for at in starts} | {"2024-01-11T20:00Z": "100,107,99.6,106.5"}
-    assert label("ES=F,long,100,106,97,2024-01-11T10:00:00+00:00", h=hours)[:3] == ("win", "target", False)
+    hours = {f"{at:%Y-%m-%dT%H:%MZ}": QUIET for at in starts} | {"2024-01-11T20:00Z": "100,107,99.6,106.5"}
+    hours |= {"2024-01-11T05:00Z": "100,100.4,96.5,100", "2024-01-11T21:00Z": "106.5,106.8,106,106"}
+    found = label("ES=F,long,100,106,97,2024-01-11T10:00:00+00:00", h=hours, **({"d": day} if day else {}))
+    assert found[:3] == ("win", "target", False)
 
 
 def new_york(step, first, last, day="11", **rows):

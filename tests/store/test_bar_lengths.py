@@ -231,6 +231,12 @@ class TestTwoLengths:
         assert len(found["60m"]) == 20 * 7 + 2, "the last half hour of a day ends with the session"
         assert sum("another bar begins before this one ends" in reason for reason in reasons) == 2 * 6
 
+    @pytest.mark.parametrize("length", [7, 13], ids=["hours", "half hours"])
+    def test_a_first_session_of_one_bar_is_none_of_longer_ones(self, scan, length):
+        clocks = NEW_YORK_HALVES[::2] if length == 7 else NEW_YORK_HALVES
+        found, reasons = scan(hours(clocks[-1], days=DAYS[:1]) + hours(*clocks, days=DAYS[1:]))
+        assert (len(found), reasons) == (1, [])
+
     def test_a_day_with_gaps_is_no_day_of_hours(self, scan):
         lacking = [clock for clock in NEW_YORK_HALVES if clock not in ("10:00", "11:00", "13:00")]
         found, reasons = scan(hours(*NEW_YORK_HALVES, days=DAYS[:4]) + hours(*lacking, days=DAYS[4:]))

@@ -236,6 +236,14 @@ class TestBeyondTheSession:
         with pytest.raises(BadInput, match="--regular-hours"):
             read(self.rows(clocks))
 
+    def test_bars_stamped_with_their_ends_are_no_others_for_it(self, read):
+        with pytest.raises(BadInput, match="stamped with their ends"):
+            read(self.rows(["10:30", "11:30", "12:30", "13:30", "14:30", "15:30", "16:00"]), regular=True)
+
+    def test_days_are_days_whatever_their_time(self, read):
+        text = "Date,Open,High,Low,Close,Volume\n" + shown(f"{day} 00:00:00-05:00,{ROW}" for day in DAYS)
+        assert len(read(text, regular=True)["AAPL"]) == 4
+
     def test_a_file_with_nothing_else_says_so(self, read):
         with pytest.raises(BadInput, match="all lie outside of the sessions of XNYS"):
             read(self.rows(["04:00", "04:30"]), regular=True)
@@ -268,7 +276,7 @@ def test_names_of_files_that_look_like_tickers_are_none(read, name):
     assert list(read(PLAIN, f"{name}.csv", ticker="SPY")) == ["SPY"]
 
 
-@pytest.mark.parametrize("name", ["BRK-B", "BTC-USD", "0700.HK", "VOD.L", "D", "M"])
+@pytest.mark.parametrize("name", ["BRK-B", "BTC-USD", "0700.HK", "VOD.L", "D", "M", "MAR", "NOV"])
 def test_names_of_files_that_are_tickers_are_theirs(read, name):
     days = PLAIN if name not in ("0700.HK", "VOD.L") else HEAD + f"2024-01-03,{ROW}\n"
     assert list(read(days, f"{name}.csv")) == [name]
@@ -283,6 +291,9 @@ def test_a_column_of_names_is_one_of_tickers_where_they_are(read, column):
 def test_names_of_companies_are_no_tickers_and_a_mixture_is_asked_about(read):
     head = "date,open,high,low,close,Name\n"
     assert list(read(head + shown(f"{day},1,1,1,1,Apple Inc" for day in DAYS))) == ["AAPL"]
+    assert list(read(head + shown(f"{day},1,1,1,1,Tesla" for day in DAYS), "TSLA.csv")) == ["TSLA"]
+    with pytest.raises(BadInput, match="TESLA in the column name"):
+        read(head + shown(f"{day},1,1,1,1,TESLA" for day in DAYS), "TSLA.csv")
     with pytest.raises(BadInput, match="--ticker"):
         read(head + f"{DAYS[0]},1,1,1,1,Apple Inc\n{DAYS[1]},1,1,1,1,MSFT\n")
 

@@ -10,7 +10,7 @@ from osiris.calendars import DAILY, MINUTES, calendar_of
 from osiris.errors import BadInput
 from osiris.records import ticker_symbol
 from osiris.settings import Prices
-from osiris.store.bar_files.lengths import Refused, length_of, named_days
+from osiris.store.bar_files.lengths import Refused, length_of, named_days, names_days, reject_stamped_at_end
 from osiris.store.bar_files.spool import Key, Spool
 from osiris.store.bar_files.tickers import REMEDY
 from osiris.store.bar_files.where import in_session, places, session_opens
@@ -45,15 +45,19 @@ def about(spool: Spool, key: Key, prices: Prices) -> About:
         session = np.searchsorted(session_opens(calendar), heads["at"], side="right")
         some = heads[session % -(-len(heads) // PIECE) == 0]
         heads = some if len(some) >= PIECE // 4 else heads
-    if spool.form.regular:
+    where = places(heads["at"], calendar)
+    days = named_days(heads["at"], heads["day"], where)
+    regular = spool.form.regular and not names_days(heads["at"], days, where)
+    if regular:
+        reject_stamped_at_end(heads["at"], where)
         heads = heads[in_session(heads["at"], calendar)]
         if not len(heads):
             raise Refused(f"all lie outside of the sessions of {calendar}")
-    where = places(heads["at"], calendar)
-    days = named_days(heads["at"], heads["day"], where)
+        where = places(heads["at"], calendar)
+        days = named_days(heads["at"], heads["day"], where)
     interval, _ = length_of(heads["at"], days, where, calendar, daily=spool.form.daily)
     _check_ends(heads["lasts"], interval, calendar)
-    return About(ticker, calendar, interval, spool.form.daily or many, spool.form.regular)
+    return About(ticker, calendar, interval, spool.form.daily or many, regular)
 
 
 def _check_ends(lasts: NDArray[np.float64], interval: str, calendar: str) -> None:

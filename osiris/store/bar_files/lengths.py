@@ -31,6 +31,13 @@ def named_days(at: NDArray[np.int64], day: NDArray[np.int64], where: Places) -> 
     return np.where(midnight, where.local // DAY, day)
 
 
+def names_days(at: NDArray[np.int64], day: NDArray[np.int64], where: Places) -> bool:
+    """Whether most rows name a day, `day` as from `named_days`, or stand at the close of one."""
+    known = (at != NONE) | (day != NONE)
+    least = MOST if where.abut else 0.5  # around the clock, hours begin at midnight too
+    return bool((day != NONE).sum() >= least * known.sum())
+
+
 def length_of(
     at: NDArray[np.int64], day: NDArray[np.int64], where: Places, calendar: str, *, daily: bool
 ) -> tuple[str, NDArray[np.int64]]:
@@ -39,8 +46,7 @@ def length_of(
     `day` as from `named_days`. In a daily series, a moment inside or after a session names its day too.
     """
     known = (at != NONE) | (day != NONE)
-    least = MOST if where.abut else 0.5  # around the clock, hours begin at midnight too
-    if (day != NONE).sum() >= least * known.sum():
+    if names_days(at, day, where):
         days = np.where((day == NONE) & known, where.local // DAY, day)
         if not daily:
             _reject_sparse(days[known], where)
@@ -125,9 +131,10 @@ def _one_a_session(at: NDArray[np.int64], day: NDArray[np.int64], where: Places,
         return np.where(at_close, where.dates[np.maximum(before, 0)], of_session)
     clock = pd.Timestamp(int(np.median(where.local[known] % DAY)), unit="us")
     if daily or not at_open[known].mean() >= MOST:
+        last = f"; {IF_DAILY}" if at_end[known].mean() >= MOST else ""
         raise Refused(
             f"are one a session, most at {clock:%H:%M} of the exchange: no daily bars of the sessions; "
-            "give all bars of a session, or daily bars by their dates (YYYY-MM-DD)"
+            f"give all bars of a session, or daily bars by their dates (YYYY-MM-DD){last}"
         )
     raise _either(f"{clock:%H:%M}")
 
@@ -139,7 +146,7 @@ def _either(clock: str) -> Refused:
 def _step(at: NDArray[np.int64], where: Places, calendar: str) -> str:
     """The longest step of those that most bars keep to, counted from the open (or the end of a lunch break)."""
     inside = where.session >= 0
-    _reject_stamped_at_end(at, where)
+    reject_stamped_at_end(at, where)
     if not inside.any():
         return "1m"  # each row is bad, and says why
     moments, first = np.unique(at[inside], return_index=True)
@@ -170,7 +177,8 @@ def _usable(minutes: int, moments: NDArray[np.int64], session: NDArray[np.int64]
     return name
 
 
-def _reject_stamped_at_end(at: NDArray[np.int64], where: Places) -> None:
+def reject_stamped_at_end(at: NDArray[np.int64], where: Places) -> None:
+    """Refuse bars of which one begins at each close and none at the open: each would be known before it began."""
     if where.abut:
         return
     before = np.searchsorted(where.opens, at, side="left") - 1
@@ -179,7 +187,11 @@ def _reject_stamped_at_end(at: NDArray[np.int64], where: Places) -> None:
     beyond = (at != NONE) & (where.session < 0) & ~at_close
     if at_close.sum() > max(1, at_open.sum()) and beyond.sum() >= at_close.sum():
         clocks = np.sort(where.local[beyond] % DAY)
-        raise Refused(f"go beyond the sessions ({_clock(clocks[:1])} to {_clock(clocks[-1:])}); {REGULAR}")
+        raise Refused(
+            f"go beyond the sessions ({_clock(clocks[:1])} to {_clock(clocks[-1:])}), one begins at each close, none "
+            "at the open: stamped with their ends, or cut at the clock; export half hours, stamped with their "
+            "begins, and say --regular-hours"
+        )
     if at_close.sum() > max(1, at_open.sum()):
         raise Refused("are stamped with their ends (one at each close, none at the open); stamp them with their begins")
 

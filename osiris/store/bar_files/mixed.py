@@ -51,7 +51,7 @@ def _coarser(on: NDArray[np.bool_], session: NDArray[np.int64], times: int) -> N
     fine = np.bincount(which, ~on, len(numbers))
     there = fine[fine > 0] / np.maximum(coarse[fine > 0] * (times - 1), 1)
     if len(there) and np.median(there) > ALL_THERE:
-        lacking = (fine == 0) & (coarse * (times - 1) >= SESSION_RUN)
+        lacking = (fine == 0) & ((coarse - 1) * (times - 1) >= SESSION_RUN)  # between its first bar and its last
         found = np.concatenate([found, first[lacking]])
     return np.sort(found)
 

@@ -17,12 +17,15 @@ TICKER_NAMED = re.compile(
 )
 NO_TICKERS = frozenset(
     "bar bars candle chart csv daily data day days export file files hist hour hourly index input list minute month "
-    "ohlc ohlcv out price quote stock table temp test tick ticks today week year "
+    "ohlc ohlcv out price quote stock table temp test tick ticks today week year".upper().split()
+)
+PARTS = NO_TICKERS | frozenset(
     "bak backup copy old new tmp min mins minutes 1d 1h 1m 5m 1min 5min hist historical history prices quotes "
     "jan feb mar apr may jun jul aug sep oct nov dec".upper().split()
 )
+"""Words of a name of several parts that make it none of a ticker: MAR.csv may be Marriott's, 2024-MAR is none."""
 LENGTHS = frozenset(["D", "W", "H", "M"])
-"""What stands behind a ticker for the length of bars, and in no class of shares."""
+"""What stands behind a ticker for the length of bars, and seldom for a class of shares."""
 A_TICKER = re.compile(r"[A-Z]{1,6}([.-][A-Z]{1,3})?")
 REMEDY = "say --ticker, or add a column ticker"
 
@@ -31,11 +34,23 @@ def ticker_of_name(file: Path) -> str:
     """The ticker that the file is named after; raises `BadInput` where its name is none."""
     name = stem(file).upper()
     first, *others = re.split(r"[-.]", name)
-    odd = not NO_TICKERS.isdisjoint([first, *others]) or ("-" in name and first.isdigit())
+    words = PARTS if others else NO_TICKERS
+    odd = not words.isdisjoint([first, *others]) or ("-" in name and first.isdigit())
     if odd or not LENGTHS.isdisjoint(others) or not TICKER_NAMED.fullmatch(name):
         came = f"{file}, which has no column ticker or symbol and whose name is no ticker"
         raise BadInput("a ticker for the bars", came, REMEDY)
     return name
+
+
+def _reject_two_names(found: pd.Series, file: Path) -> None:
+    """Refuse a file that is named after one ticker and holds the name of one other: TSLA.csv, and TESLA on each row."""
+    only = found.unique()
+    if len(only) == 1 and TICKER_NAMED.fullmatch(stem(file).upper()) and stem(file).upper() != only[0]:
+        try:
+            named = ticker_of_name(file)
+        except BadInput:
+            return
+        raise BadInput("one ticker for the bars", f"{only[0]} in the column name of {file}, named {named}", REMEDY)
 
 
 def _as_text(values: pd.Series) -> pd.Series:
@@ -49,9 +64,10 @@ def tickers(rows: pd.DataFrame, named: str, form: Form, file: Path) -> tuple[pd.
     if "ticker" in rows:
         return _as_text(rows["ticker"]), False
     if "name" in rows and not (named or form.ticker):
-        found = _as_text(rows["name"])
+        found = rows["name"].astype("str").fillna("").str.strip()
         like = found.str.fullmatch(A_TICKER)
         if like.all() and len(found):
+            _reject_two_names(found, file)
             return found, False
         if like.any():
             came = f"{found[like].iloc[0]!r} and {found[~like].iloc[0]!r} in {file}"
