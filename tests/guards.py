@@ -338,7 +338,7 @@ GUARDS = [
     Guard("a bar that is stored twice", "osiris/bar_rewrite.py", 'if stored["start"].duplicated().any():', "if False:", TEST_PIECES),
     Guard("what Python gives up on has an id", "osiris/kernel/patch.py", "        return ast.dump(tree)\n    except (", "        pass\n    except (", "tests/kernel/test_static_bounds.py tests/kernel/test_patch.py"),
     Guard("a number of thousands of digits", "osiris/kernel/static.py", "return isinstance(node, ast.Constant) and isinstance(node.value, int) and abs(node.value) > MOST_WRITTEN", "return False", "tests/kernel/test_static_bounds.py"),
-    Guard("the check ends", "osiris/kernel/static_ranges.py", "self.module.steps > MOST_STEPS or", "", "tests/kernel/test_static_bounds.py -k doubles"),
+    Guard("the check ends", "osiris/kernel/static_ranges.py", "self.module.steps > MOST_STEPS or", "", "tests/kernel/test_static_bounds.py -k double --timeout 60"),
     Guard("a number that adds up is not small", "osiris/kernel/static_ranges.py", "return not self.grows", "return True", "tests/kernel/test_static_bounds.py"),
     Guard("a number that is multiplied is not small", "osiris/kernel/static_ranges.py", " or name in self.augmented", "", "tests/kernel/test_static_bounds.py"),
     Guard("a text makes a list longer", "osiris/kernel/static_loops.py", "return texts or not isinstance(node.value, str)", "return True", "tests/kernel/test_static_bounds.py"),
