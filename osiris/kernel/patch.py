@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from osiris.errors import BadInput
 from osiris.kernel.diffs import has_no_context, plain_diff
 from osiris.kernel.repo import DoesNotApply, PolicyRepo, Version, run_git, strip_of
+from osiris.kernel.static_syntax import is_text
 from osiris.policy import PATCHABLE
 from osiris.records import stable_hash
 
@@ -55,16 +56,12 @@ def meaning(text: str) -> str:
         tree = ast.parse(text)
         for node in ast.walk(tree):
             if isinstance(node, ast.Module):  # its own, and those under its constants
-                node.body = [one for one in node.body if not _is_text(one)]
+                node.body = [one for one in node.body if not is_text(one)]
             elif isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
                 node.body = node.body[1:]
         return ast.dump(tree)
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # of a sum of 1,000 terms, a number of 5,000 digits
         return text
-
-
-def _is_text(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 class Refused(Exception):

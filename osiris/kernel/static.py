@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from osiris.kernel import allowed
 from osiris.kernel.static_loops import endless
-from osiris.kernel.static_syntax import Module, of_annotation
+from osiris.kernel.static_syntax import Module, is_text, largest, of_annotation
 from osiris.kernel.static_uses import of_function
 
 SWITCHES = re.compile(
@@ -74,16 +74,12 @@ def _of_module(tree: ast.Module) -> Iterator[Problem]:
         elif isinstance(node, ast.FunctionDef):
             found += _of_name(node, node.name, FUNCTION, module)
             module.functions[node.name] = node
-        elif not (_is_text(node) and (number == 0 or isinstance(tree.body[number - 1], ast.Assign | ast.AnnAssign))):
+        elif not (is_text(node) and (number == 0 or isinstance(tree.body[number - 1], ast.Assign | ast.AnnAssign))):
             found.append((node.lineno, "a statement outside functions: there are only CONSTANTS and functions"))
     yield from found
     for function in module.functions.values():
         yield from of_function(function, module)
     yield from endless(module)
-
-
-def _is_text(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def _of_name(node: ast.stmt, name: str, form: re.Pattern[str], module: Module) -> Iterator[Problem]:
@@ -122,7 +118,7 @@ def _of_class(node: ast.ClassDef, module: Module) -> Iterator[Problem]:
         if isinstance(inner, ast.AnnAssign) and isinstance(inner.target, ast.Name):
             yield from of_annotation(inner.annotation, module)
             yield from _of_field(inner, inner.target.id, module)
-        elif not (number == 0 and _is_text(inner)):
+        elif not (number == 0 and is_text(inner)):
             yield inner.lineno, f"something in class {node.name} that is no field, as in `slope: float`"
     module.classes.add(node.name)
 
@@ -178,9 +174,7 @@ def value_of(node: ast.expr, constants: dict[str, object]) -> object:
         raise _NoConstant("expected a number: write what it comes to, as in 252**0.5 or 3.14159")
     else:
         raise _NoConstant("expected a number, a text, or a tuple of them: a list or dict belongs into a function")
-    if isinstance(value, int | float) and not abs(value) <= (
-        allowed.LARGEST_INT if isinstance(value, int) else allowed.LARGEST
-    ):
+    if isinstance(value, int | float) and not abs(value) <= largest(value):
         raise _NoConstant(f"expected numbers up to {allowed.LARGEST:g}, whole ones up to {allowed.LARGEST_INT}")
     return value
 

@@ -9,7 +9,15 @@ from collections.abc import Iterable, Iterator
 
 from osiris.kernel import allowed
 from osiris.kernel.static_ranges import bindings, long_ranges
-from osiris.kernel.static_syntax import Module, called_name, method_name, only_makes_new, reached, root_name
+from osiris.kernel.static_syntax import (
+    Module,
+    called_name,
+    method_name,
+    only_makes_new,
+    operator_of,
+    reached,
+    root_name,
+)
 
 Problem = tuple[int, str]
 GROWING = {"add", "append", "extend", "insert"}
@@ -73,10 +81,7 @@ def _grown(function: ast.FunctionDef, module: Module) -> Iterator[Problem]:
     flows, fixed, numeric = _flows(function), _immutable(function, module), _immutable(function, module, texts=False)
     for node in ast.walk(function):
         if isinstance(node, ast.AugAssign) and not _harmless(node, numeric, module):
-            name, sign = (
-                root_name(node.target),
-                ast.unparse(node)[len(ast.unparse(node.target)) :].split("=")[0].strip(),
-            )
+            name, sign = root_name(node.target), operator_of(node).removesuffix("=")
             if not isinstance(node.target, ast.Name):
                 yield node.lineno, f"`{ast.unparse(node)}`: write `{ast.unparse(node.target)} = ...` in full"
             elif name not in fixed and not only_makes_new(name, function):

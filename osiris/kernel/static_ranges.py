@@ -2,11 +2,14 @@
 
 import ast
 from collections.abc import Iterator
+from copy import copy
 
 from osiris.kernel import allowed
 from osiris.kernel.static_syntax import Module, all_arguments, called_name
 
 Problem = tuple[int, str]
+FEW = 10
+"""So many times a length is as good as a length."""
 MOST_STEPS = 500
 """Of looking where numbers come from: names that double each other would take for ever."""
 LOOPED, UNKNOWN = ast.List([], ast.Load()), ast.List([], ast.Load())
@@ -36,14 +39,8 @@ def _many(node: ast.expr) -> bool:
 class _Sizes:
     """Which whole numbers of a function are surely small."""
 
-    def __init__(
-        self,
-        function: ast.FunctionDef,
-        module: Module,
-        asked: frozenset[tuple[str, str]] = frozenset(),
-        grows: bool = False,
-    ):
-        self.function, self.module, self.asked, self.grows = function, module, asked, grows
+    def __init__(self, function: ast.FunctionDef, module: Module, asked: frozenset[tuple[str, str]] = frozenset()):
+        self.function, self.module, self.asked, self.grows = function, module, asked, False
         self.bound = bindings(function)
         self.arguments = {one.arg for one in all_arguments(function.args)}
         self.lambdas = {
@@ -54,6 +51,13 @@ class _Sizes:
             for node in ast.walk(function)
             if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name)
         }
+
+    def _within(self, name: str = "", *, grows: bool = False) -> "_Sizes":
+        """The same look at the same function from within the question for `name`, or from within a sum."""
+        inner = copy(self)
+        inner.asked = self.asked | {(self.function.name, name)} if name else self.asked
+        inner.grows = self.grows or grows
+        return inner
 
     def small(self, node: ast.expr) -> bool:
         """Whether a number is surely a small one, or bounded by a length."""
@@ -70,7 +74,7 @@ class _Sizes:
                 return self.small(node.left if isinstance(node.op, ast.FloorDiv) else node.right)
             if isinstance(node.op, ast.Mult):
                 return self._small_product(node)
-            inner = _Sizes(self.function, self.module, self.asked, grows=True)
+            inner = self._within(grows=True)
             return isinstance(node.op, ast.Add | ast.Sub) and inner.small(node.left) and inner.small(node.right)
         if isinstance(node, ast.Call):
             parts = [self.small(part) for part in node.args]
@@ -101,7 +105,7 @@ class _Sizes:
             return False
         if (self.function.name, name) in self.asked:  # on a circle, which begins somewhere else, unless it adds up
             return not self.grows
-        inner = _Sizes(self.function, self.module, self.asked | {(self.function.name, name)}, self.grows)
+        inner = self._within(name)
         if name in self.lambdas or (name in self.bound and name in self.arguments and not inner.given(name)):
             return False
         if name in self.bound:
@@ -152,10 +156,6 @@ class _Sizes:
             if len(handed) > sum(called_name(node) == self.function.name for node in calls):
                 return False  # as key= or by map: with what is not known
         return True
-
-
-FEW = 10
-"""So many times a length is as good as a length."""
 
 
 def _short(value: object) -> bool:

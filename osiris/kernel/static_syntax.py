@@ -77,6 +77,21 @@ def method_name(node: ast.Call) -> str:
     return node.func.attr if isinstance(node.func, ast.Attribute) else ""
 
 
+def is_text(node: ast.stmt) -> bool:
+    """Whether a statement is a text alone: a docstring, or one under a constant."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def largest(value: int | float) -> float:
+    """The largest number of its kind that a policy may write."""
+    return allowed.LARGEST_INT if isinstance(value, int) else allowed.LARGEST
+
+
+def operator_of(node: ast.AugAssign) -> str:
+    """The operator as it is written: `+=`."""
+    return ast.unparse(node)[len(ast.unparse(node.target)) :].split()[0]
+
+
 def reached(edges: dict[str, set[str]]) -> dict[str, set[str]]:
     """From each name to all that any number of steps lead to."""
     found = {}

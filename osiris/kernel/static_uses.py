@@ -5,7 +5,15 @@ from collections.abc import Iterator
 
 from osiris.kernel import allowed
 from osiris.kernel.static_scope import Scope
-from osiris.kernel.static_syntax import Module, called_name, method_name, of_annotation, root_name
+from osiris.kernel.static_syntax import (
+    Module,
+    called_name,
+    largest,
+    method_name,
+    of_annotation,
+    operator_of,
+    root_name,
+)
 
 Problem = tuple[int, str]
 
@@ -38,7 +46,7 @@ def _is_constant(node: ast.expr, module: Module) -> bool:
         both = _is_number(node.left, module) and _is_number(node.right, module) and not nothing
         return both and isinstance(node.op, ast.Add | ast.Sub | ast.Mult | ast.Div)
     if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
-        return abs(node.value) <= (allowed.LARGEST_INT if isinstance(node.value, int) else allowed.LARGEST)
+        return abs(node.value) <= largest(node.value)
     if isinstance(node, ast.Constant):
         return node.value is None or isinstance(node.value, str)
     return isinstance(node, ast.Name) and node.id in module.constants
@@ -156,10 +164,8 @@ class _Uses(Scope):
         value = node.value
         if isinstance(value, bytes | complex) or value is Ellipsis:
             yield f"{ast.unparse(node)}: write numbers and texts"
-        elif isinstance(value, int | float):
-            most = allowed.LARGEST_INT if isinstance(value, int) else allowed.LARGEST
-            if not abs(value) <= most:
-                yield f"the number {ast.unparse(node)}, at most {most:g}"
+        elif isinstance(value, int | float) and not abs(value) <= largest(value):
+            yield f"the number {ast.unparse(node)}, at most {largest(value):g}"
 
     def _operation(self, node: ast.BinOp | ast.AugAssign) -> Iterator[str]:
         right = node.right if isinstance(node, ast.BinOp) else node.value
@@ -172,7 +178,7 @@ class _Uses(Scope):
             if isinstance(left, ast.JoinedStr) or (isinstance(left, ast.Constant) and isinstance(left.value, str)):
                 yield "% on a text: write an f-string"
         if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name) and node.target.id in self.parameters:
-            yield f"{node.target.id} {ast.unparse(node)[len(node.target.id) :].split()[0]}: give the result a new name"
+            yield f"{node.target.id} {operator_of(node)}: give the result a new name"
 
     def _lambda(self, node: ast.Lambda) -> Iterator[str]:
         arguments = node.args

@@ -10,9 +10,10 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import track
 
+from osiris.bar_disk import no_bars
 from osiris.bar_jumps import jump_texts
 from osiris.bar_merge import CONFIRMED, GIVEN, Merged
-from osiris.calendars import COLUMNS, DAILY, MINUTE, MINUTES, calendar_of, session_edges, sessions_between
+from osiris.calendars import DAILY, MINUTE, MINUTES, calendar_of, session_edges, sessions_between
 from osiris.errors import DamagedBars, SourceUnavailable
 from osiris.settings import Settings
 from osiris.store.bars import BarStore
@@ -24,9 +25,7 @@ PAUSE_SECONDS = 900.0
 HOURLY = "60m"
 SILENCE = timedelta(days=7)
 """How far before now the last session may lie that Yahoo was asked for, holidays allowed for."""
-EMPTY = pd.DataFrame({name: [] for name in COLUMNS}).astype(
-    {"start": "datetime64[us, UTC]", "end": "datetime64[us, UTC]", "source": "str"}
-)
+EMPTY = no_bars()
 FROM_YAHOO = rf"(?:^|\+)(?:{SOURCE}|{CONFIRMED}|{GIVEN})(?:\+|$)"
 """Sources of a bar that Yahoo need not be asked for."""
 

@@ -7,6 +7,7 @@ where it is the session's only gap and no known bar comes near them. A gap at th
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from osiris.bar_frames import Columns
 from osiris.loop.first_touch import A_BAR, A_GAP, HIGH_IS_SURE, LOW_IS_SURE, Bars
@@ -36,7 +37,12 @@ def filled_in(known: Columns | None, more: Columns) -> Columns:
     return free.where(np.argsort(free.start, kind="stable"))
 
 
-def with_gaps(known: Columns, day: Day, tolerance: float, pause: tuple[int, int] | None = None) -> Bars:
+def bridged(end: NDArray[np.int64], start: NDArray[np.int64], pause: tuple[int, int]) -> NDArray[np.bool_]:
+    """Whether nothing trades from each end of a bar to the start of the next, shape (n,): they meet, or pause."""
+    return (end == start) | ((pause[0] <= end) & (start <= pause[1]))
+
+
+def with_gaps(known: Columns, day: Day, tolerance: float, pause: tuple[int, int]) -> Bars:
     """The known bars of a session with a gap (`Bars.gap`) wherever one is lacking, in the basis of the day.
 
     In the `pause` (begin, end) none is.
@@ -45,10 +51,7 @@ def with_gaps(known: Columns, day: Day, tolerance: float, pause: tuple[int, int]
     """
     start, end = np.append(known.end, day.end), np.append(known.start, day.end)
     start[1:], start[0] = known.end, day.start
-    lacking = start < end
-    if pause:
-        lacking &= ~((start >= pause[0]) & (end <= pause[1]))
-    at = np.flatnonzero(lacking)
+    at = np.flatnonzero((start < end) & ~bridged(start, end, pause))
     gap = np.full(len(at), A_GAP, np.int8)
     if len(at) == 1:
         gap |= HIGH_IS_SURE * (day.high > known.high.max() * (1 + tolerance))

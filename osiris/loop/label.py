@@ -28,7 +28,7 @@ from osiris.loop.timeline import LOOK_BACK, Timeline, timeline
 from osiris.records import ENDING, Levels, ticker_symbol
 from osiris.row_files import SUFFIXES, BadRow, read_rows
 from osiris.settings import Outcomes, Prices
-from osiris.store.bar_files import FileBars, Form, Spool, bar_files, each_series, joined, left_out
+from osiris.store.bar_files import FileBars, Form, Spool, bar_files, each_series, joined_pieces, left_out
 
 IDEA_COLUMNS = ["id", "ticker", "side", "entry", "target", "stop", "accepted_at"]
 LABEL_COLUMNS = ["id", "outcome", *ENDING]
@@ -72,7 +72,7 @@ def label_file(
         for ticker, read in groupby(each_series(spool, prices, as_of), lambda found: found.ticker):
             found = list(read)
             bad += [row for one in found for row in one.bad]
-            usable = joined(one.bars for one in found if one.bars)
+            usable = joined_pieces(one.bars for one in found if one.bars)
             if usable and ticker in first.index:
                 lines[ticker] = _timeline(ticker, usable, prices, first[ticker], as_of, rules.tolerance)
         notes = spool.notes(left_out(bars, [*files, ideas, *([out] if out else [])]))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from osiris.bar_frames import Columns
 from osiris.loop.doubts import Times
-from osiris.loop.gaps import filled_in
+from osiris.loop.gaps import bridged, filled_in
 
 
 class Sessions(NamedTuple):
@@ -20,10 +20,9 @@ class Sessions(NamedTuple):
     limit: int
     pauses: tuple[Times, Times]
 
-    def bridged(self, number: int, end: int, start: int) -> bool:
-        """Whether nothing trades in a session from the end of a bar to the start of the next."""
-        begin, stop = self.pauses[0][number], self.pauses[1][number]
-        return end == start or (begin <= end and start <= stop)
+    def pause(self, number: int) -> tuple[int, int]:
+        """Begin and end of the pause in a session."""
+        return int(self.pauses[0][number]), int(self.pauses[1][number])
 
     def of(self, bars: Columns) -> Times:
         """Index of the session each bar lies in; -1, the place behind the last, for a bar outside of all of them."""
@@ -74,7 +73,7 @@ class Layers:
         alone = not mine.any() and opened in self.closed
         run = stop if alone else self._unbroken(number, fine, begin, stop)
         over = closed <= self.sessions.limit
-        whole = alone or (run > begin and self.sessions.bridged(number, int(fine.end[run - 1]), closed))
+        whole = alone or (run > begin and bool(bridged(fine.end[run - 1], closed, self.sessions.pause(number))))
         if over and not whole and mine.sum() <= 1:
             if (self.days.start == opened).any():
                 self._note_broken(number, fine.where(part))
@@ -98,10 +97,9 @@ class Layers:
 
     def _unbroken(self, number: int, bars: Columns, at: int, stop: int) -> int:
         """Index behind the last bar that follows from the session's open without a gap."""
-        expected = int(self.sessions.opens[number])
-        while at < stop and self.sessions.bridged(number, expected, int(bars.start[at])):
-            expected, at = int(bars.end[at]), at + 1
-        return at
+        expected = np.append(self.sessions.opens[number], bars.end[at : max(at, stop - 1)])[: stop - at]
+        follows = bridged(expected, bars.start[at:stop], self.sessions.pause(number))
+        return stop if follows.all() else at + int(np.argmin(follows))
 
     def _note_broken(self, number: int, bars: Columns) -> None:
         if self._agree(number, bars, whole=False):

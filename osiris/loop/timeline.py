@@ -89,7 +89,9 @@ def timeline(
         laid.refine(fine)
     bars = Bars(*laid.chosen[:-1], laid.chosen.split.cumprod())
     broken = {
-        session: with_gaps(part, _day(bars, session), tolerance, _pause(sessions, session))
+        session: with_gaps(
+            part, _day(bars, session), tolerance, sessions.pause(sessions.opens.searchsorted(session[0]))
+        )
         for session, part in laid.broken.items()
     }
     doubts = _sessions_in_doubt(laid, disputes) | {JUMP: _jumps(laid, frames)}
@@ -103,11 +105,6 @@ def _confirmed(frame: pd.DataFrame) -> Times:
 def _day(bars: Bars, session: tuple[int, int]) -> Day:
     at = np.searchsorted(bars.start, session[0])
     return Day(*session, bars.high[at], bars.low[at], bars.close[at], bars.split[at])
-
-
-def _pause(sessions: Sessions, session: tuple[int, int]) -> tuple[int, int]:
-    at = int(np.searchsorted(sessions.opens, session[0]))
-    return int(sessions.pauses[0][at]), int(sessions.pauses[1][at])
 
 
 def _sessions_in_doubt(laid: Layers, disputes: Sequence[Disagreement]) -> dict[str, Spans]:

@@ -15,7 +15,7 @@ from osiris.store.bar_files.decided import about
 from osiris.store.bar_files.form import Form
 from osiris.store.bar_files.lengths import Refused
 from osiris.store.bar_files.places import bar_files, left_out
-from osiris.store.bar_files.series import FileBars, Series, joined, refused, series_of
+from osiris.store.bar_files.series import FileBars, Series, joined_pieces, refused, series_of
 from osiris.store.bar_files.spool import Key, Spool
 from osiris.store.bar_files.where import session_opens
 
@@ -28,7 +28,7 @@ __all__ = [
     "bar_files",
     "check_bars",
     "each_series",
-    "joined",
+    "joined_pieces",
     "left_out",
     "one_series",
     "read_bars",
@@ -71,7 +71,7 @@ def scan_bars(file: Path, prices: Prices, as_of: datetime, form: Form = Form()) 
         spool.add(file)
         found = list(each_series(spool, prices, as_of))
         bad = [*spool.found.bad, *(row for one in found for row in one.bad)]
-    return joined(one.bars for one in found if one.bars), sorted(bad, key=lambda row: row.line)
+    return joined_pieces(one.bars for one in found if one.bars), sorted(bad, key=lambda row: row.line)
 
 
 def read_bars(file: Path, prices: Prices, as_of: datetime, form: Form = Form()) -> list[FileBars]:

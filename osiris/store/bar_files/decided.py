@@ -50,11 +50,10 @@ def about(spool: Spool, key: Key, prices: Prices) -> About:
     regular = spool.form.regular and not names_days(heads["at"], days, where)
     if regular:
         reject_stamped_at_end(heads["at"], where)
-        heads = heads[in_session(heads["at"], calendar)]
+        inside = in_session(heads["at"], where)
+        heads, where, days = heads[inside], where.only(inside), days[inside]
         if not len(heads):
             raise Refused(f"all lie outside of the sessions of {calendar}")
-        where = places(heads["at"], calendar)
-        days = named_days(heads["at"], heads["day"], where)
     interval, _ = length_of(heads["at"], days, where, calendar, daily=spool.form.daily)
     _check_ends(heads["lasts"], interval, calendar)
     return About(ticker, calendar, interval, spool.form.daily or many, regular)

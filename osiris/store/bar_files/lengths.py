@@ -17,7 +17,6 @@ STEPS = (720, 480, 360, 240, 195, 180, 130, 120, 90, 65, 60, 45, 30, 20, 15, 10,
 LAST_MOMENT = MINUTE
 """Before the close of a session: 23:59:59.999 is the end of a day as some vendors write it."""
 KINDS = {"weekly": (5, 9), "two-weekly": (12, 17), "monthly": (26, 33), "quarterly": (80, 100), "yearly": (350, 380)}
-REGULAR = "--regular-hours leaves out what lies outside of them"
 IF_DAILY = "if each is the bar of one session, say --daily"
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from osiris.calendars import DAILY, MINUTES, PRICE_COLUMNS, daily_frame, intraday_frame, no_session
 from osiris.row_files import BadRow
 from osiris.store.bar_files.decided import About
-from osiris.store.bar_files.lengths import MOST, REGULAR, Refused, length_of, named_days
+from osiris.store.bar_files.lengths import MOST, Refused, length_of, named_days
 from osiris.store.bar_files.mixed import cut_short, reject_coarser_part
 from osiris.store.bar_files.moments import DAY, NONE
 from osiris.store.bar_files.spool import Key
@@ -20,7 +20,7 @@ from osiris.store.bar_files.where import MINUTE, Places, in_session, on_grid, pl
 
 VALUES = [*PRICE_COLUMNS, "volume", "split"]
 CALENDAR = ", the calendar of {}; another is named under [prices.calendars], for a label by --calendar"
-OUTSIDE = f"; {REGULAR}"
+OUTSIDE = "; --regular-hours leaves out what lies outside of them"
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ class Series(NamedTuple):
 def series_of(key: Key, rows: NDArray[np.void], told: About, as_of: datetime) -> Series:
     """The good bars of a series, or of a piece of one, and its bad rows; `rows` as `spool.ROW`."""
     ticker, calendar, interval, daily, regular = told
-    inside = in_session(rows["at"], calendar) if regular else np.ones(len(rows), np.bool_)
-    rows, outside = rows[inside], int((~inside).sum())
+    where = places(rows["at"], calendar)
+    inside = in_session(rows["at"], where) if regular else np.ones(len(rows), np.bool_)
+    rows, where, outside = rows[inside], where.only(inside), int((~inside).sum())
     if not len(rows):
         return Series(ticker, None, [], outside=outside)
-    where = places(rows["at"], calendar)
     try:
         if interval == DAILY:
             _, days = length_of(rows["at"], named_days(rows["at"], rows["day"], where), where, calendar, daily=daily)
@@ -80,7 +80,7 @@ def series_of(key: Key, rows: NDArray[np.void], told: About, as_of: datetime) ->
     return Series(ticker, FileBars(ticker, interval, frame), bad, outside=outside)
 
 
-def joined(pieces: Iterable[FileBars]) -> list[FileBars]:
+def joined_pieces(pieces: Iterable[FileBars]) -> list[FileBars]:
     """The same bars, those together that follow one another in time and come from files of one name."""
     groups: list[list[FileBars]] = []
     for piece in pieces:

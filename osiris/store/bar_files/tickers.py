@@ -45,7 +45,7 @@ def ticker_of_name(file: Path) -> str:
 def _reject_two_names(found: pd.Series, file: Path) -> None:
     """Refuse a file that is named after one ticker and holds the name of one other: TSLA.csv, and TESLA on each row."""
     only = found.unique()
-    if len(only) == 1 and TICKER_NAMED.fullmatch(stem(file).upper()) and stem(file).upper() != only[0]:
+    if len(only) == 1 and stem(file).upper() != only[0]:
         try:
             named = ticker_of_name(file)
         except BadInput:

@@ -26,6 +26,10 @@ class Places(NamedTuple):
         """Whether a session begins where the one before ended."""
         return bool(np.mean(self.opens[1:] == self.closes[:-1]) > 0.5)
 
+    def only(self, chosen: NDArray[np.bool_]) -> "Places":
+        """Where the chosen rows lie."""
+        return self._replace(session=self.session[chosen], local=self.local[chosen])
+
     def of(self, bounds: NDArray[np.int64]) -> NDArray[np.int64]:
         """The bound of each row's session; `NONE` for a row in none."""
         return np.where(self.session >= 0, bounds[np.maximum(self.session, 0)], NONE)
@@ -47,9 +51,9 @@ def places(at: NDArray[np.int64], calendar: str) -> Places:
     return Places(opens, closes, dates, session, np.where(at == NONE, NONE, local))
 
 
-def in_session(at: NDArray[np.int64], calendar: str) -> NDArray[np.bool_]:
+def in_session(at: NDArray[np.int64], where: Places) -> NDArray[np.bool_]:
     """Which rows begin within a session; a date alone does."""
-    return (at == NONE) | (places(at, calendar).session >= 0)
+    return (at == NONE) | (where.session >= 0)
 
 
 def on_grid(at: NDArray[np.int64], where: Places, calendar: str, minutes: int) -> NDArray[np.bool_]:
