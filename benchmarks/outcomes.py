@@ -175,7 +175,7 @@ def make_workspace(folder: Path, count: int, tickers: int) -> None:
     """Daily bars of random walks on XNYS, and accepted ideas at random closes of the year before the last session."""
     import pyarrow as pa
 
-    from osiris.schemas import advice_schema
+    from osiris.core.schemas import advice_schema
     from osiris.store.tables import open_tables
     from osiris.workspace import open_workspace
 

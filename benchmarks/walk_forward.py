@@ -23,7 +23,7 @@ from rich.progress import track
 from rich.table import Table
 
 from osiris.calendars import sessions_between
-from osiris.errors import TooLittleData
+from osiris.core.errors import TooLittleData
 from osiris.llm.generate import Draft
 from osiris.llm.loader import load_drafter
 from osiris.llm.starter import ensure_starter

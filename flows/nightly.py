@@ -5,7 +5,7 @@ from typing import Any
 from prefect import flow
 
 from flows.page import page_task
-from osiris.files import one_at_a_time
+from osiris.core.files import one_at_a_time
 from osiris.loop.night_facts import begin_night
 from osiris.workspace import opened
 

@@ -12,7 +12,7 @@ from typing import Any
 from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from osiris.keeper import end_with_us
+from osiris.core.server_lifetime import end_with_us
 from osiris.settings import Settings
 
 

@@ -17,9 +17,9 @@ from typing import Any, Literal
 from filelock import FileLock
 from pydantic import ValidationError
 
-from osiris.clock import as_utc
-from osiris.errors import AdapterRejected, BadInput, Conflict, NotFound
-from osiris.files import sync
+from osiris.core.clock import as_utc
+from osiris.core.errors import AdapterRejected, BadInput, Conflict, NotFound
+from osiris.core.files import sync
 from osiris.training.manifest import CONFIG, MANIFEST, WEIGHTS, Card, Manifest, check, read_json, rejected, seal
 from osiris.verdicts import Probed, Verdicts
 

@@ -21,8 +21,8 @@ from filelock import FileLock
 
 from osiris.bar_merge import Disagreement, typed
 from osiris.calendars import COLUMNS
-from osiris.errors import DamagedBars, WorkspaceError
-from osiris.files import sync, write_whole
+from osiris.core.errors import DamagedBars, WorkspaceError
+from osiris.core.files import sync, write_whole
 
 DISPUTES, ABSENT, ASIDE = ".disputes.json", ".absent.jsonl", ".damaged"
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from osiris.calendars import COLUMNS, DAILY, PRICE_COLUMNS, session_day
-from osiris.errors import BadInput
+from osiris.core.errors import BadInput
 
 SAME_PRICE = 0.02
 """Largest relative difference of two sources' prices that counts as agreement, unless the caller says otherwise."""

@@ -15,8 +15,8 @@ import pandas as pd
 from osiris.bar_disk import damaged, disputes_of, move_aside, note_disputes
 from osiris.bar_merge import Merged, checked, combine
 from osiris.bar_pieces import PIECE, beside
-from osiris.errors import DamagedBars
-from osiris.files import sync
+from osiris.core.errors import DamagedBars
+from osiris.core.files import sync
 
 
 class Rule(NamedTuple):

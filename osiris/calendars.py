@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from osiris.errors import BadInput, SettingsError
+from osiris.core.errors import BadInput, SettingsError
 
 if TYPE_CHECKING:
     from osiris.settings import Prices

@@ -18,9 +18,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from osiris.calendars import sessions_between
-from osiris.clock import as_utc
+from osiris.core.clock import as_utc
+from osiris.core.files import new_folder, write_whole
 from osiris.desk import review_command
-from osiris.files import new_folder, write_whole
 from osiris.reviewer import review
 from osiris.services import RunningApi, start_api
 from osiris.status import accepted_outcomes, adapter_table

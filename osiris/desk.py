@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from osiris.keeper import end_with_us
+from osiris.core.server_lifetime import end_with_us
 from osiris.settings import HOUSE, child_environment
 from osiris.workspace import Workspace
 

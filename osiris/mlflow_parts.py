@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from osiris.errors import BadInput
+from osiris.core.errors import BadInput
 
 
 def dataset_input(path: Path, name: str) -> Any:

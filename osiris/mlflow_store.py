@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from filelock import FileLock
 
-from osiris.errors import OsirisError
+from osiris.core.errors import OsirisError
 from osiris.settings import Settings, export
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from typing import Any
 
 import httpx
 
-from osiris.clock import as_utc
-from osiris.records import rounded_price
+from osiris.core.clock import as_utc
+from osiris.core.ideas import rounded_price
 
 Idea = dict[str, Any]
 

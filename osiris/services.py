@@ -19,8 +19,8 @@ import httpx
 import uvicorn
 
 from osiris.api import api_token, create_app
-from osiris.errors import SourceUnavailable
-from osiris.files import write_whole
+from osiris.core.errors import SourceUnavailable
+from osiris.core.files import write_whole
 from osiris.workspace import Workspace
 
 START_SECONDS = 30

@@ -12,7 +12,7 @@ from typing import Any, get_origin
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from osiris.errors import SettingsError, WorkspaceError
+from osiris.core.errors import SettingsError, WorkspaceError
 from osiris.sections import (
     Advise,
     Clock,

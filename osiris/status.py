@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from osiris.errors import BadInput, NotFound
+from osiris.core.errors import BadInput, NotFound
+from osiris.core.ideas import Outcome, Status
 from osiris.policy import edit_note
-from osiris.records import Outcome, Status
 from osiris.store.tables import ACCEPTED_SQL
 from osiris.tracking import TAGGED
 from osiris.workspace import Workspace

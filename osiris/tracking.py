@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from osiris.errors import NotFound
+from osiris.core.errors import NotFound
 from osiris.mlflow_parts import dataset_input, note, points
 from osiris.mlflow_store import EXPERIMENT, Store, TrackingFailed, all_of
 from osiris.settings import Settings

@@ -12,9 +12,9 @@ from typing import Annotated, Any
 from filelock import FileLock
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
-from osiris.clock import as_utc
-from osiris.errors import BadInput
-from osiris.files import write_whole
+from osiris.core.clock import as_utc
+from osiris.core.errors import BadInput
+from osiris.core.files import write_whole
 
 WORD = ("promoted", "by", "why", "at")
 """The keys of a person's word."""

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from osiris.records import Side, prompt_id, stable_hash
-from osiris.schemas import advice_schema
+from osiris.core.ideas import Side, prompt_id, stable_hash
+from osiris.core.schemas import advice_schema
 from osiris.settings import load_settings
 from osiris.store.advice import AdviceStore
 from osiris.store.journal import Journal

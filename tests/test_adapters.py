@@ -15,7 +15,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from osiris.adapters import AdapterShelf
-from osiris.errors import AdapterRejected, BadInput, Conflict, NotFound
+from osiris.core.errors import AdapterRejected, BadInput, Conflict, NotFound
 from osiris.training.manifest import CARD, CONFIG, MANIFEST, WEIGHTS, _sha256
 from tests.builders import adapter_card as card
 from tests.builders import trained_adapter as trained

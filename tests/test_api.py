@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from osiris.api import api_token, token_path
-from osiris.errors import WorkspaceError
+from osiris.core.errors import WorkspaceError
 from osiris.llm.starter import starter_folder, starter_recipe
 from osiris.services import start_api
 from osiris.store.sample import load_sample

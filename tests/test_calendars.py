@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from osiris.calendars import COLUMNS, calendar_of, daily_frame, non_sessions, session_bounds, sessions_between
-from osiris.errors import BadInput, SettingsError
+from osiris.core.errors import BadInput, SettingsError
 from osiris.settings import Prices
 
 

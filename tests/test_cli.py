@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from osiris.files import one_at_a_time
+from osiris.core.files import one_at_a_time
 from osiris.store.sample import load_sample, sample_bars
 from tests.builders import MOMENT, idea, ideas, make_workspace
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from osiris.errors import SettingsError, WorkspaceError
+from osiris.core.errors import SettingsError, WorkspaceError
 from osiris.settings import load_settings
 
 

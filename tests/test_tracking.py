@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from osiris.errors import BadInput, NotFound
+from osiris.core.errors import BadInput, NotFound
 from osiris.settings import Settings
 from osiris.status import compared
 from osiris.tracking import EXPERIMENT, MODEL, Tracking, TrackingFailed

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from osiris.clock import FixedClock
-from osiris.errors import BadInput, SettingsError, WorkspaceError
+from osiris.core.clock import FixedClock
+from osiris.core.errors import BadInput, SettingsError, WorkspaceError
 from osiris.workspace import open_workspace
 from tests.builders import MOMENT
 

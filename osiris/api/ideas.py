@@ -8,11 +8,11 @@ from pydantic import BeforeValidator
 
 from osiris.api.problems import CHANGING, NOT_FOUND
 from osiris.api.shapes import CLOSE_EXAMPLES, FEEDBACK_EXAMPLES, UNDO_EXAMPLES, Beside, Idea, Json
-from osiris.errors import Conflict
+from osiris.core.commands import Close, Feedback, Moment, Undo
+from osiris.core.errors import Conflict
+from osiris.core.ideas import Outcome, Status, stable_hash
 from osiris.loop.listing import SHOWN, Sort, Wanted, beside, listed
 from osiris.loop.review import ask_to_close, decide, stored_time, undo
-from osiris.records import Outcome, Status, stable_hash
-from osiris.requests import Close, Feedback, Moment, Undo
 from osiris.workspace import Workspace
 
 

@@ -10,7 +10,7 @@ from fastapi import Body, FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 
 from osiris.api.problems import ASKED
-from osiris.errors import Busy, NotFound
+from osiris.core.errors import Busy, NotFound
 from osiris.workspace import Workspace
 
 Prompt = Annotated[str, Field(min_length=1, max_length=16_000)]

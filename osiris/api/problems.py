@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from osiris.errors import BadInput, Busy, Conflict, NotFound, OsirisError, SourceUnavailable
+from osiris.core.errors import BadInput, Busy, Conflict, NotFound, OsirisError, SourceUnavailable
 
 STATUS_OF = {BadInput: 422, NotFound: 404, Conflict: 409, SourceUnavailable: 503, Busy: 503}
 MEDIA_TYPE = "application/problem+json"

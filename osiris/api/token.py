@@ -11,7 +11,7 @@ from fastapi import Depends
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 
-from osiris.errors import WorkspaceError
+from osiris.core.errors import WorkspaceError
 from osiris.workspace import Workspace
 
 

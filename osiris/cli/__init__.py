@@ -18,7 +18,7 @@ from osiris.cli.learning import learn_check, nightly
 from osiris.cli.lineage import lineage, pairs_app
 from osiris.cli.outcomes import close, events_app, label, outcomes
 from osiris.cli.prices import prices_app
-from osiris.errors import OsirisError
+from osiris.core.errors import OsirisError
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -45,7 +45,7 @@ class Stdout:
 
 def one_name(name: str) -> str:
     """The callback of every option that takes a person's name."""
-    from osiris.records import person_name
+    from osiris.core.ideas import person_name
 
     return person_name(name)
 

@@ -182,7 +182,7 @@ def _short(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read(path: Path) -> str:
-    from osiris.errors import BadInput
+    from osiris.core.errors import BadInput
 
     try:
         return sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
@@ -192,7 +192,7 @@ def _read(path: Path) -> str:
 
 def _spelt(diff: str, repo: Any) -> str:
     """A diff as submitting would put it into the queue; as it is where that is refused, for the checks to say why."""
-    from osiris.errors import BadInput
+    from osiris.core.errors import BadInput
     from osiris.kernel.patch import patch_of
 
     try:

@@ -40,7 +40,7 @@ def learn_check(
 
     Five seeds of both edges take about an hour on two cores. Exit status 1 when a check fails.
     """
-    from osiris.errors import BadInput
+    from osiris.core.errors import BadInput
     from osiris.learn_check import Plan, run_check
     from osiris.loop.planted import EDGES
 

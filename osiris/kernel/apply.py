@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from osiris.errors import Conflict
+from osiris.core.errors import Conflict
 from osiris.kernel.book import Entry, PatchBook
 from osiris.kernel.repo import NONE, PolicyRepo, Version
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from osiris.errors import NotFound
+from osiris.core.errors import NotFound
 from osiris.store.journal import Journal
 
 STEPS = ("applying", "applied", "rolling_back", "rolled_back", "abandoned")

@@ -14,7 +14,7 @@ from typing import IO
 
 import psutil
 
-from osiris.errors import OsirisError
+from osiris.core.errors import OsirisError
 
 NOBODY = 65534
 MIB = 2**20

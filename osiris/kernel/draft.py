@@ -9,7 +9,8 @@ from typing import Any
 import libcst as cst
 from libcst import matchers as m
 
-from osiris.errors import BadInput
+from osiris.core.errors import BadInput
+from osiris.core.ideas import stable_hash
 from osiris.kernel.book import PatchBook
 from osiris.kernel.measure import Past
 from osiris.kernel.patch import LONGEST_NAME, Patch, change_of, patch_of
@@ -17,7 +18,6 @@ from osiris.kernel.repo import PolicyRepo, Version
 from osiris.llm.generate import unbound
 from osiris.llm.prompts import render
 from osiris.policy import PATCHABLE
-from osiris.records import stable_hash
 from osiris.store.patches import TRACES, PatchLists
 
 FACTORS = (0.5, 0.75, 0.9, 1.1, 1.25, 1.5, 2.0)

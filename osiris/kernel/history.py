@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from osiris.errors import NotFound
+from osiris.core.errors import NotFound
 from osiris.kernel.book import PatchBook
 from osiris.kernel.meta_loop import TurnReport
 from osiris.kernel.patch import Refused, read_patch

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from osiris.errors import TooLittleData
+from osiris.core.errors import TooLittleData
 from osiris.kernel.sandbox import CandidateFailed
 from osiris.loop.block_stats import block_length, block_sums, least_blocks, p_words, sign_flip
 from osiris.loop.rewards import UNIT_RISK, WHOLE, Reward, by_week, reward_of, scales, week_of

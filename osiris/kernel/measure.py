@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from osiris.calendars import sessions_between
-from osiris.errors import TooLittleData
+from osiris.core.errors import TooLittleData
 from osiris.kernel.judgement import Measurement, Offered, compared, no_trades, weeks_of
 from osiris.kernel.live import SandboxedPolicy
 from osiris.llm import hermes

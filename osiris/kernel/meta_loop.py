@@ -10,8 +10,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from osiris.errors import Conflict, SourceUnavailable, WorkspaceError
-from osiris.files import one_at_a_time
+from osiris.core.errors import Conflict, SourceUnavailable, WorkspaceError
+from osiris.core.files import one_at_a_time
+from osiris.core.ideas import trace_of
 from osiris.kernel.apply import apply_patch, finish, roll_back, start_over
 from osiris.kernel.book import Entry
 from osiris.kernel.observe import made, observe
@@ -22,7 +23,6 @@ from osiris.kernel.state import Kernel, TurnReport
 from osiris.kernel.trial import NOT_YET, judged, next_patch
 from osiris.loop.rewards import settled_trades
 from osiris.policy import edit_note
-from osiris.records import trace_of
 
 APPLIED = "applied"
 

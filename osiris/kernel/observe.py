@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from osiris.errors import TooLittleData
+from osiris.core.errors import TooLittleData
 from osiris.kernel.apply import roll_back
 from osiris.kernel.book import Entry
 from osiris.kernel.refused import look_at_refused

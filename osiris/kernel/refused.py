@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from osiris.errors import TooLittleData
+from osiris.core.errors import TooLittleData
+from osiris.core.ideas import FINAL, parse_reply
 from osiris.kernel.book import Entry
 from osiris.kernel.judgement import Offered, compared, weeks_of
 from osiris.kernel.live import SandboxedPolicy
@@ -26,7 +27,6 @@ from osiris.loop.block_stats import block_length, least_blocks
 from osiris.loop.looks import level_of
 from osiris.policy import Shipped, shipped_files
 from osiris.policy.contracts import Policy
-from osiris.records import FINAL, parse_reply
 from osiris.store.advice import AdviceStore
 from osiris.store.tables import one_of, quoted, sql_time
 

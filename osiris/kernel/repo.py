@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from osiris.errors import BadInput, Conflict, WorkspaceError
-from osiris.files import write_whole
+from osiris.core.errors import BadInput, Conflict, WorkspaceError
+from osiris.core.files import write_whole
 from osiris.policy import HOW_TO_CHANGE, PATCHABLE, edited_files, shipped_files
 
 BRANCH = "refs/heads/live"

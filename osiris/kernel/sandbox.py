@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from osiris.errors import OsirisError
+from osiris.core.errors import OsirisError
 from osiris.kernel import runner
 from osiris.kernel.box import MIB, NoSandbox, end, held, require_sandbox, start
 

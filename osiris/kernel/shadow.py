@@ -15,7 +15,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from osiris.errors import TooLittleData
+from osiris.core.errors import TooLittleData
 from osiris.kernel.book import Entry, PatchBook
 from osiris.kernel.judgement import Measurement
 from osiris.kernel.live import Candidate, LivePolicy

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from osiris.files import one_at_a_time
+from osiris.core.files import one_at_a_time
 from osiris.kernel.book import PatchBook
 from osiris.kernel.measure import Past
 from osiris.kernel.repo import PolicyRepo

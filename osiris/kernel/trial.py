@@ -4,7 +4,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from osiris.errors import Conflict, TooLittleData
+from osiris.core.errors import Conflict, TooLittleData
+from osiris.core.ideas import stable_hash
 from osiris.kernel.book import PatchBook
 from osiris.kernel.draft import draft_patch
 from osiris.kernel.judgement import Measurement
@@ -16,7 +17,6 @@ from osiris.kernel.repo import Version
 from osiris.kernel.sandbox import CandidateFailed
 from osiris.kernel.shadow import NOT_BETTER, trial_of
 from osiris.kernel.state import Kernel, TurnReport
-from osiris.records import stable_hash
 from osiris.settings import Settings
 
 NOT_YET = "not yet"

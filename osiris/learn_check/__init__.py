@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from osiris.files import new_folder
+from osiris.core.files import new_folder
 from osiris.learn_check.no_edge import CANDIDATES, aa_comparisons
 from osiris.learn_check.no_skill import Walks, no_skill
 from osiris.learn_check.report import checks, of_edge, rise

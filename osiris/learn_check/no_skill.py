@@ -18,7 +18,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from osiris.calendars import daily_frame, sessions_between
-from osiris.errors import BadInput
+from osiris.core.errors import BadInput
+from osiris.core.ideas import Reply, Side
 from osiris.learn_check.report import promoted_share
 from osiris.loop import gate
 from osiris.loop.context import ATR_BARS, Snapshot, true_range
@@ -26,7 +27,6 @@ from osiris.loop.planted import CALENDAR, PRICE, SIGMA, STEPS
 from osiris.loop.prices import PriceDesk
 from osiris.loop.side_bias import earlier_places
 from osiris.loop.verdict import compare
-from osiris.records import Reply, Side
 from osiris.settings import Settings
 from osiris.workspace import Workspace, open_workspace
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from osiris.files import write_whole
+from osiris.core.files import write_whole
 from osiris.learn_check.no_skill import LONG_SHARES
 from osiris.llm.generate import unbound
 from osiris.llm.starter import ensure_starter

@@ -5,7 +5,7 @@ Drafting, judging and training all take it from here, so that a model is trained
 
 from typing import TYPE_CHECKING
 
-from osiris.errors import BadInput
+from osiris.core.errors import BadInput
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -4,11 +4,11 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+from osiris.core.ideas import stable_hash
 from osiris.llm.loader import LOADING, Drafter, Judge, load_drafter, load_judge
 from osiris.llm.quiet import no_bars
 from osiris.llm.sources import file_hash, is_ready
 from osiris.llm.starter import Kind
-from osiris.records import stable_hash
 from osiris.settings import Settings
 
 KEPT = 3

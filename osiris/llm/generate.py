@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from osiris.errors import BadInput
+from osiris.core.errors import BadInput
+from osiris.core.ideas import Reply, Side, has_levels, parse_reply
 from osiris.llm.chat import asked
 from osiris.llm.models import AnyDrafter, AnyJudge
-from osiris.records import Reply, Side, has_levels, parse_reply
 from osiris.settings import Settings
 
 

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from transformers import LogitsProcessor, PreTrainedTokenizerFast
 
-from osiris.errors import BadInput
-from osiris.records import Reply
+from osiris.core.errors import BadInput
+from osiris.core.ideas import Reply
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

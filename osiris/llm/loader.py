@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from osiris.errors import NotFound
+from osiris.core.errors import NotFound
 from osiris.llm.chat import end_of_answer, require_chat
 from osiris.llm.quiet import no_bars
 from osiris.llm.sources import missing, place

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from osiris.errors import BadInput, NotFound, SourceUnavailable
+from osiris.core.errors import BadInput, NotFound, SourceUnavailable
 from osiris.llm.loader import BASE, load_tokenizer
 from osiris.llm.numbers import Written
 from osiris.llm.starter import Kind

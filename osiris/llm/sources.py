@@ -4,7 +4,7 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-from osiris.errors import NotFound, OsirisError, SourceUnavailable
+from osiris.core.errors import NotFound, OsirisError, SourceUnavailable
 from osiris.llm.starter import Kind, ensure_starter, starter_folder, starter_recipe
 from osiris.settings import Settings
 

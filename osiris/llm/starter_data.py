@@ -9,9 +9,9 @@ import random
 from dataclasses import dataclass
 from string import ascii_uppercase, digits
 
+from osiris.core.ideas import Reply, Side
 from osiris.llm.prompts import render
 from osiris.policy.contracts import Feature
-from osiris.records import Reply, Side
 
 TARGETS = (1.0, 1.5, 2.0, 2.5, 3.0)
 STOPS = (1.0, 1.5, 2.0)

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from osiris.calendars import sessions_between
-from osiris.errors import NoPrices, SourceUnavailable
+from osiris.core.errors import NoPrices, SourceUnavailable
+from osiris.core.ideas import Reply, Status, advice_id, levels_from_reply, parse_reply
+from osiris.core.schemas import VECTOR_SIZE
 from osiris.llm import hermes
 from osiris.llm.generate import Draft, draft
 from osiris.llm.models import AnyDrafter, AnyJudge
@@ -17,8 +19,6 @@ from osiris.loop.context import Snapshot, snapshot
 from osiris.loop.prices import PriceDesk
 from osiris.policy import edit_note
 from osiris.policy.contracts import Policy, Sketch
-from osiris.records import Reply, Status, advice_id, levels_from_reply, parse_reply
-from osiris.schemas import VECTOR_SIZE
 from osiris.settings import Settings
 from osiris.store.advice import AdviceStore
 from osiris.store.events import Events

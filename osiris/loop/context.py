@@ -8,11 +8,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from osiris.bar_frames import known_at, rebased
-from osiris.errors import NoPrices
+from osiris.core.errors import NoPrices
+from osiris.core.ideas import prompt_id
 from osiris.llm.generate import DraftRequest
 from osiris.llm.prompts import render
 from osiris.policy.contracts import WARM_UP, Feature, Policy
-from osiris.records import prompt_id
 
 Array = NDArray[np.float64]
 ATR_BARS = 14

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from osiris.calendars import calendar_of, sessions_between
+from osiris.core.ideas import Reply, levels_from_reply
 from osiris.llm.generate import Draft, draft
 from osiris.llm.models import AnyDrafter
 from osiris.loop.advise import HISTORY_DAYS, take_snapshots
@@ -24,7 +25,6 @@ from osiris.loop.first_touch import Touches, first_touch
 from osiris.loop.prices import PriceDesk
 from osiris.loop.side_bias import moved_decisions
 from osiris.policy.contracts import Policy
-from osiris.records import Reply, levels_from_reply
 from osiris.settings import Settings
 
 IDEA_COLUMNS = [

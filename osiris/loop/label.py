@@ -19,14 +19,14 @@ from pydantic import ValidationError
 from osiris.bar_frames import nanoseconds
 from osiris.bar_merge import combine
 from osiris.calendars import DAILY, MINUTES, calendar_of, session_days
-from osiris.clock import parse_moment
-from osiris.errors import BadInput
-from osiris.files import write_whole
+from osiris.core.clock import parse_moment
+from osiris.core.errors import BadInput
+from osiris.core.files import write_whole
+from osiris.core.ideas import ENDING, Levels, ticker_symbol
+from osiris.core.row_files import SUFFIXES, BadRow, read_rows
 from osiris.loop.feed import EMPTY, tracked
 from osiris.loop.judge import judge
 from osiris.loop.timeline import LOOK_BACK, Timeline, timeline
-from osiris.records import ENDING, Levels, ticker_symbol
-from osiris.row_files import SUFFIXES, BadRow, read_rows
 from osiris.settings import Outcomes, Prices
 from osiris.store.bar_files import FileBars, Form, Spool, bar_files, each_series, joined_pieces, left_out
 

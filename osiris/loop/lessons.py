@@ -19,8 +19,9 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from osiris.errors import BadInput, TooLittleData
-from osiris.files import write_whole
+from osiris.core.errors import BadInput, TooLittleData
+from osiris.core.files import write_whole
+from osiris.core.ideas import ExitReason
 from osiris.loop.pairs import (
     COLUMNS,
     TEACHING,
@@ -32,7 +33,6 @@ from osiris.loop.pairs import (
     settled,
 )
 from osiris.loop.taught import sound, words_of
-from osiris.records import ExitReason
 from osiris.settings import Settings
 from osiris.store.advice import AdviceStore
 from osiris.store.tables import sql_time

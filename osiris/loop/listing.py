@@ -10,9 +10,9 @@ import pandas as pd
 
 from osiris.bar_frames import cumulative_split, rebased
 from osiris.calendars import PRICE_COLUMNS
-from osiris.errors import BadInput, NoPrices
-from osiris.records import ENDING, Outcome, Status
-from osiris.schemas import advice_schema
+from osiris.core.errors import BadInput, NoPrices
+from osiris.core.ideas import ENDING, Outcome, Status
+from osiris.core.schemas import advice_schema
 from osiris.store.advice import AdviceStore
 from osiris.store.bars import BarStore
 from osiris.store.tables import one_of, quoted, sql_time

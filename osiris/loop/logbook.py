@@ -7,7 +7,7 @@ tells it.
 from typing import Any
 
 from osiris.adapters import AdapterShelf
-from osiris.errors import AdapterRejected, BadInput, NotFound
+from osiris.core.errors import AdapterRejected, BadInput, NotFound
 from osiris.loop.lessons import dataset_of
 from osiris.settings import Settings
 from osiris.tracking import Tracking, TrackingFailed

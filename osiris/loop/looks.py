@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from osiris.files import one_at_a_time
+from osiris.core.files import one_at_a_time
 from osiris.store.journal import Journal
 
 PATIENCE_SECONDS = 60

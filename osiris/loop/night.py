@@ -17,8 +17,8 @@ from typing import Any
 import pandas as pd
 
 from osiris.adapters import AdapterShelf
-from osiris.clock import parse_moment
-from osiris.errors import BadInput, TooLittleData
+from osiris.core.clock import parse_moment
+from osiris.core.errors import BadInput, TooLittleData
 from osiris.llm.loader import BASE, load_drafter
 from osiris.loop import gate
 from osiris.loop.learned import learned_before

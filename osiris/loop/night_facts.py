@@ -10,9 +10,9 @@ from pathlib import Path
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from osiris.adapters import AdapterShelf, Served
-from osiris.clock import as_utc
-from osiris.errors import BadInput
-from osiris.files import write_whole
+from osiris.core.clock import as_utc
+from osiris.core.errors import BadInput
+from osiris.core.files import write_whole
 from osiris.settings import Settings
 from osiris.training.probe import probe_folder
 

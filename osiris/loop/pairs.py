@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice, product
 
-from osiris.errors import TooLittleData
+from osiris.core.errors import TooLittleData
+from osiris.core.ideas import FINAL, ExitReason, Status
 from osiris.loop.taught import CLOSE, at_the_price, same_ticker, sound, words_of
-from osiris.records import FINAL, ExitReason, Status
 from osiris.settings import Settings
 from osiris.store.advice import AdviceStore
 from osiris.store.tables import ACCEPTED_SQL, Row, sql_time

@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from osiris.calendars import calendar_of
+from osiris.core.ideas import ticker_symbol
 from osiris.loop.feed import stored_jumps, tracked
 from osiris.loop.prices import disputed
-from osiris.records import ticker_symbol
 from osiris.settings import Prices, Settings
 from osiris.store.bar_files import Form, Key, Spool, bar_files, check_bars, left_out, one_series
 from osiris.store.bars import BarStore

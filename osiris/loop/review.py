@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from osiris.clock import as_utc
-from osiris.errors import BadInput, Conflict
-from osiris.records import ACCEPTED, MOST_ATR, SCHEMA_VERSION, Levels, Status
-from osiris.requests import Feedback, Undo
+from osiris.core.clock import as_utc
+from osiris.core.commands import Feedback, Undo
+from osiris.core.errors import BadInput, Conflict
+from osiris.core.ideas import ACCEPTED, MOST_ATR, SCHEMA_VERSION, Levels, Status
 from osiris.settings import Settings
 from osiris.store.advice import AdviceStore
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from osiris.calendars import calendar_of, timezone_of
+from osiris.core.ideas import FINAL, Outcome, Status
 from osiris.loop.judge import judge
 from osiris.loop.prices import PriceDesk
 from osiris.loop.timeline import LOOK_BACK
-from osiris.records import FINAL, Outcome, Status
 from osiris.settings import Prices, Settings
 from osiris.store.advice import AdviceStore
 from osiris.store.tables import DECIDED_SQL, sql_time

@@ -30,8 +30,8 @@ from osiris.bar_disk import (
 from osiris.bar_merge import CONFIRMED, SAME_PRICE, Disagreement, Merged, joined
 from osiris.bar_rewrite import Rule, Stored, merge_file, rewriting
 from osiris.calendars import DAILY, MINUTES, session_day, session_on
-from osiris.errors import NoPrices, NotFound
-from osiris.records import ticker_symbol
+from osiris.core.errors import NoPrices, NotFound
+from osiris.core.ideas import ticker_symbol
 
 FOLDERS = {DAILY: "daily"}
 

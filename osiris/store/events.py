@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from osiris.errors import SettingsError, SourceUnavailable
-from osiris.records import trace_of
+from osiris.core.errors import SettingsError, SourceUnavailable
+from osiris.core.ideas import trace_of
 from osiris.store.embedded_redis import EmbeddedRedis
 
 if TYPE_CHECKING:

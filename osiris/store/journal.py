@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from osiris.errors import WorkspaceError
-from osiris.files import sync
+from osiris.core.errors import WorkspaceError
+from osiris.core.files import sync
 
 if TYPE_CHECKING:
     import pyarrow as pa

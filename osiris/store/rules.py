@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from osiris.errors import Conflict, NotFound, OsirisError
-from osiris.records import ACCEPTED, FINAL, Status
+from osiris.core.errors import Conflict, NotFound, OsirisError
+from osiris.core.ideas import ACCEPTED, FINAL, Status
 
 Row = dict[str, Any]
 Change = Callable[[Row], Row]

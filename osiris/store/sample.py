@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from osiris.calendars import PRICE_COLUMNS, daily_frame
-from osiris.errors import BadInput, NotFound
+from osiris.core.errors import BadInput, NotFound
 
 TICKERS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
 CALENDAR = "XNYS"

@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from osiris.errors import WorkspaceError
-from osiris.schemas import advice_schema, feedback_schema
+from osiris.core.errors import WorkspaceError
+from osiris.core.schemas import advice_schema, feedback_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from osiris.calendars import DAILY, PRICE_COLUMNS, daily_frame, intraday_frame, non_sessions, timezone_of
-from osiris.errors import SourceUnavailable
+from osiris.core.errors import SourceUnavailable
 
 SOURCE = "yahoo"
 ASKED = count(1)

@@ -16,8 +16,8 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from osiris.errors import AdapterRejected
-from osiris.files import sync
+from osiris.core.errors import AdapterRejected
+from osiris.core.files import sync
 
 WEIGHTS, CONFIG, CARD, MANIFEST = "adapter_model.safetensors", "adapter_config.json", "card.json", "manifest.json"
 FILES = frozenset({WEIGHTS, CONFIG, CARD})

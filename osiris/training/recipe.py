@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 import yaml
 
-from osiris.errors import BadInput, NotFound
-from osiris.records import stable_hash
+from osiris.core.errors import BadInput, NotFound
+from osiris.core.ideas import stable_hash
 from osiris.settings import HOUSE
 from osiris.training.limits import OTHER_TOKENS, Lora, limit_of, swapped
 

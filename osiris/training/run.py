@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from osiris.errors import BadInput, OsirisError
+from osiris.core.errors import BadInput, OsirisError
 from osiris.llm.loader import load_drafter
 from osiris.llm.quiet import no_bars
 from osiris.settings import Settings

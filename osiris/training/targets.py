@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from osiris.errors import BadInput
+from osiris.core.errors import BadInput
 from osiris.training.recipe import Recipe
 
 LORA = ("r", "lora_alpha", "lora_dropout", "use_rslora", "bias", "rank_pattern", "alpha_pattern")

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from osiris.errors import BadInput
+from osiris.core.errors import BadInput
 from osiris.llm.chat import answered
 
 Message = list[dict[str, str]]

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from osiris.errors import TooLittleData
+from osiris.core.errors import TooLittleData
 from osiris.settings import Settings
 from osiris.training import dpo, kto, qlora
 from osiris.training.recipe import Method, Recipe

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import ipywidgets as widgets
 
-from osiris.clock import Clock, SystemClock
-from osiris.records import Status
-from osiris.requests import FeedbackType
+from osiris.core.clock import Clock, SystemClock
+from osiris.core.commands import FeedbackType
+from osiris.core.ideas import Status
 from osiris.ui.controls import button, plain
 from osiris.ui.desk_client import WORDS, Away, DeskClient, Idea, Letter
 from osiris.ui.dossier import Dossier

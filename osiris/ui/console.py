@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from osiris.records import UNSEEN
+from osiris.core.ideas import UNSEEN
 
 WIDE, LONGEST_CELL = 6, 24
 """A table of more columns than `WIDE` keeps cells of at most `LONGEST_CELL` characters."""

@@ -12,8 +12,8 @@ from typing import Any
 
 import httpx
 
-from osiris.records import Status
-from osiris.requests import Feedback, FeedbackType
+from osiris.core.commands import Feedback, FeedbackType
+from osiris.core.ideas import Status
 
 Idea = dict[str, Any]
 SAYS_NOTHING = {401, 403, 408, 429}

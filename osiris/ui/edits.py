@@ -5,9 +5,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from osiris.errors import BadInput
+from osiris.core.commands import Feedback, FeedbackType
+from osiris.core.errors import BadInput
 from osiris.loop.review import adjusted_levels
-from osiris.requests import Feedback, FeedbackType
 
 Idea = dict[str, Any]
 NUMBERS = ("entry", "target", "stop", "confidence")

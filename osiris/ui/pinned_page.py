@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from osiris.core.ideas import Status
 from osiris.loop.listing import Sort
-from osiris.records import Status
 from osiris.ui.desk_client import DeskClient, Idea, Listing
 
 ALL = "all"

@@ -8,10 +8,10 @@ from typing import Any
 import anywidget
 import traitlets
 
-from osiris.clock import as_utc
+from osiris.core.clock import as_utc
+from osiris.core.commands import FeedbackType
+from osiris.core.ideas import Levels, Status
 from osiris.loop.listing import Sort
-from osiris.records import Levels, Status
-from osiris.requests import FeedbackType
 from osiris.ui.desk_client import Idea
 from osiris.ui.scripts import script, style
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from osiris.calendars import sessions_between
-from osiris.records import prompt_id, stable_hash
+from osiris.core.ideas import prompt_id, stable_hash
 from osiris.store.sample import load_sample, sample_bars
 from tests.builders import idea, make_workspace, table_of, to
 

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from osiris.records import UNSEEN
-from osiris.requests import Feedback
+from osiris.core.commands import Feedback
+from osiris.core.ideas import UNSEEN
 from osiris.services import start_api
 from tests.browser.conftest import review_server
 from tests.browser.desk import NOW, TOML

@@ -3,8 +3,8 @@
 import pytest
 
 from flows.nightly import nightly
-from osiris.errors import Busy
-from osiris.files import one_at_a_time
+from osiris.core.errors import Busy
+from osiris.core.files import one_at_a_time
 from tests.builders import make_workspace
 
 

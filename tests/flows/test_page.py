@@ -7,7 +7,7 @@ from prefect.settings import PREFECT_API_URL
 
 from flows.page import PageFailed, retriable, run_page
 from flows.server import prefect_for
-from osiris.errors import BadInput, NotFound
+from osiris.core.errors import BadInput, NotFound
 from osiris.settings import HOUSE
 from tests.builders import MOMENT, make_settings, make_workspace
 

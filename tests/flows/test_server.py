@@ -8,7 +8,7 @@ from prefect.server.api.server import SubprocessASGIServer
 
 from flows.server import OwnServer, prefect_for
 from tests.builders import make_settings
-from tests.test_keeper import ended
+from tests.core.test_server_lifetime import ended
 
 STARTS_A_SERVER = """
 import time

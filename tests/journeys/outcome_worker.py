@@ -9,8 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from osiris.calendars import sessions_between
-from osiris.errors import Busy
-from osiris.files import write_whole
+from osiris.core.errors import Busy
+from osiris.core.files import write_whole
 from osiris.loop.outcomes import publish, settle
 from osiris.workspace import open_workspace
 from tests.builders import MOMENT

@@ -9,10 +9,10 @@ from datetime import timedelta
 
 import pytest
 
+from osiris.core.commands import Feedback
 from osiris.learn_check.trial import Plan, Trial, gather, prepare
 from osiris.loop.advise import advise
 from osiris.loop.review import decide
-from osiris.requests import Feedback
 from osiris.settings import HOUSE, load_settings
 from osiris.workspace import open_workspace
 

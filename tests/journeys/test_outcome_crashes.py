@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 from osiris.calendars import daily_frame, sessions_between
-from osiris.errors import SourceUnavailable
+from osiris.core.errors import SourceUnavailable
 from osiris.loop.outcomes import settle
 from osiris.settings import HOUSE
 from tests.builders import MOMENT, idea, make_workspace

@@ -9,10 +9,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from osiris.core.errors import WorkspaceError
+from osiris.core.ideas import parse_reply
 from osiris.demo import TICKERS, run_demo
-from osiris.errors import WorkspaceError
 from osiris.loop.review import check_in_time
-from osiris.records import parse_reply
 from osiris.workspace import open_workspace
 
 NIGHT = "20050412"

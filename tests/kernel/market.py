@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from osiris.core.commands import Feedback
 from osiris.kernel.patch import change_of, patch_of
 from osiris.loop.advise import advise
 from osiris.loop.outcomes import settle
 from osiris.loop.planted import QUIET, RUN, TRUE_RANGE, WARM_UP, Market, _noise, _quiet
 from osiris.loop.review import decide
-from osiris.requests import Feedback
 from osiris.store.patches import PatchLists
 from tests.builders import make_workspace
 

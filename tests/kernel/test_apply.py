@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from osiris.errors import Conflict, NotFound
+from osiris.core.errors import Conflict, NotFound
 from osiris.kernel.apply import apply_patch, finish, roll_back
 from osiris.kernel.book import PatchBook
 from osiris.kernel.repo import PolicyRepo

@@ -5,7 +5,7 @@ import random
 import libcst as cst
 import pytest
 
-from osiris.errors import BadInput
+from osiris.core.errors import BadInput
 from osiris.kernel.draft import diff_in, draft_patch, mutated, mutations
 from osiris.kernel.repo import PolicyRepo
 from osiris.kernel.static import problems

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from osiris import policy
-from osiris.errors import BadInput, WorkspaceError
+from osiris.core.errors import BadInput, WorkspaceError
 from osiris.kernel.live import LivePolicies, LivePolicy
 from osiris.kernel.patch import patch_of
 from osiris.kernel.repo import PolicyRepo, run_git

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osiris.errors import TooLittleData
+from osiris.core.errors import TooLittleData
 from osiris.kernel.judgement import Offered, compared, no_trades, weeks_of
 from osiris.kernel.measure import Look, first_look
 from osiris.kernel.sandbox import CandidateFailed

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from osiris.errors import BadInput
+from osiris.core.errors import BadInput
 from osiris.kernel.patch import Refused, change_of, patch_of, read_patch, touched
 from osiris.kernel.repo import PolicyRepo
 from osiris.store.events import Events

@@ -4,7 +4,7 @@ import difflib
 
 import pytest
 
-from osiris.errors import Conflict
+from osiris.core.errors import Conflict
 from osiris.kernel.live import LivePolicies
 from osiris.kernel.repo import SHIPPED, SHIPPED_AT, DoesNotApply, PolicyRepo
 from osiris.policy import Shipped, shipped_files

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from osiris.errors import Conflict
+from osiris.core.errors import Conflict
 from osiris.kernel.apply import apply_patch
 from osiris.kernel.book import PatchBook
 from osiris.kernel.judgement import Measurement

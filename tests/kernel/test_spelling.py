@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from osiris.cli import app
-from osiris.errors import BadInput, Conflict
+from osiris.core.errors import BadInput, Conflict
 from osiris.kernel.apply import apply_patch, roll_back
 from osiris.kernel.book import PatchBook
 from osiris.kernel.diffs import plain_diff

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from osiris.errors import Busy, Conflict
-from osiris.files import one_at_a_time
+from osiris.core.errors import Busy, Conflict
+from osiris.core.files import one_at_a_time
 from osiris.kernel.apply import apply_patch
 from osiris.kernel.book import PatchBook
 from osiris.kernel.history import history

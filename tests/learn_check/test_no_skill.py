@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osiris.errors import BadInput
+from osiris.core.errors import BadInput
+from osiris.core.ideas import Side
 from osiris.learn_check.no_skill import CANDIDATES, Walks, both_sides, on_walks, promotions, reply
 from osiris.learn_check.trial import Plan
 from osiris.llm.generate import Draft
 from osiris.loop.advise import take_snapshots
 from osiris.loop.gate import on_paper
-from osiris.records import Side
 from osiris.store.sample import load_sample
 from tests.builders import make_workspace
 

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from osiris.errors import BadInput
+from osiris.core.errors import BadInput
 from osiris.llm.chat import answered, asked, end_of_answer, require_chat
 from osiris.llm.write import stops_of
 from tests.llm.makes import make_tokenizer

@@ -3,11 +3,11 @@ from dataclasses import replace
 
 import pytest
 
-from osiris.errors import BadInput
+from osiris.core.errors import BadInput
+from osiris.core.ideas import Reply, has_levels, parse_reply
 from osiris.llm import starter_data as data
 from osiris.llm.generate import DraftRequest, draft, prefill, unbound
 from osiris.llm.loader import load_drafter
-from osiris.records import Reply, has_levels, parse_reply
 from tests.llm.conftest import settings_with
 from tests.llm.makes import make_tokenizer, save_llama
 

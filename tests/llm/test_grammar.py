@@ -6,14 +6,14 @@ import random
 import pytest
 import torch
 
-from osiris.errors import BadInput
+from osiris.core.errors import BadInput
+from osiris.core.ideas import REPLY_KEYS
 from osiris.llm import starter_data as data
 from osiris.llm.desk import ModelDesk
 from osiris.llm.generate import DraftRequest, draft, unbound
 from osiris.llm.grammar import ReplyBound
 from osiris.llm.loader import load_drafter
 from osiris.llm.write import stops_of
-from osiris.records import REPLY_KEYS
 from tests.llm.conftest import settings_with
 from tests.llm.makes import make_tokenizer, save_llama
 

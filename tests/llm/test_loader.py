@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from osiris.errors import NotFound
+from osiris.core.errors import NotFound
 from osiris.llm.desk import KEPT, ModelDesk
 from osiris.llm.generate import DraftRequest, draft
 from osiris.llm.loader import load_drafter, load_judge

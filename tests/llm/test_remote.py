@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from osiris.errors import BadInput, NotFound, SettingsError, SourceUnavailable
+from osiris.core.errors import BadInput, NotFound, SettingsError, SourceUnavailable
 from osiris.llm import starter_data as data
 from osiris.llm.desk import ModelDesk
 from osiris.llm.generate import DraftRequest, draft, unbound

@@ -9,6 +9,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
+from osiris.core.ideas import Side
 from osiris.llm import starter_data as data
 from osiris.llm.generate import DraftRequest, draft
 from osiris.llm.hermes import Idea, score
@@ -22,7 +23,6 @@ from osiris.llm.starter import (
     starter_folder,
     starter_recipe,
 )
-from osiris.records import Side
 from tests.llm.conftest import settings_with
 
 ODD = ["BRK-B", "^GSPC", "BTC-USD", "0700.HK", "EURUSD=X", "600519.SS", "A", "ABCDEFGHIJKLMNO"]

@@ -4,10 +4,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from osiris.core.ideas import Reply, Side, parse_reply
 from osiris.llm import starter_data as data
 from osiris.policy import Shipped
 from osiris.policy.contracts import Feature
-from osiris.records import Reply, Side, parse_reply
 
 RISING = [Feature("momentum", 1.0, 1.0), Feature("rsi", 10.0, 60.0), Feature("last", 0.2, 0.2)]
 MIXED = [Feature("momentum", 1.0, 1.0), Feature("rsi", -10.0, 40.0), Feature("last", -0.2, 0.2)]

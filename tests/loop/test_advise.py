@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from osiris.core.ideas import parse_reply
 from osiris.llm.generate import draft
 from osiris.loop.advise import add_gate_and_size, advise, drafting_moments, rows_of, take_snapshots
 from osiris.policy import Shipped
 from osiris.policy.contracts import Feature
-from osiris.records import parse_reply
 from osiris.store.events import GENERATED, Events, heard
 from osiris.store.sample import load_sample
 from tests.builders import make_workspace

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from osiris.bar_frames import known_at
-from osiris.errors import NoPrices
+from osiris.core.errors import NoPrices
 from osiris.loop.context import snapshot
 from osiris.policy import Shipped
 from osiris.store.sample import sample_bars

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from osiris.core.ideas import Side
 from osiris.learn_check.no_skill import reply
 from osiris.llm.generate import Draft
 from osiris.loop.advise import take_snapshots
 from osiris.loop.gate import IDEA_COLUMNS, held_out, on_paper, settle_on_paper, training_window
-from osiris.records import Side
 from osiris.store.sample import load_sample
 from tests.builders import make_workspace
 

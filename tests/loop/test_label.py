@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pandas as pd
 import pytest
 
-from osiris.errors import BadInput, NotFound
+from osiris.core.errors import BadInput, NotFound
 from osiris.loop.label import LABEL_COLUMNS, label_file, to_csv, to_records, write_labels
 from osiris.settings import Outcomes, Prices
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from osiris.adapters import AdapterShelf
-from osiris.errors import BadInput, NotFound
+from osiris.core.errors import BadInput, NotFound
 from osiris.loop.lessons import Accepted, write_dataset
 from osiris.loop.lineage import Lineage, datasets, explain_pair
 from osiris.loop.pairs import Pair

@@ -5,8 +5,8 @@ from datetime import timedelta
 import pandas as pd
 import pytest
 
+from osiris.core.ideas import Status
 from osiris.loop.listing import Sort, Wanted, in_basis, listed
-from osiris.records import Status
 from tests.builders import MOMENT, idea, make_store, table_of
 
 

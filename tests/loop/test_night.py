@@ -10,13 +10,13 @@ from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 from osiris.cli import app
-from osiris.errors import BadInput
+from osiris.core.errors import BadInput
+from osiris.core.ideas import Reply
 from osiris.llm.starter_data import draft_prompt, random_features
 from osiris.loop.lessons import write_dataset
 from osiris.loop.night import dataset_path, learn_from_feedback, learn_from_outcomes
 from osiris.loop.pairs import Pair
 from osiris.loop.promotion import challengers, judge_adapters
-from osiris.records import Reply
 from osiris.status import workspace_status
 from osiris.store.sample import load_sample
 from tests.builders import MOMENT, idea, make_workspace

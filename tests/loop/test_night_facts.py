@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from osiris.adapters import AdapterShelf
-from osiris.errors import BadInput
+from osiris.core.errors import BadInput
 from osiris.loop.learned import learned_before
 from osiris.loop.lessons import Accepted, write_dataset
 from osiris.loop.night_facts import begin_night, end_night, night_name

@@ -6,11 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from osiris.errors import TooLittleData
+from osiris.core.errors import TooLittleData
+from osiris.core.ideas import Reply
 from osiris.loop.lessons import build_lessons, write_dataset
 from osiris.loop.pairs import examples
 from osiris.loop.taught import sound
-from osiris.records import Reply
 from tests.builders import MOMENT, idea, make_settings, make_store
 
 CUTOFF = MOMENT + timedelta(days=10)

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from osiris.errors import BadInput, Conflict, NotFound
+from osiris.core.commands import Feedback
+from osiris.core.errors import BadInput, Conflict, NotFound
 from osiris.loop.review import adjusted_levels, decide, stored_time
-from osiris.requests import Feedback
 from tests.builders import MOMENT, idea, make_settings, make_store
 
 NOW = MOMENT + timedelta(hours=2)

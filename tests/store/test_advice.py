@@ -16,8 +16,8 @@ import pyarrow as pa
 import pytest
 from filelock import FileLock
 
-from osiris.errors import Conflict, NotFound, WorkspaceError
-from osiris.schemas import advice_schema
+from osiris.core.errors import Conflict, NotFound, WorkspaceError
+from osiris.core.schemas import advice_schema
 from osiris.store.advice import MAX_FRAGMENTS
 from osiris.store.tables import quoted, sql_time
 from tests.builders import LATER, MOMENT, changes, decision, idea, ideas, make_store, table_of, to

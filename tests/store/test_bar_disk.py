@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from osiris.calendars import daily_frame, intraday_frame
-from osiris.errors import DamagedBars, NotFound
+from osiris.core.errors import DamagedBars, NotFound
 from osiris.store.bars import BarStore
 
 DAYS = pd.DatetimeIndex(["2024-01-03", "2024-01-04", "2024-01-05"])

@@ -4,8 +4,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from osiris.errors import BadInput, NotFound
-from osiris.row_files import BadRows
+from osiris.core.errors import BadInput, NotFound
+from osiris.core.row_files import BadRows
 from osiris.settings import Prices
 from osiris.store.bar_files import bar_files, left_out, read_bars
 

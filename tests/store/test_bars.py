@@ -15,7 +15,7 @@ from osiris.bar_frames import cumulative_split, known_at, rebased
 from osiris.bar_jumps import suspicious_jumps
 from osiris.bar_merge import is_confirmed
 from osiris.calendars import daily_frame, intraday_frame
-from osiris.errors import BadInput, NoPrices, WorkspaceError
+from osiris.core.errors import BadInput, NoPrices, WorkspaceError
 from osiris.store.bars import BarStore
 from osiris.store.sample import sample_bars
 

@@ -11,7 +11,7 @@ import time
 import psutil
 import pytest
 
-from osiris.errors import SettingsError, SourceUnavailable
+from osiris.core.errors import SettingsError, SourceUnavailable
 from osiris.store.events import BATCH, GENERATED, OUTCOME, Events, heard
 
 

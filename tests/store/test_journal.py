@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pyarrow as pa
 import pytest
 
-from osiris.errors import WorkspaceError
+from osiris.core.errors import WorkspaceError
 from osiris.store.journal import Journal
 
 MOMENT = datetime(2005, 2, 25, 21, 0, 0, 123456, tzinfo=UTC)

@@ -1,6 +1,6 @@
 """Of decisions that are taken together, each sees the ones before."""
 
-from osiris.errors import Conflict, NotFound
+from osiris.core.errors import Conflict, NotFound
 from osiris.store.rules import Ballot
 from tests.builders import changes, decision, idea, to
 

@@ -6,7 +6,7 @@ import pytest
 
 from osiris.bar_frames import rebased
 from osiris.calendars import PRICE_COLUMNS, sessions_between
-from osiris.errors import NotFound
+from osiris.core.errors import NotFound
 from osiris.store.bars import BarStore
 from osiris.store.sample import TICKERS, load_sample, sample_bars
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 import pandas as pd
 import pytest
 
-from osiris.errors import BadInput, OsirisError
+from osiris.core.errors import BadInput, OsirisError
 from osiris.settings import Prices
 from osiris.store.bar_files import Form, Spool, each_series, read_bars
 

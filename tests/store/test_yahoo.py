@@ -11,7 +11,7 @@ import pytest
 
 from osiris.bar_jumps import suspicious_jumps
 from osiris.calendars import daily_frame, intraday_frame
-from osiris.errors import SourceUnavailable
+from osiris.core.errors import SourceUnavailable
 from osiris.store.sample import sample_bars
 from osiris.store.yahoo import NothingUsable, Yahoo
 from tests.store import yahoo_server

@@ -15,7 +15,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from osiris.errors import BadInput
+from osiris.core.errors import BadInput
 from osiris.llm.desk import ModelDesk
 from osiris.llm.generate import DraftRequest, draft
 from osiris.llm.loader import load_drafter

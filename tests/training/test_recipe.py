@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from osiris.errors import BadInput, NotFound
+from osiris.core.errors import BadInput, NotFound
 from osiris.training.recipe import RECIPES, load_recipe
 
 GOOD = "method: dpo\nlora: {r: 4, target_modules: [o_proj]}\nargs: {beta: 0.2, learning_rate: 1e-3}\n"

@@ -8,7 +8,7 @@ import httpx
 import ipywidgets as widgets
 import pytest
 
-from osiris.records import FINAL
+from osiris.core.ideas import FINAL
 from osiris.services import address_path, start_api
 from osiris.store.sample import load_sample
 from osiris.ui.advisory import AdvisoryTab, open_advisory

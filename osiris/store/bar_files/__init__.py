@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from osiris.row_files import BadRow, BadRows
+from osiris.core.row_files import BadRow, BadRows
 from osiris.settings import Prices
 from osiris.store.bar_files.decided import about
 from osiris.store.bar_files.form import Form

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from osiris.errors import BadInput
-from osiris.records import ticker_symbol
+from osiris.core.errors import BadInput
+from osiris.core.ideas import ticker_symbol
 
 DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
 TIME_NAMES = ("ts", "date", "datetime", "timestamp", "time", "t", "gmttime", "utctime", "localtime")

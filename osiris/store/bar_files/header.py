@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from osiris.calendars import PRICE_COLUMNS
-from osiris.errors import BadInput
+from osiris.core.errors import BadInput
 from osiris.store.bar_files.form import EPOCH_NAMES, NAMES, TIME_NAMES, plain_name
 
 EXPECTED = "the columns date or ts, open, high, low, close, each once"

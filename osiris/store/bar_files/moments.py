@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from osiris.clock import YEARS
-from osiris.errors import BadInput
+from osiris.core.clock import YEARS
+from osiris.core.errors import BadInput
 from osiris.store.bar_files.form import Form
 
 NONE = np.iinfo(np.int64).min

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from osiris.errors import BadInput
+from osiris.core.errors import BadInput
 
 ABSENT = ("", "-", "--", "nan", "null", "none", "n/a", "na", "#n/a", "<na>", "nat")
 """What stands for no number, in lower case."""

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from pathlib import Path
 
-from osiris.errors import BadInput, NotFound
+from osiris.core.errors import BadInput, NotFound
 from osiris.store.bar_files.endings import BARS, PARQUET, kind
 from osiris.store.bar_files.tables import is_table
 

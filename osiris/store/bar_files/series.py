@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from osiris.calendars import DAILY, MINUTES, PRICE_COLUMNS, daily_frame, intraday_frame, no_session
-from osiris.row_files import BadRow
+from osiris.core.row_files import BadRow
 from osiris.store.bar_files.decided import About
 from osiris.store.bar_files.lengths import MOST, Refused, length_of, named_days
 from osiris.store.bar_files.mixed import cut_short, reject_coarser_part

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from osiris.bar_pieces import PIECE
 from osiris.calendars import PRICE_COLUMNS
-from osiris.errors import BadInput
-from osiris.row_files import BadRow, BadRows
+from osiris.core.errors import BadInput
+from osiris.core.row_files import BadRow, BadRows
 from osiris.store.bar_files.form import Form
 from osiris.store.bar_files.moments import DAY, NONE, MomentReader
 from osiris.store.bar_files.numbers import decimal_of, is_absent, numbers, splits, volumes

@@ -10,8 +10,8 @@ from typing import NamedTuple, TextIO
 
 import pandas as pd
 
-from osiris.errors import BadInput
-from osiris.row_files import BadRow, with_index
+from osiris.core.errors import BadInput
+from osiris.core.row_files import BadRow, with_index
 from osiris.store.bar_files.endings import PARQUET, kind
 from osiris.store.bar_files.form import Form
 from osiris.store.bar_files.header import HeaderError, Layout, layout_of, refusal, wide_layouts, without_header

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from osiris.errors import BadInput
+from osiris.core.errors import BadInput
 from osiris.store.bar_files.endings import stem
 from osiris.store.bar_files.form import Form
 

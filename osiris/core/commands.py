@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from osiris.errors import BadInput
-from osiris.records import LONGEST_NAME, SCHEMA_VERSION, Price, Status, person_name
+from osiris.core.errors import BadInput
+from osiris.core.ideas import LONGEST_NAME, SCHEMA_VERSION, Price, Status, person_name
 
 
 def _no_number(value: object) -> object:

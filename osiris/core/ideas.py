@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from osiris.errors import BadInput
+from osiris.core.errors import BadInput
 
 SCHEMA_VERSION = "1.0"
 LONGEST_NAME = 80

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from osiris.errors import BadInput
+from osiris.core.errors import BadInput
 
 SUFFIXES = (".csv", ".parquet")
 

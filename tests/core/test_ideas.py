@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import ValidationError
 
-from osiris.errors import BadInput
-from osiris.records import (
+from osiris.core.commands import Feedback
+from osiris.core.errors import BadInput
+from osiris.core.ideas import (
     Levels,
     Reply,
     Status,
@@ -16,7 +17,6 @@ from osiris.records import (
     rounded_price,
     ticker_symbol,
 )
-from osiris.requests import Feedback
 
 GOOD = (
     '{"ticker":"AAPL","rationale":"momentum up, follow","side":"long","target_atr":2.0,"stop_atr":1.0,"confidence":0.6}'

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Protocol
 
-from osiris.errors import BadInput
+from osiris.core.errors import BadInput
 
 YEARS = range(1900, 2200)
 """Moments outside of these are slips of the pen; nanoseconds of some would not fit into 64 bits."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from osiris.keeper import LOOK_SECONDS, end_with_us
+from osiris.core.server_lifetime import LOOK_SECONDS, end_with_us
 from osiris.store.events import Events
 from tests.builders import make_workspace
 
@@ -16,7 +16,7 @@ OSIRIS = Path(sys.executable).with_name("osiris")
 ENDS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL]
 STARTS_A_SERVER = """
 import subprocess, sys, time
-from osiris.keeper import end_with_us
+from osiris.core.server_lifetime import end_with_us
 server = subprocess.Popen(["sleep", "60"])
 held = end_with_us(server.pid)
 print(server.pid, flush=True)

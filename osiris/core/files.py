@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from osiris.errors import Busy, WorkspaceError
+from osiris.core.errors import Busy, WorkspaceError
 
 
 def sync(path: Path) -> None:
