@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from osiris.calendars import session_dates
+from osiris.config.settings import Settings
 from osiris.loop.price_files import import_bars
-from osiris.settings import Settings
 from osiris.store.bars import BarStore
 
 AS_OF = datetime(2024, 1, 2, tzinfo=UTC)

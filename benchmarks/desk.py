@@ -17,8 +17,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from osiris.config.settings import HOUSE
 from osiris.services import RunningApi, start_api
-from osiris.settings import HOUSE
 
 sys.path.insert(0, str(HOUSE))
 from tests.browser.conftest import CHROMIUM, FLAGS, review_server

@@ -12,11 +12,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from osiris.config.settings import Model, Settings
 from osiris.llm.generate import DraftRequest, draft, prefill, unbound
 from osiris.llm.hermes import Idea, judge_text, score
 from osiris.llm.loader import Judge, load_drafter, load_judge
 from osiris.llm.starter_data import draft_prompt, random_features, random_reply, random_symbol, snapshot_text
-from osiris.settings import Model, Settings
 
 DRAFTS = (1, 32, 128)
 IDEAS = ((1, 1), (32, 1), (128, 1), (30, 6), (126, 6))

@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from osiris.config.settings import export, load_settings
 from osiris.learn_check.report import interval, rise
 from osiris.learn_check.trial import Plan, Trial, fresh_prompts, gather, prepare
 from osiris.llm.generate import unbound
@@ -33,7 +34,6 @@ from osiris.llm.loader import load_drafter
 from osiris.loop import gate
 from osiris.loop.lessons import Row, ranked_pairs, singles
 from osiris.loop.pairs import COLUMNS, TEACHING, build_pairs, by_prompt, outcome_pair, partner_pair, settled
-from osiris.settings import export, load_settings
 from osiris.training.recipe import load_recipe
 from osiris.training.train import train
 from osiris.workspace import Workspace, open_workspace

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from osiris.calendars import sessions_between
+from osiris.config.settings import Advise, Model, Prices, Settings
 from osiris.core.ideas import Side
 from osiris.llm import starter_data as data
 from osiris.llm.generate import DraftRequest, draft
@@ -28,7 +29,6 @@ from osiris.loop.advise import take_snapshots
 from osiris.loop.gate import evaluate, settle_on_paper
 from osiris.loop.prices import PriceDesk
 from osiris.policy import Shipped
-from osiris.settings import Advise, Model, Prices, Settings
 from osiris.store.bars import BarStore
 from osiris.store.sample import load_sample
 from osiris.store.yahoo import Yahoo

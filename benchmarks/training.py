@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from osiris.config.settings import Model, Settings
 from osiris.llm.loader import load_drafter
 from osiris.llm.quiet import no_bars
 from osiris.llm.starter_data import draft_prompt, random_features, random_reply, random_symbol
-from osiris.settings import Model, Settings
 from osiris.training.recipe import load_recipe
 from osiris.training.tokens import assistant, user
 

@@ -11,7 +11,7 @@ from flows.advise import advise
 from flows.kernel import kernel
 from flows.nightly import nightly
 from flows.outcomes import outcomes
-from osiris.settings import load_settings
+from osiris.config.settings import load_settings
 
 ONE_RUN = ConcurrencyLimitConfig(limit=1, collision_strategy="CANCEL_NEW")
 

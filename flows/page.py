@@ -9,9 +9,9 @@ from prefect import task
 from prefect.artifacts import create_link_artifact
 from prefect.context import FlowRunContext
 
+from osiris.config.settings import HOUSE, Settings, load_settings
 from osiris.core.clock import clock_at
 from osiris.core.errors import BadInput, NotFound, OsirisError
-from osiris.settings import HOUSE, Settings, load_settings
 from osiris.tracking import Tracking, TrackingFailed
 from osiris.ui.page import RESULT_TYPE
 

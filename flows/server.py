@@ -12,8 +12,8 @@ from typing import Any
 from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from osiris.config.settings import Settings
 from osiris.core.server_lifetime import end_with_us
-from osiris.settings import Settings
 
 
 class OwnServer(SubprocessASGIServer):

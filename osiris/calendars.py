@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from osiris.core.errors import BadInput, SettingsError
 
 if TYPE_CHECKING:
-    from osiris.settings import Prices
+    from osiris.config.settings import Prices
 
 COLUMNS = ("start", "end", "open", "high", "low", "close", "volume", "split", "source")
 PRICE_COLUMNS = ("open", "high", "low", "close")

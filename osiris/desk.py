@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from osiris.config.settings import HOUSE, child_environment
 from osiris.core.server_lifetime import end_with_us
-from osiris.settings import HOUSE, child_environment
 from osiris.workspace import Workspace
 
 STOP_SECONDS = 20

@@ -16,8 +16,8 @@ from urllib.parse import quote
 
 from filelock import FileLock
 
+from osiris.config.settings import Settings, export
 from osiris.core.errors import OsirisError
-from osiris.settings import Settings, export
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

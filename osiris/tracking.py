@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from osiris.config.settings import Settings
 from osiris.core.errors import NotFound
 from osiris.mlflow_parts import dataset_input, note, points
 from osiris.mlflow_store import EXPERIMENT, Store, TrackingFailed, all_of
-from osiris.settings import Settings
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from osiris.config.settings import Settings, load_settings
 from osiris.core.clock import Clock, SystemClock, clock_at, parse_moment
 from osiris.core.errors import WorkspaceError
-from osiris.settings import Settings, load_settings
 from osiris.store.advice import AdviceStore
 from osiris.store.bars import BarStore
 from osiris.store.events import Events

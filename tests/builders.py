@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from osiris.config.settings import load_settings
 from osiris.core.ideas import Side, prompt_id, stable_hash
 from osiris.core.schemas import advice_schema
-from osiris.settings import load_settings
 from osiris.store.advice import AdviceStore
 from osiris.store.journal import Journal
 from osiris.training.manifest import CONFIG, WEIGHTS
@@ -135,8 +135,8 @@ def random_adapter(folder: Path, seed: int) -> Path:
     import torch
     from peft import LoraConfig, get_peft_model
 
+    from osiris.config.settings import Settings
     from osiris.llm.loader import load_drafter
-    from osiris.settings import Settings
 
     torch.manual_seed(seed)
     config = LoraConfig(r=4, lora_alpha=16, target_modules="all-linear", init_lora_weights=False)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.progress import track
 
-from osiris.settings import HOUSE
+from osiris.config.settings import HOUSE
 
 
 class Guard(NamedTuple):
@@ -122,7 +122,7 @@ GUARDS = [
     Guard("a body of another kind", "osiris/api/guards.py", 'if body and kind != "application/json":', "if False:", "tests/test_api.py -k kind"),
     Guard("no parameter is ignored", "osiris/api/problems.py", "    if unknown:", "    if False:", "tests/test_api.py -k query"),
     Guard("200 says that it stands", "osiris/api/ideas.py", 'if key is None and row["status"] != asked:', "if False:", "tests/test_api.py -k repeat"),
-    Guard("a list takes commas", "osiris/settings.py", "if is_list and not isinstance(decoded, list):", "if False:", "tests/test_settings.py"),
+    Guard("a list takes commas", "osiris/config/settings.py", "if is_list and not isinstance(decoded, list):", "if False:", "tests/config/test_settings.py"),
     Guard("a run that was left unfinished is replaced", "osiris/tracking.py", "            if run.info.status in WHOLE:\n", "            if True:\n", "tests/test_tracking.py"),
     Guard("what candidates share is read once", "osiris/llm/hermes.py", "if len(begun) < len(rows) and all(begun):", "if False:", "tests/llm/test_hermes.py"),
     Guard("the served adapter answers", "osiris/api/models.py", "else workspace.drafter()", "else workspace.models.serve(None)", "tests/test_api_models.py"),

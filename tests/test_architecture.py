@@ -12,7 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from osiris.settings import HOUSE
+from osiris.config.settings import HOUSE
 
 FILES = sorted((*HOUSE.glob("osiris/**/*.py"), *HOUSE.glob("flows/**/*.py")))
 PAGES = sorted(HOUSE.glob("notebooks/*.ipynb"))

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from osiris.calendars import COLUMNS, calendar_of, daily_frame, non_sessions, session_bounds, sessions_between
+from osiris.config.settings import Prices
 from osiris.core.errors import BadInput, SettingsError
-from osiris.settings import Prices
 
 
 def bounds(calendar: str, date: str) -> tuple[str, str]:

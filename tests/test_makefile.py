@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from osiris.settings import HOUSE
+from osiris.config.settings import HOUSE
 
 
 class Machine:

@@ -15,7 +15,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from osiris.settings import HOUSE
+from osiris.config.settings import HOUSE
 
 PYPROJECT = tomllib.loads((HOUSE / "pyproject.toml").read_text())["project"]
 CORE, DEV = PYPROJECT["dependencies"], PYPROJECT["optional-dependencies"]["dev"]

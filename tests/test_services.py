@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
+from osiris.config.settings import HOUSE
 from osiris.core.errors import SourceUnavailable
 from osiris.services import address_path, find_api, start_api
-from osiris.settings import HOUSE
 from tests.builders import idea, make_workspace
 
 SERVE = """

@@ -11,7 +11,7 @@ from limits.strategies import MovingWindowRateLimiter
 
 from osiris.api.problems import problem
 from osiris.api.token import same
-from osiris.settings import Review
+from osiris.config.settings import Review
 
 Proceed = Callable[[Request], Awaitable[Response]]
 

@@ -59,9 +59,9 @@ def label(
     Without --out and --json the labels are printed as CSV. Bad rows are listed on stderr and keep no other row out.
     The options from --ticker to --regular-hours are about the bars: docs/bar-files.md.
     """
+    from osiris.config.settings import Outcomes, Prices
     from osiris.core.clock import parse_moment
     from osiris.loop.label import label_file, to_csv, to_records, write_labels
-    from osiris.settings import Outcomes, Prices
     from osiris.store.bar_files import Form
     from osiris.ui.console import printable
 

@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
+from osiris.config.settings import Settings
 from osiris.core.errors import TooLittleData
 from osiris.kernel.sandbox import CandidateFailed
 from osiris.loop.block_stats import block_length, block_sums, least_blocks, p_words, sign_flip
 from osiris.loop.rewards import UNIT_RISK, WHOLE, Reward, by_week, reward_of, scales, week_of
-from osiris.settings import Settings
 
 if TYPE_CHECKING:
     from osiris.kernel.measure import Look

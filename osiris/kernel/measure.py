@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from osiris.calendars import sessions_between
+from osiris.config.settings import Settings
 from osiris.core.errors import TooLittleData
 from osiris.kernel.judgement import Measurement, Offered, compared, no_trades, weeks_of
 from osiris.kernel.live import SandboxedPolicy
@@ -28,7 +29,6 @@ from osiris.loop.context import Snapshot
 from osiris.loop.gate import idea_row, settle_on_paper
 from osiris.loop.looks import level_of
 from osiris.loop.prices import PriceDesk
-from osiris.settings import Settings
 from osiris.store.advice import AdviceStore
 from osiris.store.tables import sql_time
 

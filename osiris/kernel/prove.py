@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from osiris.config.sections import Kernel
 from osiris.kernel.checkers import TESTS, laid_out, on_files, run_program
 from osiris.kernel.laws import contracts
 from osiris.kernel.patch import Refused, touched
@@ -20,7 +21,6 @@ from osiris.kernel.static import problems
 from osiris.llm import hermes
 from osiris.llm.models import AnyJudge
 from osiris.policy import PATCHABLE
-from osiris.sections import Kernel
 
 PROVED, REFUSED = "proved", "refused"
 RUFF = ["E", "F", "W", "I", "B", "UP", "SIM", "RUF", "D1", "C4"]

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
+from osiris.config.settings import Settings
 from osiris.core.files import one_at_a_time
 from osiris.kernel.book import PatchBook
 from osiris.kernel.measure import Past
 from osiris.kernel.repo import PolicyRepo
-from osiris.settings import Settings
 from osiris.store.patches import PatchLists
 
 STEP_SECONDS = 60

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
+from osiris.config.settings import Settings
 from osiris.core.errors import Conflict, TooLittleData
 from osiris.core.ideas import stable_hash
 from osiris.kernel.book import PatchBook
@@ -17,7 +18,6 @@ from osiris.kernel.repo import Version
 from osiris.kernel.sandbox import CandidateFailed
 from osiris.kernel.shadow import NOT_BETTER, trial_of
 from osiris.kernel.state import Kernel, TurnReport
-from osiris.settings import Settings
 
 NOT_YET = "not yet"
 MOST_NOTES = 5

@@ -16,13 +16,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from osiris.config.settings import export, load_settings
 from osiris.core.files import new_folder
 from osiris.learn_check.no_edge import CANDIDATES, aa_comparisons
 from osiris.learn_check.no_skill import Walks, no_skill
 from osiris.learn_check.report import checks, of_edge, rise
 from osiris.learn_check.trial import Plan, Trial, record_drafts, run_trial
 from osiris.loop.planted import EDGES, Edge
-from osiris.settings import export, load_settings
 
 COMPARISONS = 1000
 __all__ = ["Plan", "run_check"]

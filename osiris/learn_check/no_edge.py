@@ -7,10 +7,10 @@ and deals their recorded ideas to a challenger and a champion that are the same 
 import numpy as np
 import pandas as pd
 
+from osiris.config.settings import Settings
 from osiris.learn_check.report import promoted_share
 from osiris.loop.gate import Evaluation
 from osiris.loop.verdict import compare
-from osiris.settings import Settings
 
 CANDIDATES = 4
 """Ideas of each side on a prompt, as in a trial's own comparisons."""

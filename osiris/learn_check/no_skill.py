@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from osiris.calendars import daily_frame, sessions_between
+from osiris.config.settings import Settings
 from osiris.core.errors import BadInput
 from osiris.core.ideas import Reply, Side
 from osiris.learn_check.report import promoted_share
@@ -27,7 +28,6 @@ from osiris.loop.planted import CALENDAR, PRICE, SIGMA, STEPS
 from osiris.loop.prices import PriceDesk
 from osiris.loop.side_bias import earlier_places
 from osiris.loop.verdict import compare
-from osiris.settings import Settings
 from osiris.workspace import Workspace, open_workspace
 
 FIRST = datetime(1990, 1, 2, tzinfo=UTC)

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from osiris.config.settings import Settings, load_settings
 from osiris.core.files import write_whole
 from osiris.learn_check.no_skill import LONG_SHARES
 from osiris.llm.generate import unbound
@@ -19,7 +20,6 @@ from osiris.loop.night import collect_pairs, learn_from_outcomes
 from osiris.loop.outcomes import settle
 from osiris.loop.planted import RUN, Edge, Market
 from osiris.loop.promotion import judge_adapters
-from osiris.settings import Settings, load_settings
 from osiris.workspace import Workspace, open_workspace
 
 AFTER_THE_CLOSE = timedelta(hours=10)

@@ -4,12 +4,12 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+from osiris.config.settings import Settings
 from osiris.core.ideas import stable_hash
 from osiris.llm.loader import LOADING, Drafter, Judge, load_drafter, load_judge
 from osiris.llm.quiet import no_bars
 from osiris.llm.sources import file_hash, is_ready
 from osiris.llm.starter import Kind
-from osiris.settings import Settings
 
 KEPT = 3
 """Adapters that a desk keeps attached; one more detaches the one that was attached first."""

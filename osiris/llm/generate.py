@@ -8,11 +8,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from osiris.config.settings import Settings
 from osiris.core.errors import BadInput
 from osiris.core.ideas import Reply, Side, has_levels, parse_reply
 from osiris.llm.chat import asked
 from osiris.llm.models import AnyDrafter, AnyJudge
-from osiris.settings import Settings
 
 
 @dataclass(frozen=True)

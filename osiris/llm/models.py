@@ -1,9 +1,9 @@
 """The models of a workspace, wherever they answer: in this process or on a server (`llm.backend`)."""
 
+from osiris.config.settings import Settings
 from osiris.llm.desk import ModelDesk
 from osiris.llm.loader import Drafter, Judge
 from osiris.llm.remote import RemoteDesk, RemoteDrafter, RemoteJudge
-from osiris.settings import Settings
 
 AnyDrafter = Drafter | RemoteDrafter
 AnyJudge = Judge | RemoteJudge

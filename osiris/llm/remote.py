@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from osiris.config.settings import Settings
 from osiris.core.errors import BadInput, NotFound, SourceUnavailable
 from osiris.llm.loader import BASE, load_tokenizer
 from osiris.llm.numbers import Written
 from osiris.llm.starter import Kind
 from osiris.llm.write import Write
-from osiris.settings import Settings
 
 if TYPE_CHECKING:
     from openai import OpenAI

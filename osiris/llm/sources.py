@@ -4,9 +4,9 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
+from osiris.config.settings import Settings
 from osiris.core.errors import NotFound, OsirisError, SourceUnavailable
 from osiris.llm.starter import Kind, ensure_starter, starter_folder, starter_recipe
-from osiris.settings import Settings
 
 STARTER = "starter"
 REMEDY = "correct model.base and model.judge in osiris.toml, or go online once so that it can be downloaded"

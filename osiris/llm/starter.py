@@ -17,12 +17,12 @@ from typing import Literal, get_args
 
 from filelock import FileLock
 
+from osiris.config.settings import Settings
 from osiris.core.files import sync
 from osiris.core.ideas import REPLY_KEYS
 from osiris.llm import prompts
 from osiris.llm.quiet import no_bars
 from osiris.llm.starter_train import CHAT_TEMPLATE, build_tokenizer, train
-from osiris.settings import Settings
 
 Kind = Literal["drafter", "judge"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

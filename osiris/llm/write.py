@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from osiris.config.settings import Settings
 from osiris.llm.chat import end_of_answer
-from osiris.settings import Settings
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from osiris.calendars import sessions_between
+from osiris.config.settings import Settings
 from osiris.core.errors import NoPrices, SourceUnavailable
 from osiris.core.ideas import Reply, Status, advice_id, levels_from_reply, parse_reply
 from osiris.core.schemas import VECTOR_SIZE
@@ -19,7 +20,6 @@ from osiris.loop.context import Snapshot, snapshot
 from osiris.loop.prices import PriceDesk
 from osiris.policy import edit_note
 from osiris.policy.contracts import Policy, Sketch
-from osiris.settings import Settings
 from osiris.store.advice import AdviceStore
 from osiris.store.events import Events
 from osiris.store.tables import Row, sql_time

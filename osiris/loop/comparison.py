@@ -12,9 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
+from osiris.config.settings import Prices
 from osiris.loop.gate import Evaluation
 from osiris.loop.reviewers import mean, rate, session_of
-from osiris.settings import Prices
 from osiris.store.advice import AdviceStore
 from osiris.store.tables import sql_time
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from osiris.config.settings import Prices
 from osiris.loop.reviewers import session_of
 from osiris.loop.stats import LENGTHS, MIN_BLOCKS, BlockTest, block_test, overlap_days, persistence_days
-from osiris.settings import Prices
 
 if TYPE_CHECKING:
     from osiris.loop.gate import Evaluation

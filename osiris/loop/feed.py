@@ -14,8 +14,8 @@ from osiris.bar_disk import no_bars
 from osiris.bar_jumps import jump_texts
 from osiris.bar_merge import CONFIRMED, GIVEN, Merged
 from osiris.calendars import DAILY, MINUTE, MINUTES, calendar_of, session_edges, sessions_between
+from osiris.config.settings import Settings
 from osiris.core.errors import DamagedBars, SourceUnavailable
-from osiris.settings import Settings
 from osiris.store.bars import BarStore
 from osiris.store.yahoo import LONGEST_REQUEST, REACH, SETTLING, SOURCE, NothingThere, NothingUsable, Yahoo
 

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from osiris.calendars import calendar_of, sessions_between
+from osiris.config.settings import Settings
 from osiris.core.ideas import Reply, levels_from_reply
 from osiris.llm.generate import Draft, draft
 from osiris.llm.models import AnyDrafter
@@ -25,7 +26,6 @@ from osiris.loop.first_touch import Touches, first_touch
 from osiris.loop.prices import PriceDesk
 from osiris.loop.side_bias import moved_decisions
 from osiris.policy.contracts import Policy
-from osiris.settings import Settings
 
 IDEA_COLUMNS = [
     "prompt", "ticker", "as_of", "since", "basis_at", "side", "confidence", "entry", "target", "stop", "reward_to_risk",

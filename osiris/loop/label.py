@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from osiris.bar_frames import nanoseconds
 from osiris.bar_merge import combine
 from osiris.calendars import DAILY, MINUTES, calendar_of, session_days
+from osiris.config.settings import Outcomes, Prices
 from osiris.core.clock import parse_moment
 from osiris.core.errors import BadInput
 from osiris.core.files import write_whole
@@ -27,7 +28,6 @@ from osiris.core.row_files import SUFFIXES, BadRow, read_rows
 from osiris.loop.feed import EMPTY, tracked
 from osiris.loop.judge import judge
 from osiris.loop.timeline import LOOK_BACK, Timeline, timeline
-from osiris.settings import Outcomes, Prices
 from osiris.store.bar_files import FileBars, Form, Spool, bar_files, each_series, joined_pieces, left_out
 
 IDEA_COLUMNS = ["id", "ticker", "side", "entry", "target", "stop", "accepted_at"]

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from osiris.adapters import AdapterShelf
+from osiris.config.settings import Settings
 from osiris.core.errors import AdapterRejected, BadInput
 from osiris.loop.lessons import dataset_of, told_of
 from osiris.loop.night_facts import Night
-from osiris.settings import Settings
 
 
 def learned_before(

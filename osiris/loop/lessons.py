@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
+from osiris.config.settings import Settings
 from osiris.core.errors import BadInput, TooLittleData
 from osiris.core.files import write_whole
 from osiris.core.ideas import ExitReason
@@ -33,7 +34,6 @@ from osiris.loop.pairs import (
     settled,
 )
 from osiris.loop.taught import sound, words_of
-from osiris.settings import Settings
 from osiris.store.advice import AdviceStore
 from osiris.store.tables import sql_time
 from osiris.training.recipe import Data

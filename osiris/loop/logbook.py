@@ -7,9 +7,9 @@ tells it.
 from typing import Any
 
 from osiris.adapters import AdapterShelf
+from osiris.config.settings import Settings
 from osiris.core.errors import AdapterRejected, BadInput, NotFound
 from osiris.loop.lessons import dataset_of
-from osiris.settings import Settings
 from osiris.tracking import Tracking, TrackingFailed
 from osiris.verdicts import WORD
 

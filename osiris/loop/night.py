@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from osiris.adapters import AdapterShelf
+from osiris.config.settings import Settings
 from osiris.core.clock import parse_moment
 from osiris.core.errors import BadInput, TooLittleData
 from osiris.llm.loader import BASE, load_drafter
@@ -27,7 +28,6 @@ from osiris.loop.logbook import CANNOT, log_adapter, not_logged
 from osiris.loop.night_facts import Night, begin_night, night_name
 from osiris.loop.pairs import examples, never
 from osiris.loop.taught import words_of
-from osiris.settings import Settings
 from osiris.store.advice import AdviceStore
 from osiris.tracking import Tracking
 from osiris.training.behaviour import behaviour, failure

@@ -10,10 +10,10 @@ from pathlib import Path
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from osiris.adapters import AdapterShelf, Served
+from osiris.config.settings import Settings
 from osiris.core.clock import as_utc
 from osiris.core.errors import BadInput
 from osiris.core.files import write_whole
-from osiris.settings import Settings
 from osiris.training.probe import probe_folder
 
 

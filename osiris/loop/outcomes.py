@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from osiris.config.settings import Settings
 from osiris.core.errors import SourceUnavailable
 from osiris.core.files import one_at_a_time
 from osiris.core.ideas import ENDING, FINAL, Outcome, Status, event_id
 from osiris.loop.judge import judge
 from osiris.loop.prices import PriceDesk
 from osiris.loop.timeline import LOOK_BACK
-from osiris.settings import Settings
 from osiris.store.advice import AdviceStore
 from osiris.store.events import Events
 from osiris.store.tables import ACCEPTED_SQL, PENDING, UNSETTLED, sql_time

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice, product
 
+from osiris.config.settings import Settings
 from osiris.core.errors import TooLittleData
 from osiris.core.ideas import FINAL, ExitReason, Status
 from osiris.loop.taught import CLOSE, at_the_price, same_ticker, sound, words_of
-from osiris.settings import Settings
 from osiris.store.advice import AdviceStore
 from osiris.store.tables import ACCEPTED_SQL, Row, sql_time
 

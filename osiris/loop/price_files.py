@@ -9,10 +9,10 @@ from pathlib import Path
 import pandas as pd
 
 from osiris.calendars import calendar_of
+from osiris.config.settings import Prices, Settings
 from osiris.core.ideas import ticker_symbol
 from osiris.loop.feed import stored_jumps, tracked
 from osiris.loop.prices import disputed
-from osiris.settings import Prices, Settings
 from osiris.store.bar_files import Form, Key, Spool, bar_files, check_bars, left_out, one_series
 from osiris.store.bars import BarStore
 

@@ -9,11 +9,11 @@ import pandas as pd
 from osiris.bar_disk import damaged
 from osiris.bar_merge import Disagreement
 from osiris.calendars import DAILY, MINUTES, calendar_of
+from osiris.config.settings import Settings
 from osiris.core.errors import DamagedBars, SourceUnavailable
 from osiris.core.ideas import ticker_symbol
 from osiris.loop.feed import EMPTY, HOURLY, OVERLAP, PAUSE_SECONDS, Feed, tracked
 from osiris.loop.timeline import NO_FINER, Timeline, timeline
-from osiris.settings import Settings
 from osiris.store.bars import BarStore
 from osiris.store.yahoo import NothingUsable, Yahoo
 

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from osiris.adapters import AdapterShelf
+from osiris.config.settings import Settings
 from osiris.core.errors import AdapterRejected, BadInput
 from osiris.core.ideas import stable_hash
 from osiris.llm.models import Models
@@ -24,7 +25,6 @@ from osiris.loop.night_facts import begin_night, end_night, night_name, serve
 from osiris.loop.prices import PriceDesk
 from osiris.loop.verdict import Verdict, can_be_tested, decide
 from osiris.policy.contracts import Policy
-from osiris.settings import Settings
 from osiris.tracking import Tracking
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from osiris.config.settings import Settings
 from osiris.core.clock import as_utc
 from osiris.core.commands import Feedback, Undo
 from osiris.core.errors import BadInput, Conflict
 from osiris.core.ideas import ACCEPTED, MOST_ATR, SCHEMA_VERSION, Levels, Status
-from osiris.settings import Settings
 from osiris.store.advice import AdviceStore
 
 MIN_DISTANCE_ATR, MAX_DISTANCE_ATR = 0.05, MOST_ATR

@@ -24,9 +24,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from osiris.config.sections import Rewards
 from osiris.core.errors import BadInput, TooLittleData
 from osiris.core.ideas import FINAL
-from osiris.sections import Rewards
 from osiris.store.advice import AdviceStore
 from osiris.store.tables import ACCEPTED_SQL, one_of, quoted
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from osiris.config.settings import Settings
 from osiris.loop.block_stats import p_words
 from osiris.loop.evidence import Evidence, weigh
 from osiris.loop.gate import Evaluation
 from osiris.loop.looks import level_of
 from osiris.loop.stats import detectable
-from osiris.settings import Settings
 
 
 @dataclass(frozen=True)

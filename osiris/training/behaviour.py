@@ -4,9 +4,9 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 
+from osiris.config.settings import Settings
 from osiris.llm.generate import Draft, DraftRequest, draft, unbound
 from osiris.llm.loader import Drafter
-from osiris.settings import Settings
 from osiris.training.run import evenly
 
 ASKED = 128

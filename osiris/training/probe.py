@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from osiris.config.settings import Settings
 from osiris.llm.loader import Drafter, load_drafter
-from osiris.settings import Settings
 from osiris.training.manifest import WEIGHTS, rejected
 
 PROMPT = "Ticker: ABC\nmomentum up 1.0"

@@ -16,9 +16,9 @@ from typing import Any, Literal
 
 import yaml
 
+from osiris.config.settings import HOUSE
 from osiris.core.errors import BadInput, NotFound
 from osiris.core.ideas import stable_hash
-from osiris.settings import HOUSE
 from osiris.training.limits import OTHER_TOKENS, Lora, limit_of, swapped
 
 Method = Literal["sft", "dpo", "kto"]

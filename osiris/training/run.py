@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from osiris.config.settings import Settings
 from osiris.core.errors import BadInput, OsirisError
 from osiris.llm.loader import load_drafter
 from osiris.llm.quiet import no_bars
-from osiris.settings import Settings
 from osiris.training.manifest import CONFIG
 from osiris.training.measures import Likelihoods, likelihoods, row_means
 from osiris.training.recipe import Method, Recipe

@@ -5,8 +5,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from osiris.config.settings import Settings
 from osiris.core.errors import TooLittleData
-from osiris.settings import Settings
 from osiris.training import dpo, kto, qlora
 from osiris.training.recipe import Method, Recipe
 from osiris.training.run import TrainResult, teach

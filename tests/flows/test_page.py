@@ -7,8 +7,8 @@ from prefect.settings import PREFECT_API_URL
 
 from flows.page import PageFailed, retriable, run_page
 from flows.server import prefect_for
+from osiris.config.settings import HOUSE
 from osiris.core.errors import BadInput, NotFound
-from osiris.settings import HOUSE
 from tests.builders import MOMENT, make_settings, make_workspace
 
 AS_OF = MOMENT.isoformat()

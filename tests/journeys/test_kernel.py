@@ -11,13 +11,13 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from osiris.config.settings import HOUSE
 from osiris.kernel.apply import apply_patch
 from osiris.kernel.history import history, rollbacks
 from osiris.kernel.meta_loop import turn
 from osiris.kernel.patch import change_of
 from osiris.kernel.repo import SHIPPED
 from osiris.policy import Shipped
-from osiris.settings import HOUSE
 from osiris.store.events import TRACES
 from osiris.store.patches import APPLIED, DEAD, QUEUE, ROLLED_BACK, PatchLists
 from tests.kernel.market import FOLLOW, LAST, after_run, gate_patch, market_of, submit, trade_at, workspace_on

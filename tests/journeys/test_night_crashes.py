@@ -9,11 +9,11 @@ from datetime import timedelta
 
 import pytest
 
+from osiris.config.settings import HOUSE, load_settings
 from osiris.core.commands import Feedback
 from osiris.learn_check.trial import Plan, Trial, gather, prepare
 from osiris.loop.advise import advise
 from osiris.loop.review import decide
-from osiris.settings import HOUSE, load_settings
 from osiris.workspace import open_workspace
 
 TRIAL = Trial("momentum", 0, Plan(nights=1, tickers=16, moments=2, fresh=1, candidates=4))

@@ -17,9 +17,9 @@ import pandas as pd
 import pytest
 
 from osiris.calendars import daily_frame, sessions_between
+from osiris.config.settings import HOUSE
 from osiris.core.errors import SourceUnavailable
 from osiris.loop.outcomes import settle
-from osiris.settings import HOUSE
 from tests.builders import MOMENT, idea, make_workspace
 from tests.journeys.outcome_worker import DAYS, keep_books, moments
 

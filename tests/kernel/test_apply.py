@@ -10,12 +10,12 @@ import time
 
 import pytest
 
+from osiris.config.settings import HOUSE
 from osiris.core.errors import Conflict, NotFound
 from osiris.kernel.apply import apply_patch, finish, roll_back
 from osiris.kernel.book import PatchBook
 from osiris.kernel.repo import PolicyRepo
 from osiris.policy import shipped_files
-from osiris.settings import HOUSE
 from tests.builders import LATER, MOMENT
 from tests.kernel.worker import judged, patched_files
 

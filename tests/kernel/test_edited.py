@@ -8,12 +8,12 @@ import sys
 import pytest
 
 from osiris import policy
+from osiris.config.settings import HOUSE
 from osiris.core.errors import BadInput, WorkspaceError
 from osiris.kernel.live import LivePolicies, LivePolicy
 from osiris.kernel.patch import patch_of
 from osiris.kernel.repo import PolicyRepo, run_git
 from osiris.policy import Shipped, edit_note, edited_files, shipped_files
-from osiris.settings import HOUSE
 from osiris.status import live_policy
 from tests.builders import MOMENT, make_workspace
 from tests.kernel.test_repo import SHIPPED, SHIPPED_AT, diff_of

@@ -4,14 +4,14 @@ import json
 
 import pytest
 
+from osiris.config.sections import Kernel, Model
+from osiris.config.settings import Settings
 from osiris.kernel.box import NoSandbox
 from osiris.kernel.laws import _from_outside, law_names, read_found
 from osiris.kernel.patch import Refused
 from osiris.kernel.prove import prove
 from osiris.kernel.repo import PolicyRepo
 from osiris.llm.loader import load_judge
-from osiris.sections import Kernel, Model
-from osiris.settings import Settings
 from tests.kernel.test_repo import GOOD, diff_of
 from tests.kernel.test_sandbox import needs_bubblewrap
 from tests.llm.makes import save_taught

@@ -2,11 +2,11 @@
 
 import pytest
 
+from osiris.config.settings import HOUSE
 from osiris.kernel import allowed
 from osiris.kernel.prove import _ruff, _types
 from osiris.kernel.static import problems
 from osiris.policy import shipped_files
-from osiris.settings import HOUSE
 from tests.kernel.evasions import EVASIONS, file_with
 from tests.kernel.honest import HONEST
 from tests.kernel.hostile import BODIES, plain_body

@@ -2,7 +2,7 @@
 
 import pytest
 
-from osiris.settings import Model, Settings
+from osiris.config.settings import Model, Settings
 from tests.builders import random_adapter
 
 

@@ -6,6 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from osiris.config.settings import Llm, Model, Settings
 from osiris.core.errors import BadInput, NotFound, SettingsError, SourceUnavailable
 from osiris.llm import starter_data as data
 from osiris.llm.desk import ModelDesk
@@ -15,7 +16,6 @@ from osiris.llm.loader import load_drafter
 from osiris.llm.models import open_models
 from osiris.llm.starter import ensure_starter
 from osiris.loop.advise import advise
-from osiris.settings import Llm, Model, Settings
 from osiris.store.sample import load_sample
 from tests.builders import MOMENT, make_settings, make_workspace
 from tests.llm.server import transformers_server

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from osiris.config.settings import Prices
 from osiris.loop.comparison import MEASURES, calibration, confidence, hermes, standing
 from osiris.loop.gate import Evaluation
-from osiris.settings import Prices
 from osiris.ui.compare_charts import reliability, standings
 from tests.builders import MOMENT, idea, make_store, table_of
 

@@ -11,10 +11,10 @@ import pytest
 
 from osiris.bar_frames import columns_of
 from osiris.calendars import daily_frame, intraday_frame
+from osiris.config.settings import Outcomes
 from osiris.loop.gaps import filled_in
 from osiris.loop.judge import judge
 from osiris.loop.timeline import timeline
-from osiris.settings import Outcomes
 from tests.loop import tick_reference as ticks
 
 OPEN = pd.Timestamp("2005-02-25 14:30", tz="UTC")

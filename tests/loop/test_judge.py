@@ -8,10 +8,10 @@ import pytest
 
 from osiris.bar_merge import Disagreement
 from osiris.calendars import daily_frame, intraday_frame
+from osiris.config.settings import Outcomes
 from osiris.loop import judge as rules_of
 from osiris.loop.judge import judge
 from osiris.loop.timeline import timeline
-from osiris.settings import Outcomes
 
 SESSIONS = pd.DatetimeIndex(["2005-02-24", "2005-02-25", "2005-02-28", "2005-03-01", "2005-03-02"])
 DRAFTED = datetime(2005, 2, 24, 21, tzinfo=UTC)

@@ -6,8 +6,8 @@ from typing import ClassVar
 import pandas as pd
 import pytest
 
+from osiris.config.settings import Outcomes, Prices
 from osiris.loop.label import label_file
-from osiris.settings import Outcomes, Prices
 from osiris.store.bar_files import Form
 
 AS_OF = datetime(2024, 1, 20, tzinfo=UTC)

@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 
 from osiris.calendars import daily_frame, intraday_frame, session_bounds, sessions_between
+from osiris.config.settings import Outcomes, Prices, Settings
 from osiris.core.errors import NoPrices, NotFound
 from osiris.core.row_files import BadRows
 from osiris.loop.doubts import DISPUTED
 from osiris.loop.price_files import import_bars
 from osiris.loop.prices import PriceDesk
-from osiris.settings import Outcomes, Prices, Settings
 from osiris.store.bars import BarStore
 from osiris.store.sample import load_sample, sample_bars
 from osiris.store.yahoo import SETTLING, Yahoo

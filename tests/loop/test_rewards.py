@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from osiris.config.sections import Rewards
 from osiris.core.errors import BadInput, TooLittleData
 from osiris.loop.rewards import UNIT_RISK, live_trades, reward_of, scales
-from osiris.sections import Rewards
 from tests.builders import LATER, MOMENT, changes, decision, ideas, make_store, table_of, to
 
 RULES = Rewards(min_trades=10)

@@ -4,9 +4,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from osiris.config.settings import Prices
 from osiris.core.errors import BadInput, NotFound
 from osiris.core.row_files import BadRows
-from osiris.settings import Prices
 from osiris.store.bar_files import bar_files, left_out, read_bars
 
 AS_OF = datetime(2005, 3, 1, 21, 0, tzinfo=UTC)

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from osiris.calendars import session_dates
-from osiris.settings import Prices
+from osiris.config.settings import Prices
 from osiris.store.bar_files import Form, scan_bars
 
 AS_OF = datetime(2024, 6, 1, tzinfo=UTC)

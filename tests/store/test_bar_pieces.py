@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from osiris.bar_disk import Reader
 from osiris.bar_pieces import beside
 from osiris.calendars import intraday_frame, session_edges
+from osiris.config.settings import Prices, Settings
 from osiris.core.errors import BadInput, DamagedBars
 from osiris.core.row_files import BadRows
 from osiris.loop.feed import stored_jumps
 from osiris.loop.price_files import import_bars
-from osiris.settings import Prices, Settings
 from osiris.store.bar_files import Form, Spool, read_bars, scan_bars
 from osiris.store.bar_files.where import session_opens
 from osiris.store.bars import BarStore

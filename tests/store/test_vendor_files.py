@@ -7,8 +7,8 @@ from typing import ClassVar
 import pandas as pd
 import pytest
 
+from osiris.config.settings import Prices
 from osiris.core.errors import BadInput, OsirisError
-from osiris.settings import Prices
 from osiris.store.bar_files import Form, Spool, each_series, read_bars
 
 AS_OF = datetime(2024, 6, 1, tzinfo=UTC)

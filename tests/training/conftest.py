@@ -2,7 +2,7 @@
 
 import pytest
 
-from osiris.settings import Model, Settings
+from osiris.config.settings import Model, Settings
 
 CHAT = (
     "{% for message in messages %}<|{{ message['role'] }}|>\n{{ message['content'] }}<|end|>\n{% endfor %}"

@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from osiris.config.settings import Model
 from osiris.core.errors import AdapterRejected, BadInput, TooLittleData
-from osiris.settings import Model
 from osiris.training.manifest import CONFIG, WEIGHTS
 from osiris.training.probe import probe_folder
 from osiris.training.recipe import load_recipe

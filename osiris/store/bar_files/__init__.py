@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from osiris.config.settings import Prices
 from osiris.core.row_files import BadRow, BadRows
-from osiris.settings import Prices
 from osiris.store.bar_files.decided import about
 from osiris.store.bar_files.form import Form
 from osiris.store.bar_files.lengths import Refused

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from osiris.bar_pieces import PIECE
 from osiris.calendars import DAILY, MINUTES, calendar_of
+from osiris.config.settings import Prices
 from osiris.core.errors import BadInput
 from osiris.core.ideas import ticker_symbol
-from osiris.settings import Prices
 from osiris.store.bar_files.lengths import Refused, length_of, named_days, names_days, reject_stamped_at_end
 from osiris.store.bar_files.spool import Key, Spool
 from osiris.store.bar_files.tickers import REMEDY

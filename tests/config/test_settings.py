@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from osiris.config.settings import load_settings
 from osiris.core.errors import SettingsError, WorkspaceError
-from osiris.settings import load_settings
 
 
 def test_defaults_need_no_file(tmp_path):
@@ -42,7 +42,7 @@ def test_a_missing_folder_is_named(tmp_path):
 
 
 def level_seen_by_a_process(folder, **variables):
-    code = "from osiris.settings import load_settings; print(load_settings().gate.level)"
+    code = "from osiris.config.settings import load_settings; print(load_settings().gate.level)"
     environment = {"OSIRIS_WORKSPACE": str(folder), **variables}
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
 

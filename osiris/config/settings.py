@@ -12,8 +12,7 @@ from typing import Any, get_origin
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from osiris.core.errors import SettingsError, WorkspaceError
-from osiris.sections import (
+from osiris.config.sections import (
     Advise,
     Clock,
     Gate,
@@ -29,10 +28,11 @@ from osiris.sections import (
     Rewards,
     Training,
 )
+from osiris.core.errors import SettingsError, WorkspaceError
 
 PREFIX = "OSIRIS_"
 WORKSPACE_VARIABLE = PREFIX + "WORKSPACE"
-HOUSE = Path(__file__).resolve().parents[1]
+HOUSE = Path(__file__).resolve().parents[2]
 """The repository root: where `notebooks/`, `flows/` and `recipes/` lie."""
 
 

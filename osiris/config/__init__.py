@@ -1,0 +1,1 @@
+"""The settings of a workspace, and the tables of `osiris.toml`."""
