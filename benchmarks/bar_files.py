@@ -19,10 +19,10 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from osiris.calendars import session_dates
 from osiris.config.settings import Settings
-from osiris.loop.price_files import import_bars
-from osiris.store.bars import BarStore
+from osiris.market.bar_store import BarStore
+from osiris.market.calendars import session_dates
+from osiris.market.importer import import_bars
 
 AS_OF = datetime(2024, 1, 2, tzinfo=UTC)
 

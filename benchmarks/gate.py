@@ -27,12 +27,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from osiris.calendars import sessions_between
 from osiris.config.settings import Settings
 from osiris.learn_check.no_skill import SettledNight, Walks, both_sides, local_workspace, on_walks, promotions
 from osiris.learn_check.report import interval, promoted_share
 from osiris.loop.advise import take_snapshots
-from osiris.store.sample import CALENDAR, load_sample
+from osiris.market.calendars import sessions_between
+from osiris.market.sample import CALENDAR, load_sample
 
 TICKERS, CORRELATIONS, REAL = (4, 20, 60), (0.0, 0.3, 0.6), ("AAPL", "GOOG", "IBM", "MSFT")
 LONGEST, KEPT = 9000, 20

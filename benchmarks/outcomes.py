@@ -22,8 +22,8 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from osiris.calendars import daily_frame, session_edges
 from osiris.loop.first_touch import NEVER, Bars, Ideas, first_touch
+from osiris.market.calendars import daily_frame, session_edges
 
 SESSIONS = 250
 LAST_SESSION = datetime(2012, 12, 28, 22, tzinfo=UTC)

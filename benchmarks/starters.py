@@ -16,7 +16,6 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from osiris.calendars import sessions_between
 from osiris.config.settings import Advise, Model, Prices, Settings
 from osiris.core.ideas import Side
 from osiris.llm import starter_data as data
@@ -27,11 +26,12 @@ from osiris.llm.starter import ensure_starters
 from osiris.llm.starter_train import training_stream
 from osiris.loop.advise import take_snapshots
 from osiris.loop.gate import evaluate, settle_on_paper
-from osiris.loop.prices import PriceDesk
+from osiris.market.bar_store import BarStore
+from osiris.market.calendars import sessions_between
+from osiris.market.provider import PriceDesk
+from osiris.market.sample import load_sample
+from osiris.market.yahoo import Yahoo
 from osiris.policy import Shipped
-from osiris.store.bars import BarStore
-from osiris.store.sample import load_sample
-from osiris.store.yahoo import Yahoo
 
 BARS = {
     "valid": (0.98, 1.0), "agreement": (0.98, 1.0), "long": (0.4, 0.6), "win rate less that of the other side":

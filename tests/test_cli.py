@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from osiris.core.files import one_at_a_time
-from osiris.store.sample import load_sample, sample_bars
+from osiris.market.sample import load_sample, sample_bars
 from tests.builders import MOMENT, idea, ideas, make_workspace
 
 OSIRIS = Path(sys.executable).with_name("osiris")

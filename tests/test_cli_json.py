@@ -16,7 +16,7 @@ from osiris.cli import app
 from osiris.learn_check.report import checks, interval, of_edge
 from osiris.loop.lessons import Accepted, write_dataset
 from osiris.loop.pairs import Pair
-from osiris.store.sample import load_sample, sample_bars
+from osiris.market.sample import load_sample, sample_bars
 from osiris.ui.console import plain, to_json
 from tests.builders import MOMENT, adapter_card, idea, ideas, make_workspace, trained_adapter
 from tests.kernel.test_repo import GOOD

@@ -42,7 +42,7 @@ def learn_check(
     """
     from osiris.core.errors import BadInput
     from osiris.learn_check import Plan, run_check
-    from osiris.loop.planted import EDGES
+    from osiris.market.synthetic import EDGES
 
     edges = edge or list(EDGES)
     if unknown := sorted(set(edges) - set(EDGES)):

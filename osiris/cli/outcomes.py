@@ -62,7 +62,7 @@ def label(
     from osiris.config.settings import Outcomes, Prices
     from osiris.core.clock import parse_moment
     from osiris.loop.label import label_file, to_csv, to_records, write_labels
-    from osiris.store.bar_files import Form
+    from osiris.market.file_import import Form
     from osiris.ui.console import printable
 
     form = Form(ticker, date_format, delimiter, decimal, timezone, daily, regular)

@@ -43,8 +43,8 @@ def import_prices(
     docs/bar-files.md tells which files of which vendors need an option. Exits with 1 when bars differ from stored ones
     or look like an unrecorded split.
     """
-    from osiris.loop.price_files import import_bars
-    from osiris.store.bar_files import Form
+    from osiris.market.file_import import Form
+    from osiris.market.importer import import_bars
 
     form = Form(ticker, date_format, delimiter, decimal, timezone, daily, regular)
     with opened(workspace) as ws:
@@ -70,7 +70,7 @@ def show_prices(
     as_json: Json = False,
 ) -> None:
     """Show what the local store has of a ticker."""
-    from osiris.calendars import calendar_of, session_day
+    from osiris.market.calendars import calendar_of, session_day
 
     with opened(workspace) as ws:
         bars = ws.bars.get(ticker)
@@ -86,7 +86,7 @@ def list_disputes(workspace: Folder = None, as_json: Json = False) -> None:
     """List the days on which sources disagree: no idea is settled across one. Exits with 1 when there are any."""
     from dataclasses import asdict
 
-    from osiris.calendars import calendar_of, session_day
+    from osiris.market.calendars import calendar_of, session_day
 
     with opened(workspace) as ws:
         found = [
@@ -113,7 +113,7 @@ def confirm_bar(
 
     Of a session without a bar it says that there was none: it holds no idea back any more, unless a bar comes.
     """
-    from osiris.calendars import calendar_of
+    from osiris.market.calendars import calendar_of
 
     with opened(workspace) as ws:
         kept = ws.bars.confirm(ticker, day, calendar_of(ticker.upper(), ws.settings.prices), ws.now)

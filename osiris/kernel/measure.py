@@ -16,7 +16,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from osiris.calendars import sessions_between
 from osiris.config.settings import Settings
 from osiris.core.errors import TooLittleData
 from osiris.kernel.judgement import Measurement, Offered, compared, no_trades, weeks_of
@@ -28,7 +27,8 @@ from osiris.loop.advise import idea_vector, sketch, take_snapshots
 from osiris.loop.context import Snapshot
 from osiris.loop.gate import idea_row, settle_on_paper
 from osiris.loop.looks import level_of
-from osiris.loop.prices import PriceDesk
+from osiris.market.calendars import sessions_between
+from osiris.market.provider import PriceDesk
 from osiris.store.advice import AdviceStore
 from osiris.store.tables import sql_time
 

@@ -22,7 +22,7 @@ from osiris.learn_check.no_edge import CANDIDATES, aa_comparisons
 from osiris.learn_check.no_skill import Walks, no_skill
 from osiris.learn_check.report import checks, of_edge, rise
 from osiris.learn_check.trial import Plan, Trial, record_drafts, run_trial
-from osiris.loop.planted import EDGES, Edge
+from osiris.market.synthetic import EDGES, Edge
 
 COMPARISONS = 1000
 __all__ = ["Plan", "run_check"]

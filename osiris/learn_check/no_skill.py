@@ -17,17 +17,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from osiris.calendars import daily_frame, sessions_between
 from osiris.config.settings import Settings
 from osiris.core.errors import BadInput
 from osiris.core.ideas import Reply, Side
 from osiris.learn_check.report import promoted_share
 from osiris.loop import gate
 from osiris.loop.context import ATR_BARS, Snapshot, true_range
-from osiris.loop.planted import CALENDAR, PRICE, SIGMA, STEPS
-from osiris.loop.prices import PriceDesk
 from osiris.loop.side_bias import earlier_places
 from osiris.loop.verdict import compare
+from osiris.market.calendars import daily_frame, sessions_between
+from osiris.market.provider import PriceDesk
+from osiris.market.synthetic import CALENDAR, PRICE, SIGMA, STEPS
 from osiris.workspace import Workspace, open_workspace
 
 FIRST = datetime(1990, 1, 2, tzinfo=UTC)
@@ -60,7 +60,7 @@ class Walks:
         return [moment.to_pydatetime() for moment in found[:count]]
 
     def bars(self) -> dict[str, pd.DataFrame]:
-        """Daily bars by ticker, in the format of `osiris.calendars`."""
+        """Daily bars by ticker, in the format of `osiris.market.calendars`."""
         rng = np.random.default_rng([self.seed, self.tickers])
         shape = len(self.closes), 1 + STEPS
         common = rng.normal(0, 1, shape)

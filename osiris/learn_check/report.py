@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 from scipy.stats import t as student
 
 from osiris.loop.gate import Evaluation
-from osiris.loop.planted import Edge
+from osiris.market.synthetic import Edge
 
 LEVEL = 0.95
 MEAN_R, EACH_R, WIN_RATE, RATIO, VALID, PROMOTED = 0.15, 0.05, 0.08, 0.05, 0.98, 0.05

@@ -18,8 +18,8 @@ from osiris.loop.advise import AdviseReport, advise, take_snapshots
 from osiris.loop.context import Snapshot
 from osiris.loop.night import collect_pairs, learn_from_outcomes
 from osiris.loop.outcomes import settle
-from osiris.loop.planted import RUN, Edge, Market
 from osiris.loop.promotion import judge_adapters
+from osiris.market.synthetic import RUN, Edge, Market
 from osiris.workspace import Workspace, open_workspace
 
 AFTER_THE_CLOSE = timedelta(hours=10)

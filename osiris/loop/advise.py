@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from osiris.calendars import sessions_between
 from osiris.config.settings import Settings
 from osiris.core.errors import NoPrices, SourceUnavailable
 from osiris.core.ideas import Reply, Status, advice_id, levels_from_reply, parse_reply
@@ -17,7 +16,8 @@ from osiris.llm import hermes
 from osiris.llm.generate import Draft, draft
 from osiris.llm.models import AnyDrafter, AnyJudge
 from osiris.loop.context import Snapshot, snapshot
-from osiris.loop.prices import PriceDesk
+from osiris.market.calendars import sessions_between
+from osiris.market.provider import PriceDesk
 from osiris.policy import edit_note
 from osiris.policy.contracts import Policy, Sketch
 from osiris.store.advice import AdviceStore

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from osiris.bar_frames import nanoseconds
 from osiris.loop.first_touch import NEVER, Ideas
-from osiris.loop.timeline import Timeline
+from osiris.market.bar_frames import nanoseconds
+from osiris.market.timeline import Timeline
 
 DAY = 86_400_000_000_000
 

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from osiris.bar_frames import known_at, rebased
 from osiris.core.errors import NoPrices
 from osiris.core.ideas import prompt_id
 from osiris.llm.generate import DraftRequest
 from osiris.llm.prompts import render
+from osiris.market.bar_frames import known_at, rebased
 from osiris.policy.contracts import WARM_UP, Feature, Policy
 
 Array = NDArray[np.float64]

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from osiris.calendars import calendar_of, sessions_between
 from osiris.config.settings import Settings
 from osiris.core.ideas import Reply, levels_from_reply
 from osiris.llm.generate import Draft, draft
@@ -23,8 +22,9 @@ from osiris.loop.advise import HISTORY_DAYS, take_snapshots
 from osiris.loop.claims import DAY, as_claims, kernel_ideas
 from osiris.loop.context import Snapshot
 from osiris.loop.first_touch import Touches, first_touch
-from osiris.loop.prices import PriceDesk
 from osiris.loop.side_bias import moved_decisions
+from osiris.market.calendars import calendar_of, sessions_between
+from osiris.market.provider import PriceDesk
 from osiris.policy.contracts import Policy
 
 IDEA_COLUMNS = [

@@ -16,19 +16,19 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
-from osiris.bar_frames import nanoseconds
-from osiris.bar_merge import combine
-from osiris.calendars import DAILY, MINUTES, calendar_of, session_days
 from osiris.config.settings import Outcomes, Prices
 from osiris.core.clock import parse_moment
 from osiris.core.errors import BadInput
 from osiris.core.files import write_whole
 from osiris.core.ideas import ENDING, Levels, ticker_symbol
 from osiris.core.row_files import SUFFIXES, BadRow, read_rows
-from osiris.loop.feed import EMPTY, tracked
 from osiris.loop.judge import judge
-from osiris.loop.timeline import LOOK_BACK, Timeline, timeline
-from osiris.store.bar_files import FileBars, Form, Spool, bar_files, each_series, joined_pieces, left_out
+from osiris.market.backfill import EMPTY, tracked
+from osiris.market.bar_frames import nanoseconds
+from osiris.market.calendars import DAILY, MINUTES, calendar_of, session_days
+from osiris.market.file_import import FileBars, Form, Spool, bar_files, each_series, joined_pieces, left_out
+from osiris.market.reconcile import combine
+from osiris.market.timeline import LOOK_BACK, Timeline, timeline
 
 IDEA_COLUMNS = ["id", "ticker", "side", "entry", "target", "stop", "accepted_at"]
 LABEL_COLUMNS = ["id", "outcome", *ENDING]

@@ -15,16 +15,16 @@ from typing import Any
 import pandas as pd
 
 from osiris.adapters import AdapterShelf
-from osiris.calendars import calendar_of, sessions_between
 from osiris.config.settings import Settings
 from osiris.core.clock import YEARS
 from osiris.core.errors import BadInput, NoPrices, NotFound
 from osiris.core.ideas import Status, ticker_symbol
 from osiris.llm.loader import BASE
 from osiris.loop.lessons import dataset_of, told_of
+from osiris.market.bar_store import BarStore
+from osiris.market.calendars import calendar_of, sessions_between
 from osiris.policy.contracts import WARM_UP
 from osiris.store.advice import AdviceStore
-from osiris.store.bars import BarStore
 from osiris.store.tables import Row, one_of, quoted
 
 HUMAN = ("feedback", "edit", "review")

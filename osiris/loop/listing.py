@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from osiris.bar_frames import cumulative_split, rebased
-from osiris.calendars import PRICE_COLUMNS
 from osiris.core.errors import BadInput, NoPrices
 from osiris.core.ideas import ENDING, Outcome, Status
 from osiris.core.schemas import advice_schema
+from osiris.market.bar_frames import cumulative_split, rebased
+from osiris.market.bar_store import BarStore
+from osiris.market.calendars import PRICE_COLUMNS
 from osiris.store.advice import AdviceStore
-from osiris.store.bars import BarStore
 from osiris.store.tables import one_of, quoted, sql_time
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from osiris.core.errors import SourceUnavailable
 from osiris.core.files import one_at_a_time
 from osiris.core.ideas import ENDING, FINAL, Outcome, Status, event_id
 from osiris.loop.judge import judge
-from osiris.loop.prices import PriceDesk
-from osiris.loop.timeline import LOOK_BACK
+from osiris.market.provider import PriceDesk
+from osiris.market.timeline import LOOK_BACK
 from osiris.store.advice import AdviceStore
 from osiris.store.events import Events
 from osiris.store.tables import ACCEPTED_SQL, PENDING, UNSETTLED, sql_time

@@ -22,8 +22,8 @@ from osiris.loop.logbook import CANNOT, catch_up, heldout_metrics, not_logged
 from osiris.loop.looks import LookLedger, Span
 from osiris.loop.night import StepReport
 from osiris.loop.night_facts import begin_night, end_night, night_name, serve
-from osiris.loop.prices import PriceDesk
 from osiris.loop.verdict import Verdict, can_be_tested, decide
+from osiris.market.provider import PriceDesk
 from osiris.policy.contracts import Policy
 from osiris.tracking import Tracking
 

@@ -14,12 +14,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from osiris.calendars import calendar_of, timezone_of
 from osiris.config.settings import Prices, Settings
 from osiris.core.ideas import FINAL, Outcome, Status
 from osiris.loop.judge import judge
-from osiris.loop.prices import PriceDesk
-from osiris.loop.timeline import LOOK_BACK
+from osiris.market.calendars import calendar_of, timezone_of
+from osiris.market.provider import PriceDesk
+from osiris.market.timeline import LOOK_BACK
 from osiris.store.advice import AdviceStore
 from osiris.store.tables import DECIDED_SQL, sql_time
 

@@ -12,7 +12,7 @@ from matplotlib.dates import ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from osiris.bar_frames import rebased
+from osiris.market.bar_frames import rebased
 from osiris.ui.tables import title
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from osiris.calendars import sessions_between
 from osiris.core.ideas import prompt_id, stable_hash
-from osiris.store.sample import load_sample, sample_bars
+from osiris.market.calendars import sessions_between
+from osiris.market.sample import load_sample, sample_bars
 from tests.builders import idea, make_workspace, table_of, to
 
 TICKERS = ("AAPL", "GOOG", "IBM", "MSFT")

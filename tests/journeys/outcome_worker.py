@@ -8,10 +8,10 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
-from osiris.calendars import sessions_between
 from osiris.core.errors import Busy
 from osiris.core.files import write_whole
 from osiris.loop.outcomes import publish, settle
+from osiris.market.calendars import sessions_between
 from osiris.workspace import open_workspace
 from tests.builders import MOMENT
 

@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osiris.calendars import daily_frame, sessions_between
 from osiris.config.settings import HOUSE
 from osiris.core.errors import SourceUnavailable
 from osiris.loop.outcomes import settle
+from osiris.market.calendars import daily_frame, sessions_between
 from tests.builders import MOMENT, idea, make_workspace
 from tests.journeys.outcome_worker import DAYS, keep_books, moments
 

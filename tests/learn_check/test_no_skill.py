@@ -11,7 +11,7 @@ from osiris.learn_check.trial import Plan
 from osiris.llm.generate import Draft
 from osiris.loop.advise import take_snapshots
 from osiris.loop.gate import on_paper
-from osiris.store.sample import load_sample
+from osiris.market.sample import load_sample
 from tests.builders import make_workspace
 
 

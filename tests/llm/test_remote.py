@@ -16,7 +16,7 @@ from osiris.llm.loader import load_drafter
 from osiris.llm.models import open_models
 from osiris.llm.starter import ensure_starter
 from osiris.loop.advise import advise
-from osiris.store.sample import load_sample
+from osiris.market.sample import load_sample
 from tests.builders import MOMENT, make_settings, make_workspace
 from tests.llm.server import transformers_server
 

@@ -8,10 +8,10 @@ import pytest
 from osiris.core.ideas import parse_reply
 from osiris.llm.generate import draft
 from osiris.loop.advise import add_gate_and_size, advise, drafting_moments, rows_of, take_snapshots
+from osiris.market.sample import load_sample
 from osiris.policy import Shipped
 from osiris.policy.contracts import Feature
 from osiris.store.events import GENERATED, Events, heard
-from osiris.store.sample import load_sample
 from tests.builders import make_workspace
 
 CLOSE = datetime(2005, 2, 25, 21, tzinfo=UTC)

@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from osiris.bar_frames import known_at
 from osiris.core.errors import NoPrices
 from osiris.loop.context import snapshot
+from osiris.market.bar_frames import known_at
+from osiris.market.sample import sample_bars
 from osiris.policy import Shipped
-from osiris.store.sample import sample_bars
 
 BEFORE_SPLIT = datetime(2005, 2, 25, 21, tzinfo=UTC)
 

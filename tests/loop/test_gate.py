@@ -11,7 +11,7 @@ from osiris.learn_check.no_skill import reply
 from osiris.llm.generate import Draft
 from osiris.loop.advise import take_snapshots
 from osiris.loop.gate import IDEA_COLUMNS, held_out, on_paper, settle_on_paper, training_window
-from osiris.store.sample import load_sample
+from osiris.market.sample import load_sample
 from tests.builders import make_workspace
 
 NIGHT = datetime(2005, 4, 12, 6, tzinfo=UTC)

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osiris.bar_merge import Disagreement
-from osiris.calendars import daily_frame, intraday_frame
 from osiris.config.settings import Outcomes
 from osiris.loop import judge as rules_of
 from osiris.loop.judge import judge
-from osiris.loop.timeline import timeline
+from osiris.market.calendars import daily_frame, intraday_frame
+from osiris.market.reconcile import Disagreement
+from osiris.market.timeline import timeline
 
 SESSIONS = pd.DatetimeIndex(["2005-02-24", "2005-02-25", "2005-02-28", "2005-03-01", "2005-03-02"])
 DRAFTED = datetime(2005, 2, 24, 21, tzinfo=UTC)

@@ -8,7 +8,7 @@ import pytest
 
 from osiris.config.settings import Outcomes, Prices
 from osiris.loop.label import label_file
-from osiris.store.bar_files import Form
+from osiris.market.file_import import Form
 
 AS_OF = datetime(2024, 1, 20, tzinfo=UTC)
 HEAD = "id,ticker,side,entry,target,stop,accepted_at\n"

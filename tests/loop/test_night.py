@@ -17,8 +17,8 @@ from osiris.loop.lessons import write_dataset
 from osiris.loop.night import dataset_path, learn_from_feedback, learn_from_outcomes
 from osiris.loop.pairs import Pair
 from osiris.loop.promotion import challengers, judge_adapters
+from osiris.market.sample import load_sample
 from osiris.status import workspace_status
-from osiris.store.sample import load_sample
 from tests.builders import MOMENT, idea, make_workspace
 
 NIGHT, DECIDED = MOMENT + timedelta(hours=10), MOMENT + timedelta(hours=1)

@@ -5,17 +5,17 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 import pytest
 
-from osiris.calendars import daily_frame, intraday_frame, session_bounds, sessions_between
 from osiris.config.settings import HOUSE
 from osiris.core.commands import Undo
 from osiris.core.errors import BadInput, Busy, Conflict
 from osiris.core.files import one_at_a_time
 from osiris.loop.outcomes import EVENT_COLUMNS, UNASKED, batches, settle
 from osiris.loop.review import ask_to_close, undo
+from osiris.market.calendars import daily_frame, intraday_frame, session_bounds, sessions_between
+from osiris.market.yahoo import SETTLING
 from osiris.store.events import OUTCOME, Events, heard
-from osiris.store.yahoo import SETTLING
 from tests.builders import MOMENT, idea, make_workspace
-from tests.store.yahoo_server import YahooServer
+from tests.market.yahoo_server import YahooServer
 
 LOCAL = '[prices]\nsource = "local"\n'
 QUIET = (100, 101, 99, 100)

@@ -1,0 +1,1 @@
+"""Everything about prices: calendars, bars, their sources, and where they cannot be trusted."""

@@ -1,0 +1,67 @@
+"""Frames of bars: what was known when, in which price basis, and as columns.
+
+The format is that of `osiris.market.calendars`; nothing here reads or writes a file.
+"""
+
+from datetime import datetime
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from osiris.market.calendars import PRICE_COLUMNS
+
+
+class Columns(NamedTuple):
+    """A frame of bars as arrays, each shape (n,): moments int64 ns, raw prices, the split ratio of each bar."""
+
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+    open: NDArray[np.float64]
+    high: NDArray[np.float64]
+    low: NDArray[np.float64]
+    close: NDArray[np.float64]
+    split: NDArray[np.float64]
+
+    def where(self, chosen: NDArray[np.bool_] | slice) -> "Columns":
+        """The chosen bars."""
+        return Columns(*(np.ascontiguousarray(column[chosen]) for column in self))
+
+
+def columns_of(frame: pd.DataFrame) -> Columns:
+    """The bars of a frame as arrays; the split ratios are a copy."""
+    prices = (frame[name].to_numpy(np.float64) for name in PRICE_COLUMNS)
+    return Columns(
+        nanoseconds(frame["start"]), nanoseconds(frame["end"]), *prices, frame["split"].to_numpy(np.float64, copy=True)
+    )
+
+
+def known_at(frame: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
+    """The bars that were complete at `as_of` (end <= as_of), reindexed from 0."""
+    return frame[frame["end"] <= pd.Timestamp(as_of)].reset_index(drop=True)
+
+
+def nanoseconds(times: pd.Series) -> NDArray[np.int64]:
+    """Aware UTC times as int64 nanoseconds, shape (n,); NaT is the smallest integer."""
+    return pd.DatetimeIndex(times).as_unit("ns").asi8
+
+
+def cumulative_split(frame: pd.DataFrame) -> NDArray[np.float64]:
+    """What one share held before the first bar has become at each bar, shape (n,), its own split included."""
+    return frame["split"].to_numpy(np.float64).cumprod()
+
+
+def rebased(frame: pd.DataFrame) -> pd.DataFrame:
+    """A copy with all prices and volumes in the basis of the last bar; `split` still tells what was applied.
+
+    price_t * cum_t / cum_last and volume_t * cum_last / cum_t, with cum the `cumulative_split`.
+    """
+    basis = frame.copy()
+    if len(basis):
+        cumulative = cumulative_split(frame)
+        factor = cumulative / cumulative[-1]
+        for column in PRICE_COLUMNS:
+            basis[column] = basis[column] * factor
+        basis["volume"] = basis["volume"] / factor
+    return basis

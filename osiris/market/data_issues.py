@@ -1,0 +1,41 @@
+"""Spans of time in which nobody can vouch for the bars, or for the price basis they are in."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from osiris.market.calendars import session_day
+
+Times = NDArray[np.int64]
+MISSING, DISPUTED, CONTRADICTED, DIFFERING, LONG, JUMP = (
+    "missing", "disputed", "contradicted", "differing", "long", "jump",
+)  # fmt: skip
+TEXTS = {
+    MISSING: "no bar of {day}",
+    DISPUTED: "sources differ on {day}",
+    CONTRADICTED: "finer bars contradict the daily bar of {day}",
+    DIFFERING: "shorter bars contradict longer ones of {day}",
+    LONG: "no bars follow that of {day} for days: it may be of more than its session",
+    JUMP: "a price jump on {day} looks like an unrecorded split",
+}
+
+
+class Doubts(NamedTuple):
+    """Spans of time (ns, by start) nobody can vouch for, the kind of each, and the calendar that names their days."""
+
+    start: Times
+    end: Times
+    kinds: Sequence[str]
+    calendar: str
+
+    def text(self, index: int) -> str:
+        """Say what is in doubt, and on which day of the exchange."""
+        day = session_day(self.calendar, pd.Timestamp(self.start[index], tz="UTC"))
+        return TEXTS[self.kinds[index]].format(day=day)
+
+    def first_after(self, moments: Times) -> Times:
+        """Index of the first doubt that ends after each moment."""
+        return np.searchsorted(np.maximum.accumulate(self.end), moments, side="right")

@@ -1,0 +1,99 @@
+"""Bars from files into the local store: all files read and found good before a row of any is written."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from osiris.config.settings import Prices, Settings
+from osiris.core.ideas import ticker_symbol
+from osiris.market.backfill import stored_jumps, tracked
+from osiris.market.bar_store import BarStore
+from osiris.market.calendars import calendar_of
+from osiris.market.file_import import Form, Key, Spool, bar_files, check_bars, left_out, one_series
+from osiris.market.provider import disputed
+
+
+@dataclass
+class ImportReport:
+    """What an import did: files and rows read, bars added or changed, what differs from stored bars, likely splits.
+
+    `notes` tells what was left out, and which tickers come from the names of files. `moved_aside` are stored files that
+    could not be read and were replaced.
+    """
+
+    files: int = 0
+    rows: int = 0
+    tickers: list[str] = field(default_factory=list)
+    added: int = 0
+    changed: int = 0
+    disputed: dict[str, str] = field(default_factory=dict)
+    suspicious: list[str] = field(default_factory=list)
+    moved_aside: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def import_bars(
+    store: BarStore,
+    settings: Settings,
+    path: Path,
+    as_of: datetime,
+    *,
+    form: Form = Form(),
+    replace: bool = False,
+    progress: bool = False,
+) -> ImportReport:
+    """Import a CSV or Parquet file or a folder of them, daily bars or shorter ones.
+
+    A stored bar that differs is kept and reported, unless `replace`, which is a person's word and stands. Rows wait on
+    disk until all are found good, and are stored ticker by ticker. Raises as `store.bar_files`.
+    """
+    files = bar_files(Path(path))
+    with Spool(form) as spool:
+        for file in tracked(files, "Reading", progress):
+            spool.add(file)
+        bad = list(spool.found.bad)
+        intervals: dict[Key, str] = {}
+        for key in spool.series():
+            for series in one_series(spool, key, settings.prices, as_of):
+                bad += series.bad
+                intervals |= {key: series.bars.interval} if series.bars else {}
+        check_bars(bad)
+        report = ImportReport(files=len(files), notes=spool.notes(left_out(Path(path), files)))
+        for key in tracked(list(intervals), "Storing", progress):
+            frames = partial(_frames, spool, key, settings.prices, as_of)
+            _merge(store, (ticker_symbol(key.ticker), intervals[key]), frames, settings, replace, report)
+    report.tickers.sort()
+    return report
+
+
+def _frames(spool: Spool, key: Key, prices: Prices, as_of: datetime) -> Iterator[pd.DataFrame]:
+    """The good bars of a series, in pieces."""
+    return (series.bars.frame for series in one_series(spool, key, prices, as_of) if series.bars)
+
+
+def _merge(
+    store: BarStore,
+    series: tuple[str, str],
+    frames: Callable[[], Iterator[pd.DataFrame]],
+    settings: Settings,
+    replace: bool,
+    report: ImportReport,
+) -> None:
+    """Store the bars of a series (ticker, interval) and add to the report what came of it."""
+    ticker, interval = series
+    calendar, tolerance = calendar_of(ticker, settings.prices), settings.outcomes.tolerance
+    merged = store.merge_pieces(ticker, frames, tolerance, replace=replace, interval=interval, repair=True)
+    report.moved_aside += [merged.aside] if merged.aside else []
+    report.rows += merged.offered
+    report.added += merged.added
+    report.changed += merged.changed
+    if merged.disagreements:
+        report.disputed[ticker] = disputed(merged.disagreements, calendar)
+    found = stored_jumps(store, ticker, calendar, interval)
+    report.suspicious += [line for line in found if line not in report.suspicious]
+    if ticker not in report.tickers:
+        report.tickers.append(ticker)

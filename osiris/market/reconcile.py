@@ -1,0 +1,166 @@
+"""Two sources on the same bars: what is added, what is confirmed, and what is in dispute.
+
+A stored bar never changes by itself. Another source either confirms it (its name is added to `source`) or disagrees;
+only a person's word (`replace`) overwrites. No source disputes a bar that a person brought so (`GIVEN`). Those that
+change by it or were in dispute are beyond doubt too (`CONFIRMED`): of the others nobody says that he looked at them.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+
+from osiris.core.errors import BadInput
+from osiris.market.calendars import COLUMNS, DAILY, PRICE_COLUMNS, session_day
+
+SAME_PRICE = 0.02
+"""Largest relative difference of two sources' prices that counts as agreement, unless the caller says otherwise."""
+CONFIRMED, GIVEN = "confirmed", "given"
+"""Stand among the sources of a bar that a person spoke for, and of one that a person brought."""
+COMPARED = [*PRICE_COLUMNS, "volume", "split"]
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """Two sources on one bar: the column on which they are furthest apart, the value that was kept, and the other."""
+
+    start: datetime
+    column: str
+    kept: float
+    offered: float
+    kept_source: str
+    offered_source: str
+    interval: str = DAILY
+
+    def described(self, calendar: str) -> str:
+        """Describe it on one line, by the exchange's day."""
+        length = "" if self.interval == DAILY else f" ({self.interval} bar of {self.start:%H:%M})"
+        return (
+            f"{session_day(calendar, self.start)}{length}: {self.kept_source} {self.column} {self.kept:g}, "
+            f"{self.offered_source} {self.column} {self.offered:g}"
+        )
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What a merge did with the bars `offered`: `added` or, with replace, `changed`; `dropped` for NaN.
+
+    `disagreements` were not written; `aside` is the name that a file which could not be read was given.
+    """
+
+    added: int = 0
+    changed: int = 0
+    dropped: int = 0
+    disagreements: list[Disagreement] = field(default_factory=list)
+    aside: str = ""
+    offered: int = 0
+
+
+def checked(frame: pd.DataFrame) -> pd.DataFrame:
+    """The bars without those of NaN prices, sorted; raises `BadInput` for another format or repeated starts."""
+    if tuple(frame.columns) != COLUMNS or any(str(frame[c].dt.tz) != "UTC" for c in ("start", "end")):
+        raise BadInput(
+            f"bars with the columns {COLUMNS}, start and end in UTC", f"{dict(frame.dtypes)}", "correct them"
+        )
+    usable = typed(frame)  # and no copy that is not needed: a ticker may have millions of bars
+    finite = np.logical_and.reduce([np.isfinite(usable[name].to_numpy()) for name in PRICE_COLUMNS])
+    if not finite.all():
+        usable = usable[finite]
+    if not usable["start"].is_monotonic_increasing:
+        usable = usable.sort_values("start")
+    usable = usable.reset_index(drop=True)
+    if usable["start"].duplicated().any():
+        twice = usable.loc[usable["start"].duplicated(), "start"].iloc[0]
+        raise BadInput("one bar a start", f"two for {twice.isoformat()}", "remove one of them")
+    return usable
+
+
+def typed(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with the one set of types, whichever library it came from."""
+    numbers = dict.fromkeys((*PRICE_COLUMNS, "volume", "split"), np.float64)
+    return frame.astype({"start": "datetime64[us, UTC]", "end": "datetime64[us, UTC]", "source": "str", **numbers})
+
+
+def combine(
+    stored: pd.DataFrame,
+    offered: pd.DataFrame,
+    tolerance: float,
+    replace: bool,
+    interval: str = DAILY,
+    disputed: Collection[datetime] = (),
+) -> tuple[pd.DataFrame, Merged]:
+    """Both frames as one, by the rules of the module's head, and what was done; `disputed` are starts of bars."""
+    if stored.empty:  # a first import, without three copies of it
+        if replace:
+            offered, settled = offered.copy(), offered["start"].isin(list(disputed))
+            offered.loc[settled, "source"] = _with(offered.loc[settled, "source"], CONFIRMED)
+            offered["source"] = _with(offered["source"], GIVEN)
+        return offered, Merged(len(offered))
+    kept, new = stored.set_index("start"), offered.set_index("start")
+    both = kept.index.intersection(new.index)
+    mine, theirs = kept.loc[both], new.loc[both]
+    added = len(new) - len(both)
+    if replace:
+        changed = (mine[COMPARED] != theirs[COMPARED]).any(axis=1)
+        beyond = changed | theirs.index.isin(disputed)
+        merged = Merged(added, int(changed.sum()))
+    else:
+        apart = _apart(mine, theirs)
+        beyond = (apart > tolerance).any(axis=1) & ~_marked(mine["source"], CONFIRMED, GIVEN)
+        merged = Merged(added, disagreements=_described(mine[beyond], theirs[beyond], apart[beyond], interval))
+    pairs = zip(mine["source"][~beyond], theirs["source"][~beyond], strict=True)
+    kept.loc[both[~beyond], "source"] = [joined(a, b) for a, b in pairs]
+    fresh = new.drop(both)
+    if replace:
+        kept.loc[both[~beyond], "source"] = _with(kept.loc[both[~beyond], "source"], GIVEN)
+        fresh["source"] = _with(fresh["source"], GIVEN)
+        spoken = theirs[beyond]
+        kept = pd.concat([kept.drop(spoken.index), spoken.assign(source=_with(spoken["source"], CONFIRMED))])
+    combined = pd.concat([kept, fresh])
+    return combined.sort_index().reset_index()[list(COLUMNS)], merged
+
+
+def is_confirmed(sources: pd.Series) -> pd.Series:
+    """Which bars a person spoke for, by their sources."""
+    return _marked(sources, CONFIRMED)
+
+
+def _marked(sources: pd.Series, *marks: str) -> pd.Series:
+    codes, names = pd.factorize(sources)
+    spoken = np.array([not set(marks).isdisjoint(name.split("+")) for name in names], np.bool_)
+    return pd.Series(spoken[codes] if len(names) else np.zeros(len(sources), np.bool_), sources.index)
+
+
+def _with(sources: pd.Series, mark: str) -> pd.Series:
+    """The sources with a mark; a confirmed bar needs no other."""
+    return sources.map(lambda names: names if CONFIRMED in names.split("+") else joined(names, mark)).astype("str")
+
+
+def joined(sources: str, another: str) -> str:
+    """The names of a bar's sources with `another`, each once, such as `yahoo+file:aapl.csv`."""
+    return sources if another in sources.split("+") else f"{sources}+{another}"
+
+
+def _apart(mine: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
+    """Relative distance of prices; of splits 0 where they are the same and infinite where not."""
+    prices = ["close", "high", "low", "open"]
+    apart = (theirs[prices] / mine[prices] - 1).abs()
+    same = np.isclose(theirs["split"], mine["split"], rtol=1e-6)
+    return apart.assign(split=np.where(same, 0.0, np.inf))
+
+
+def _described(mine: pd.DataFrame, theirs: pd.DataFrame, apart: pd.DataFrame, interval: str) -> list[Disagreement]:
+    return [
+        Disagreement(
+            start.to_pydatetime(),
+            column,
+            float(mine.at[start, column]),
+            float(theirs.at[start, column]),
+            mine.at[start, "source"],
+            theirs.at[start, "source"],
+            interval,
+        )
+        for start, column in (apart.idxmax(axis=1).items() if len(apart) else ())
+    ]

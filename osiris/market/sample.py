@@ -1,0 +1,71 @@
+"""Real daily bars for the demo and the tests: the `bokeh_sampledata` package, five US stocks, 2000-03-01 to 2013-03-01.
+
+Open, high, low, close and volume are as traded; every date is an XNYS session and every bar is consistent (checked on
+each load, since a broken bar would settle ideas wrongly). The splits are not in the package: they show as jumps of
+close / adj_close, where dividends show too, but smaller.
+"""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+
+from osiris.core.errors import BadInput, NotFound
+from osiris.market.calendars import PRICE_COLUMNS, daily_frame
+
+TICKERS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
+CALENDAR = "XNYS"
+SOURCE = "sample"
+SMALLEST_SPLIT = 1.5
+ROUNDING = 0.01
+"""How far, relatively, a jump may lie from a ratio of halves to be a split; the data's own are within 1e-13."""
+
+
+class Store(Protocol):
+    """Anything bars can be merged into, such as `osiris.market.bar_store.BarStore`."""
+
+    def merge(self, ticker: str, frame: pd.DataFrame) -> object:
+        """Add bars of a ticker."""
+        ...
+
+
+def sample_bars(ticker: str) -> pd.DataFrame:
+    """Raw daily bars with recorded splits, in the format of `osiris.market.calendars`.
+
+    Raises `NotFound` for a ticker the package has not, `BadInput` should the installed data be broken.
+    """
+    if ticker not in TICKERS:
+        raise NotFound(f"one of the sample tickers {', '.join(TICKERS)}", repr(ticker), "choose one of them")
+    from bokeh_sampledata import stocks
+
+    values = pd.DataFrame(getattr(stocks, ticker))
+    _check(ticker, values)
+    values["split"] = _splits(values["close"].to_numpy(), values["adj_close"].to_numpy())
+    return daily_frame(pd.DatetimeIndex(values["date"]), values, CALENDAR, SOURCE)
+
+
+def load_sample(bar_store: Store, tickers: Iterable[str] = TICKERS) -> None:
+    """Merge the sample bars of `tickers` into a store; a second time changes nothing."""
+    for ticker in tickers:
+        bar_store.merge(ticker, sample_bars(ticker))
+
+
+def _splits(close: np.ndarray, adjusted: np.ndarray) -> np.ndarray:
+    """Split at each bar, shape (n,): jumps of close / adjusted that are halves from 1.5 up, else 1."""
+    jump = np.ones(len(close))
+    jump[1:] = (close[:-1] / adjusted[:-1]) / (close[1:] / adjusted[1:])
+    nearest = np.round(jump * 2) / 2
+    return np.where((nearest >= SMALLEST_SPLIT) & (np.abs(jump / nearest - 1) < ROUNDING), nearest, 1.0)
+
+
+def _check(ticker: str, values: pd.DataFrame) -> None:
+    prices = values[list(PRICE_COLUMNS)]
+    good = np.isfinite(prices).all(axis=1) & (prices > 0).all(axis=1)
+    good &= (values["high"] == prices.max(axis=1)) & (values["low"] == prices.min(axis=1))
+    if not good.all():
+        raise BadInput(
+            f"consistent sample bars of {ticker}",
+            f"{int((~good).sum())} broken ones, the first on {values['date'][~good].iloc[0]}",
+            "reinstall bokeh_sampledata at the version in constraints.txt",
+        )

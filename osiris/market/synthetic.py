@@ -1,0 +1,110 @@
+"""Markets with a planted edge: made-up daily bars in which one feature of the prompt, or none, tells what comes next.
+
+A ticker alternates between quiet sessions and runs. At the last close of a quiet stretch, which is when ideas are to be
+drafted, the three features of the prompt point up or down independently of each other (fair coins, by rejection); one
+of them then sets the drift of the run. There are no gaps, splits or days without bars, so that nothing but the edge and
+chance decides an outcome.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from osiris.market.calendars import daily_frame, sessions_between
+from osiris.policy.context import MOMENTUM_BARS, RSI_BARS
+from osiris.policy.contracts import WARM_UP
+
+Edge = Literal["momentum", "reversal", "none"]
+EDGES: tuple[Edge, ...] = get_args(Edge)
+FEATURES = ("momentum", "rsi", "last")
+RULES: dict[Edge, tuple[str, int]] = {"momentum": ("momentum", 1), "reversal": ("last", -1), "none": ("last", 0)}
+"""The feature that tells, and whether the run follows it (1) or goes against it (-1)."""
+QUIET, RUN = 25, 12
+"""Sessions of a quiet stretch, which holds all that the features look at, and of the run after it."""
+SIGMA, STEPS, PRICE = 0.015, 16, 100.0
+"""Standard deviation of a session's log return, steps of the path within a session, first price."""
+TRUE_RANGE = 1.32 * SIGMA
+"""The expected ATR, as a share of the price."""
+TRIES = 64
+CALENDAR, FIRST, SOURCE = "XNYS", datetime(2001, 1, 2, tzinfo=UTC), "planted"
+
+
+@dataclass(frozen=True)
+class Market:
+    """A made-up market; `drift` is a run's, in ATR a session; each ticker can be drafted on `cycles` times."""
+
+    edge: Edge
+    seed: int
+    tickers: int
+    cycles: int
+    drift: float
+
+    @property
+    def names(self) -> list[str]:
+        """The tickers."""
+        return [f"P{number:03d}" for number in range(self.tickers)]
+
+    @property
+    def length(self) -> int:
+        """Sessions of every ticker."""
+        return WARM_UP - QUIET + self.cycles * (QUIET + RUN)
+
+    @cached_property
+    def closes(self) -> list[datetime]:
+        """The close of every session, UTC."""
+        found = sessions_between(CALENDAR, FIRST, FIRST + timedelta(days=2 * self.length + 20))
+        return [moment.to_pydatetime() for moment in found[: self.length]]
+
+    @property
+    def moments(self) -> list[datetime]:
+        """When ideas are to be drafted: the last close before each run."""
+        return [self.closes[WARM_UP - 1 + cycle * (QUIET + RUN)] for cycle in range(self.cycles)]
+
+    def bars(self) -> dict[str, pd.DataFrame]:
+        """Daily bars by ticker, in the format of `osiris.market.calendars`; the same seed gives the same bars."""
+        rng = np.random.default_rng([self.seed, EDGES.index(self.edge)])
+        dates = pd.DatetimeIndex([close.date() for close in self.closes])
+        return {name: daily_frame(dates, _bars(self._steps(rng)), CALENDAR, SOURCE) for name in self.names}
+
+    def _steps(self, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Log returns within the sessions of one ticker, shape (length, STEPS)."""
+        feature, sign = RULES[self.edge]
+        parts = [_noise(rng, 1, WARM_UP - QUIET)[0]]
+        for _ in range(self.cycles):
+            quiet, up = _quiet(rng)
+            drift = sign * up[feature] * self.drift * TRUE_RANGE
+            parts += [quiet, _noise(rng, 1, RUN)[0] + drift / STEPS]
+        return np.concatenate(parts)
+
+
+def _noise(rng: np.random.Generator, count: int, sessions: int) -> NDArray[np.float64]:
+    """Steps without drift of the price, shape (count, sessions, STEPS)."""
+    return rng.normal(-(SIGMA**2) / 2 / STEPS, SIGMA / np.sqrt(STEPS), (count, sessions, STEPS))
+
+
+def _quiet(rng: np.random.Generator) -> tuple[NDArray[np.float64], dict[str, int]]:
+    """The steps of a quiet stretch, shape (QUIET, STEPS), and where its features point: 1 up, -1 down."""
+    wanted = rng.choice((-1, 1), len(FEATURES))
+    while True:
+        steps = _noise(rng, TRIES, QUIET)
+        closes = np.exp(steps.sum(axis=2).cumsum(axis=1))
+        last = closes[:, -1]
+        signs = np.sign(
+            [last - closes[:, -MOMENTUM_BARS:].mean(1), last - closes[:, -RSI_BARS - 1], last - closes[:, -2]]
+        )
+        fitting = np.flatnonzero((signs == wanted[:, None]).all(axis=0))
+        if len(fitting):
+            return steps[fitting[0]], dict(zip(FEATURES, wanted.tolist(), strict=True))
+
+
+def _bars(steps: NDArray[np.float64]) -> pd.DataFrame:
+    """Open, high, low, close of the sessions whose paths these are; a session opens where the one before closed."""
+    path = np.concatenate([[0.0], steps.ravel()]).cumsum()
+    inside = np.lib.stride_tricks.sliding_window_view(path, STEPS + 1)[::STEPS]
+    values = (PRICE * np.exp([inside[:, 0], inside.max(1), inside.min(1), inside[:, -1]])).round(4)
+    return pd.DataFrame(dict(zip(("open", "high", "low", "close"), values, strict=True)))
