@@ -22,7 +22,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from osiris.loop.first_touch import NEVER, Bars, Ideas, first_touch
+from osiris.labeling.triple_barrier import NEVER, Bars, Ideas, first_touch
 from osiris.market.calendars import daily_frame, session_edges
 
 SESSIONS = 250
@@ -211,7 +211,7 @@ def make_workspace(folder: Path, count: int, tickers: int) -> None:
 
 def settle_once(folder: Path) -> dict[str, object]:
     """Settle a workspace in this process, imports and kernel loaded before: seconds, counts, peak memory."""
-    from osiris.loop.outcomes import settle
+    from osiris.labeling.settle import settle
     from osiris.workspace import open_workspace
 
     first_touch(random_bars(500, 1), random_ideas(10, 500, 2))

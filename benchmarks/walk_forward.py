@@ -24,6 +24,7 @@ from rich.table import Table
 
 from osiris.config.settings import load_settings
 from osiris.core.errors import TooLittleData
+from osiris.labeling.settle import settle
 from osiris.llm.generate import Draft
 from osiris.llm.loader import load_drafter
 from osiris.llm.starter import ensure_starter
@@ -32,7 +33,6 @@ from osiris.loop import gate
 from osiris.loop.advise import advise, take_snapshots
 from osiris.loop.context import Snapshot
 from osiris.loop.lessons import build_lessons
-from osiris.loop.outcomes import settle
 from osiris.loop.reviewers import Estimate, mean, rate
 from osiris.market.calendars import sessions_between
 from osiris.market.sample import CALENDAR, TICKERS, load_sample

@@ -28,24 +28,27 @@ class Guard(NamedTuple):
     tests: str
 
 
-TOUCH, LINE, JUDGE = "osiris/loop/first_touch.py", "osiris/market/timeline.py", "osiris/loop/judge.py"
-LOGGER, PRICES, YAHOO = "osiris/loop/outcomes.py", "osiris/market/provider.py", "osiris/market/yahoo.py"
+TOUCH, LINE, JUDGE = "osiris/labeling/triple_barrier.py", "osiris/market/timeline.py", "osiris/labeling/label.py"
+LOGGER, PRICES, YAHOO = "osiris/labeling/settle.py", "osiris/market/provider.py", "osiris/market/yahoo.py"
 ADVICE, EVENTS, BARS, MERGE = (
     "osiris/store/advice.py",
     "osiris/store/events.py",
     "osiris/market/bar_store.py",
     "osiris/market/reconcile.py",
 )
-CLAIMS, FEED = "osiris/loop/claims.py", "osiris/market/backfill.py"
+CLAIMS, FEED = "osiris/labeling/arrays.py", "osiris/market/backfill.py"
 LAYERS, JUMPS, DISK = "osiris/market/resolutions.py", "osiris/market/bar_jumps.py", "osiris/market/bar_disk.py"
 TEST_PIECES = "tests/market/test_bar_pieces.py"
-TEST_SHAPES = "tests/loop/test_label_shapes.py"
+TEST_SHAPES = "tests/labeling/test_label_file_shapes.py"
 TEST_JUMPS, TEST_GAPS, TEST_DISK = (
     "tests/market/test_bar_jumps.py",
     "tests/market/test_gaps.py",
     "tests/market/test_bar_disk.py",
 )
-TEST_TOUCH, TEST_PATHS = "tests/loop/test_first_touch.py", "tests/loop/test_first_touch_properties.py --cases 5000"
+TEST_TOUCH, TEST_PATHS = (
+    "tests/labeling/test_triple_barrier.py",
+    "tests/labeling/test_triple_barrier_properties.py --cases 5000",
+)
 TEST_LINE, TEST_JUDGE, TEST_LOGGER = (f"tests/loop/test_{name}.py" for name in ("timeline", "judge", "outcomes"))
 TEST_PRICES, TEST_YAHOO, TEST_EVENTS = (
     "tests/market/test_provider.py",
@@ -78,8 +81,8 @@ GUARDS = [
     Guard("the wait for an entry is no trade", "osiris/loop/gate.py", "ends[np.maximum(touches.entered - 1, 0)], since)", "since, since)", "tests/loop/test_gate.py"),
     Guard("held out after the embargo", "osiris/loop/gate.py", "+ timedelta(days=settings.gate.embargo_days)", "", "tests/loop/test_gate.py"),
     Guard("skill that costs money", "osiris/loop/verdict.py", " and evidence.difference > 0", "", "tests/loop/test_verdict.py"),
-    Guard("a corrected price has its turn", "osiris/store/advice.py", '            changes |= {"open_reason": None} if first else {}  # it is the new price\'s turn\n', "", "tests/loop/test_outcomes.py -k corrected"),
-    Guard("a price is corrected once it did not trade", "osiris/store/rules.py", 'if asked and idea["open_reason"] != ODD_PRICE:', "if False:", "tests/loop/test_outcomes.py -k corrected"),
+    Guard("a corrected price has its turn", "osiris/store/advice.py", '            changes |= {"open_reason": None} if first else {}  # it is the new price\'s turn\n', "", "tests/labeling/test_settle.py -k corrected"),
+    Guard("a price is corrected once it did not trade", "osiris/store/rules.py", 'if asked and idea["open_reason"] != ODD_PRICE:', "if False:", "tests/labeling/test_settle.py -k corrected"),
     Guard("a walk fits its calendar", "osiris/learn_check/no_skill.py", "if len(found) < count:", "if False:", "tests/learn_check/test_no_skill.py -k fit"),
     Guard("a trial ends", "osiris/loop/verdict.py", "promoted or is_over, reason", "promoted, reason", "tests/loop/test_verdict.py"),
     Guard("a trial lasts", "osiris/loop/verdict.py", "promoted or is_over, reason", "True, reason", "tests/loop/test_verdict.py"),
@@ -409,8 +412,8 @@ GUARDS = [
     Guard('an absurd split', 'osiris/market/file_import/numbers.py', '    found[none | (found == 0) | wrong] = np.nan\n', '    found[none | (found == 0) | wrong] = np.nan\n    reason[:] = ""\n', 'tests/market/test_file_import.py'),
     Guard('prices adjusted for a split', 'osiris/market/file_import/row_checks.py', 'if value not in (0.0, 1.0) else', 'if False else', 'tests/market/test_vendor_files.py'),
     Guard('the index of a Parquet file', 'osiris/core/row_files.py', '    return frame.reset_index(names=names)', '    return frame.reset_index(drop=True)', 'tests/market/test_vendor_files.py'),
-    Guard("the basis of a labelled file", "osiris/loop/label.py", "return ideas.assign(basis_at=moved)", "return ideas", "tests/loop/test_label.py"),
-    Guard("bad rows of a labelled file", "osiris/loop/label.py", "if not name or name in seen:", "if False:", "tests/loop/test_label.py"),
+    Guard("the basis of a labelled file", "osiris/labeling/label_file.py", "return ideas.assign(basis_at=moved)", "return ideas", "tests/labeling/test_label_file.py"),
+    Guard("bad rows of a labelled file", "osiris/labeling/label_file.py", "if not name or name in seen:", "if False:", "tests/labeling/test_label_file.py"),
 ]  # fmt: skip
 
 

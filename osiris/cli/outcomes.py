@@ -29,7 +29,7 @@ events_app = typer.Typer(no_args_is_help=True, help="Outcome events on Redis.")
 
 def outcomes(workspace: Folder = None, as_of: AsOf = "", as_json: Json = False) -> None:
     """Settle ideas against prices and publish the outcomes."""
-    from osiris.loop.outcomes import settle
+    from osiris.labeling.settle import settle
 
     with opened(workspace, as_of) as ws:
         report(settle(ws.advice, ws.prices, ws.events, ws.settings, ws.now, progress=True), as_json, "Outcomes")
@@ -61,7 +61,7 @@ def label(
     """
     from osiris.config.settings import Outcomes, Prices
     from osiris.core.clock import parse_moment
-    from osiris.loop.label import label_file, to_csv, to_records, write_labels
+    from osiris.labeling.label_file import label_file, to_csv, to_records, write_labels
     from osiris.market.file_import import Form
     from osiris.ui.console import printable
 
@@ -129,7 +129,7 @@ def tail(
 @events_app.command("relay")
 def relay(workspace: Folder = None, as_of: AsOf = "", as_json: Json = False) -> None:
     """Publish the outcome events that still wait for Redis; `osiris outcomes` does so too."""
-    from osiris.loop.outcomes import publish
+    from osiris.labeling.settle import publish
 
     notes: list[str] = []
     with opened(workspace, as_of) as ws:

@@ -16,7 +16,7 @@ from scipy.stats import norm
 
 from osiris.config.settings import Prices, Settings
 from osiris.core.ideas import FINAL, Outcome, Status
-from osiris.loop.judge import judge
+from osiris.labeling.label import judge
 from osiris.market.calendars import calendar_of, timezone_of
 from osiris.market.provider import PriceDesk
 from osiris.market.timeline import LOOK_BACK

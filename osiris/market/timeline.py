@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from osiris.loop.first_touch import Bars
+from osiris.labeling.triple_barrier import Bars
 from osiris.market.bar_frames import columns_of, nanoseconds
 from osiris.market.bar_jumps import too_far
 from osiris.market.calendars import session_edges, session_pauses

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from osiris.core.errors import Busy
 from osiris.core.files import write_whole
-from osiris.loop.outcomes import publish, settle
+from osiris.labeling.settle import publish, settle
 from osiris.market.calendars import sessions_between
 from osiris.workspace import open_workspace
 from tests.builders import MOMENT

@@ -18,7 +18,7 @@ import pytest
 
 from osiris.config.settings import HOUSE
 from osiris.core.errors import SourceUnavailable
-from osiris.loop.outcomes import settle
+from osiris.labeling.settle import settle
 from osiris.market.calendars import daily_frame, sessions_between
 from tests.builders import MOMENT, idea, make_workspace
 from tests.journeys.outcome_worker import DAYS, keep_books, moments

@@ -7,8 +7,8 @@ import numpy as np
 
 from osiris.core.commands import Feedback
 from osiris.kernel.patch import change_of, patch_of
+from osiris.labeling.settle import settle
 from osiris.loop.advise import advise
-from osiris.loop.outcomes import settle
 from osiris.loop.review import decide
 from osiris.market.synthetic import QUIET, RUN, TRUE_RANGE, WARM_UP, Market, _noise, _quiet
 from osiris.store.patches import PatchLists

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 
 from osiris.config.settings import Outcomes
-from osiris.loop.judge import judge
+from osiris.labeling.label import judge
 from osiris.market.bar_frames import columns_of
 from osiris.market.calendars import daily_frame, intraday_frame
 from osiris.market.gaps import filled_in
 from osiris.market.timeline import timeline
-from tests.loop import tick_reference as ticks
+from tests.labeling import tick_reference as ticks
 
 OPEN = pd.Timestamp("2005-02-25 14:30", tz="UTC")
 MONDAY = pd.Timestamp("2005-02-28 14:30", tz="UTC")

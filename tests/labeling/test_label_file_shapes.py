@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from osiris.config.settings import Outcomes, Prices
-from osiris.loop.label import label_file
+from osiris.labeling.label_file import label_file
 from osiris.market.file_import import Form
 
 AS_OF = datetime(2024, 1, 20, tzinfo=UTC)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from osiris.loop.first_touch import NEVER, Ideas
+from osiris.labeling.triple_barrier import NEVER, Ideas
 from osiris.market.bar_frames import nanoseconds
 from osiris.market.timeline import Timeline
 

@@ -18,7 +18,7 @@ from osiris.config.settings import Settings
 from osiris.core.errors import SourceUnavailable
 from osiris.core.files import one_at_a_time
 from osiris.core.ideas import ENDING, FINAL, Outcome, Status, event_id
-from osiris.loop.judge import judge
+from osiris.labeling.label import judge
 from osiris.market.provider import PriceDesk
 from osiris.market.timeline import LOOK_BACK
 from osiris.store.advice import AdviceStore

@@ -7,7 +7,7 @@ import pytest
 
 from osiris.config.settings import Outcomes, Prices
 from osiris.core.errors import BadInput, NotFound
-from osiris.loop.label import LABEL_COLUMNS, label_file, to_csv, to_records, write_labels
+from osiris.labeling.label_file import LABEL_COLUMNS, label_file, to_csv, to_records, write_labels
 
 AS_OF = datetime(2005, 3, 10, 22, tzinfo=UTC)
 HEAD = "id,ticker,side,entry,target,stop,accepted_at\n"

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from osiris.loop.first_touch import CLOSED, EXPIRY, LOSS, NEVER, STILL_OPEN, WIN, Bars, Ideas, first_touch
-from tests.loop import tick_reference as ticks
+from osiris.labeling.triple_barrier import CLOSED, EXPIRY, LOSS, NEVER, STILL_OPEN, WIN, Bars, Ideas, first_touch
+from tests.labeling import tick_reference as ticks
 
 IDEAS_A_MARKET = 10
 STEP, LENGTH = 100, 60

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from osiris.config.settings import Outcomes
 from osiris.core.ideas import ExitReason, Outcome, rounded_price
-from osiris.loop.claims import DAY, Claims, as_claims, kernel_ideas
-from osiris.loop.first_touch import CLOSED, EXPIRY, NEVER, STILL_OPEN, WIN, Bars, Ideas, Touches, first_touch
+from osiris.labeling.arrays import DAY, Claims, as_claims, kernel_ideas
+from osiris.labeling.triple_barrier import CLOSED, EXPIRY, NEVER, STILL_OPEN, WIN, Bars, Ideas, Touches, first_touch
 from osiris.market.data_issues import Doubts
 from osiris.market.timeline import Timeline
 from osiris.store.rules import ODD_PRICE

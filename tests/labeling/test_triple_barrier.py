@@ -3,7 +3,19 @@
 import numpy as np
 import pytest
 
-from osiris.loop.first_touch import CLOSED, EXPIRY, LOSS, NEVER, STILL_OPEN, STOP, TARGET, WIN, Bars, Ideas, first_touch
+from osiris.labeling.triple_barrier import (
+    CLOSED,
+    EXPIRY,
+    LOSS,
+    NEVER,
+    STILL_OPEN,
+    STOP,
+    TARGET,
+    WIN,
+    Bars,
+    Ideas,
+    first_touch,
+)
 
 DAY = 86_400_000_000_000
 FILLED = (100, 101, 99, 100)

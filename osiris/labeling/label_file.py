@@ -22,7 +22,7 @@ from osiris.core.errors import BadInput
 from osiris.core.files import write_whole
 from osiris.core.ideas import ENDING, Levels, ticker_symbol
 from osiris.core.row_files import SUFFIXES, BadRow, read_rows
-from osiris.loop.judge import judge
+from osiris.labeling.label import judge
 from osiris.market.backfill import EMPTY, tracked
 from osiris.market.bar_frames import nanoseconds
 from osiris.market.calendars import DAILY, MINUTES, calendar_of, session_days

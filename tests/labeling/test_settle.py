@@ -9,7 +9,7 @@ from osiris.config.settings import HOUSE
 from osiris.core.commands import Undo
 from osiris.core.errors import BadInput, Busy, Conflict
 from osiris.core.files import one_at_a_time
-from osiris.loop.outcomes import EVENT_COLUMNS, UNASKED, batches, settle
+from osiris.labeling.settle import EVENT_COLUMNS, UNASKED, batches, settle
 from osiris.loop.review import ask_to_close, undo
 from osiris.market.calendars import daily_frame, intraday_frame, session_bounds, sessions_between
 from osiris.market.yahoo import SETTLING
@@ -188,7 +188,7 @@ def test_a_second_run_at_the_same_time_is_refused_and_changes_nothing(desk):
 
 
 def test_ideas_go_in_batches_of_whole_tickers(monkeypatch):
-    monkeypatch.setattr("osiris.loop.outcomes.BATCH", 3)
+    monkeypatch.setattr("osiris.labeling.settle.BATCH", 3)
     ideas = pd.DataFrame({"ticker": list("CABBACCCCA")})
     assert ["".join(part["ticker"]) for part in batches(ideas)] == ["AAA", "BB", "CCCCC"]
 

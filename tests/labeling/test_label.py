@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from osiris.config.settings import Outcomes
-from osiris.loop import judge as rules_of
-from osiris.loop.judge import judge
+from osiris.labeling import label as rules_of
+from osiris.labeling.label import judge
 from osiris.market.calendars import daily_frame, intraday_frame
 from osiris.market.reconcile import Disagreement
 from osiris.market.timeline import timeline

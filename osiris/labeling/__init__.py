@@ -1,0 +1,1 @@
+"""Outcomes: which barrier an idea's price touched first, and what that makes of the idea."""
