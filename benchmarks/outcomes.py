@@ -176,7 +176,7 @@ def make_workspace(folder: Path, count: int, tickers: int) -> None:
     import pyarrow as pa
 
     from osiris.core.schemas import advice_schema
-    from osiris.store.tables import open_tables
+    from osiris.storage.tables import open_tables
     from osiris.workspace import open_workspace
 
     (folder / "osiris.toml").write_text('[prices]\nsource = "local"\n')

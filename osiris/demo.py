@@ -25,8 +25,8 @@ from osiris.market.sample import load_sample
 from osiris.reviewer import review
 from osiris.services import RunningApi, start_api
 from osiris.status import accepted_outcomes, adapter_table
-from osiris.store.events import OUTCOME, heard
-from osiris.store.tables import ACCEPTED_SQL
+from osiris.storage.events import OUTCOME, heard
+from osiris.storage.tables import ACCEPTED_SQL
 from osiris.workspace import Workspace, open_workspace
 
 TICKERS = ["AAPL", "GOOG", "IBM", "MSFT"]

@@ -6,7 +6,7 @@ from typing import Any
 from osiris.core.errors import BadInput, NotFound
 from osiris.core.ideas import Outcome, Status
 from osiris.policy import edit_note
-from osiris.store.tables import ACCEPTED_SQL
+from osiris.storage.tables import ACCEPTED_SQL
 from osiris.tracking import TAGGED
 from osiris.workspace import Workspace
 

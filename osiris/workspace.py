@@ -14,9 +14,9 @@ from osiris.core.clock import Clock, SystemClock, clock_at, parse_moment
 from osiris.core.errors import WorkspaceError
 from osiris.market.bar_store import BarStore
 from osiris.market.yahoo import Yahoo
-from osiris.store.advice import AdviceStore
-from osiris.store.events import Events
-from osiris.store.journal import Journal
+from osiris.storage.advice import AdviceStore
+from osiris.storage.events import Events
+from osiris.storage.journal import Journal
 
 if TYPE_CHECKING:
     from osiris.adapters import AdapterShelf, Served
@@ -130,7 +130,7 @@ class Workspace:
         """What turns of the kernel work with at `as_of`; models are loaded when one is asked."""
         from osiris.kernel.measure import Past
         from osiris.kernel.state import Kernel
-        from osiris.store.patches import PatchLists
+        from osiris.storage.patches import PatchLists
 
         moment = as_of or self.now
         past = Past(

@@ -9,8 +9,8 @@ import pyarrow as pa
 from osiris.config.settings import load_settings
 from osiris.core.ideas import Side, prompt_id, stable_hash
 from osiris.core.schemas import advice_schema
-from osiris.store.advice import AdviceStore
-from osiris.store.journal import Journal
+from osiris.storage.advice import AdviceStore
+from osiris.storage.journal import Journal
 from osiris.training.manifest import CONFIG, WEIGHTS
 
 MOMENT = datetime(2005, 2, 25, 21, tzinfo=UTC)

@@ -31,8 +31,8 @@ class Guard(NamedTuple):
 TOUCH, LINE, JUDGE = "osiris/labeling/triple_barrier.py", "osiris/market/timeline.py", "osiris/labeling/label.py"
 LOGGER, PRICES, YAHOO = "osiris/labeling/settle.py", "osiris/market/provider.py", "osiris/market/yahoo.py"
 ADVICE, EVENTS, BARS, MERGE = (
-    "osiris/store/advice.py",
-    "osiris/store/events.py",
+    "osiris/storage/advice.py",
+    "osiris/storage/events.py",
     "osiris/market/bar_store.py",
     "osiris/market/reconcile.py",
 )
@@ -53,7 +53,7 @@ TEST_LINE, TEST_JUDGE, TEST_LOGGER = (f"tests/loop/test_{name}.py" for name in (
 TEST_PRICES, TEST_YAHOO, TEST_EVENTS = (
     "tests/market/test_provider.py",
     "tests/market/test_yahoo.py",
-    "tests/store/test_events.py",
+    "tests/storage/test_events.py",
 )
 
 RULES, TABLES, GROUPED = (f"osiris/store/{name}.py" for name in ("rules", "tables", "grouped"))
@@ -61,7 +61,7 @@ TAB, PAGE, CLIENT, TABLE_JS = (
     f"osiris/ui/{n}" for n in ("advisory.py", "pinned_page.py", "desk_client.py", "review_table.js")
 )
 TEST_API, TEST_TAB, TEST_DESK = "tests/test_api.py", "tests/ui/test_advisory.py", "tests/browser/test_desk.py"
-TEST_ADVICE, TEST_WORTH = "tests/store/test_advice.py", "tests/loop/test_reviewers.py"
+TEST_ADVICE, TEST_WORTH = "tests/storage/test_advice.py", "tests/loop/test_reviewers.py"
 LISTING, WORTH = "osiris/loop/listing.py", "osiris/loop/reviewers.py"
 
 GUARDS = [
@@ -81,8 +81,8 @@ GUARDS = [
     Guard("the wait for an entry is no trade", "osiris/loop/gate.py", "ends[np.maximum(touches.entered - 1, 0)], since)", "since, since)", "tests/loop/test_gate.py"),
     Guard("held out after the embargo", "osiris/loop/gate.py", "+ timedelta(days=settings.gate.embargo_days)", "", "tests/loop/test_gate.py"),
     Guard("skill that costs money", "osiris/loop/verdict.py", " and evidence.difference > 0", "", "tests/loop/test_verdict.py"),
-    Guard("a corrected price has its turn", "osiris/store/advice.py", '            changes |= {"open_reason": None} if first else {}  # it is the new price\'s turn\n', "", "tests/labeling/test_settle.py -k corrected"),
-    Guard("a price is corrected once it did not trade", "osiris/store/rules.py", 'if asked and idea["open_reason"] != ODD_PRICE:', "if False:", "tests/labeling/test_settle.py -k corrected"),
+    Guard("a corrected price has its turn", "osiris/storage/advice.py", '            changes |= {"open_reason": None} if first else {}  # it is the new price\'s turn\n', "", "tests/labeling/test_settle.py -k corrected"),
+    Guard("a price is corrected once it did not trade", "osiris/storage/rules.py", 'if asked and idea["open_reason"] != ODD_PRICE:', "if False:", "tests/labeling/test_settle.py -k corrected"),
     Guard("a walk fits its calendar", "osiris/learn_check/no_skill.py", "if len(found) < count:", "if False:", "tests/learn_check/test_no_skill.py -k fit"),
     Guard("a trial ends", "osiris/loop/verdict.py", "promoted or is_over, reason", "promoted, reason", "tests/loop/test_verdict.py"),
     Guard("a trial lasts", "osiris/loop/verdict.py", "promoted or is_over, reason", "True, reason", "tests/loop/test_verdict.py"),
@@ -115,7 +115,7 @@ GUARDS = [
     Guard("a target that no layer has", "osiris/training/targets.py", "    if lacking:\n", "    if False:\n", "tests/training/test_architectures.py -k named"),
     Guard("a training that changes nothing leaves nothing", "osiris/training/run.py", "if not any(changes):", "if False:", "tests/training/test_run.py -k nothing"),
     Guard("a weak base is not held against its adapter", "osiris/training/behaviour.py", "    if kept:\n        least", "    if False:\n        least", "tests/training/test_behaviour.py -k weak"),
-    Guard("a server ends with its last user", "osiris/store/embedded_redis.py", "keeper.keep(client.pid, users, Path(client.redis_dir))", "pass", "tests/core/test_server_lifetime.py"),
+    Guard("a server ends with its last user", "osiris/storage/redis_server.py", "keeper.keep(client.pid, users, Path(client.redis_dir))", "pass", "tests/core/test_server_lifetime.py"),
     Guard("a server is left to whoever shares it", "osiris/core/server_lifetime.py", "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB", "tests/core/test_server_lifetime.py"),
     Guard("Prefect's server ends with us", "flows/server.py", "self._share = end_with_us(process.pid)", "pass", "tests/flows/test_server.py"),
     Guard("no number is null in JSON", "osiris/ui/console.py", "if math.isfinite(report) else None", "", "tests/test_cli_json.py -k number"),
@@ -176,7 +176,7 @@ GUARDS = [
     Guard("one change has one id", "osiris/kernel/patch.py", "meaning(self.before), meaning(self.after)", "self.before, self.diff", "tests/kernel/test_spelling.py"),
     Guard("who went with another may come again", "osiris/kernel/trial.py", 'return state in OPEN or (state == "rolled_back" and bool(patch.get("built_on")))', "return state in OPEN", "tests/kernel/test_spelling.py"),
     Guard("who lost by itself may not", "osiris/kernel/book.py", 'own = {**facts, "built_on": None}', "own = facts", "tests/kernel/test_spelling.py"),
-    Guard("what is no trace is left out", "osiris/store/patches.py", "if item is not None and _is_trace(item):", "if item is not None:", "tests/kernel/test_spelling.py"),
+    Guard("what is no trace is left out", "osiris/storage/patches.py", "if item is not None and _is_trace(item):", "if item is not None:", "tests/kernel/test_spelling.py"),
     Guard("the terminal takes no orders", "osiris/cli/kernel.py", "print(printable(diff))", "print(diff)", "tests/kernel/test_spelling.py"),
     Guard("every law is told of", "osiris/kernel/laws.py", "found.keys() != law_names()", "False", "tests/kernel/test_prove.py -k symbolic"),
     Guard("laws are tried from outside", "osiris/kernel/laws.py", "        for number in named_numbers(files):", "        for number in named_numbers(files)[:0]:", "tests/kernel/test_prove.py -k outside"),
@@ -205,7 +205,7 @@ GUARDS = [
     Guard("no life is shorter than none", "osiris/kernel/history.py", "max(0.0, (patch", "((patch", "tests/kernel/test_observe.py -k set_back"),
     Guard("a missing number has no reward", "osiris/loop/rewards.py", "        if lacking:\n", "        if False:\n", "tests/loop/test_rewards.py"),
     Guard("too few trades have no reward", "osiris/loop/rewards.py", "if len(trades) < rules.min_trades:", "if False:", "tests/loop/test_rewards.py"),
-    Guard("Redis is told once", "osiris/store/patches.py", "== 0 then return 0 end", "== 2 then return 0 end", "tests/kernel/test_patch.py"),
+    Guard("Redis is told once", "osiris/storage/patches.py", "== 0 then return 0 end", "== 2 then return 0 end", "tests/kernel/test_patch.py"),
     Guard("pairs of like reward-to-risk", "osiris/loop/pairs.py", "_ratio_gap(won, lost) <= max_ratio_gap", "True", "tests/loop/test_pairs.py"),
     Guard("a failed training is not served", "osiris/adapters.py", "        if card.failed:\n", "        if False:\n", "tests/test_adapters.py"),
     Guard("invalid replies fail a training", "osiris/training/behaviour.py", "    if valid < least:\n", "    if False:\n", "tests/training/test_behaviour.py"),
@@ -236,7 +236,7 @@ GUARDS = [
     Guard("strangers use up no reviewer's requests", "osiris/api/guards.py", "str(known)", '"all"', TEST_API),
     Guard("a session is a day where the ticker trades", WORTH, "timezone_of(calendar_of(ticker, prices))", '"UTC"', TEST_WORTH),
     Guard("only a pending idea is decided on", RULES, "        may_decide(idea)\n", "        pass\n", TEST_ADVICE),
-    Guard("of a group, the next sees the one before", RULES, '        self.ideas[idea["id"]] = idea | changes\n', "", "tests/store/test_rules.py"),
+    Guard("of a group, the next sees the one before", RULES, '        self.ideas[idea["id"]] = idea | changes\n', "", "tests/storage/test_rules.py"),
     Guard("an undo takes back what stands", RULES, "any(idea[name] != decision[name] for name in made)", "False", TEST_API),
     Guard("what is settled stays", RULES, 'if idea["outcome"] in FINAL or idea["exit_reason"]:\n        raise Conflict("an idea whose', 'if False:\n        raise Conflict("an idea whose', TEST_API),
     Guard("what was asked to close stays", RULES, 'if idea["close_asked_at"] is not None:\n        asked', "if False:\n        asked", TEST_API),
@@ -244,7 +244,7 @@ GUARDS = [
     Guard("an undo clears the open outcome", RULES, "**unsettled, **levels}", "**levels}", TEST_API),
     Guard("an undo is replayed on what it may change", TABLES, ' if kind == "decided" else f"target.{DECIDED_SQL} AND {unsettled}"', "", TEST_ADVICE),
     Guard("edits and approvals are written apart", TABLES, "for alike in _alike(rows))", "for alike in [[row['changes'] for row in rows]])", TEST_API + " tests/store"),
-    Guard("nobody of a group is forgotten", GROUPED, "group = [call, *(other for other in self._waiting if other is not call)]", "group = [call]", "tests/store/test_grouped.py"),
+    Guard("nobody of a group is forgotten", GROUPED, "group = [call, *(other for other in self._waiting if other is not call)]", "group = [call]", "tests/storage/test_group_commit.py"),
     Guard("too many requests", "osiris/api/guards.py", "if not limiter.hit(item, client, str(known)):", "if False:", TEST_API),
     Guard("a moment is no number", "osiris/core/commands.py", "if numeric or isinstance(value, int | float):", "if False:", TEST_API),
     Guard("an answer is fresh", "osiris/api/ideas.py", """tag = f'W/"{advice.version}"'""", """tag = 'W/"1"'""", TEST_API),
@@ -392,9 +392,9 @@ GUARDS = [
     Guard("disputes are remembered", "osiris/market/bar_rewrite.py", "note_disputes(self._file.path, [*self._standing, *found])", "note_disputes(self._file.path, [])", TEST_PRICES),
     Guard("who may end a dispute", "osiris/market/bar_rewrite.py", "(d.start, d.offered_source) not in spoken", "d.start not in set(offered['start'])", "tests/market/test_bar_store.py"),
     Guard("a dispute outlives a failed correction", "osiris/market/bar_rewrite.py", "note_disputes(self._file.path, [*self._earlier, *found])", "note_disputes(self._file.path, [*self._standing, *found])", "tests/market/test_bar_store.py"),
-    Guard("a final outcome is final", ADVICE, "verdicts.filter(holds)", "verdicts", "tests/store/test_advice.py"),
+    Guard("a final outcome is final", ADVICE, "verdicts.filter(holds)", "verdicts", "tests/storage/test_advice.py"),
     Guard("an event once", EVENTS, "if redis.call('HSETNX', KEYS[1], event[1], event[3]) == 1 then", "if redis.call('HSET', KEYS[1], event[1], event[3]) then", TEST_EVENTS),
-    Guard("an acknowledged event survives a kill", "osiris/store/embedded_redis.py", '"appendonly": "yes"', '"appendonly": "no"', TEST_EVENTS),
+    Guard("an acknowledged event survives a kill", "osiris/storage/redis_server.py", '"appendonly": "yes"', '"appendonly": "no"', TEST_EVENTS),
     Guard("acknowledged after the reader's work", EVENTS, "            handle([json", "            self._redis.xack(OUTCOME, group, *[e for e, _ in entries])\n            handle([json", TEST_EVENTS),
     Guard('weeks are no days', 'osiris/market/file_import/lengths.py', 'if np.median(apart) >= 2 and np.mean(apart <= 1) <= 1 / 3:', 'if False:', 'tests/market/test_bar_lengths.py'),
     Guard('weeks among days', 'osiris/market/file_import/lengths.py', '        if len(apart) >= run:\n', '        if False:\n', 'tests/market/test_bar_lengths.py'),

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict
 
-from osiris.store.tables import sql_time
+from osiris.storage.tables import sql_time
 from osiris.workspace import Workspace
 
 

@@ -64,7 +64,7 @@ def submit(
     from osiris.kernel.history import queued
     from osiris.kernel.patch import patch_of
     from osiris.kernel.trial import refuse_if_final
-    from osiris.store.patches import PatchLists
+    from osiris.storage.patches import PatchLists
 
     with opened(workspace) as ws:
         repo, key = ws.policy_repo, ws.settings.kernel.key.get_secret_value()
@@ -117,7 +117,7 @@ def log(workspace: Folder = None, as_json: Json = False) -> None:
 def show(patch: Identity, workspace: Folder = None, as_json: Json = False) -> None:
     """One patch: its diff, the proof, the rewards, what became of it."""
     from osiris.kernel.history import known
-    from osiris.store.patches import PatchLists
+    from osiris.storage.patches import PatchLists
     from osiris.ui.console import plain, print_report, print_rows, printable
 
     with opened(workspace) as ws:
@@ -137,7 +137,7 @@ def show(patch: Identity, workspace: Folder = None, as_json: Json = False) -> No
 def queue(workspace: Folder = None, as_json: Json = False) -> None:
     """What waits to be judged, in order, and the newest dead letters with the reason."""
     from osiris.kernel.history import dead_letters, queued
-    from osiris.store.patches import PatchLists
+    from osiris.storage.patches import PatchLists
 
     with opened(workspace) as ws:
         lists, key = PatchLists(ws.events), ws.settings.kernel.key.get_secret_value()

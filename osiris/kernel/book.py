@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from osiris.core.errors import NotFound
-from osiris.store.journal import Journal
+from osiris.storage.journal import Journal
 
 STEPS = ("applying", "applied", "rolling_back", "rolled_back", "abandoned")
 Entry = dict[str, Any]

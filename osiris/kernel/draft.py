@@ -18,7 +18,7 @@ from osiris.kernel.repo import PolicyRepo, Version
 from osiris.llm.generate import unbound
 from osiris.llm.prompts import render
 from osiris.policy import PATCHABLE
-from osiris.store.patches import TRACES, PatchLists
+from osiris.storage.patches import TRACES, PatchLists
 
 FACTORS = (0.5, 0.75, 0.9, 1.1, 1.25, 1.5, 2.0)
 STEPS = (0.1, 0.25, 0.4, 0.5, 0.6)

@@ -6,7 +6,7 @@ from osiris.core.errors import NotFound
 from osiris.kernel.book import PatchBook
 from osiris.kernel.meta_loop import TurnReport
 from osiris.kernel.patch import Refused, read_patch
-from osiris.store.patches import DEAD, PatchLists
+from osiris.storage.patches import DEAD, PatchLists
 
 
 def history(book: PatchBook) -> list[dict[str, Any]]:

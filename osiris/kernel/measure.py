@@ -29,8 +29,8 @@ from osiris.loop.gate import idea_row, settle_on_paper
 from osiris.loop.looks import level_of
 from osiris.market.calendars import sessions_between
 from osiris.market.provider import PriceDesk
-from osiris.store.advice import AdviceStore
-from osiris.store.tables import sql_time
+from osiris.storage.advice import AdviceStore
+from osiris.storage.tables import sql_time
 
 
 class Look(NamedTuple):

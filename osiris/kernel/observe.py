@@ -20,8 +20,8 @@ from osiris.kernel.book import Entry
 from osiris.kernel.refused import look_at_refused
 from osiris.kernel.state import Kernel, TurnReport
 from osiris.loop.rewards import MOST_LOST, WHOLE, live_trades, reward_of
-from osiris.store.advice import AdviceStore
-from osiris.store.tables import quoted, sql_time
+from osiris.storage.advice import AdviceStore
+from osiris.storage.tables import quoted, sql_time
 
 
 class Finding(NamedTuple):

@@ -27,8 +27,8 @@ from osiris.loop.block_stats import block_length, least_blocks
 from osiris.loop.looks import level_of
 from osiris.policy import Shipped, shipped_files
 from osiris.policy.contracts import Policy
-from osiris.store.advice import AdviceStore
-from osiris.store.tables import one_of, quoted, sql_time
+from osiris.storage.advice import AdviceStore
+from osiris.storage.tables import one_of, quoted, sql_time
 
 NAMES = [
     "ticker", "as_of", "prompt", "reply", "hermes_score", "status", "size", "r_multiple", "closed_at", "novelty",

@@ -11,7 +11,7 @@ from osiris.core.files import one_at_a_time
 from osiris.kernel.book import PatchBook
 from osiris.kernel.measure import Past
 from osiris.kernel.repo import PolicyRepo
-from osiris.store.patches import PatchLists
+from osiris.storage.patches import PatchLists
 
 STEP_SECONDS = 60
 

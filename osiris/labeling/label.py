@@ -19,7 +19,7 @@ from osiris.labeling.arrays import DAY, Claims, as_claims, kernel_ideas
 from osiris.labeling.triple_barrier import CLOSED, EXPIRY, NEVER, STILL_OPEN, WIN, Bars, Ideas, Touches, first_touch
 from osiris.market.data_issues import Doubts
 from osiris.market.timeline import Timeline
-from osiris.store.rules import ODD_PRICE
+from osiris.storage.rules import ODD_PRICE
 
 NO_PRICES = "no prices from any source"
 NO_TRADE, NOT_FILLED, NOT_REACHED = (

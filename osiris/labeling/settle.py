@@ -21,9 +21,9 @@ from osiris.core.ideas import ENDING, FINAL, Outcome, Status, event_id
 from osiris.labeling.label import judge
 from osiris.market.provider import PriceDesk
 from osiris.market.timeline import LOOK_BACK
-from osiris.store.advice import AdviceStore
-from osiris.store.events import Events
-from osiris.store.tables import ACCEPTED_SQL, PENDING, UNSETTLED, sql_time
+from osiris.storage.advice import AdviceStore
+from osiris.storage.events import Events
+from osiris.storage.tables import ACCEPTED_SQL, PENDING, UNSETTLED, sql_time
 
 if TYPE_CHECKING:
     import pyarrow as pa

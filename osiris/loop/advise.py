@@ -20,9 +20,9 @@ from osiris.market.calendars import sessions_between
 from osiris.market.provider import PriceDesk
 from osiris.policy import edit_note
 from osiris.policy.contracts import Policy, Sketch
-from osiris.store.advice import AdviceStore
-from osiris.store.events import Events
-from osiris.store.tables import Row, sql_time
+from osiris.storage.advice import AdviceStore
+from osiris.storage.events import Events
+from osiris.storage.tables import Row, sql_time
 
 HISTORY_DAYS = 150
 """Calendar days of bars a snapshot reads: `WARM_UP` sessions, with holidays to spare."""

@@ -15,8 +15,8 @@ from scipy.stats import binomtest
 from osiris.config.settings import Prices
 from osiris.loop.gate import Evaluation
 from osiris.loop.reviewers import mean, rate, session_of
-from osiris.store.advice import AdviceStore
-from osiris.store.tables import sql_time
+from osiris.storage.advice import AdviceStore
+from osiris.storage.tables import sql_time
 
 BINS, FEWEST = 5, 5
 """Bins of a reliability diagram, each with as many ideas, and the fewest ideas that a bin may have."""

@@ -34,8 +34,8 @@ from osiris.loop.pairs import (
     settled,
 )
 from osiris.loop.taught import sound, words_of
-from osiris.store.advice import AdviceStore
-from osiris.store.tables import sql_time
+from osiris.storage.advice import AdviceStore
+from osiris.storage.tables import sql_time
 from osiris.training.recipe import Data
 
 RANKED_PER_PROMPT = 2

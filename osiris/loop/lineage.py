@@ -24,8 +24,8 @@ from osiris.loop.lessons import dataset_of, told_of
 from osiris.market.bar_store import BarStore
 from osiris.market.calendars import calendar_of, sessions_between
 from osiris.policy.contracts import WARM_UP
-from osiris.store.advice import AdviceStore
-from osiris.store.tables import Row, one_of, quoted
+from osiris.storage.advice import AdviceStore
+from osiris.storage.tables import Row, one_of, quoted
 
 HUMAN = ("feedback", "edit", "review")
 """Lines that rest on what a person decided; others do where the person edited the idea."""

@@ -14,8 +14,8 @@ from osiris.core.schemas import advice_schema
 from osiris.market.bar_frames import cumulative_split, rebased
 from osiris.market.bar_store import BarStore
 from osiris.market.calendars import PRICE_COLUMNS
-from osiris.store.advice import AdviceStore
-from osiris.store.tables import one_of, quoted, sql_time
+from osiris.storage.advice import AdviceStore
+from osiris.storage.tables import one_of, quoted, sql_time
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from osiris.core.files import one_at_a_time
-from osiris.store.journal import Journal
+from osiris.storage.journal import Journal
 
 PATIENCE_SECONDS = 60
 MIN_NEW = 0.25

@@ -28,7 +28,7 @@ from osiris.loop.logbook import CANNOT, log_adapter, not_logged
 from osiris.loop.night_facts import Night, begin_night, night_name
 from osiris.loop.pairs import examples, never
 from osiris.loop.taught import words_of
-from osiris.store.advice import AdviceStore
+from osiris.storage.advice import AdviceStore
 from osiris.tracking import Tracking
 from osiris.training.behaviour import behaviour, failure
 from osiris.training.probe import probe_folder

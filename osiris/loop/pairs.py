@@ -15,8 +15,8 @@ from osiris.config.settings import Settings
 from osiris.core.errors import TooLittleData
 from osiris.core.ideas import FINAL, ExitReason, Status
 from osiris.loop.taught import CLOSE, at_the_price, same_ticker, sound, words_of
-from osiris.store.advice import AdviceStore
-from osiris.store.tables import ACCEPTED_SQL, Row, sql_time
+from osiris.storage.advice import AdviceStore
+from osiris.storage.tables import ACCEPTED_SQL, Row, sql_time
 
 COLUMNS = [
     "id", "prompt_id", "as_of", "ticker", "side", "entry", "target", "stop", "price", "atr", "confidence", "prompt",

@@ -12,7 +12,7 @@ from osiris.core.clock import as_utc
 from osiris.core.commands import Feedback, Undo
 from osiris.core.errors import BadInput, Conflict
 from osiris.core.ideas import ACCEPTED, MOST_ATR, SCHEMA_VERSION, Levels, Status
-from osiris.store.advice import AdviceStore
+from osiris.storage.advice import AdviceStore
 
 MIN_DISTANCE_ATR, MAX_DISTANCE_ATR = 0.05, MOST_ATR
 ROUNDING = 1e-6

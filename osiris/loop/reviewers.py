@@ -20,8 +20,8 @@ from osiris.labeling.label import judge
 from osiris.market.calendars import calendar_of, timezone_of
 from osiris.market.provider import PriceDesk
 from osiris.market.timeline import LOOK_BACK
-from osiris.store.advice import AdviceStore
-from osiris.store.tables import DECIDED_SQL, sql_time
+from osiris.storage.advice import AdviceStore
+from osiris.storage.tables import DECIDED_SQL, sql_time
 
 LEVEL, RESAMPLES, SEED = 0.95, 4_000, 0
 MIN_SESSIONS = 10

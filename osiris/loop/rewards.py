@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from osiris.config.sections import Rewards
 from osiris.core.errors import BadInput, TooLittleData
 from osiris.core.ideas import FINAL
-from osiris.store.advice import AdviceStore
-from osiris.store.tables import ACCEPTED_SQL, one_of, quoted
+from osiris.storage.advice import AdviceStore
+from osiris.storage.tables import ACCEPTED_SQL, one_of, quoted
 
 UNIT_RISK = 0.01
 """Fraction of equity that profit is measured in, and the least drawdown that a return is held against."""

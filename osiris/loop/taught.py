@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from osiris.core.ideas import Reply, Status, levels_from_reply, parse_reply
-from osiris.store.tables import Row
+from osiris.storage.tables import Row
 
 NUMBER = r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?"
 LEVELS = ("entry", "target", "stop")

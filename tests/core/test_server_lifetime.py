@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from osiris.core.server_lifetime import LOOK_SECONDS, end_with_us
-from osiris.store.events import Events
+from osiris.storage.events import Events
 from tests.builders import make_workspace
 
 OSIRIS = Path(sys.executable).with_name("osiris")
@@ -100,7 +100,7 @@ def test_a_server_of_one_process_ends_with_it(number):
 
 
 def test_an_embedded_server_that_nobody_closed_ends_with_its_process(tmp_path):
-    code = "import sys, os; from pathlib import Path; from osiris.store.events import Events\n"
+    code = "import sys, os; from pathlib import Path; from osiris.storage.events import Events\n"
     code += "events = Events(Path(sys.argv[1])); print(events.server_pid(), flush=True); os._exit(0)"
     asked = [sys.executable, "-c", code, tmp_path / "redis"]
     pid = int(subprocess.run(asked, capture_output=True, text=True, check=True).stdout)

@@ -18,8 +18,8 @@ from osiris.kernel.meta_loop import turn
 from osiris.kernel.patch import change_of
 from osiris.kernel.repo import SHIPPED
 from osiris.policy import Shipped
-from osiris.store.events import TRACES
-from osiris.store.patches import APPLIED, DEAD, QUEUE, ROLLED_BACK, PatchLists
+from osiris.storage.events import TRACES
+from osiris.storage.patches import APPLIED, DEAD, QUEUE, ROLLED_BACK, PatchLists
 from tests.kernel.market import FOLLOW, LAST, after_run, gate_patch, market_of, submit, trade_at, workspace_on
 from tests.kernel.test_repo import diff_of
 from tests.kernel.test_sandbox import needs_bubblewrap

@@ -11,7 +11,7 @@ from osiris.labeling.settle import settle
 from osiris.loop.advise import advise
 from osiris.loop.review import decide
 from osiris.market.synthetic import QUIET, RUN, TRUE_RANGE, WARM_UP, Market, _noise, _quiet
-from osiris.store.patches import PatchLists
+from osiris.storage.patches import PatchLists
 from tests.builders import make_workspace
 
 SETTINGS = """

@@ -9,8 +9,8 @@ from osiris.core.errors import BadInput
 from osiris.kernel.draft import diff_in, draft_patch, mutated, mutations
 from osiris.kernel.repo import PolicyRepo
 from osiris.kernel.static import problems
-from osiris.store.events import TRACES
-from osiris.store.patches import DEAD
+from osiris.storage.events import TRACES
+from osiris.storage.patches import DEAD
 from tests.builders import MOMENT, make_workspace
 from tests.llm.makes import make_tokenizer, save_llama
 

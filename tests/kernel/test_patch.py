@@ -7,8 +7,8 @@ import pytest
 from osiris.core.errors import BadInput
 from osiris.kernel.patch import Refused, change_of, patch_of, read_patch, touched
 from osiris.kernel.repo import PolicyRepo
-from osiris.store.events import Events
-from osiris.store.patches import APPLIED, DEAD, ROLLED_BACK, PatchLists
+from osiris.storage.events import Events
+from osiris.storage.patches import APPLIED, DEAD, ROLLED_BACK, PatchLists
 from tests.builders import MOMENT
 from tests.kernel.test_repo import GOOD, diff_of
 

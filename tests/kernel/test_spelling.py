@@ -20,8 +20,8 @@ from osiris.kernel.repo import PolicyRepo
 from osiris.kernel.trial import may_be_judged, refuse_if_final
 from osiris.loop.block_stats import p_words
 from osiris.policy import shipped_files
-from osiris.store.events import TRACES, Events
-from osiris.store.patches import PatchLists
+from osiris.storage.events import TRACES, Events
+from osiris.storage.patches import PatchLists
 from osiris.ui.console import printable
 from tests.builders import MOMENT, make_workspace
 from tests.kernel.test_repo import GOOD, diff_of

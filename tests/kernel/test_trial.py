@@ -13,7 +13,7 @@ from osiris.kernel.history import history
 from osiris.kernel.meta_loop import roll_back_by_hand, turn
 from osiris.kernel.trial import looks_before, refuse_if_final
 from osiris.policy import Shipped, shipped_files
-from osiris.store.patches import PatchLists
+from osiris.storage.patches import PatchLists
 from tests.builders import LATER, MOMENT, changes, decision, ideas, make_settings, make_workspace, table_of, to
 from tests.kernel.market import gate_patch, submit
 from tests.kernel.test_repo import diff_of

@@ -11,7 +11,7 @@ from osiris.loop.advise import add_gate_and_size, advise, drafting_moments, rows
 from osiris.market.sample import load_sample
 from osiris.policy import Shipped
 from osiris.policy.contracts import Feature
-from osiris.store.events import GENERATED, Events, heard
+from osiris.storage.events import GENERATED, Events, heard
 from tests.builders import make_workspace
 
 CLOSE = datetime(2005, 2, 25, 21, tzinfo=UTC)

@@ -18,8 +18,8 @@ from filelock import FileLock
 
 from osiris.core.errors import Conflict, NotFound, WorkspaceError
 from osiris.core.schemas import advice_schema
-from osiris.store.advice import MAX_FRAGMENTS
-from osiris.store.tables import quoted, sql_time
+from osiris.storage.advice import MAX_FRAGMENTS
+from osiris.storage.tables import quoted, sql_time
 from tests.builders import LATER, MOMENT, changes, decision, idea, ideas, make_store, table_of, to
 
 processes = multiprocessing.get_context("forkserver")

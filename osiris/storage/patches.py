@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 if TYPE_CHECKING:
-    from osiris.store.events import Events
+    from osiris.storage.events import Events
 
 TRACES = "dgm:recent_traces"
 QUEUE, DEAD = "dgm:patch_queue", "dgm:patch_queue:dead"

@@ -1,7 +1,7 @@
 """Of decisions that are taken together, each sees the ones before."""
 
 from osiris.core.errors import Conflict, NotFound
-from osiris.store.rules import Ballot
+from osiris.storage.rules import Ballot
 from tests.builders import changes, decision, idea, to
 
 

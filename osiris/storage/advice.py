@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from osiris.store.grouped import Grouped
-from osiris.store.rules import Asked, Ballot, Change, as_drafted, may_close, may_undo, same_decision, unknown
-from osiris.store.tables import (
+from osiris.storage.group_commit import Grouped
+from osiris.storage.rules import Asked, Ballot, Change, as_drafted, may_close, may_undo, same_decision, unknown
+from osiris.storage.tables import (
     PENDING,
     UNSETTLED,
     Row,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from osiris.store.journal import Journal
+    from osiris.storage.journal import Journal
 
 MAX_FRAGMENTS = 24  # every write leaves one and every read opens them all: more than this are compacted at once
 

@@ -19,7 +19,7 @@ import orjson
 
 from osiris.core.errors import SettingsError, SourceUnavailable
 from osiris.core.ideas import trace_of
-from osiris.store.embedded_redis import EmbeddedRedis
+from osiris.storage.redis_server import EmbeddedRedis
 
 if TYPE_CHECKING:
     from redis import Redis

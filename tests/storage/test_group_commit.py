@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from osiris.store.grouped import Grouped
+from osiris.storage.group_commit import Grouped
 
 
 class Slow:

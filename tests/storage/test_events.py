@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from osiris.core.errors import SettingsError, SourceUnavailable
-from osiris.store.events import BATCH, GENERATED, OUTCOME, Events, heard
+from osiris.storage.events import BATCH, GENERATED, OUTCOME, Events, heard
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_more_outcomes_than_go_in_one_batch_are_all_published_once(events):
 def test_two_processes_share_the_embedded_server(events, tmp_path):
     events.publish_outcomes([outcome(1)])
     code = (
-        "import sys; from pathlib import Path; from osiris.store.events import Events\n"
+        "import sys; from pathlib import Path; from osiris.storage.events import Events\n"
         "events = Events(Path(sys.argv[1])); print(len(list(events.outcomes()))); events.close()"
     )
     other = subprocess.run(

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from osiris.core.errors import WorkspaceError
-from osiris.store.journal import Journal
+from osiris.storage.journal import Journal
 
 MOMENT = datetime(2005, 2, 25, 21, 0, 0, 123456, tzinfo=UTC)
 

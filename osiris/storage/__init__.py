@@ -1,0 +1,1 @@
+"""Where ideas, feedback, events and patches are kept: LanceDB behind a journal, and Redis."""

@@ -1,1 +1,0 @@
-"""Where facts live, one outside system a file; the files of this folder do not import each other."""
