@@ -28,9 +28,9 @@ from rich.progress import track
 from rich.table import Table
 
 from osiris.config.settings import Settings
+from osiris.drafting.draft_ideas import take_snapshots
 from osiris.learn_check.no_skill import SettledNight, Walks, both_sides, local_workspace, on_walks, promotions
 from osiris.learn_check.report import interval, promoted_share
-from osiris.loop.advise import take_snapshots
 from osiris.market.calendars import sessions_between
 from osiris.market.sample import CALENDAR, load_sample
 

@@ -24,14 +24,14 @@ from rich.table import Table
 
 from osiris.config.settings import load_settings
 from osiris.core.errors import TooLittleData
+from osiris.drafting.draft_ideas import advise, take_snapshots
+from osiris.drafting.snapshot import Snapshot
 from osiris.labeling.settle import settle
 from osiris.llm.generate import Draft
 from osiris.llm.loader import load_drafter
 from osiris.llm.starter import ensure_starter
 from osiris.llm.starter_data import random_features, random_reply
 from osiris.loop import gate
-from osiris.loop.advise import advise, take_snapshots
-from osiris.loop.context import Snapshot
 from osiris.loop.lessons import build_lessons
 from osiris.loop.reviewers import Estimate, mean, rate
 from osiris.market.calendars import sessions_between

@@ -100,7 +100,7 @@ GUARDS = [
     Guard("MLflow's database is whole or not there", "osiris/mlflow_store.py", "draft = database.with_name(f\".{database.name}.{os.getpid()}\")", "draft = database", "tests/journeys/test_night_crashes.py"),
     Guard("the form of a trained model is seen unbound", "osiris/training/behaviour.py", "free = unbound(settings)", "free = settings", "tests/training/test_behaviour.py"),
     Guard("a reply that is no trade is not valid", "osiris/llm/generate.py", "if has_levels(reply, *self.market) else None", "", "tests/llm/test_generate.py -k trade"),
-    Guard("an idea is gated by its own features", "osiris/loop/context.py", "return prompt_id(self.prompt, self.as_of)", "return self.prompt", "tests/loop/test_advise.py -k one_text"),
+    Guard("an idea is gated by its own features", "osiris/drafting/snapshot.py", "return prompt_id(self.prompt, self.as_of)", "return self.prompt", "tests/drafting/test_draft_ideas.py -k one_text"),
     Guard("an answer begins where the template puts it", "osiris/llm/chat.py", "return before if before.startswith(begun) and before[len(begun) :].strip() else begun", "return begun", "tests/llm/test_chat.py"),
     Guard("no answer within a thought", "osiris/llm/chat.py", "if not before.startswith(start.rstrip()):", "if False:", "tests/llm/test_chat.py"),
     Guard("a recipe's adapter is plain LoRA", "osiris/training/recipe.py", "if key not in Lora.model_fields:", "if False:", "tests/training/test_recipe.py"),

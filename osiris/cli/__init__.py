@@ -50,8 +50,8 @@ def advise(
     as_json: Json = False,
 ) -> None:
     """Draft ideas on the configured tickers."""
-    from osiris.loop.advise import advise as draft_ideas
-    from osiris.loop.advise import drafting_moments
+    from osiris.drafting.draft_ideas import advise as draft_ideas
+    from osiris.drafting.draft_ideas import drafting_moments
 
     with opened(workspace, as_of) as ws:
         moments = drafting_moments(ws.settings, ws.now, sessions)

@@ -18,13 +18,13 @@ import pandas as pd
 
 from osiris.config.settings import Settings
 from osiris.core.errors import TooLittleData
+from osiris.drafting.draft_ideas import idea_vector, sketch, take_snapshots
+from osiris.drafting.snapshot import Snapshot
 from osiris.kernel.judgement import Measurement, Offered, compared, no_trades, weeks_of
 from osiris.kernel.live import SandboxedPolicy
 from osiris.llm import hermes
 from osiris.llm.generate import Draft, draft
 from osiris.llm.models import AnyDrafter, AnyJudge
-from osiris.loop.advise import idea_vector, sketch, take_snapshots
-from osiris.loop.context import Snapshot
 from osiris.loop.gate import idea_row, settle_on_paper
 from osiris.loop.looks import level_of
 from osiris.market.calendars import sessions_between

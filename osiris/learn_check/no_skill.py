@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from osiris.config.settings import Settings
 from osiris.core.errors import BadInput
 from osiris.core.ideas import Reply, Side
+from osiris.drafting.snapshot import ATR_BARS, Snapshot, true_range
 from osiris.learn_check.report import promoted_share
 from osiris.loop import gate
-from osiris.loop.context import ATR_BARS, Snapshot, true_range
 from osiris.loop.side_bias import earlier_places
 from osiris.loop.verdict import compare
 from osiris.market.calendars import daily_frame, sessions_between

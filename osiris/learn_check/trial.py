@@ -10,13 +10,13 @@ from typing import Any
 
 from osiris.config.settings import Settings, load_settings
 from osiris.core.files import write_whole
+from osiris.drafting.draft_ideas import AdviseReport, advise, take_snapshots
+from osiris.drafting.snapshot import Snapshot
 from osiris.labeling.settle import settle
 from osiris.learn_check.no_skill import LONG_SHARES
 from osiris.llm.generate import unbound
 from osiris.llm.starter import ensure_starter
 from osiris.loop import gate
-from osiris.loop.advise import AdviseReport, advise, take_snapshots
-from osiris.loop.context import Snapshot
 from osiris.loop.night import collect_pairs, learn_from_outcomes
 from osiris.loop.promotion import judge_adapters
 from osiris.market.synthetic import RUN, Edge, Market

@@ -14,9 +14,9 @@ from osiris.adapters import AdapterShelf
 from osiris.config.settings import Settings
 from osiris.core.errors import AdapterRejected, BadInput
 from osiris.core.ideas import stable_hash
+from osiris.drafting.snapshot import Snapshot
 from osiris.llm.models import Models
 from osiris.loop import gate
-from osiris.loop.context import Snapshot
 from osiris.loop.evidence import weigh
 from osiris.loop.logbook import CANNOT, catch_up, heldout_metrics, not_logged
 from osiris.loop.looks import LookLedger, Span

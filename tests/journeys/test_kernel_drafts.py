@@ -3,11 +3,11 @@
 import pytest
 
 from osiris.config.settings import Settings
+from osiris.drafting.draft_ideas import take_snapshots
 from osiris.kernel.apply import apply_patch
 from osiris.kernel.meta_loop import turn
 from osiris.kernel.patch import change_of
 from osiris.llm.starter import ensure_starter
-from osiris.loop.advise import take_snapshots
 from osiris.policy import Shipped
 from tests.kernel.market import FOLLOW, LAST, after_run, draft_at, market_of, submit, workspace_on
 from tests.kernel.test_repo import diff_of

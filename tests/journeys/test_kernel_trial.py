@@ -5,9 +5,9 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
+from osiris.drafting.draft_ideas import take_snapshots
 from osiris.kernel.meta_loop import turn
 from osiris.kernel.shadow import on_trial
-from osiris.loop.advise import take_snapshots
 from osiris.market.calendars import sessions_between
 from osiris.policy import Shipped
 from tests.kernel.market import FOLLOW, LAST, after_run, gate_patch, market_of, submit, workspace_on

@@ -11,8 +11,8 @@ import pytest
 
 from osiris.config.settings import HOUSE, load_settings
 from osiris.core.commands import Feedback
+from osiris.drafting.draft_ideas import advise
 from osiris.learn_check.trial import Plan, Trial, gather, prepare
-from osiris.loop.advise import advise
 from osiris.loop.review import decide
 from osiris.workspace import open_workspace
 

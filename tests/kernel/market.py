@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from osiris.core.commands import Feedback
+from osiris.drafting.draft_ideas import advise
 from osiris.kernel.patch import change_of, patch_of
 from osiris.labeling.settle import settle
-from osiris.loop.advise import advise
 from osiris.loop.review import decide
 from osiris.market.synthetic import QUIET, RUN, TRUE_RANGE, WARM_UP, Market, _noise, _quiet
 from osiris.storage.patches import PatchLists

@@ -8,6 +8,7 @@ import pytest
 
 from osiris.config.settings import Llm, Model, Settings
 from osiris.core.errors import BadInput, NotFound, SettingsError, SourceUnavailable
+from osiris.drafting.draft_ideas import advise
 from osiris.llm import starter_data as data
 from osiris.llm.desk import ModelDesk
 from osiris.llm.generate import DraftRequest, draft, unbound
@@ -15,7 +16,6 @@ from osiris.llm.hermes import Idea, score
 from osiris.llm.loader import load_drafter
 from osiris.llm.models import open_models
 from osiris.llm.starter import ensure_starter
-from osiris.loop.advise import advise
 from osiris.market.sample import load_sample
 from tests.builders import MOMENT, make_settings, make_workspace
 from tests.llm.server import transformers_server

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from osiris.loop.context import snapshot
+from osiris.drafting.snapshot import snapshot
 from osiris.market.bar_jumps import suspicious_jumps
 from osiris.market.calendars import PRICE_COLUMNS, non_sessions
 from osiris.market.synthetic import EDGES, FEATURES, RULES, RUN, SIGMA, TRUE_RANGE, Market

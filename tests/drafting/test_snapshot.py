@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from osiris.core.errors import NoPrices
-from osiris.loop.context import snapshot
+from osiris.drafting.snapshot import snapshot
 from osiris.market.bar_frames import known_at
 from osiris.market.sample import sample_bars
 from osiris.policy import Shipped

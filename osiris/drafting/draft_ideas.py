@@ -12,10 +12,10 @@ from osiris.config.settings import Settings
 from osiris.core.errors import NoPrices, SourceUnavailable
 from osiris.core.ideas import Reply, Status, advice_id, levels_from_reply, parse_reply
 from osiris.core.schemas import VECTOR_SIZE
+from osiris.drafting.snapshot import Snapshot, snapshot
 from osiris.llm import hermes
 from osiris.llm.generate import Draft, draft
 from osiris.llm.models import AnyDrafter, AnyJudge
-from osiris.loop.context import Snapshot, snapshot
 from osiris.market.calendars import sessions_between
 from osiris.market.provider import PriceDesk
 from osiris.policy import edit_note

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from osiris.core.ideas import parse_reply
+from osiris.drafting.draft_ideas import add_gate_and_size, advise, drafting_moments, rows_of, take_snapshots
 from osiris.llm.generate import draft
-from osiris.loop.advise import add_gate_and_size, advise, drafting_moments, rows_of, take_snapshots
 from osiris.market.sample import load_sample
 from osiris.policy import Shipped
 from osiris.policy.contracts import Feature
