@@ -62,7 +62,7 @@ TAB, PAGE, CLIENT, TABLE_JS = (
 )
 TEST_API, TEST_TAB, TEST_DESK = "tests/test_api.py", "tests/ui/test_advisory.py", "tests/browser/test_desk.py"
 TEST_ADVICE, TEST_WORTH = "tests/storage/test_advice.py", "tests/loop/test_reviewers.py"
-LISTING, WORTH = "osiris/loop/listing.py", "osiris/loop/reviewers.py"
+LISTING, WORTH = "osiris/review/queries.py", "osiris/loop/reviewers.py"
 
 GUARDS = [
     Guard("a finished reply ends", "osiris/llm/grammar.py", "mask[:] = self._end", "mask[:] = -1", "tests/llm/test_grammar.py"),
@@ -121,7 +121,7 @@ GUARDS = [
     Guard("no number is null in JSON", "osiris/ui/console.py", "if math.isfinite(report) else None", "", "tests/test_cli_json.py -k number"),
     Guard("stdout is the answer's alone", "osiris/cli/common.py", "os.dup2(2, 1)", "pass", "tests/test_cli_json.py -k libraries"),
     Guard("a run has notes of its own", "osiris/market/backfill.py", "before, self.notes = self.notes, []", "before = self.notes", "tests/market/test_provider.py -k put_right"),
-    Guard("an approval adjusts nothing", "osiris/loop/review.py", '    if said not in (None, idea["confidence"]):', "    if False:", "tests/loop/test_review.py"),
+    Guard("an approval adjusts nothing", "osiris/review/decide.py", '    if said not in (None, idea["confidence"]):', "    if False:", "tests/review/test_decide.py"),
     Guard("the rejected side as drafted", "osiris/loop/lineage.py", 'ideas["bad"] = _as_drafted(advice, ideas["bad"])', "pass", "tests/loop/test_lineage.py"),
     Guard("a terminal obeys no text", "osiris/ui/console.py", "one.encode(\"unicode_escape\").decode() if unicodedata", "one if unicodedata", "tests/ui/test_console.py"),
     Guard("a name has no control characters", "osiris/core/ideas.py", " or any(unicodedata.category(one) in UNSEEN for one in name)", "", "tests/test_api.py -k name"),
@@ -217,7 +217,7 @@ GUARDS = [
     Guard("an ancestor that is gone is named", "osiris/loop/lineage.py", "trained.parent not in (None, BASE)", "trained.parent in ()", "tests/loop/test_lineage.py"),
     Guard("an edited entry teaches no other trade", "osiris/loop/taught.py", "    if not at_the_price(row):\n", "    if False:\n", "tests/loop/test_pairs.py"),
     Guard("an edit changes no other character", "osiris/loop/taught.py", "return told if told is not None and parse_reply(told, row[\"ticker\"]) == wanted else None", "return wanted.to_json()", "tests/loop/test_pairs.py"),
-    Guard("what a reply cannot say is refused", "osiris/loop/review.py", "if distance > MAX_DISTANCE_ATR * (1 + ROUNDING):", "if False:", "tests/loop/test_review.py"),
+    Guard("what a reply cannot say is refused", "osiris/review/decide.py", "if distance > MAX_DISTANCE_ATR * (1 + ROUNDING):", "if False:", "tests/review/test_decide.py"),
     Guard("an edit after the cut-off is not known", "osiris/loop/pairs.py", 'row["status_at"] is not None and row["status_at"] <= cutoff)', "True)", "tests/loop/test_pairs.py"),
     Guard("a reviewer knows all days until the decision", "osiris/loop/night.py", 'until = max(max(row["as_of"], row["status_at"]) for row in rows)', 'until = max(row["as_of"] for row in rows)', "tests/loop/test_night.py"),
     Guard("a night goes on as it began", "osiris/loop/night_facts.py", "        return begun\n", "        pass\n", "tests/loop/test_night_facts.py"),
@@ -230,9 +230,9 @@ GUARDS = [
     Guard("lineage is of the very dataset", "osiris/loop/lineage.py", 'about["sha256"] != card.data_hash', "False", "tests/loop/test_lineage.py"),
     Guard("as many good as bad at each ratio", "osiris/loop/lessons.py", "[: min(len(both[True]), len(both[False]))]", "", "tests/loop/test_pairs.py"),
     Guard("one night at a time", "flows/nightly.py", 'one_at_a_time(ws.settings.data / "nightly.lock", "night"),', "", "tests/flows/test_nightly.py"),
-    Guard("a page begins behind the page before", LISTING, "        behind += sum(one in past for one in ids)\n", "        behind += len(after)\n", f"{TEST_TAB} tests/loop/test_listing.py"),
+    Guard("a page begins behind the page before", LISTING, "        behind += sum(one in past for one in ids)\n", "        behind += len(after)\n", f"{TEST_TAB} tests/review/test_queries.py"),
     Guard("an edit moves no page", PAGE, "self.sort in MOVES", "False", TEST_TAB),
-    Guard("an edit changes something", "osiris/loop/review.py", "        _check_changed(idea, given)\n", "        pass\n", "tests/loop/test_review.py"),
+    Guard("an edit changes something", "osiris/review/decide.py", "        _check_changed(idea, given)\n", "        pass\n", "tests/review/test_decide.py"),
     Guard("strangers use up no reviewer's requests", "osiris/api/guards.py", "str(known)", '"all"', TEST_API),
     Guard("a session is a day where the ticker trades", WORTH, "timezone_of(calendar_of(ticker, prices))", '"UTC"', TEST_WORTH),
     Guard("only a pending idea is decided on", RULES, "        may_decide(idea)\n", "        pass\n", TEST_ADVICE),
@@ -250,7 +250,7 @@ GUARDS = [
     Guard("an answer is fresh", "osiris/api/ideas.py", """tag = f'W/"{advice.version}"'""", """tag = 'W/"1"'""", TEST_API),
     Guard("what was like it came before it", LISTING, '_similar(advice, row, f"{before} AND ', '_similar(advice, row, f"', TEST_API),
     Guard("no bar is later than the clock", LISTING, 'min(as_of, row["as_of"] + BARS_SINCE)', 'row["as_of"] + BARS_SINCE', TEST_API),
-    Guard("bars in the idea's basis", LISTING, "factor = cumulative[-1] / cumulative[then]", "factor = 1.0", "tests/loop/test_listing.py"),
+    Guard("bars in the idea's basis", LISTING, "factor = cumulative[-1] / cumulative[then]", "factor = 1.0", "tests/review/test_queries.py"),
     Guard("doubt is left out of a review's worth", WORTH, ' & ~ideas["ambiguous"].fillna(False).astype(bool)', "", TEST_WORTH),
     Guard("ideas of a session are not independent", WORTH, "effective = count / max(clustered / variance, 1)", "effective = count", TEST_WORTH),
     Guard("a decision without an answer is kept", CLIENT, "            if answer.saved or answer.refused:\n", "            if True:\n", TEST_TAB),

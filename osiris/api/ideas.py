@@ -11,8 +11,8 @@ from osiris.api.shapes import CLOSE_EXAMPLES, FEEDBACK_EXAMPLES, UNDO_EXAMPLES, 
 from osiris.core.commands import Close, Feedback, Moment, Undo
 from osiris.core.errors import Conflict
 from osiris.core.ideas import Outcome, Status, stable_hash
-from osiris.loop.listing import SHOWN, Sort, Wanted, beside, listed
-from osiris.loop.review import ask_to_close, decide, stored_time, undo
+from osiris.review.decide import ask_to_close, decide, stored_time, undo
+from osiris.review.queries import SHOWN, Sort, Wanted, beside, listed
 from osiris.workspace import Workspace
 
 

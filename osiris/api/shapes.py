@@ -7,7 +7,7 @@ from fastapi import Response
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from osiris.core.schemas import advice_schema
-from osiris.loop.listing import SHOWN
+from osiris.review.queries import SHOWN
 
 EXAMPLE_ID = "3f1c8f2e6f0d4b5a9c7e1d2a3b4c5d6e"
 EDIT_EXAMPLE = {

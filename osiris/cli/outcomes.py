@@ -101,7 +101,7 @@ def close(
     as_json: Json = False,
 ) -> None:
     """Close a trade by hand: the outcome logger settles it at that price if it traded, unless a level came first."""
-    from osiris.loop.review import ask_to_close
+    from osiris.review.decide import ask_to_close
 
     with opened(workspace, as_of) as ws:
         row = ask_to_close(ws.advice, idea, price, by, ws.now)

@@ -85,7 +85,7 @@ class DeskClient:
         return Listing(_said(answer), offset, total, answer.headers.get("ETag", ""))
 
     def beside(self, idea: str) -> dict[str, Any]:
-        """What stands beside an idea; see `osiris.loop.listing.beside`. Raises `Away`."""
+        """What stands beside an idea; see `osiris.review.queries.beside`. Raises `Away`."""
         return _said(self._get(f"/advice/{idea}/beside", {}, {}))
 
     def send(self, letters: Sequence[Letter]) -> list[Answer]:

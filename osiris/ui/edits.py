@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from osiris.core.commands import Feedback, FeedbackType
 from osiris.core.errors import BadInput
-from osiris.loop.review import adjusted_levels
+from osiris.review.decide import adjusted_levels
 
 Idea = dict[str, Any]
 NUMBERS = ("entry", "target", "stop", "confidence")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from osiris.core.ideas import Status
-from osiris.loop.listing import Sort
+from osiris.review.queries import Sort
 from osiris.ui.desk_client import DeskClient, Idea, Listing
 
 ALL = "all"

@@ -11,7 +11,7 @@ import traitlets
 from osiris.core.clock import as_utc
 from osiris.core.commands import FeedbackType
 from osiris.core.ideas import Levels, Status
-from osiris.loop.listing import Sort
+from osiris.review.queries import Sort
 from osiris.ui.desk_client import Idea
 from osiris.ui.scripts import script, style
 

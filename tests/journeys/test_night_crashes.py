@@ -13,7 +13,7 @@ from osiris.config.settings import HOUSE, load_settings
 from osiris.core.commands import Feedback
 from osiris.drafting.draft_ideas import advise
 from osiris.learn_check.trial import Plan, Trial, gather, prepare
-from osiris.loop.review import decide
+from osiris.review.decide import decide
 from osiris.workspace import open_workspace
 
 TRIAL = Trial("momentum", 0, Plan(nights=1, tickers=16, moments=2, fresh=1, candidates=4))

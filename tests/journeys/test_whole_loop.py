@@ -12,7 +12,7 @@ import pytest
 from osiris.core.errors import WorkspaceError
 from osiris.core.ideas import parse_reply
 from osiris.demo import TICKERS, run_demo
-from osiris.loop.review import check_in_time
+from osiris.review.decide import check_in_time
 from osiris.workspace import open_workspace
 
 NIGHT = "20050412"

@@ -9,8 +9,8 @@ from osiris.core.commands import Feedback
 from osiris.drafting.draft_ideas import advise
 from osiris.kernel.patch import change_of, patch_of
 from osiris.labeling.settle import settle
-from osiris.loop.review import decide
 from osiris.market.synthetic import QUIET, RUN, TRUE_RANGE, WARM_UP, Market, _noise, _quiet
+from osiris.review.decide import decide
 from osiris.storage.patches import PatchLists
 from tests.builders import make_workspace
 

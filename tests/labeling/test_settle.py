@@ -10,9 +10,9 @@ from osiris.core.commands import Undo
 from osiris.core.errors import BadInput, Busy, Conflict
 from osiris.core.files import one_at_a_time
 from osiris.labeling.settle import EVENT_COLUMNS, UNASKED, batches, settle
-from osiris.loop.review import ask_to_close, undo
 from osiris.market.calendars import daily_frame, intraday_frame, session_bounds, sessions_between
 from osiris.market.yahoo import SETTLING
+from osiris.review.decide import ask_to_close, undo
 from osiris.storage.events import OUTCOME, Events, heard
 from tests.builders import MOMENT, idea, make_workspace
 from tests.market.yahoo_server import YahooServer

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from osiris.core.commands import Feedback, Undo
-from osiris.loop.review import decide, undo
 from osiris.loop.reviewers import difference, mean, rate, review_value
 from osiris.market.sample import load_sample
+from osiris.review.decide import decide, undo
 from tests.builders import MOMENT, idea, make_workspace, table_of
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from osiris.core.commands import Feedback
 from osiris.core.errors import BadInput, Conflict, NotFound
-from osiris.loop.review import adjusted_levels, decide, stored_time
+from osiris.review.decide import adjusted_levels, decide, stored_time
 from tests.builders import MOMENT, idea, make_settings, make_store
 
 NOW = MOMENT + timedelta(hours=2)

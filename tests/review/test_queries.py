@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from osiris.core.ideas import Status
-from osiris.loop.listing import Sort, Wanted, in_basis, listed
+from osiris.review.queries import Sort, Wanted, in_basis, listed
 from tests.builders import MOMENT, idea, make_store, table_of
 
 
