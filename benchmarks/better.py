@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from osiris.evaluation.block_stats import block_length, least_blocks
 from osiris.kernel.judgement import differs
-from osiris.loop.block_stats import block_length, least_blocks
 
 TICKERS, HELD, LONG, DEGREES, CORRELATION, TARGET, STOP = 8, 10, 0.7, 3, 0.5, 2.0, 1.0
 WEEKS, LEVELS, KINDS = (8, 13, 26, 52), (0.05, 0.0125), ("random", "longs", "shorts", "tickers")

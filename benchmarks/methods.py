@@ -27,11 +27,11 @@ from rich.progress import track
 from rich.table import Table
 
 from osiris.config.settings import export, load_settings
+from osiris.evaluation import heldout
 from osiris.learn_check.report import interval, rise
 from osiris.learn_check.trial import Plan, Trial, fresh_prompts, gather, prepare
 from osiris.llm.generate import unbound
 from osiris.llm.loader import load_drafter
-from osiris.loop import gate
 from osiris.loop.lessons import Row, ranked_pairs, singles
 from osiris.loop.pairs import COLUMNS, TEACHING, build_pairs, by_prompt, outcome_pair, partner_pair, settled
 from osiris.training.recipe import load_recipe
@@ -110,7 +110,7 @@ def evenly_of(lessons: Sequence[Any], most: int) -> list[Any]:
     return [lessons[number * len(lessons) // most] for number in range(most)]
 
 
-def worth(trial: Trial, folder: Path, method: str | None) -> tuple[str, str, gate.Evaluation, dict[str, Any]]:
+def worth(trial: Trial, folder: Path, method: str | None) -> tuple[str, str, heldout.Evaluation, dict[str, Any]]:
     """Train one adapter (none for `None`) and return what it does on the fresh prompts."""
     name = method or "starter"
     with quietly(folder / f"{name}.log".replace(" ", "-")):
@@ -123,7 +123,7 @@ def worth(trial: Trial, folder: Path, method: str | None) -> tuple[str, str, gat
             )
             told = {"rows": len(lines), "seconds": result.seconds}
         end, shots = fresh_prompts(workspace, trial)
-        found = gate.evaluate(load_drafter(settings, adapter), shots, workspace.prices, unbound(settings), end)
+        found = heldout.evaluate(load_drafter(settings, adapter), shots, workspace.prices, unbound(settings), end)
         workspace.close()
     return trial.name, name, found, told
 
@@ -145,7 +145,7 @@ def quietly(log: Path) -> Any:
                 os.close(back)
 
 
-def table(found: dict[str, dict[str, gate.Evaluation]], told: dict[str, list[dict[str, Any]]]) -> pd.DataFrame:
+def table(found: dict[str, dict[str, heldout.Evaluation]], told: dict[str, list[dict[str, Any]]]) -> pd.DataFrame:
     """A row a method: means over the seeds; R less the starter's and less that of `same prompt`, with intervals.
 
     A method after which a seed makes no trade, since no reply is valid, has no mean.
@@ -168,7 +168,7 @@ def table(found: dict[str, dict[str, gate.Evaluation]], told: dict[str, list[dic
     return pd.DataFrame(rows).sort_values("r", ascending=False)
 
 
-def mean_r(evaluation: gate.Evaluation) -> float:
+def mean_r(evaluation: heldout.Evaluation) -> float:
     """Of all trades; NaN without any."""
     return evaluation.metrics().get("mean_r", float("nan"))
 
@@ -208,7 +208,7 @@ def main() -> None:
         for done in track(as_completed(ready), "Drafting", len(ready), console=console):
             console.print("{}: {} pairs of one prompt".format(*done.result()))
         work = [pool.submit(worth, t, folders[t.name], method) for method in (None, *asked.methods) for t in trials]
-        found: dict[str, dict[str, gate.Evaluation]] = {trial.name: {} for trial in trials}
+        found: dict[str, dict[str, heldout.Evaluation]] = {trial.name: {} for trial in trials}
         told: dict[str, list[dict[str, Any]]] = {}
         for number, done in zip(count(1), track(as_completed(work), "Training", len(work), console=console)):
             name, method, evaluation, about = done.result()

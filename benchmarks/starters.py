@@ -19,13 +19,13 @@ from rich.table import Table
 from osiris.config.settings import Advise, Model, Prices, Settings
 from osiris.core.ideas import Side
 from osiris.drafting.draft_ideas import take_snapshots
+from osiris.evaluation.heldout import evaluate, settle_on_paper
 from osiris.llm import starter_data as data
 from osiris.llm.generate import DraftRequest, draft
 from osiris.llm.hermes import Idea, score
 from osiris.llm.loader import Drafter, Judge, load_drafter, load_judge
 from osiris.llm.starter import ensure_starters
 from osiris.llm.starter_train import training_stream
-from osiris.loop.gate import evaluate, settle_on_paper
 from osiris.market.bar_store import BarStore
 from osiris.market.calendars import sessions_between
 from osiris.market.provider import PriceDesk

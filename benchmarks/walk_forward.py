@@ -26,14 +26,14 @@ from osiris.config.settings import load_settings
 from osiris.core.errors import TooLittleData
 from osiris.drafting.draft_ideas import advise, take_snapshots
 from osiris.drafting.snapshot import Snapshot
+from osiris.evaluation import heldout
+from osiris.evaluation.review_value import Estimate, mean, rate
 from osiris.labeling.settle import settle
 from osiris.llm.generate import Draft
 from osiris.llm.loader import load_drafter
 from osiris.llm.starter import ensure_starter
 from osiris.llm.starter_data import random_features, random_reply
-from osiris.loop import gate
 from osiris.loop.lessons import build_lessons
-from osiris.loop.reviewers import Estimate, mean, rate
 from osiris.market.calendars import sessions_between
 from osiris.market.sample import CALENDAR, TICKERS, load_sample
 from osiris.training.recipe import load_recipe
@@ -89,7 +89,7 @@ def by_chance(snapshots: Sequence[Snapshot], count: int, rng: random.Random) -> 
 
 def one_window(
     workspace: Workspace, moments: list[datetime], begin: datetime, end: datetime, rng: random.Random, scratch: Path
-) -> tuple[dict[str, gate.Evaluation], int]:
+) -> tuple[dict[str, heldout.Evaluation], int]:
     """The evaluations of all three, and on how many pairs the adapter was trained."""
     settings, prices = workspace.settings, workspace.prices
     try:
@@ -103,9 +103,9 @@ def one_window(
     )
     as_of, drawn = end + timedelta(days=20), by_chance(shots, settings.gate.candidates, rng)
     found = {
-        "starter": gate.evaluate(load_drafter(settings), shots, prices, settings, as_of),
-        "learned": gate.evaluate(load_drafter(settings, out), shots, prices, settings, as_of),
-        "chance": gate.on_paper("chance", shots, drawn, prices, settings, as_of),
+        "starter": heldout.evaluate(load_drafter(settings), shots, prices, settings, as_of),
+        "learned": heldout.evaluate(load_drafter(settings, out), shots, prices, settings, as_of),
+        "chance": heldout.on_paper("chance", shots, drawn, prices, settings, as_of),
     }
     return found, len(lessons)
 
@@ -115,7 +115,7 @@ def quarter(trades: pd.DataFrame) -> Any:
     return trades["as_of"].dt.tz_localize(None).dt.to_period("Q").dt.start_time.to_numpy()
 
 
-def estimates(found: list[dict[str, gate.Evaluation]]) -> dict[str, dict[str, Estimate]]:
+def estimates(found: list[dict[str, heldout.Evaluation]]) -> dict[str, dict[str, Estimate]]:
     """Win rate and mean R of each, and what each makes more than the starter on the same prompts."""
     result = {}
     for name in found[0]:

@@ -13,6 +13,7 @@ from typing import Any
 from osiris.core.errors import Conflict, SourceUnavailable, WorkspaceError
 from osiris.core.files import one_at_a_time
 from osiris.core.ideas import trace_of
+from osiris.evaluation.rewards import settled_trades
 from osiris.kernel.apply import apply_patch, finish, roll_back, start_over
 from osiris.kernel.book import Entry
 from osiris.kernel.observe import made, observe
@@ -21,7 +22,6 @@ from osiris.kernel.sandbox import PolicyFailed
 from osiris.kernel.shadow import decided, due, on_trial
 from osiris.kernel.state import Kernel, TurnReport
 from osiris.kernel.trial import NOT_YET, judged, next_patch
-from osiris.loop.rewards import settled_trades
 from osiris.policy import edit_note
 
 APPLIED = "applied"

@@ -15,11 +15,11 @@ import pandas as pd
 from osiris.config.sections import Rewards
 from osiris.config.settings import Settings
 from osiris.core.errors import TooLittleData
+from osiris.evaluation.rewards import MOST_LOST, WHOLE, live_trades, reward_of
 from osiris.kernel.apply import roll_back
 from osiris.kernel.book import Entry
 from osiris.kernel.refused import look_at_refused
 from osiris.kernel.state import Kernel, TurnReport
-from osiris.loop.rewards import MOST_LOST, WHOLE, live_trades, reward_of
 from osiris.storage.advice import AdviceStore
 from osiris.storage.tables import quoted, sql_time
 

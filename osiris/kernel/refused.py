@@ -16,6 +16,8 @@ import pandas as pd
 from osiris.core.errors import TooLittleData
 from osiris.core.ideas import FINAL, parse_reply
 from osiris.drafting.draft_ideas import sketch, take_snapshots
+from osiris.evaluation.block_stats import block_length, least_blocks
+from osiris.evaluation.looks import level_of
 from osiris.kernel.book import Entry
 from osiris.kernel.judgement import Offered, compared, weeks_of
 from osiris.kernel.live import SandboxedPolicy
@@ -23,8 +25,6 @@ from osiris.kernel.measure import Look
 from osiris.kernel.repo import Version
 from osiris.kernel.sandbox import CandidateFailed, PolicyFailed
 from osiris.kernel.state import Kernel
-from osiris.loop.block_stats import block_length, least_blocks
-from osiris.loop.looks import level_of
 from osiris.policy import Shipped, shipped_files
 from osiris.policy.contracts import Policy
 from osiris.storage.advice import AdviceStore

@@ -16,6 +16,8 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from osiris.core.errors import TooLittleData
+from osiris.evaluation.block_stats import DAYS_A_WEEK, least_blocks
+from osiris.evaluation.looks import level_of
 from osiris.kernel.book import Entry, PatchBook
 from osiris.kernel.judgement import Measurement
 from osiris.kernel.live import Candidate, LivePolicy
@@ -25,8 +27,6 @@ from osiris.kernel.prove import PROVED, REFUSED, prove
 from osiris.kernel.repo import Version
 from osiris.kernel.sandbox import CandidateFailed
 from osiris.kernel.state import Kernel
-from osiris.loop.block_stats import DAYS_A_WEEK, least_blocks
-from osiris.loop.looks import level_of
 
 ON_TRIAL, NOT_BETTER = "on trial", "not better"
 LONGEST = 4

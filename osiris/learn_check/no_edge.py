@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from osiris.config.settings import Settings
+from osiris.evaluation.gate import compare
+from osiris.evaluation.heldout import Evaluation
 from osiris.learn_check.report import promoted_share
-from osiris.loop.gate import Evaluation
-from osiris.loop.verdict import compare
 
 CANDIDATES = 4
 """Ideas of each side on a prompt, as in a trial's own comparisons."""

@@ -2,7 +2,7 @@
 
 Tickers are walks without drift that share a part of their returns. The champion goes long on half of the prompts, the
 challenger more or less often, and neither knows anything. Each night has held-out days of its own, so that the nights
-are independent and every comparison is a first look, which may err with `gate.level` / 2.
+are independent and every comparison is a first look, which may err with `heldout.level` / 2.
 """
 
 import tempfile
@@ -21,10 +21,10 @@ from osiris.config.settings import Settings
 from osiris.core.errors import BadInput
 from osiris.core.ideas import Reply, Side
 from osiris.drafting.snapshot import ATR_BARS, Snapshot, true_range
+from osiris.evaluation import heldout
+from osiris.evaluation.gate import compare
+from osiris.evaluation.side_bias import earlier_places
 from osiris.learn_check.report import promoted_share
-from osiris.loop import gate
-from osiris.loop.side_bias import earlier_places
-from osiris.loop.verdict import compare
 from osiris.market.calendars import daily_frame, sessions_between
 from osiris.market.provider import PriceDesk
 from osiris.market.synthetic import CALENDAR, PRICE, SIGMA, STEPS
@@ -98,12 +98,12 @@ class SettledNight:
         """R of each prompt, long and short, shape (prompts, 2); NaN where the entry was not reached."""
         return np.where(self.sides["filled"], self.sides["r"], np.nan).reshape(2, -1).T
 
-    def evaluation(self, name: str, long: NDArray[np.bool_]) -> gate.Evaluation:
+    def evaluation(self, name: str, long: NDArray[np.bool_]) -> heldout.Evaluation:
         """What a model that goes `long` on these candidates, shape (prompts, candidates), is worth."""
         prompts, candidates = long.shape
         rows = (np.arange(prompts)[:, None] + prompts * ~long).ravel()
         habit = np.repeat(self._habit(long), candidates)
-        return gate.Evaluation(name, prompts, long.size, long.size, self.sides.take(rows).assign(habit=habit))
+        return heldout.Evaluation(name, prompts, long.size, long.size, self.sides.take(rows).assign(habit=habit))
 
     def _habit(self, long: NDArray[np.bool_]) -> NDArray[np.float64]:
         """The mean R on each prompt, shape (prompts,), of the decisions of earlier sessions on its ticker."""
@@ -120,11 +120,11 @@ class SettledNight:
 def both_sides(shots: Sequence[Snapshot], prices: PriceDesk, settings: Settings, as_of: datetime) -> SettledNight:
     """Settle every prompt long and short at `as_of`; `shots` go by session, then by ticker."""
     ideas = [
-        gate.idea_row(number, shot, reply(shot.ticker, side))
+        heldout.idea_row(number, shot, reply(shot.ticker, side))
         for side in (Side.LONG, Side.SHORT)
         for number, shot in enumerate(shots)
     ]
-    settled = gate.settle_on_paper(pd.DataFrame(ideas, columns=gate.IDEA_COLUMNS), prices, settings, as_of)
+    settled = heldout.settle_on_paper(pd.DataFrame(ideas, columns=heldout.IDEA_COLUMNS), prices, settings, as_of)
     return SettledNight(settled, len({shot.ticker for shot in shots}))
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from scipy.stats import binomtest
 from scipy.stats import t as student
 
-from osiris.loop.gate import Evaluation
+from osiris.evaluation.heldout import Evaluation
 from osiris.market.synthetic import Edge
 
 LEVEL = 0.95

@@ -12,11 +12,11 @@ from osiris.config.settings import Settings, load_settings
 from osiris.core.files import write_whole
 from osiris.drafting.draft_ideas import AdviseReport, advise, take_snapshots
 from osiris.drafting.snapshot import Snapshot
+from osiris.evaluation import heldout
 from osiris.labeling.settle import settle
 from osiris.learn_check.no_skill import LONG_SHARES
 from osiris.llm.generate import unbound
 from osiris.llm.starter import ensure_starter
-from osiris.loop import gate
 from osiris.loop.night import collect_pairs, learn_from_outcomes
 from osiris.loop.promotion import judge_adapters
 from osiris.market.synthetic import RUN, Edge, Market
@@ -111,7 +111,7 @@ def run_trial(
     for name in [None, *sorted(workspace.shelf.names(end))]:
         step("comparing on fresh prompts")
         drafter = workspace.models.serve(workspace.shelf.path(name) if name else None)
-        found[drafter.adapter] = gate.evaluate(drafter, shots, workspace.prices, unbound(workspace.settings), end)
+        found[drafter.adapter] = heldout.evaluate(drafter, shots, workspace.prices, unbound(workspace.settings), end)
     served = workspace.served(end).name or "base"
     workspace.close()
     return {
@@ -126,7 +126,7 @@ def run_trial(
 
 def record_drafts(
     trial: Trial, folder: Path, cache: Path, candidates: int, step: Callable[[str], None]
-) -> tuple[gate.Evaluation, Settings]:
+) -> tuple[heldout.Evaluation, Settings]:
     """What the plain base drafts on the fresh prompts of the market, `candidates` each, settled on paper."""
     step("making the market")
     workspace = prepare(trial, folder, cache)
@@ -135,7 +135,7 @@ def record_drafts(
     )
     step("drafting")
     end, shots = fresh_prompts(workspace, trial)
-    recorded = gate.evaluate(workspace.models.serve(None), shots, workspace.prices, many, end)
+    recorded = heldout.evaluate(workspace.models.serve(None), shots, workspace.prices, many, end)
     workspace.close()
     return recorded, workspace.settings
 

@@ -20,8 +20,8 @@ from osiris.adapters import AdapterShelf
 from osiris.config.settings import Settings
 from osiris.core.clock import parse_moment
 from osiris.core.errors import BadInput, TooLittleData
+from osiris.evaluation import heldout
 from osiris.llm.loader import BASE, load_drafter
-from osiris.loop import gate
 from osiris.loop.learned import learned_before
 from osiris.loop.lessons import Accepted, build_lessons, dataset_of, told_of, write_dataset
 from osiris.loop.logbook import CANNOT, log_adapter, not_logged
@@ -111,7 +111,7 @@ def collect_pairs(
     Once an adapter was trained on it, it stays as it is: the adapter's card and lineage speak of it.
     """
     night, data = begin_night(shelf, settings, as_of), preference_recipe(settings, recipe).data
-    cutoff, path = gate.training_window(settings, night.as_of).cutoff, dataset_path(settings, night.as_of)
+    cutoff, path = heldout.training_window(settings, night.as_of).cutoff, dataset_path(settings, night.as_of)
     if f"{night.name}-dpo" in shelf.names():
         about = told_of(path)
         if about is None:

@@ -2,7 +2,7 @@
 
 One challenger is on trial at a time. It drafts beside the champion on every session after its training, which nobody
 sees; its ideas are settled on paper, and its evidence grows night by night. It is looked at when the evidence suffices
-(`looks.py` counts), and leaves the trial promoted, or refused once `gate.trial_days` held-out days have not shown it
+(`looks.py` counts), and leaves the trial promoted, or refused once `heldout.trial_days` held-out days have not shown it
 better. The next on trial is the newest adapter whose own days suffice already, else the one with the most days.
 """
 
@@ -15,14 +15,14 @@ from osiris.config.settings import Settings
 from osiris.core.errors import AdapterRejected, BadInput
 from osiris.core.ideas import stable_hash
 from osiris.drafting.snapshot import Snapshot
+from osiris.evaluation import heldout
+from osiris.evaluation.evidence import weigh
+from osiris.evaluation.gate import Verdict, can_be_tested, decide
+from osiris.evaluation.looks import LookLedger, Span
 from osiris.llm.models import Models
-from osiris.loop import gate
-from osiris.loop.evidence import weigh
 from osiris.loop.logbook import CANNOT, catch_up, heldout_metrics, not_logged
-from osiris.loop.looks import LookLedger, Span
 from osiris.loop.night import StepReport
 from osiris.loop.night_facts import begin_night, end_night, night_name, serve
-from osiris.loop.verdict import Verdict, can_be_tested, decide
 from osiris.market.provider import PriceDesk
 from osiris.policy.contracts import Policy
 from osiris.tracking import Tracking
@@ -37,7 +37,7 @@ def judge_adapters(
     settings: Settings,
     as_of: datetime,
     drafted_at: Sequence[datetime] | None = None,
-) -> tuple[StepReport, list[gate.Evaluation]]:
+) -> tuple[StepReport, list[heldout.Evaluation]]:
     """Compare the challenger on trial with the adapter served as the night began, and record the verdict.
 
     They draft at every session close that is held out, or at those of the moments `drafted_at`.
@@ -50,7 +50,7 @@ def judge_adapters(
         end_night(settings, night)
         return StepReport("compare", note="; ".join(["no adapter to compare", *notes])), []
     drafters = [models.serve(shelf.path(name) if name else None) for name in (challenger, champion)]
-    evaluations = [gate.evaluate(drafter, shots, prices, settings, as_of) for drafter in drafters]
+    evaluations = [heldout.evaluate(drafter, shots, prices, settings, as_of) for drafter in drafters]
     span = Span(min(shot.as_of for shot in shots), max(shot.as_of for shot in shots))
     key = look_key(shelf, (challenger, champion), shots, prices, settings, as_of)
     verdict = reach_verdict(evaluations, LookLedger(settings.data / "looks.jsonl"), key, span, settings, as_of)
@@ -64,13 +64,13 @@ def judge_adapters(
         notes.append(not_logged(error))
     end_night(settings, night)
     served = challenger in shelf.eligible(settings.gate.policy)
-    note = f"{verdict.reason}; {'served' if served else 'not served'} (gate.policy = {settings.gate.policy})"
+    note = f"{verdict.reason}; {'served' if served else 'not served'} (heldout.policy = {settings.gate.policy})"
     told = StepReport("compare", challenger, len(shots), "; ".join([note, *notes]), run_id, metrics)
     return told, evaluations
 
 
 def reach_verdict(
-    evaluations: Sequence[gate.Evaluation],
+    evaluations: Sequence[heldout.Evaluation],
     ledger: LookLedger,
     key: str,
     span: Span,
@@ -160,14 +160,14 @@ def _to_judge(
         except AdapterRejected as error:
             notes.append(str(error))
             continue
-        window = gate.training_window(settings, as_of, seen)
+        window = heldout.training_window(settings, as_of, seen)
         on_trial, suffices = shelf.verdict(challenger) is not None, (as_of - window.first).days >= _days_needed(shelf)
         if on_trial or suffices or settings.gate.policy == "newest":
             waiting = [(challenger, window)]
             break
         waiting.append((challenger, window))
     for challenger, window in reversed(waiting):
-        shots = gate.held_out(prices, policy, settings, window, notes, drafted_at)
+        shots = heldout.held_out(prices, policy, settings, window, notes, drafted_at)
         if shots:
             return challenger, shots
         until = window.first - timedelta(days=settings.gate.embargo_days)

@@ -16,7 +16,7 @@ from osiris.market.bar_frames import rebased
 from osiris.ui.tables import title
 
 if TYPE_CHECKING:
-    from osiris.loop.gate import Evaluation
+    from osiris.evaluation.heldout import Evaluation
 
 UNITS = {
     "loss": "nats a token", "mean_token_accuracy": "share", "learning_rate": "step size", "logps/chosen": "nats",

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from osiris.loop.comparison import MEASURES, Calibration
+from osiris.evaluation.calibration import MEASURES, Calibration
 from osiris.ui.charts import COLOURS, intervals
 
 NEUTRAL = {"win rate": None, "mean R": 0.0, "reward to risk": None, "long share": 0.5}

@@ -5,7 +5,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from osiris.loop.block_stats import p_words
+from osiris.evaluation.block_stats import p_words
 from osiris.ui.charts import COLOURS
 
 PARTS = ("profit", "risk_adjusted", "novelty", "latency", "total")

@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 
 from osiris.config.sections import Rewards
+from osiris.evaluation.rewards import live_trades
 from osiris.kernel.apply import apply_patch
 from osiris.kernel.history import rollbacks
 from osiris.kernel.meta_loop import roll_back_by_hand, turn
 from osiris.kernel.observe import last_of
-from osiris.loop.rewards import live_trades
 from osiris.policy import Shipped
 from osiris.status import workspace_status
 from tests.builders import MOMENT, changes, decision, idea, make_workspace, table_of, to

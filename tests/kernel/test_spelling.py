@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from osiris.cli import app
 from osiris.core.errors import BadInput, Conflict
+from osiris.evaluation.block_stats import p_words
 from osiris.kernel.apply import apply_patch, roll_back
 from osiris.kernel.book import PatchBook
 from osiris.kernel.diffs import plain_diff
@@ -18,7 +19,6 @@ from osiris.kernel.patch import change_of, patch_of
 from osiris.kernel.prove import _ruff, _static
 from osiris.kernel.repo import PolicyRepo
 from osiris.kernel.trial import may_be_judged, refuse_if_final
-from osiris.loop.block_stats import p_words
 from osiris.policy import shipped_files
 from osiris.storage.events import TRACES, Events
 from osiris.storage.patches import PatchLists

@@ -7,10 +7,10 @@ import pytest
 from osiris.core.errors import BadInput
 from osiris.core.ideas import Side
 from osiris.drafting.draft_ideas import take_snapshots
+from osiris.evaluation.heldout import on_paper
 from osiris.learn_check.no_skill import CANDIDATES, Walks, both_sides, on_walks, promotions, reply
 from osiris.learn_check.trial import Plan
 from osiris.llm.generate import Draft
-from osiris.loop.gate import on_paper
 from osiris.market.sample import load_sample
 from tests.builders import make_workspace
 

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from osiris.evaluation.heldout import Evaluation
 from osiris.learn_check.no_edge import CANDIDATES, aa_comparisons
 from osiris.learn_check.report import checks, interval, of_edge, rise
-from osiris.loop.gate import Evaluation
 from tests.builders import make_settings
 
 

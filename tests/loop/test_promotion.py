@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from osiris.adapters import AdapterShelf
-from osiris.loop.gate import Evaluation
-from osiris.loop.looks import LookLedger, Span
+from osiris.evaluation.heldout import Evaluation
+from osiris.evaluation.looks import LookLedger, Span
 from osiris.loop.promotion import challengers, reach_verdict
 from tests.builders import MOMENT, adapter_card, make_settings, trained_adapter
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from osiris.loop.looks import LookLedger, Span, level_of
+from osiris.evaluation.looks import LookLedger, Span, level_of
 from tests.builders import MOMENT, make_settings
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osiris.loop.gate import Evaluation
-from osiris.loop.verdict import compare
+from osiris.evaluation.gate import compare
+from osiris.evaluation.heldout import Evaluation
 from tests.builders import make_settings
 
 FIRST = pd.Timestamp("2005-03-01T21:00Z")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from osiris.loop.stats import MIN_BLOCKS, block_test, detectable, overlap_days, persistence_days
+from osiris.evaluation.stats import MIN_BLOCKS, block_test, detectable, overlap_days, persistence_days
 
 DAYS = np.arange(120)
 

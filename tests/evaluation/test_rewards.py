@@ -8,7 +8,7 @@ import pytest
 
 from osiris.config.sections import Rewards
 from osiris.core.errors import BadInput, TooLittleData
-from osiris.loop.rewards import UNIT_RISK, live_trades, reward_of, scales
+from osiris.evaluation.rewards import UNIT_RISK, live_trades, reward_of, scales
 from tests.builders import LATER, MOMENT, changes, decision, ideas, make_store, table_of, to
 
 RULES = Rewards(min_trades=10)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from osiris.config.settings import Prices
-from osiris.loop.gate import Evaluation
-from osiris.loop.reviewers import mean, rate, session_of
+from osiris.evaluation.heldout import Evaluation
+from osiris.evaluation.review_value import mean, rate, session_of
 from osiris.storage.advice import AdviceStore
 from osiris.storage.tables import sql_time
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from osiris.loop.block_stats import block_length, block_sums, least_blocks, p_words, sign_flip
+from osiris.evaluation.block_stats import block_length, block_sums, least_blocks, p_words, sign_flip
 
 
 @pytest.mark.parametrize(("sums", "p"), [([1, 1, 1], 1 / 8), ([2, 1, -1], 3 / 8), ([1, 0, 0], 4 / 8), ([-1, -1], 1.0)])

@@ -18,11 +18,11 @@ from osiris.config.settings import Settings
 from osiris.core.ideas import Reply, levels_from_reply
 from osiris.drafting.draft_ideas import HISTORY_DAYS, take_snapshots
 from osiris.drafting.snapshot import Snapshot
+from osiris.evaluation.side_bias import moved_decisions
 from osiris.labeling.arrays import DAY, as_claims, kernel_ideas
 from osiris.labeling.triple_barrier import Touches, first_touch
 from osiris.llm.generate import Draft, draft
 from osiris.llm.models import AnyDrafter
-from osiris.loop.side_bias import moved_decisions
 from osiris.market.calendars import calendar_of, sessions_between
 from osiris.market.provider import PriceDesk
 from osiris.policy.contracts import Policy

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from osiris.core.commands import Feedback, Undo
-from osiris.loop.reviewers import difference, mean, rate, review_value
+from osiris.evaluation.review_value import difference, mean, rate, review_value
 from osiris.market.sample import load_sample
 from osiris.review.decide import decide, undo
 from tests.builders import MOMENT, idea, make_workspace, table_of

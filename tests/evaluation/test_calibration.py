@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from osiris.config.settings import Prices
-from osiris.loop.comparison import MEASURES, calibration, confidence, hermes, standing
-from osiris.loop.gate import Evaluation
+from osiris.evaluation.calibration import MEASURES, calibration, confidence, hermes, standing
+from osiris.evaluation.heldout import Evaluation
 from osiris.ui.compare_charts import reliability, standings
 from tests.builders import MOMENT, idea, make_store, table_of
 

@@ -8,9 +8,9 @@ import pytest
 
 from osiris.core.ideas import Side
 from osiris.drafting.draft_ideas import take_snapshots
+from osiris.evaluation.heldout import IDEA_COLUMNS, held_out, on_paper, settle_on_paper, training_window
 from osiris.learn_check.no_skill import reply
 from osiris.llm.generate import Draft
-from osiris.loop.gate import IDEA_COLUMNS, held_out, on_paper, settle_on_paper, training_window
 from osiris.market.sample import load_sample
 from tests.builders import make_workspace
 

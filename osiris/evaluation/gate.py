@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from osiris.config.settings import Settings
-from osiris.loop.block_stats import p_words
-from osiris.loop.evidence import Evidence, weigh
-from osiris.loop.gate import Evaluation
-from osiris.loop.looks import level_of
-from osiris.loop.stats import detectable
+from osiris.evaluation.block_stats import p_words
+from osiris.evaluation.evidence import Evidence, weigh
+from osiris.evaluation.heldout import Evaluation
+from osiris.evaluation.looks import level_of
+from osiris.evaluation.stats import detectable
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from osiris.config.settings import Prices
-from osiris.loop.reviewers import session_of
-from osiris.loop.stats import LENGTHS, MIN_BLOCKS, BlockTest, block_test, overlap_days, persistence_days
+from osiris.evaluation.review_value import session_of
+from osiris.evaluation.stats import LENGTHS, MIN_BLOCKS, BlockTest, block_test, overlap_days, persistence_days
 
 if TYPE_CHECKING:
-    from osiris.loop.gate import Evaluation
+    from osiris.evaluation.heldout import Evaluation
 
 EPOCH, DAY = pd.Timestamp("1970-01-01"), pd.Timedelta(days=1)
 

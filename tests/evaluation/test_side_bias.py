@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osiris.loop.side_bias import EARLIER, moved_decisions
+from osiris.evaluation.side_bias import EARLIER, moved_decisions
 
 FIRST = pd.Timestamp("2005-03-01T21:00Z")
 

@@ -1,0 +1,1 @@
+"""What adapters and policies are worth on days that they were not trained on."""
