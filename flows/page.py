@@ -9,10 +9,10 @@ from prefect import task
 from prefect.artifacts import create_link_artifact
 from prefect.context import FlowRunContext
 
+from osiris.adapters.mlflow_runs import Tracking, TrackingFailed
 from osiris.config.settings import HOUSE, Settings, load_settings
 from osiris.core.clock import clock_at
 from osiris.core.errors import BadInput, NotFound, OsirisError
-from osiris.tracking import Tracking, TrackingFailed
 from osiris.ui.page import RESULT_TYPE
 
 PAGES = HOUSE / "notebooks"

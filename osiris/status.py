@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+from osiris.adapters.mlflow_runs import TAGGED
 from osiris.core.errors import BadInput, NotFound
 from osiris.core.ideas import Outcome, Status
 from osiris.policy import edit_note
 from osiris.storage.tables import ACCEPTED_SQL
-from osiris.tracking import TAGGED
 from osiris.workspace import Workspace
 
 Row = dict[str, Any]

@@ -19,7 +19,8 @@ from osiris.storage.events import Events
 from osiris.storage.journal import Journal
 
 if TYPE_CHECKING:
-    from osiris.adapters import AdapterShelf, Served
+    from osiris.adapters.mlflow_runs import Tracking
+    from osiris.adapters.registry import AdapterShelf, Served
     from osiris.kernel.book import PatchBook
     from osiris.kernel.live import LivePolicies
     from osiris.kernel.repo import PolicyRepo
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from osiris.llm.models import AnyDrafter, Models
     from osiris.market.provider import PriceDesk
     from osiris.policy.contracts import Policy
-    from osiris.tracking import Tracking
 
 
 @dataclass
@@ -81,7 +81,7 @@ class Workspace:
     @cached_property
     def shelf(self) -> "AdapterShelf":
         """The adapters."""
-        from osiris.adapters import AdapterShelf
+        from osiris.adapters.registry import AdapterShelf
         from osiris.llm.sources import base_hash
 
         return AdapterShelf(self.settings.adapters, lambda: base_hash(self.settings))
@@ -96,7 +96,7 @@ class Workspace:
     @cached_property
     def tracking(self) -> "Tracking":
         """MLflow."""
-        from osiris.tracking import Tracking
+        from osiris.adapters.mlflow_runs import Tracking
 
         return Tracking(self.settings)
 

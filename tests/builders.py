@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from osiris.adapters.manifest import CONFIG, WEIGHTS
 from osiris.config.settings import load_settings
 from osiris.core.ideas import Side, prompt_id, stable_hash
 from osiris.core.schemas import advice_schema
 from osiris.storage.advice import AdviceStore
 from osiris.storage.journal import Journal
-from osiris.training.manifest import CONFIG, WEIGHTS
 
 MOMENT = datetime(2005, 2, 25, 21, tzinfo=UTC)
 """`as_of` of a hand-made idea: a Friday's close."""

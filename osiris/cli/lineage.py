@@ -20,7 +20,7 @@ def lineage(
     as_json: Json = False,
 ) -> None:
     """What an adapter was trained on; or which adapters an idea, a bar or a reviewer has touched."""
-    from osiris.adapters import NAME
+    from osiris.adapters.registry import NAME
     from osiris.loop.lineage import Lineage
 
     with opened(workspace) as ws:

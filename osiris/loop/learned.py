@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from osiris.adapters import AdapterShelf
+from osiris.adapters.registry import AdapterShelf
 from osiris.config.settings import Settings
 from osiris.core.errors import AdapterRejected, BadInput
 from osiris.loop.lessons import dataset_of, told_of

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from osiris.adapters import AdapterShelf
+from osiris.adapters.registry import AdapterShelf
 from osiris.config.settings import Settings
 from osiris.core.clock import YEARS
 from osiris.core.errors import BadInput, NoPrices, NotFound

@@ -6,12 +6,12 @@ tells it.
 
 from typing import Any
 
-from osiris.adapters import AdapterShelf
+from osiris.adapters.mlflow_runs import Tracking, TrackingFailed
+from osiris.adapters.registry import AdapterShelf
+from osiris.adapters.verdicts import WORD
 from osiris.config.settings import Settings
 from osiris.core.errors import AdapterRejected, BadInput, NotFound
 from osiris.loop.lessons import dataset_of
-from osiris.tracking import Tracking, TrackingFailed
-from osiris.verdicts import WORD
 
 CANNOT = (TrackingFailed, AdapterRejected, BadInput, NotFound)
 """Why something could not be logged."""

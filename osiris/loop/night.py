@@ -16,7 +16,9 @@ from typing import Any
 
 import pandas as pd
 
-from osiris.adapters import AdapterShelf
+from osiris.adapters.mlflow_runs import Tracking
+from osiris.adapters.probe import probe_folder
+from osiris.adapters.registry import AdapterShelf
 from osiris.config.settings import Settings
 from osiris.core.clock import parse_moment
 from osiris.core.errors import BadInput, TooLittleData
@@ -29,9 +31,7 @@ from osiris.loop.night_facts import Night, begin_night, night_name
 from osiris.loop.pairs import examples, never
 from osiris.loop.taught import words_of
 from osiris.storage.advice import AdviceStore
-from osiris.tracking import Tracking
 from osiris.training.behaviour import behaviour, failure
-from osiris.training.probe import probe_folder
 from osiris.training.recipe import Recipe, load_recipe
 from osiris.training.run import TrainResult
 from osiris.training.train import train

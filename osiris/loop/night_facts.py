@@ -9,12 +9,12 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from osiris.adapters import AdapterShelf, Served
+from osiris.adapters.probe import probe_folder
+from osiris.adapters.registry import AdapterShelf, Served
 from osiris.config.settings import Settings
 from osiris.core.clock import as_utc
 from osiris.core.errors import BadInput
 from osiris.core.files import write_whole
-from osiris.training.probe import probe_folder
 
 
 class Night(BaseModel):

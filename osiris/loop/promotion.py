@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from osiris.adapters import AdapterShelf
+from osiris.adapters.mlflow_runs import Tracking
+from osiris.adapters.registry import AdapterShelf
 from osiris.config.settings import Settings
 from osiris.core.errors import AdapterRejected, BadInput
 from osiris.core.ideas import stable_hash
@@ -25,7 +26,6 @@ from osiris.loop.night import StepReport
 from osiris.loop.night_facts import begin_night, end_night, night_name, serve
 from osiris.market.provider import PriceDesk
 from osiris.policy.contracts import Policy
-from osiris.tracking import Tracking
 
 
 def judge_adapters(

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from osiris.training.manifest import MAX_SCALE, STARTS, scaling
+from osiris.adapters.manifest import MAX_SCALE, STARTS, scaling
 
 Module = Annotated[str, Field(min_length=1)]
 

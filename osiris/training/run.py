@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from osiris.adapters.manifest import CONFIG
 from osiris.config.settings import Settings
 from osiris.core.errors import BadInput, OsirisError
 from osiris.llm.loader import load_drafter
 from osiris.llm.quiet import no_bars
-from osiris.training.manifest import CONFIG
 from osiris.training.measures import Likelihoods, likelihoods, row_means
 from osiris.training.recipe import Method, Recipe
 from osiris.training.targets import require_same_lora, require_targets

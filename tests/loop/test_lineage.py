@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from osiris.adapters import AdapterShelf
+from osiris.adapters.registry import AdapterShelf
 from osiris.core.errors import BadInput, NotFound
 from osiris.loop.lessons import Accepted, write_dataset
 from osiris.loop.lineage import Lineage, datasets, explain_pair

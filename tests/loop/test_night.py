@@ -75,8 +75,8 @@ def test_a_second_try_changes_nothing_and_reports_the_same(workspace, published)
 
 
 def test_a_night_killed_between_publishing_and_logging_is_logged_by_the_next_try(tmp_path, workspace, published):
+    from osiris.adapters.mlflow_runs import Tracking
     from osiris.config.settings import load_settings
-    from osiris.tracking import Tracking
 
     (tmp_path / "osiris.toml").write_text("")
     empty = Tracking(load_settings(tmp_path))

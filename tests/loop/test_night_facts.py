@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from osiris.adapters import AdapterShelf
+from osiris.adapters.registry import AdapterShelf
 from osiris.core.errors import BadInput
 from osiris.loop.learned import learned_before
 from osiris.loop.lessons import Accepted, write_dataset

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osiris.adapters import AdapterShelf
+from osiris.adapters.registry import AdapterShelf
 from osiris.evaluation.heldout import Evaluation
 from osiris.evaluation.looks import LookLedger, Span
 from osiris.loop.promotion import challengers, reach_verdict

@@ -15,12 +15,12 @@ from transformers import (
     Qwen3Config,
 )
 
+from osiris.adapters.manifest import CONFIG, WEIGHTS
 from osiris.config.settings import Model, Settings
 from osiris.core.errors import BadInput
 from osiris.llm.desk import ModelDesk
 from osiris.llm.generate import DraftRequest, draft
 from osiris.llm.loader import load_drafter
-from osiris.training.manifest import CONFIG, WEIGHTS
 from osiris.training.recipe import load_recipe
 from osiris.training.targets import linear_layers
 from osiris.training.train import train

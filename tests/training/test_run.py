@@ -7,10 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from osiris.adapters.manifest import CONFIG, WEIGHTS
+from osiris.adapters.probe import probe_folder
 from osiris.config.settings import Model
 from osiris.core.errors import AdapterRejected, BadInput, TooLittleData
-from osiris.training.manifest import CONFIG, WEIGHTS
-from osiris.training.probe import probe_folder
 from osiris.training.recipe import load_recipe
 from osiris.training.run import TrainingDiverged
 from osiris.training.train import train

@@ -1,7 +1,7 @@
 """The shelf of adapters: names, preference, atomic publishing, and which one is served.
 
 A published folder never changes and its name is never used again. What was decided about it later lies beside it
-(`osiris/verdicts.py`).
+(`osiris/adapters/verdicts.py`).
 """
 
 import contextlib
@@ -17,11 +17,11 @@ from typing import Any, Literal
 from filelock import FileLock
 from pydantic import ValidationError
 
+from osiris.adapters.manifest import CONFIG, MANIFEST, WEIGHTS, Card, Manifest, check, read_json, rejected, seal
+from osiris.adapters.verdicts import Probed, Verdicts
 from osiris.core.clock import as_utc
 from osiris.core.errors import AdapterRejected, BadInput, Conflict, NotFound
 from osiris.core.files import sync
-from osiris.training.manifest import CONFIG, MANIFEST, WEIGHTS, Card, Manifest, check, read_json, rejected, seal
-from osiris.verdicts import Probed, Verdicts
 
 NAME = re.compile(r"^\d{8}(-dpo)?\Z", re.ASCII)
 Policy = Literal["better", "newest"]

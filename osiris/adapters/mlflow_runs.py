@@ -13,17 +13,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from osiris.adapters.mlflow_parts import dataset_input, note, points
+from osiris.adapters.mlflow_store import EXPERIMENT, Store, TrackingFailed, all_of
 from osiris.config.settings import Settings
 from osiris.core.errors import NotFound
-from osiris.mlflow_parts import dataset_input, note, points
-from osiris.mlflow_store import EXPERIMENT, Store, TrackingFailed, all_of
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
 __all__ = ["EXPERIMENT", "MODEL", "Logged", "Tracking", "TrackingFailed"]
 MODEL = "osiris-phi3"
-ADAPTER, NIGHT, VERDICT, VERDICTS = "osiris.adapter", "osiris.night", "osiris.verdict", "osiris.verdicts"
+ADAPTER, NIGHT, VERDICT, VERDICTS = "osiris.adapter", "osiris.night", "osiris.verdict", "osiris.adapters.verdicts"
 TAGGED = ("parent", "base_hash", "data_hash", "recipe", "recipe_hash", "as_of", "failed")
 WHOLE = ("FINISHED", "FAILED")
 """Status of a run that was logged to its end; one that was left unfinished is still running to MLflow."""

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from osiris.adapters.manifest import WEIGHTS, rejected
 from osiris.config.settings import Settings
 from osiris.llm.loader import Drafter, load_drafter
-from osiris.training.manifest import WEIGHTS, rejected
 
 PROMPT = "Ticker: ABC\nmomentum up 1.0"
 

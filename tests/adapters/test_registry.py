@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from osiris.adapters import AdapterShelf
+from osiris.adapters.manifest import CARD, CONFIG, MANIFEST, WEIGHTS, _sha256
+from osiris.adapters.registry import AdapterShelf
 from osiris.core.errors import AdapterRejected, BadInput, Conflict, NotFound
-from osiris.training.manifest import CARD, CONFIG, MANIFEST, WEIGHTS, _sha256
 from tests.builders import adapter_card as card
 from tests.builders import trained_adapter as trained
 
@@ -284,7 +284,7 @@ PUBLISHER = """
 import itertools, sys
 from pathlib import Path
 from datetime import UTC, datetime
-from osiris.adapters import AdapterShelf
+from osiris.adapters.registry import AdapterShelf
 shelf = AdapterShelf(Path(sys.argv[1]), lambda: "b" * 64)
 card = {"parent": None, "data_hash": "d", "recipe": "x", "recipe_hash": "r", "as_of": datetime(2005, 3, 1, tzinfo=UTC)}
 for day in itertools.count(int(sys.argv[3])):

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
+from osiris.adapters.mlflow_runs import EXPERIMENT, MODEL, Tracking, TrackingFailed
 from osiris.config.settings import Settings
 from osiris.core.errors import BadInput, NotFound
 from osiris.status import compared
-from osiris.tracking import EXPERIMENT, MODEL, Tracking, TrackingFailed
 
 CARD = {
     "parent": "20050301",
@@ -104,7 +104,7 @@ def test_logging_the_same_adapter_again_changes_nothing(workspace):
 def test_another_process_sees_the_same_adapters_and_writes_nothing_to_the_terminal(workspace):
     folder, logged = workspace
     script = (
-        "import sys; from osiris.config.settings import Settings; from osiris.tracking import Tracking\n"
+        "import sys; from osiris.config.settings import Settings; from osiris.adapters.mlflow_runs import Tracking\n"
         "rows = Tracking(Settings(workspace=sys.argv[1])).adapters()\n"
         "print([row['version'] for row in rows if row['name'] == '20050301-dpo'])"
     )
