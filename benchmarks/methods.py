@@ -32,8 +32,8 @@ from osiris.learn_check.report import interval, rise
 from osiris.learn_check.trial import Plan, Trial, fresh_prompts, gather, prepare
 from osiris.llm.generate import unbound
 from osiris.llm.loader import load_drafter
-from osiris.loop.lessons import Row, ranked_pairs, singles
-from osiris.loop.pairs import COLUMNS, TEACHING, build_pairs, by_prompt, outcome_pair, partner_pair, settled
+from osiris.training.datasets import Row, ranked_pairs, singles
+from osiris.training.pairs import COLUMNS, TEACHING, build_pairs, by_prompt, outcome_pair, partner_pair, settled
 from osiris.training.recipe import load_recipe
 from osiris.training.train import train
 from osiris.workspace import Workspace, open_workspace

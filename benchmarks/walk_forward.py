@@ -33,9 +33,9 @@ from osiris.llm.generate import Draft
 from osiris.llm.loader import load_drafter
 from osiris.llm.starter import ensure_starter
 from osiris.llm.starter_data import random_features, random_reply
-from osiris.loop.lessons import build_lessons
 from osiris.market.calendars import sessions_between
 from osiris.market.sample import CALENDAR, TICKERS, load_sample
+from osiris.training.datasets import build_lessons
 from osiris.training.recipe import load_recipe
 from osiris.training.train import train
 from osiris.workspace import Workspace, open_workspace

@@ -6,7 +6,7 @@ from prefect import flow
 
 from flows.page import page_task
 from osiris.core.files import one_at_a_time
-from osiris.loop.night_facts import begin_night
+from osiris.training.night_facts import begin_night
 from osiris.workspace import opened
 
 

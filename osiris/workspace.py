@@ -145,7 +145,7 @@ class Workspace:
 
     def served(self, as_of: datetime | None = None) -> "Served":
         """The newest adapter that is eligible and sound at `as_of`, and those passed over, with reasons."""
-        from osiris.loop.night_facts import serve
+        from osiris.training.night_facts import serve
 
         return serve(self.shelf, self.settings, as_of or self.now)
 

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 from osiris.cli import app
 from osiris.learn_check.report import checks, interval, of_edge
-from osiris.loop.lessons import Accepted, write_dataset
-from osiris.loop.pairs import Pair
 from osiris.market.sample import load_sample, sample_bars
+from osiris.training.datasets import Accepted, write_dataset
+from osiris.training.pairs import Pair
 from osiris.ui.console import plain, to_json
 from tests.builders import MOMENT, adapter_card, idea, ideas, make_workspace, trained_adapter
 from tests.kernel.test_repo import GOOD

@@ -73,8 +73,8 @@ def unpin(workspace: Folder = None, as_json: Json = False) -> None:
 def _say_served(ws: "Workspace", as_json: bool) -> None:
     """Bring MLflow's aliases up to date and print what is served now."""
     from osiris.adapters.mlflow_runs import TrackingFailed
-    from osiris.loop.promotion import point_aliases
     from osiris.status import served_adapter
+    from osiris.training.promotion import point_aliases
 
     served = served_adapter(ws)
     try:

@@ -21,7 +21,7 @@ def lineage(
 ) -> None:
     """What an adapter was trained on; or which adapters an idea, a bar or a reviewer has touched."""
     from osiris.adapters.registry import NAME
-    from osiris.loop.lineage import Lineage
+    from osiris.training.lineage import Lineage
 
     with opened(workspace) as ws:
         found = Lineage(ws.shelf, ws.advice, ws.settings)
@@ -36,7 +36,7 @@ def lineage(
 @pairs_app.command("list")
 def list_pairs(workspace: Folder = None, as_json: Json = False) -> None:
     """List the datasets of the nights, newest first."""
-    from osiris.loop.lineage import datasets
+    from osiris.training.lineage import datasets
 
     with opened(workspace) as ws:
         rows(datasets(ws.settings.data / "datasets"), as_json, "Datasets")
@@ -50,7 +50,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Explain a line of a dataset: the ideas behind it, who reviewed them, and the bars that decided them."""
-    from osiris.loop.lineage import explain_pair
+    from osiris.training.lineage import explain_pair
 
     with opened(workspace) as ws:
         found = explain_pair(ws.advice, ws.bars, ws.settings.data / "datasets", night, line)

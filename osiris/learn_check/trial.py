@@ -17,9 +17,9 @@ from osiris.labeling.settle import settle
 from osiris.learn_check.no_skill import LONG_SHARES
 from osiris.llm.generate import unbound
 from osiris.llm.starter import ensure_starter
-from osiris.loop.night import collect_pairs, learn_from_outcomes
-from osiris.loop.promotion import judge_adapters
 from osiris.market.synthetic import RUN, Edge, Market
+from osiris.training.nightly import collect_pairs, learn_from_outcomes
+from osiris.training.promotion import judge_adapters
 from osiris.workspace import Workspace, open_workspace
 
 AFTER_THE_CLOSE = timedelta(hours=10)

@@ -1,7 +1,7 @@
 """Recipes: one YAML file an experiment, in the argument names of TRL and peft; unknown keys are errors.
 
 method: sft | dpo | kto
-data: what it is shown of the outcomes, see osiris.loop.lessons (default: what the method is made for)
+data: what it is shown of the outcomes, see osiris.training.datasets (default: what the method is made for)
 lora: arguments of peft.LoraConfig
 args: arguments of trl.SFTConfig, trl.DPOConfig or trl.KTOConfig
 """

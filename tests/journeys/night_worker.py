@@ -21,8 +21,8 @@ from sqlalchemy.engine import Engine
 from transformers import Phi3ForCausalLM  # noqa: F401
 from trl import DPOTrainer, SFTTrainer  # noqa: F401
 
-from osiris.loop.night import collect_pairs, learn_from_feedback, learn_from_outcomes, since_when
-from osiris.loop.promotion import judge_adapters
+from osiris.training.nightly import collect_pairs, learn_from_feedback, learn_from_outcomes, since_when
+from osiris.training.promotion import judge_adapters
 from osiris.workspace import open_workspace
 
 ATTEMPTS = 40

@@ -8,9 +8,9 @@ import pytest
 
 from osiris.core.errors import TooLittleData
 from osiris.core.ideas import Reply
-from osiris.loop.lessons import build_lessons, write_dataset
-from osiris.loop.pairs import examples
-from osiris.loop.taught import sound
+from osiris.training.datasets import build_lessons, write_dataset
+from osiris.training.pairs import examples
+from osiris.training.stored_replies import sound
 from tests.builders import MOMENT, idea, make_settings, make_store
 
 CUTOFF = MOMENT + timedelta(days=10)

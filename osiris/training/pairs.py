@@ -14,9 +14,9 @@ from itertools import islice, product
 from osiris.config.settings import Settings
 from osiris.core.errors import TooLittleData
 from osiris.core.ideas import FINAL, ExitReason, Status
-from osiris.loop.taught import CLOSE, at_the_price, same_ticker, sound, words_of
 from osiris.storage.advice import AdviceStore
 from osiris.storage.tables import ACCEPTED_SQL, Row, sql_time
+from osiris.training.stored_replies import CLOSE, at_the_price, same_ticker, sound, words_of
 
 COLUMNS = [
     "id", "prompt_id", "as_of", "ticker", "side", "entry", "target", "stop", "price", "atr", "confidence", "prompt",

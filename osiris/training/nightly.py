@@ -24,16 +24,16 @@ from osiris.core.clock import parse_moment
 from osiris.core.errors import BadInput, TooLittleData
 from osiris.evaluation import heldout
 from osiris.llm.loader import BASE, load_drafter
-from osiris.loop.learned import learned_before
-from osiris.loop.lessons import Accepted, build_lessons, dataset_of, told_of, write_dataset
-from osiris.loop.logbook import CANNOT, log_adapter, not_logged
-from osiris.loop.night_facts import Night, begin_night, night_name
-from osiris.loop.pairs import examples, never
-from osiris.loop.taught import words_of
 from osiris.storage.advice import AdviceStore
 from osiris.training.behaviour import behaviour, failure
+from osiris.training.datasets import Accepted, build_lessons, dataset_of, told_of, write_dataset
+from osiris.training.learned import learned_before
+from osiris.training.mlflow_sync import CANNOT, log_adapter, not_logged
+from osiris.training.night_facts import Night, begin_night, night_name
+from osiris.training.pairs import examples, never
 from osiris.training.recipe import Recipe, load_recipe
 from osiris.training.run import TrainResult
+from osiris.training.stored_replies import words_of
 from osiris.training.train import train
 
 

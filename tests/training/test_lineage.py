@@ -8,11 +8,11 @@ import pytest
 
 from osiris.adapters.registry import AdapterShelf
 from osiris.core.errors import BadInput, NotFound
-from osiris.loop.lessons import Accepted, write_dataset
-from osiris.loop.lineage import Lineage, datasets, explain_pair
-from osiris.loop.pairs import Pair
 from osiris.market.bar_store import BarStore
 from osiris.market.sample import load_sample
+from osiris.training.datasets import Accepted, write_dataset
+from osiris.training.lineage import Lineage, datasets, explain_pair
+from osiris.training.pairs import Pair
 from tests.builders import MOMENT, adapter_card, changes, decision, idea, make_settings, make_store, to, trained_adapter
 
 FIRST, SECOND, THIRD = "20050301", "20050301-dpo", "20050302-dpo"

@@ -23,7 +23,9 @@ from osiris.config.settings import Settings
 from osiris.core.errors import BadInput, TooLittleData
 from osiris.core.files import write_whole
 from osiris.core.ideas import ExitReason
-from osiris.loop.pairs import (
+from osiris.storage.advice import AdviceStore
+from osiris.storage.tables import sql_time
+from osiris.training.pairs import (
     COLUMNS,
     TEACHING,
     Pair,
@@ -33,10 +35,8 @@ from osiris.loop.pairs import (
     reward_to_risk,
     settled,
 )
-from osiris.loop.taught import sound, words_of
-from osiris.storage.advice import AdviceStore
-from osiris.storage.tables import sql_time
 from osiris.training.recipe import Data
+from osiris.training.stored_replies import sound, words_of
 
 RANKED_PER_PROMPT = 2
 

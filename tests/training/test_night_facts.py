@@ -6,9 +6,9 @@ import pytest
 
 from osiris.adapters.registry import AdapterShelf
 from osiris.core.errors import BadInput
-from osiris.loop.learned import learned_before
-from osiris.loop.lessons import Accepted, write_dataset
-from osiris.loop.night_facts import begin_night, end_night, night_name
+from osiris.training.datasets import Accepted, write_dataset
+from osiris.training.learned import learned_before
+from osiris.training.night_facts import begin_night, end_night, night_name
 from tests.builders import adapter_card, make_settings, trained_adapter
 
 FIRST = datetime(2005, 6, 8, 6, 0, 5, tzinfo=UTC)

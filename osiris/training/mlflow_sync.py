@@ -11,7 +11,7 @@ from osiris.adapters.registry import AdapterShelf
 from osiris.adapters.verdicts import WORD
 from osiris.config.settings import Settings
 from osiris.core.errors import AdapterRejected, BadInput, NotFound
-from osiris.loop.lessons import dataset_of
+from osiris.training.datasets import dataset_of
 
 CANNOT = (TrackingFailed, AdapterRejected, BadInput, NotFound)
 """Why something could not be logged."""

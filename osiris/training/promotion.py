@@ -21,11 +21,11 @@ from osiris.evaluation.evidence import weigh
 from osiris.evaluation.gate import Verdict, can_be_tested, decide
 from osiris.evaluation.looks import LookLedger, Span
 from osiris.llm.models import Models
-from osiris.loop.logbook import CANNOT, catch_up, heldout_metrics, not_logged
-from osiris.loop.night import StepReport
-from osiris.loop.night_facts import begin_night, end_night, night_name, serve
 from osiris.market.provider import PriceDesk
 from osiris.policy.contracts import Policy
+from osiris.training.mlflow_sync import CANNOT, catch_up, heldout_metrics, not_logged
+from osiris.training.night_facts import begin_night, end_night, night_name, serve
+from osiris.training.nightly import StepReport
 
 
 def judge_adapters(

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from osiris.adapters.registry import AdapterShelf
 from osiris.config.settings import Settings
 from osiris.core.errors import AdapterRejected, BadInput
-from osiris.loop.lessons import dataset_of, told_of
-from osiris.loop.night_facts import Night
+from osiris.training.datasets import dataset_of, told_of
+from osiris.training.night_facts import Night
 
 
 def learned_before(

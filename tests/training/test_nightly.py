@@ -13,12 +13,12 @@ from osiris.cli import app
 from osiris.core.errors import BadInput
 from osiris.core.ideas import Reply
 from osiris.llm.starter_data import draft_prompt, random_features
-from osiris.loop.lessons import write_dataset
-from osiris.loop.night import dataset_path, learn_from_feedback, learn_from_outcomes
-from osiris.loop.pairs import Pair
-from osiris.loop.promotion import challengers, judge_adapters
 from osiris.market.sample import load_sample
 from osiris.status import workspace_status
+from osiris.training.datasets import write_dataset
+from osiris.training.nightly import dataset_path, learn_from_feedback, learn_from_outcomes
+from osiris.training.pairs import Pair
+from osiris.training.promotion import challengers, judge_adapters
 from tests.builders import MOMENT, idea, make_workspace
 
 NIGHT, DECIDED = MOMENT + timedelta(hours=10), MOMENT + timedelta(hours=1)

@@ -20,12 +20,12 @@ from osiris.core.clock import YEARS
 from osiris.core.errors import BadInput, NoPrices, NotFound
 from osiris.core.ideas import Status, ticker_symbol
 from osiris.llm.loader import BASE
-from osiris.loop.lessons import dataset_of, told_of
 from osiris.market.bar_store import BarStore
 from osiris.market.calendars import calendar_of, sessions_between
 from osiris.policy.contracts import WARM_UP
 from osiris.storage.advice import AdviceStore
 from osiris.storage.tables import Row, one_of, quoted
+from osiris.training.datasets import dataset_of, told_of
 
 HUMAN = ("feedback", "edit", "review")
 """Lines that rest on what a person decided; others do where the person edited the idea."""

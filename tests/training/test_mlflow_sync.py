@@ -4,8 +4,8 @@ import pytest
 
 from osiris.adapters.mlflow_runs import Tracking
 from osiris.adapters.registry import AdapterShelf
-from osiris.loop.lessons import Accepted, write_dataset
-from osiris.loop.logbook import catch_up
+from osiris.training.datasets import Accepted, write_dataset
+from osiris.training.mlflow_sync import catch_up
 from tests.builders import MOMENT, adapter_card, make_settings, trained_adapter
 
 NAME = "20050301"

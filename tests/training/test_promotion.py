@@ -9,7 +9,7 @@ import pytest
 from osiris.adapters.registry import AdapterShelf
 from osiris.evaluation.heldout import Evaluation
 from osiris.evaluation.looks import LookLedger, Span
-from osiris.loop.promotion import challengers, reach_verdict
+from osiris.training.promotion import challengers, reach_verdict
 from tests.builders import MOMENT, adapter_card, make_settings, trained_adapter
 
 NIGHT = MOMENT + timedelta(days=400)
