@@ -18,8 +18,8 @@ from rich.table import Table
 
 from osiris.config.settings import Model, Settings
 from osiris.llm.loader import load_drafter
-from osiris.llm.quiet import no_bars
 from osiris.llm.starter_data import draft_prompt, random_features, random_reply, random_symbol
+from osiris.llm.suppress_output import no_bars
 from osiris.training.recipe import load_recipe
 from osiris.training.tokens import assistant, user
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from osiris.config.settings import Settings
 from osiris.core.errors import NotFound
 from osiris.llm.chat import end_of_answer, require_chat
-from osiris.llm.quiet import no_bars
 from osiris.llm.sources import missing, place
 from osiris.llm.starter import Kind
+from osiris.llm.suppress_output import no_bars
 from osiris.llm.write import Write, write
 
 if TYPE_CHECKING:

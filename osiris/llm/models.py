@@ -1,8 +1,8 @@
 """The models of a workspace, wherever they answer: in this process or on a server (`llm.backend`)."""
 
 from osiris.config.settings import Settings
-from osiris.llm.desk import ModelDesk
 from osiris.llm.loader import Drafter, Judge
+from osiris.llm.local_models import ModelDesk
 from osiris.llm.remote import RemoteDesk, RemoteDrafter, RemoteJudge
 
 AnyDrafter = Drafter | RemoteDrafter

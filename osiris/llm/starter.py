@@ -21,8 +21,8 @@ from osiris.config.settings import Settings
 from osiris.core.files import sync
 from osiris.core.ideas import REPLY_KEYS
 from osiris.llm import prompts
-from osiris.llm.quiet import no_bars
 from osiris.llm.starter_train import CHAT_TEMPLATE, build_tokenizer, train
+from osiris.llm.suppress_output import no_bars
 
 Kind = Literal["drafter", "judge"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

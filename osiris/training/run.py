@@ -15,7 +15,7 @@ from osiris.adapters.manifest import CONFIG
 from osiris.config.settings import Settings
 from osiris.core.errors import BadInput, OsirisError
 from osiris.llm.loader import load_drafter
-from osiris.llm.quiet import no_bars
+from osiris.llm.suppress_output import no_bars
 from osiris.training.measures import Likelihoods, likelihoods, row_means
 from osiris.training.recipe import Method, Recipe
 from osiris.training.targets import require_same_lora, require_targets

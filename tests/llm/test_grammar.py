@@ -9,10 +9,10 @@ import torch
 from osiris.core.errors import BadInput
 from osiris.core.ideas import REPLY_KEYS
 from osiris.llm import starter_data as data
-from osiris.llm.desk import ModelDesk
 from osiris.llm.generate import DraftRequest, draft, unbound
 from osiris.llm.grammar import ReplyBound
 from osiris.llm.loader import load_drafter
+from osiris.llm.local_models import ModelDesk
 from osiris.llm.write import stops_of
 from tests.llm.conftest import settings_with
 from tests.llm.makes import make_tokenizer, save_llama

@@ -7,9 +7,9 @@ import threading
 import pytest
 
 from osiris.core.errors import NotFound
-from osiris.llm.desk import KEPT, ModelDesk
 from osiris.llm.generate import DraftRequest, draft
 from osiris.llm.loader import load_drafter, load_judge
+from osiris.llm.local_models import KEPT, ModelDesk
 from osiris.llm.prompts import render
 from osiris.llm.sources import base_hash, is_ready
 from tests.llm.conftest import settings_with

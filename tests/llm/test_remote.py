@@ -10,10 +10,10 @@ from osiris.config.settings import Llm, Model, Settings
 from osiris.core.errors import BadInput, NotFound, SettingsError, SourceUnavailable
 from osiris.drafting.draft_ideas import advise
 from osiris.llm import starter_data as data
-from osiris.llm.desk import ModelDesk
 from osiris.llm.generate import DraftRequest, draft, unbound
 from osiris.llm.hermes import Idea, score
 from osiris.llm.loader import load_drafter
+from osiris.llm.local_models import ModelDesk
 from osiris.llm.models import open_models
 from osiris.llm.starter import ensure_starter
 from osiris.market.sample import load_sample

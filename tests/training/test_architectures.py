@@ -18,9 +18,9 @@ from transformers import (
 from osiris.adapters.manifest import CONFIG, WEIGHTS
 from osiris.config.settings import Model, Settings
 from osiris.core.errors import BadInput
-from osiris.llm.desk import ModelDesk
 from osiris.llm.generate import DraftRequest, draft
 from osiris.llm.loader import load_drafter
+from osiris.llm.local_models import ModelDesk
 from osiris.training.recipe import load_recipe
 from osiris.training.targets import linear_layers
 from osiris.training.train import train

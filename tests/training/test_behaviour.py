@@ -6,9 +6,9 @@ import random
 import pytest
 
 from osiris.config.settings import Llm, Model, Settings
-from osiris.llm.desk import ModelDesk
 from osiris.llm.generate import Draft, DraftRequest, draft
 from osiris.llm.loader import load_drafter
+from osiris.llm.local_models import ModelDesk
 from osiris.llm.starter_data import draft_example
 from osiris.training.behaviour import ASKED, LEAST, behaviour, failure
 from tests.builders import random_adapter

@@ -7,9 +7,9 @@ from pathlib import Path
 from osiris.config.settings import Settings
 from osiris.core.ideas import stable_hash
 from osiris.llm.loader import LOADING, Drafter, Judge, load_drafter, load_judge
-from osiris.llm.quiet import no_bars
 from osiris.llm.sources import file_hash, is_ready
 from osiris.llm.starter import Kind
+from osiris.llm.suppress_output import no_bars
 
 KEPT = 3
 """Adapters that a desk keeps attached; one more detaches the one that was attached first."""
