@@ -34,7 +34,7 @@ def prove(diff: Diff, workspace: Folder = None, as_json: Json = False) -> None:
 @kernel_app.command("allowed")
 def allowed(as_json: Json = False) -> None:
     """What a patch may be made of: imports, functions, methods, syntax, limits."""
-    from osiris.kernel.allowed import listed
+    from osiris.sandbox.allowed import listed
 
     report(listed(), as_json, "What a patch may be made of")
 

@@ -18,7 +18,7 @@ from osiris.config.settings import Settings
 from osiris.core.errors import TooLittleData
 from osiris.evaluation.block_stats import block_length, block_sums, least_blocks, p_words, sign_flip
 from osiris.evaluation.rewards import UNIT_RISK, WHOLE, Reward, by_week, reward_of, scales, week_of
-from osiris.kernel.sandbox import CandidateFailed
+from osiris.sandbox.session import CandidateFailed
 
 if TYPE_CHECKING:
     from osiris.kernel.measure import Look

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from osiris.kernel.repo import PolicyRepo, Version
-from osiris.kernel.sandbox import CandidateFailed, PolicyFailed, Sandbox, try_sandbox
 from osiris.policy import Shipped, edited_files, shipped_files
 from osiris.policy.contracts import BadAnswer, Feature, Policy, Sketch, as_features, as_passed, as_size
+from osiris.sandbox.session import CandidateFailed, PolicyFailed, Sandbox, try_sandbox
 
 
 class SandboxedPolicy:

@@ -18,11 +18,11 @@ from osiris.kernel.apply import apply_patch, finish, roll_back, start_over
 from osiris.kernel.book import Entry
 from osiris.kernel.observe import made, observe
 from osiris.kernel.prove import PROVED
-from osiris.kernel.sandbox import PolicyFailed
 from osiris.kernel.shadow import decided, due, on_trial
 from osiris.kernel.state import Kernel, TurnReport
 from osiris.kernel.trial import NOT_YET, judged, next_patch
 from osiris.policy import edit_note
+from osiris.sandbox.session import PolicyFailed
 
 APPLIED = "applied"
 

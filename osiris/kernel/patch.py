@@ -17,8 +17,8 @@ from osiris.core.errors import BadInput
 from osiris.core.ideas import stable_hash
 from osiris.kernel.diffs import has_no_context, plain_diff
 from osiris.kernel.repo import DoesNotApply, PolicyRepo, Version, run_git, strip_of
-from osiris.kernel.static_syntax import is_text
 from osiris.policy import PATCHABLE
+from osiris.sandbox.static_syntax import is_text
 
 MOST_CHARACTERS, LONGEST_NAME = 100_000, 80
 Text = Annotated[str, StringConstraints(max_length=MOST_CHARACTERS)]

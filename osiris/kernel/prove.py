@@ -12,15 +12,15 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from osiris.config.sections import Kernel
-from osiris.kernel.checkers import TESTS, laid_out, on_files, run_program
-from osiris.kernel.laws import contracts
 from osiris.kernel.patch import Refused, touched
 from osiris.kernel.repo import DoesNotApply, PolicyRepo, Version
-from osiris.kernel.sandbox import try_sandbox
-from osiris.kernel.static import problems
 from osiris.llm import hermes
 from osiris.llm.models import AnyJudge
 from osiris.policy import PATCHABLE
+from osiris.sandbox.checkers import TESTS, laid_out, on_files, run_program
+from osiris.sandbox.laws import contracts
+from osiris.sandbox.session import try_sandbox
+from osiris.sandbox.static import problems
 
 PROVED, REFUSED = "proved", "refused"
 RUFF = ["E", "F", "W", "I", "B", "UP", "SIM", "RUF", "D1", "C4"]

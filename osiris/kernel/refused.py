@@ -23,10 +23,10 @@ from osiris.kernel.judgement import Offered, compared, weeks_of
 from osiris.kernel.live import SandboxedPolicy
 from osiris.kernel.measure import Look
 from osiris.kernel.repo import Version
-from osiris.kernel.sandbox import CandidateFailed, PolicyFailed
 from osiris.kernel.state import Kernel
 from osiris.policy import Shipped, shipped_files
 from osiris.policy.contracts import Policy
+from osiris.sandbox.session import CandidateFailed, PolicyFailed
 from osiris.storage.advice import AdviceStore
 from osiris.storage.tables import one_of, quoted, sql_time
 

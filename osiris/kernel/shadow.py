@@ -25,8 +25,8 @@ from osiris.kernel.measure import Look, measure
 from osiris.kernel.patch import Patch
 from osiris.kernel.prove import PROVED, REFUSED, prove
 from osiris.kernel.repo import Version
-from osiris.kernel.sandbox import CandidateFailed
 from osiris.kernel.state import Kernel
+from osiris.sandbox.session import CandidateFailed
 
 ON_TRIAL, NOT_BETTER = "on trial", "not better"
 LONGEST = 4

@@ -15,9 +15,9 @@ from osiris.kernel.measure import first_look, measure
 from osiris.kernel.patch import Patch, Refused, read_patch
 from osiris.kernel.prove import PROVED, REFUSED, Proof, prove
 from osiris.kernel.repo import Version
-from osiris.kernel.sandbox import CandidateFailed
 from osiris.kernel.shadow import NOT_BETTER, trial_of
 from osiris.kernel.state import Kernel, TurnReport
+from osiris.sandbox.session import CandidateFailed
 
 NOT_YET = "not yet"
 MOST_NOTES = 5

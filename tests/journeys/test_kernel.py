@@ -22,7 +22,7 @@ from osiris.storage.events import TRACES
 from osiris.storage.patches import APPLIED, DEAD, QUEUE, ROLLED_BACK, PatchLists
 from tests.kernel.market import FOLLOW, LAST, after_run, gate_patch, market_of, submit, trade_at, workspace_on
 from tests.kernel.test_repo import diff_of
-from tests.kernel.test_sandbox import needs_bubblewrap
+from tests.sandbox.test_session import needs_bubblewrap
 
 pytestmark = needs_bubblewrap
 

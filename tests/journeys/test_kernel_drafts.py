@@ -11,10 +11,10 @@ from osiris.llm.starter import ensure_starter
 from osiris.policy import Shipped
 from tests.kernel.market import FOLLOW, LAST, after_run, draft_at, market_of, submit, workspace_on
 from tests.kernel.test_repo import diff_of
-from tests.kernel.test_sandbox import needs_bubblewrap
 from tests.kernel.worker import judged
 from tests.llm.makes import save_taught
 from tests.llm.server import transformers_server
+from tests.sandbox.test_session import needs_bubblewrap
 
 pytestmark = needs_bubblewrap
 LONG = 'momentum up","side":"long","target_atr":2.0,"stop_atr":1.0,"confidence":0.6}'

@@ -11,7 +11,7 @@ from osiris.kernel.shadow import on_trial
 from osiris.market.calendars import sessions_between
 from osiris.policy import Shipped
 from tests.kernel.market import FOLLOW, LAST, after_run, gate_patch, market_of, submit, workspace_on
-from tests.kernel.test_sandbox import needs_bubblewrap
+from tests.sandbox.test_session import needs_bubblewrap
 
 pytestmark = needs_bubblewrap
 ON_TRIAL = 'drafter = "none"\ntrial_level = 0.6\nmin_hours_between = 0\n'

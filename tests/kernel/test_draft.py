@@ -8,7 +8,7 @@ import pytest
 from osiris.core.errors import BadInput
 from osiris.kernel.draft import diff_in, draft_patch, mutated, mutations
 from osiris.kernel.repo import PolicyRepo
-from osiris.kernel.static import problems
+from osiris.sandbox.static import problems
 from osiris.storage.events import TRACES
 from osiris.storage.patches import DEAD
 from tests.builders import MOMENT, make_workspace

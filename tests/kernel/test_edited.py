@@ -17,7 +17,7 @@ from osiris.policy import Shipped, edit_note, edited_files, shipped_files
 from osiris.status import live_policy
 from tests.builders import MOMENT, make_workspace
 from tests.kernel.test_repo import SHIPPED, SHIPPED_AT, diff_of
-from tests.kernel.test_sandbox import IDEA, needs_bubblewrap
+from tests.sandbox.test_session import IDEA, needs_bubblewrap
 
 
 @pytest.fixture

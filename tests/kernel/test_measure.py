@@ -9,7 +9,7 @@ import pytest
 from osiris.core.errors import TooLittleData
 from osiris.kernel.judgement import Offered, compared, no_trades, weeks_of
 from osiris.kernel.measure import Look, first_look
-from osiris.kernel.sandbox import CandidateFailed
+from osiris.sandbox.session import CandidateFailed
 from tests.builders import MOMENT, make_settings
 
 DAYS = 250

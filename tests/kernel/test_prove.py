@@ -6,15 +6,15 @@ import pytest
 
 from osiris.config.sections import Kernel, Model
 from osiris.config.settings import Settings
-from osiris.kernel.box import NoSandbox
-from osiris.kernel.laws import _from_outside, law_names, read_found
 from osiris.kernel.patch import Refused
 from osiris.kernel.prove import prove
 from osiris.kernel.repo import PolicyRepo
 from osiris.llm.loader import load_judge
+from osiris.sandbox.bubblewrap import NoSandbox
+from osiris.sandbox.laws import _from_outside, law_names, read_found
 from tests.kernel.test_repo import GOOD, diff_of
-from tests.kernel.test_sandbox import needs_bubblewrap
 from tests.llm.makes import save_taught
+from tests.sandbox.test_session import needs_bubblewrap
 
 NAMES = ["size", "paths", "applies", "changes", "compiles", "static", "ruff", "types", "tests", "contracts", "hermes"]
 RULES = Kernel(min_hermes=0, symbolic_seconds=0.3)

@@ -14,8 +14,8 @@ from osiris.kernel.shadow import decided, due, on_trial, trial_of
 from osiris.kernel.trial import refuse_if_final
 from tests.builders import LATER, MOMENT, make_workspace
 from tests.kernel.market import gate_patch
-from tests.kernel.test_sandbox import needs_bubblewrap
 from tests.kernel.worker import judged, patched_files
+from tests.sandbox.test_session import needs_bubblewrap
 
 RULES = """
 [prices]

@@ -17,8 +17,8 @@ from osiris.storage.patches import PatchLists
 from tests.builders import LATER, MOMENT, changes, decision, ideas, make_settings, make_workspace, table_of, to
 from tests.kernel.market import gate_patch, submit
 from tests.kernel.test_repo import diff_of
-from tests.kernel.test_sandbox import needs_bubblewrap
 from tests.kernel.worker import judged, patched_files
+from tests.sandbox.test_session import needs_bubblewrap
 
 RULES = '[prices]\nsource = "local"\n[rewards]\nmin_trades = 20\n[kernel]\nmin_hermes = 0\nsymbolic_seconds = 0.3\n'
 BEFORE_THE_CLOSE = MOMENT - timedelta(hours=2)

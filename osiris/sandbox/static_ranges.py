@@ -4,8 +4,8 @@ import ast
 from collections.abc import Iterator
 from copy import copy
 
-from osiris.kernel import allowed
-from osiris.kernel.static_syntax import Module, all_arguments, called_name
+from osiris.sandbox import allowed
+from osiris.sandbox.static_syntax import Module, all_arguments, called_name
 
 Problem = tuple[int, str]
 FEW = 10

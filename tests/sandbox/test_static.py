@@ -3,13 +3,13 @@
 import pytest
 
 from osiris.config.settings import HOUSE
-from osiris.kernel import allowed
 from osiris.kernel.prove import _ruff, _types
-from osiris.kernel.static import problems
 from osiris.policy import shipped_files
-from tests.kernel.evasions import EVASIONS, file_with
-from tests.kernel.honest import HONEST
-from tests.kernel.hostile import BODIES, plain_body
+from osiris.sandbox import allowed
+from osiris.sandbox.static import problems
+from tests.sandbox.evasions import EVASIONS, file_with
+from tests.sandbox.honest import HONEST
+from tests.sandbox.hostile import BODIES, plain_body
 
 
 @pytest.mark.parametrize(("name", "text"), shipped_files().items())

@@ -14,13 +14,13 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
-from osiris.kernel import runner, symbolic
-from osiris.kernel.box import MIB, end, start
-from osiris.kernel.checkers import TESTS, laid_out
 from osiris.kernel.live import Candidate
 from osiris.kernel.patch import Refused
-from osiris.kernel.sandbox import CandidateFailed, read_line
 from osiris.policy.contracts import Sketch
+from osiris.sandbox import runner, symbolic
+from osiris.sandbox.bubblewrap import MIB, end, start
+from osiris.sandbox.checkers import TESTS, laid_out
+from osiris.sandbox.session import CandidateFailed, read_line
 
 MEMORY = 3072 * MIB
 MOST_TRIED = 40

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from osiris.core.errors import OsirisError
-from osiris.kernel import runner
-from osiris.kernel.box import MIB, NoSandbox, end, held, require_sandbox, start
+from osiris.sandbox import runner
+from osiris.sandbox.bubblewrap import MIB, NoSandbox, end, held, require_sandbox, start
 
 MEMORY, CPU_SECONDS = 512 * MIB, 60
 """What one session may use, all its answers together."""

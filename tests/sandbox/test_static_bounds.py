@@ -8,13 +8,13 @@ from types import SimpleNamespace
 import pytest
 
 from osiris.kernel.history import queued
-from osiris.kernel.laws import named_numbers
 from osiris.kernel.patch import read_patch
 from osiris.kernel.prove import _run
-from osiris.kernel.static import problems
 from osiris.policy import shipped_files
-from tests.kernel.evasions import file_with
-from tests.kernel.honest import honest_file
+from osiris.sandbox.laws import named_numbers
+from osiris.sandbox.static import problems
+from tests.sandbox.evasions import file_with
+from tests.sandbox.honest import honest_file
 
 SHIPPED = shipped_files()["sizing.py"]
 TERMS, DIGITS = "+".join(["0"] * 1000), "0x" + "F" * 3600

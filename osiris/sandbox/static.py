@@ -12,10 +12,10 @@ import re
 import tokenize
 from collections.abc import Iterator
 
-from osiris.kernel import allowed
-from osiris.kernel.static_loops import endless
-from osiris.kernel.static_syntax import Module, is_text, largest, of_annotation
-from osiris.kernel.static_uses import of_function
+from osiris.sandbox import allowed
+from osiris.sandbox.static_loops import endless
+from osiris.sandbox.static_syntax import Module, is_text, largest, of_annotation
+from osiris.sandbox.static_uses import of_function
 
 SWITCHES = re.compile(
     r"#\s*(?:type|mypy|ruff|flake8|isort|fmt|yapf|pyright|pylint|crosshair)\s*:|\bnoqa\b|\bcrosshair\s*[:=]", re.I

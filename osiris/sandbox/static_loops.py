@@ -7,9 +7,9 @@ list that grows meanwhile, and loops within loops over large ranges. What follow
 import ast
 from collections.abc import Iterable, Iterator
 
-from osiris.kernel import allowed
-from osiris.kernel.static_ranges import bindings, long_ranges
-from osiris.kernel.static_syntax import (
+from osiris.sandbox import allowed
+from osiris.sandbox.static_ranges import bindings, long_ranges
+from osiris.sandbox.static_syntax import (
     Module,
     called_name,
     method_name,

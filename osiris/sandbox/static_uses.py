@@ -3,9 +3,9 @@
 import ast
 from collections.abc import Iterator
 
-from osiris.kernel import allowed
-from osiris.kernel.static_scope import Scope
-from osiris.kernel.static_syntax import (
+from osiris.sandbox import allowed
+from osiris.sandbox.static_scope import Scope
+from osiris.sandbox.static_syntax import (
     Module,
     called_name,
     largest,

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from osiris.kernel.patch import Refused
-from osiris.kernel.sandbox import write_files
 from osiris.policy import FOLDER
+from osiris.sandbox.session import write_files
 
 SECONDS = 60
 TESTS = FOLDER / "tests"

@@ -1,4 +1,4 @@
-"""What the sandbox keeps out, attacked one by one. Each claim of `kernel/sandbox.py` has an attack here."""
+"""What the sandbox keeps out, attacked one by one. Each claim of `kernel/session.py` has an attack here."""
 
 import shutil
 import socket
@@ -10,15 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
-from osiris.kernel import sandbox
-from osiris.kernel.box import MIB, NoSandbox, end, start
 from osiris.kernel.live import Candidate, LivePolicies, LivePolicy, SandboxedPolicy
 from osiris.kernel.repo import PolicyRepo
-from osiris.kernel.sandbox import CandidateFailed, PolicyFailed, Sandbox
 from osiris.policy import Shipped, shipped_files
 from osiris.policy.contracts import Sketch
+from osiris.sandbox import session
+from osiris.sandbox.bubblewrap import MIB, NoSandbox, end, start
+from osiris.sandbox.session import CandidateFailed, PolicyFailed, Sandbox
 from tests.builders import MOMENT
-from tests.kernel.hostile import BODIES, SECRET, hostile_policy
+from tests.sandbox.hostile import BODIES, SECRET, hostile_policy
 
 IDEA = Sketch(1, 3.0, 1.5, 0.6, 0.7, {})
 CLOSE = [100 + 0.1 * bar for bar in range(80)]
@@ -136,7 +136,7 @@ def size(*idea):
 """
 ENDLESS = {"sleeps": "time.sleep(1000)", "works": "while True: pass"}
 ALONE = """import sys, threading, psutil
-from osiris.kernel.sandbox import Sandbox
+from osiris.sandbox.session import Sandbox
 from osiris.policy import shipped_files
 box = Sandbox(shipped_files() | {"sizing.py": sys.argv[1]})
 box.ask("size", [1, 3.0, 1.5, 0.6, 0.7, {}])

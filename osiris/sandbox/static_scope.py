@@ -2,8 +2,8 @@
 
 import ast
 
-from osiris.kernel import allowed
-from osiris.kernel.static_syntax import Module, all_arguments, called_name, method_name, only_makes_new
+from osiris.sandbox import allowed
+from osiris.sandbox.static_syntax import Module, all_arguments, called_name, method_name, only_makes_new
 
 
 class Scope:

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from osiris.kernel import allowed
+from osiris.sandbox import allowed
 
 Problem = tuple[int, str]
 
