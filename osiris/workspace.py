@@ -21,8 +21,8 @@ from osiris.storage.journal import Journal
 if TYPE_CHECKING:
     from osiris.adapters.mlflow_runs import Tracking
     from osiris.adapters.registry import AdapterShelf, Served
-    from osiris.kernel.book import PatchBook
     from osiris.kernel.live import LivePolicies
+    from osiris.kernel.patch_log import PatchBook
     from osiris.kernel.repo import PolicyRepo
     from osiris.kernel.state import Kernel
     from osiris.llm.models import AnyDrafter, Models
@@ -110,7 +110,7 @@ class Workspace:
     @cached_property
     def patch_book(self) -> "PatchBook":
         """What became of each patch."""
-        from osiris.kernel.book import PatchBook
+        from osiris.kernel.patch_log import PatchBook
 
         return PatchBook(self.settings.data / "patches.jsonl")
 

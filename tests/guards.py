@@ -175,7 +175,7 @@ GUARDS = [
     Guard("a signature is checked", "osiris/kernel/patch.py", "if key and not hmac.compare_digest", "if False and not hmac.compare_digest", "tests/kernel/test_patch.py"),
     Guard("one change has one id", "osiris/kernel/patch.py", "meaning(self.before), meaning(self.after)", "self.before, self.diff", "tests/kernel/test_spelling.py"),
     Guard("who went with another may come again", "osiris/kernel/trial.py", 'return state in OPEN or (state == "rolled_back" and bool(patch.get("built_on")))', "return state in OPEN", "tests/kernel/test_spelling.py"),
-    Guard("who lost by itself may not", "osiris/kernel/book.py", 'own = {**facts, "built_on": None}', "own = facts", "tests/kernel/test_spelling.py"),
+    Guard("who lost by itself may not", "osiris/kernel/patch_log.py", 'own = {**facts, "built_on": None}', "own = facts", "tests/kernel/test_spelling.py"),
     Guard("what is no trace is left out", "osiris/storage/patches.py", "if item is not None and _is_trace(item):", "if item is not None:", "tests/kernel/test_spelling.py"),
     Guard("the terminal takes no orders", "osiris/cli/kernel.py", "print(printable(diff))", "print(diff)", "tests/kernel/test_spelling.py"),
     Guard("every law is told of", "osiris/sandbox/laws.py", "found.keys() != law_names()", "False", "tests/kernel/test_prove.py -k symbolic"),

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from osiris.core.errors import Conflict
-from osiris.kernel.book import Entry, PatchBook
+from osiris.kernel.patch_log import Entry, PatchBook
 from osiris.kernel.repo import NONE, PolicyRepo, Version
 
 DONE = {"applying": "applied", "rolling_back": "rolled_back"}

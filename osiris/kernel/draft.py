@@ -11,9 +11,9 @@ from libcst import matchers as m
 
 from osiris.core.errors import BadInput
 from osiris.core.ideas import stable_hash
-from osiris.kernel.book import PatchBook
 from osiris.kernel.measure import Past
 from osiris.kernel.patch import LONGEST_NAME, Patch, change_of, patch_of
+from osiris.kernel.patch_log import PatchBook
 from osiris.kernel.repo import PolicyRepo, Version
 from osiris.llm.generate import unbound
 from osiris.llm.prompts import render

@@ -15,8 +15,8 @@ from osiris.core.files import one_at_a_time
 from osiris.core.ideas import trace_of
 from osiris.evaluation.rewards import settled_trades
 from osiris.kernel.apply import apply_patch, finish, roll_back, start_over
-from osiris.kernel.book import Entry
 from osiris.kernel.observe import made, observe
+from osiris.kernel.patch_log import Entry
 from osiris.kernel.prove import PROVED
 from osiris.kernel.shadow import decided, due, on_trial
 from osiris.kernel.state import Kernel, TurnReport

@@ -17,7 +17,7 @@ from osiris.config.settings import Settings
 from osiris.core.errors import TooLittleData
 from osiris.evaluation.rewards import MOST_LOST, WHOLE, live_trades, reward_of
 from osiris.kernel.apply import roll_back
-from osiris.kernel.book import Entry
+from osiris.kernel.patch_log import Entry
 from osiris.kernel.refused import look_at_refused
 from osiris.kernel.state import Kernel, TurnReport
 from osiris.storage.advice import AdviceStore

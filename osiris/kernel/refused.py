@@ -18,10 +18,10 @@ from osiris.core.ideas import FINAL, parse_reply
 from osiris.drafting.draft_ideas import sketch, take_snapshots
 from osiris.evaluation.block_stats import block_length, least_blocks
 from osiris.evaluation.looks import level_of
-from osiris.kernel.book import Entry
 from osiris.kernel.judgement import Offered, compared, weeks_of
 from osiris.kernel.live import SandboxedPolicy
 from osiris.kernel.measure import Look
+from osiris.kernel.patch_log import Entry
 from osiris.kernel.repo import Version
 from osiris.kernel.state import Kernel
 from osiris.policy import Shipped, shipped_files

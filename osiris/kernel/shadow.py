@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 from osiris.core.errors import TooLittleData
 from osiris.evaluation.block_stats import DAYS_A_WEEK, least_blocks
 from osiris.evaluation.looks import level_of
-from osiris.kernel.book import Entry, PatchBook
 from osiris.kernel.judgement import Measurement
 from osiris.kernel.live import Candidate, LivePolicy
 from osiris.kernel.measure import Look, measure
 from osiris.kernel.patch import Patch
+from osiris.kernel.patch_log import Entry, PatchBook
 from osiris.kernel.prove import PROVED, REFUSED, prove
 from osiris.kernel.repo import Version
 from osiris.kernel.state import Kernel

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from osiris.config.settings import Settings
 from osiris.core.files import one_at_a_time
-from osiris.kernel.book import PatchBook
 from osiris.kernel.measure import Past
+from osiris.kernel.patch_log import PatchBook
 from osiris.kernel.repo import PolicyRepo
 from osiris.storage.patches import PatchLists
 

@@ -7,12 +7,12 @@ from typing import Any
 from osiris.config.settings import Settings
 from osiris.core.errors import Conflict, TooLittleData
 from osiris.core.ideas import stable_hash
-from osiris.kernel.book import PatchBook
 from osiris.kernel.draft import draft_patch
 from osiris.kernel.judgement import Measurement
 from osiris.kernel.live import Candidate, LivePolicy
 from osiris.kernel.measure import first_look, measure
 from osiris.kernel.patch import Patch, Refused, read_patch
+from osiris.kernel.patch_log import PatchBook
 from osiris.kernel.prove import PROVED, REFUSED, Proof, prove
 from osiris.kernel.repo import Version
 from osiris.kernel.shadow import NOT_BETTER, trial_of

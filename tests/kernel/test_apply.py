@@ -13,7 +13,7 @@ import pytest
 from osiris.config.settings import HOUSE
 from osiris.core.errors import Conflict, NotFound
 from osiris.kernel.apply import apply_patch, finish, roll_back
-from osiris.kernel.book import PatchBook
+from osiris.kernel.patch_log import PatchBook
 from osiris.kernel.repo import PolicyRepo
 from osiris.policy import shipped_files
 from tests.builders import LATER, MOMENT

@@ -7,9 +7,9 @@ import pytest
 from osiris.core.errors import Conflict
 from osiris.evaluation.rewards import Reward
 from osiris.kernel.apply import apply_patch
-from osiris.kernel.book import PatchBook
 from osiris.kernel.judgement import Measurement
 from osiris.kernel.meta_loop import turn
+from osiris.kernel.patch_log import PatchBook
 from osiris.kernel.shadow import decided, due, on_trial, trial_of
 from osiris.kernel.trial import refuse_if_final
 from tests.builders import LATER, MOMENT, make_workspace

@@ -11,11 +11,11 @@ from osiris.cli import app
 from osiris.core.errors import BadInput, Conflict
 from osiris.evaluation.block_stats import p_words
 from osiris.kernel.apply import apply_patch, roll_back
-from osiris.kernel.book import PatchBook
 from osiris.kernel.diffs import plain_diff
 from osiris.kernel.draft import diff_in, mutations, tidy
 from osiris.kernel.history import dead_letters, known, queued
 from osiris.kernel.patch import change_of, patch_of
+from osiris.kernel.patch_log import PatchBook
 from osiris.kernel.prove import _ruff, _static
 from osiris.kernel.repo import PolicyRepo
 from osiris.kernel.trial import may_be_judged, refuse_if_final

@@ -8,9 +8,9 @@ import pytest
 from osiris.core.errors import Busy, Conflict
 from osiris.core.files import one_at_a_time
 from osiris.kernel.apply import apply_patch
-from osiris.kernel.book import PatchBook
 from osiris.kernel.history import history
 from osiris.kernel.meta_loop import roll_back_by_hand, turn
+from osiris.kernel.patch_log import PatchBook
 from osiris.kernel.trial import looks_before, refuse_if_final
 from osiris.policy import Shipped, shipped_files
 from osiris.storage.patches import PatchLists

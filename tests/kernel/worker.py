@@ -6,7 +6,7 @@ from itertools import count
 from pathlib import Path
 
 from osiris.kernel.apply import apply_patch, finish, roll_back
-from osiris.kernel.book import PatchBook
+from osiris.kernel.patch_log import PatchBook
 from osiris.kernel.repo import PolicyRepo
 from osiris.policy import shipped_files
 from tests.builders import MOMENT
