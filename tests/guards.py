@@ -60,7 +60,7 @@ RULES, TABLES, GROUPED = (f"osiris/store/{name}.py" for name in ("rules", "table
 TAB, PAGE, CLIENT, TABLE_JS = (
     f"osiris/ui/{n}" for n in ("advisory.py", "pinned_page.py", "desk_client.py", "review_table.js")
 )
-TEST_API, TEST_TAB, TEST_DESK = "tests/test_api.py", "tests/ui/test_advisory.py", "tests/browser/test_desk.py"
+TEST_API, TEST_TAB, TEST_DESK = "tests/api/test_ideas.py", "tests/ui/test_advisory.py", "tests/browser/test_desk.py"
 TEST_ADVICE, TEST_WORTH = "tests/storage/test_advice.py", "tests/evaluation/test_review_value.py"
 LISTING, WORTH = "osiris/review/queries.py", "osiris/evaluation/review_value.py"
 
@@ -124,15 +124,15 @@ GUARDS = [
     Guard("an approval adjusts nothing", "osiris/review/decide.py", '    if said not in (None, idea["confidence"]):', "    if False:", "tests/review/test_decide.py"),
     Guard("the rejected side as drafted", "osiris/training/lineage.py", 'ideas["bad"] = _as_drafted(advice, ideas["bad"])', "pass", "tests/training/test_lineage.py"),
     Guard("a terminal obeys no text", "osiris/ui/console.py", "one.encode(\"unicode_escape\").decode() if unicodedata", "one if unicodedata", "tests/ui/test_console.py"),
-    Guard("a name has no control characters", "osiris/core/ideas.py", " or any(unicodedata.category(one) in UNSEEN for one in name)", "", "tests/test_api.py -k name"),
-    Guard("a key stands once", "osiris/api/guards.py", "                raise _Twice(name)", "                pass", "tests/test_api.py -k twice"),
-    Guard("a body of another kind", "osiris/api/guards.py", 'if body and kind != "application/json":', "if False:", "tests/test_api.py -k kind"),
-    Guard("no parameter is ignored", "osiris/api/problems.py", "    if unknown:", "    if False:", "tests/test_api.py -k query"),
-    Guard("200 says that it stands", "osiris/api/ideas.py", 'if key is None and row["status"] != asked:', "if False:", "tests/test_api.py -k repeat"),
+    Guard("a name has no control characters", "osiris/core/ideas.py", " or any(unicodedata.category(one) in UNSEEN for one in name)", "", "tests/api/test_ideas.py -k name"),
+    Guard("a key stands once", "osiris/api/middleware.py", "                raise _Twice(name)", "                pass", "tests/api/test_ideas.py -k twice"),
+    Guard("a body of another kind", "osiris/api/middleware.py", 'if body and kind != "application/json":', "if False:", "tests/api/test_ideas.py -k kind"),
+    Guard("no parameter is ignored", "osiris/api/errors.py", "    if unknown:", "    if False:", "tests/api/test_ideas.py -k query"),
+    Guard("200 says that it stands", "osiris/api/ideas.py", 'if key is None and row["status"] != asked:', "if False:", "tests/api/test_ideas.py -k repeat"),
     Guard("a list takes commas", "osiris/config/settings.py", "if is_list and not isinstance(decoded, list):", "if False:", "tests/config/test_settings.py"),
     Guard("a run that was left unfinished is replaced", "osiris/adapters/mlflow_runs.py", "            if run.info.status in WHOLE:\n", "            if True:\n", "tests/adapters/test_mlflow_runs.py"),
     Guard("what candidates share is read once", "osiris/llm/hermes.py", "if len(begun) < len(rows) and all(begun):", "if False:", "tests/llm/test_hermes.py"),
-    Guard("the served adapter answers", "osiris/api/models.py", "else workspace.drafter()", "else workspace.models.serve(None)", "tests/test_api_models.py"),
+    Guard("the served adapter answers", "osiris/api/models.py", "else workspace.drafter()", "else workspace.models.serve(None)", "tests/api/test_models.py"),
     Guard("an adapter has the server's name", "osiris/llm/remote.py", "        if adapter is not None:\n            model =", "        if False:\n            model =", "tests/llm/test_remote.py"),
     Guard("no second process in the box", "osiris/sandbox/bubblewrap.py", 'rules.add_rule(seccomp.ERRNO(1), "clone", seccomp.Arg(0, seccomp.MASKED_EQ, CLONE_THREAD, 0))', "pass", "tests/sandbox/test_session.py -k threads_makes"),
     Guard("no socket in the box", "osiris/sandbox/bubblewrap.py", '"socket", "socketpair", ', "", "tests/sandbox/test_session.py -k socket"),
@@ -233,7 +233,7 @@ GUARDS = [
     Guard("a page begins behind the page before", LISTING, "        behind += sum(one in past for one in ids)\n", "        behind += len(after)\n", f"{TEST_TAB} tests/review/test_queries.py"),
     Guard("an edit moves no page", PAGE, "self.sort in MOVES", "False", TEST_TAB),
     Guard("an edit changes something", "osiris/review/decide.py", "        _check_changed(idea, given)\n", "        pass\n", "tests/review/test_decide.py"),
-    Guard("strangers use up no reviewer's requests", "osiris/api/guards.py", "str(known)", '"all"', TEST_API),
+    Guard("strangers use up no reviewer's requests", "osiris/api/middleware.py", "str(known)", '"all"', TEST_API),
     Guard("a session is a day where the ticker trades", WORTH, "timezone_of(calendar_of(ticker, prices))", '"UTC"', TEST_WORTH),
     Guard("only a pending idea is decided on", RULES, "        may_decide(idea)\n", "        pass\n", TEST_ADVICE),
     Guard("of a group, the next sees the one before", RULES, '        self.ideas[idea["id"]] = idea | changes\n', "", "tests/storage/test_rules.py"),
@@ -245,7 +245,7 @@ GUARDS = [
     Guard("an undo is replayed on what it may change", TABLES, ' if kind == "decided" else f"target.{DECIDED_SQL} AND {unsettled}"', "", TEST_ADVICE),
     Guard("edits and approvals are written apart", TABLES, "for alike in _alike(rows))", "for alike in [[row['changes'] for row in rows]])", TEST_API + " tests/store"),
     Guard("nobody of a group is forgotten", GROUPED, "group = [call, *(other for other in self._waiting if other is not call)]", "group = [call]", "tests/storage/test_group_commit.py"),
-    Guard("too many requests", "osiris/api/guards.py", "if not limiter.hit(item, client, str(known)):", "if False:", TEST_API),
+    Guard("too many requests", "osiris/api/middleware.py", "if not limiter.hit(item, client, str(known)):", "if False:", TEST_API),
     Guard("a moment is no number", "osiris/core/commands.py", "if numeric or isinstance(value, int | float):", "if False:", TEST_API),
     Guard("an answer is fresh", "osiris/api/ideas.py", """tag = f'W/"{advice.version}"'""", """tag = 'W/"1"'""", TEST_API),
     Guard("what was like it came before it", LISTING, '_similar(advice, row, f"{before} AND ', '_similar(advice, row, f"', TEST_API),

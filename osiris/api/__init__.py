@@ -10,11 +10,11 @@ import time
 from fastapi import Depends, FastAPI
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from osiris.api.guards import guard
+from osiris.api.errors import PROBLEMS, answer_with_problems, known_parameters
 from osiris.api.health import add_health
 from osiris.api.ideas import add_ideas
+from osiris.api.middleware import guard
 from osiris.api.models import add_models
-from osiris.api.problems import PROBLEMS, answer_with_problems, known_parameters
 from osiris.api.token import api_token, authorized, token_path
 from osiris.workspace import Workspace
 

@@ -6,8 +6,8 @@ from fastapi import Body, FastAPI, Header, Query, Request, Response
 from fastapi import Path as PathParameter
 from pydantic import BeforeValidator
 
-from osiris.api.problems import CHANGING, NOT_FOUND
-from osiris.api.shapes import CLOSE_EXAMPLES, FEEDBACK_EXAMPLES, UNDO_EXAMPLES, Beside, Idea, Json
+from osiris.api.errors import CHANGING, NOT_FOUND
+from osiris.api.schemas import CLOSE_EXAMPLES, FEEDBACK_EXAMPLES, UNDO_EXAMPLES, Beside, Idea, Json
 from osiris.core.commands import Close, Feedback, Moment, Undo
 from osiris.core.errors import Conflict
 from osiris.core.ideas import Outcome, Status, stable_hash

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Body, FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 
-from osiris.api.problems import ASKED
+from osiris.api.errors import ASKED
 from osiris.core.errors import Busy, NotFound
 from osiris.workspace import Workspace
 

@@ -9,7 +9,7 @@ from limits import RateLimitItemPerSecond
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
-from osiris.api.problems import problem
+from osiris.api.errors import problem
 from osiris.api.token import same
 from osiris.config.settings import Review
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from osiris.api.shapes import EXAMPLE_ID
+from osiris.api.schemas import EXAMPLE_ID
 from osiris.services import start_api
 from tests.builders import MOMENT, idea, ideas, make_workspace
 
