@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from osiris.config.settings import HOUSE
-from osiris.services import RunningApi, start_api
+from osiris.serving.server import RunningApi, start_api
 
 sys.path.insert(0, str(HOUSE))
 from tests.browser.conftest import CHROMIUM, FLAGS, review_server

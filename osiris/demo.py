@@ -19,12 +19,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from osiris.core.clock import as_utc
 from osiris.core.files import new_folder, write_whole
-from osiris.desk import review_command
 from osiris.market.calendars import sessions_between
 from osiris.market.sample import load_sample
 from osiris.reviewer import review
-from osiris.services import RunningApi, start_api
-from osiris.status import accepted_outcomes, adapter_table
+from osiris.serving.launch import review_command
+from osiris.serving.server import RunningApi, start_api
+from osiris.serving.status import accepted_outcomes, adapter_table
 from osiris.storage.events import OUTCOME, heard
 from osiris.storage.tables import ACCEPTED_SQL
 from osiris.workspace import Workspace, open_workspace

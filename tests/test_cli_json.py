@@ -133,7 +133,7 @@ import subprocess, sys, warnings
 from osiris.cli import main
 warnings.warn("a library warns")
 
-import osiris.status as status
+import osiris.serving.status as status
 before = status.workspace_status
 def loud(ws):
     print("a library prints")

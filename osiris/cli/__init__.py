@@ -64,7 +64,7 @@ def advise(
 @app.command()
 def status(workspace: Folder = None, as_json: Json = False) -> None:
     """What is in the workspace, and which adapter is served."""
-    from osiris.status import workspace_status
+    from osiris.serving.status import workspace_status
 
     with opened(workspace) as ws:
         report(workspace_status(ws), as_json, "Workspace")
@@ -76,7 +76,7 @@ def api(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Default: review.port; 0 picks one.")] = None,
 ) -> None:
     """Serve the HTTP sidecar until interrupted."""
-    from osiris.desk import serve_api
+    from osiris.serving.launch import serve_api
 
     with opened(workspace) as ws:
         serve_api(ws, port)
@@ -91,7 +91,7 @@ def review(
     dark: Annotated[bool, typer.Option("--dark", help="Light on dark; JupyterLab has a theme of its own.")] = False,
 ) -> None:
     """Serve the Advisory tab (notebooks/02_review.ipynb) of a workspace as a page of its own."""
-    from osiris.desk import open_review
+    from osiris.serving.launch import open_review
 
     with opened(workspace) as ws:
         raise typer.Exit(open_review(ws, lab, port, browser, dark))

@@ -22,7 +22,7 @@ Why = Annotated[str, typer.Option("--why", help="Kept with the verdict.")]
 def list_adapters(context: typer.Context, workspace: Folder = None, as_json: Json = False) -> None:
     """List the adapters, newest first."""
     if context.invoked_subcommand is None:
-        from osiris.status import adapter_table
+        from osiris.serving.status import adapter_table
 
         with opened(workspace) as ws:
             rows(adapter_table(ws), as_json, "Adapters")
@@ -31,7 +31,7 @@ def list_adapters(context: typer.Context, workspace: Folder = None, as_json: Jso
 @adapters_app.command("compare")
 def compare_adapters(a: str, b: str, workspace: Folder = None, as_json: Json = False) -> None:
     """Put two adapters side by side: facts, parameters and metrics."""
-    from osiris.status import compared, comparison_rows
+    from osiris.serving.status import compared, comparison_rows
 
     with opened(workspace) as ws:
         found = compared(ws.tracking.adapters(), a, b)
@@ -73,7 +73,7 @@ def unpin(workspace: Folder = None, as_json: Json = False) -> None:
 def _say_served(ws: "Workspace", as_json: bool) -> None:
     """Bring MLflow's aliases up to date and print what is served now."""
     from osiris.adapters.mlflow_runs import TrackingFailed
-    from osiris.status import served_adapter
+    from osiris.serving.status import served_adapter
     from osiris.training.promotion import point_aliases
 
     served = served_adapter(ws)

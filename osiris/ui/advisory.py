@@ -24,7 +24,7 @@ from osiris.ui.pulse import beat, beside_the_loop
 from osiris.ui.review_table import ReviewTable, row_of
 
 if TYPE_CHECKING:
-    from osiris.services import RunningApi
+    from osiris.serving.server import RunningApi
     from osiris.workspace import Workspace
 
 BEAT, SLOWEST = 1.0, 4.0
@@ -239,7 +239,7 @@ class AdvisoryTab(widgets.VBox):
 
 def open_advisory(workspace: "Workspace", reviewer: str = "anonymous") -> AdvisoryTab:
     """The tab on the API that runs for `workspace`; when none does, one is started in this process, on a free port."""
-    from osiris.services import find_api, start_api
+    from osiris.serving.server import find_api, start_api
 
     client = find_api(workspace)
     api = None if client else start_api(workspace, port=0)

@@ -10,7 +10,7 @@ import pytest
 from osiris.adapters.mlflow_runs import EXPERIMENT, MODEL, Tracking, TrackingFailed
 from osiris.config.settings import Settings
 from osiris.core.errors import BadInput, NotFound
-from osiris.status import compared
+from osiris.serving.status import compared
 
 CARD = {
     "parent": "20050301",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from osiris.api.schemas import EXAMPLE_ID
-from osiris.services import start_api
+from osiris.serving.server import start_api
 from tests.builders import MOMENT, idea, ideas, make_workspace
 
 CHECKS = (

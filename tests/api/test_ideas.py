@@ -15,7 +15,7 @@ from osiris.api import api_token, token_path
 from osiris.core.errors import WorkspaceError
 from osiris.llm.starter import starter_folder, starter_recipe
 from osiris.market.sample import load_sample
-from osiris.services import start_api
+from osiris.serving.server import start_api
 from tests.builders import MOMENT, idea, ideas, make_workspace, table_of, to
 
 NOW = MOMENT + timedelta(hours=2)

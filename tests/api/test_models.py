@@ -9,7 +9,7 @@ import pytest
 from osiris.api.models import AT_ONCE
 from osiris.llm.hermes import Idea, score
 from osiris.llm.local_models import KEPT
-from osiris.services import start_api
+from osiris.serving.server import start_api
 from osiris.workspace import open_workspace
 from tests.builders import MOMENT, adapter_card, make_workspace, random_adapter
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from osiris.services import start_api
+from osiris.serving.server import start_api
 from tests.browser.conftest import review_server
 from tests.browser.desk import NOW, make_desk
 from tests.builders import idea

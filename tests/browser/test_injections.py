@@ -7,7 +7,7 @@ import pytest
 
 from osiris.core.commands import Feedback
 from osiris.core.ideas import UNSEEN
-from osiris.services import start_api
+from osiris.serving.server import start_api
 from tests.browser.conftest import review_server
 from tests.browser.desk import NOW, TOML
 from tests.browser.injections import INJECTIONS

@@ -2,7 +2,7 @@
 
 import pytest
 
-from osiris.services import start_api
+from osiris.serving.server import start_api
 from tests.browser.conftest import review_server
 from tests.browser.desk import NOW, make_desk
 from tests.browser.test_desk import becomes, first_open, press, row, stand_on

@@ -14,7 +14,7 @@ from osiris.kernel.live import LivePolicies, LivePolicy
 from osiris.kernel.patch import patch_of
 from osiris.kernel.repo import PolicyRepo, run_git
 from osiris.policy import Shipped, edit_note, edited_files, shipped_files
-from osiris.status import live_policy
+from osiris.serving.status import live_policy
 from tests.builders import MOMENT, make_workspace
 from tests.kernel.test_repo import SHIPPED, SHIPPED_AT, diff_of
 from tests.sandbox.test_session import IDEA, needs_bubblewrap

@@ -11,7 +11,7 @@ from osiris.kernel.history import rollbacks
 from osiris.kernel.meta_loop import roll_back_by_hand, turn
 from osiris.kernel.observe import last_of
 from osiris.policy import Shipped
-from osiris.status import workspace_status
+from osiris.serving.status import workspace_status
 from tests.builders import MOMENT, changes, decision, idea, make_workspace, table_of, to
 from tests.kernel.worker import judged, patched_files
 

@@ -14,7 +14,7 @@ from osiris.core.errors import BadInput
 from osiris.core.ideas import Reply
 from osiris.llm.starter_data import draft_prompt, random_features
 from osiris.market.sample import load_sample
-from osiris.status import workspace_status
+from osiris.serving.status import workspace_status
 from osiris.training.datasets import write_dataset
 from osiris.training.nightly import dataset_path, learn_from_feedback, learn_from_outcomes
 from osiris.training.pairs import Pair

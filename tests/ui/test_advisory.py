@@ -10,7 +10,7 @@ import pytest
 
 from osiris.core.ideas import FINAL
 from osiris.market.sample import load_sample
-from osiris.services import address_path, start_api
+from osiris.serving.server import address_path, start_api
 from osiris.ui.advisory import AdvisoryTab, open_advisory
 from osiris.ui.controls import plain
 from tests.builders import MOMENT, idea, ideas, make_workspace, table_of

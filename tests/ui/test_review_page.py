@@ -5,7 +5,7 @@ from datetime import timedelta
 import nbformat
 
 from flows.page import run_page
-from osiris.services import address_path
+from osiris.serving.server import address_path
 from tests.builders import MOMENT, idea, ideas, make_workspace, to
 
 NOW = MOMENT + timedelta(hours=2)

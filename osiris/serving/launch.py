@@ -18,7 +18,7 @@ REVIEW_PAGE = HOUSE / "notebooks" / "02_review.ipynb"
 
 def serve_api(workspace: Workspace, port: int | None = None) -> None:
     """Serve the HTTP sidecar until interrupted; `port` defaults to `review.port`, 0 picks a free one."""
-    from osiris.services import start_api
+    from osiris.serving.server import start_api
 
     with start_api(workspace, port) as api:
         print(f"Osiris API on {api.url}; the token is in {workspace.settings.data / 'api-token'}. Ctrl-C stops it.")
@@ -33,7 +33,7 @@ def open_review(
     Both listen on loopback and ask for a token, which is in the address they open and print. The API is served here
     too, unless one runs already. Returns the server's exit status.
     """
-    from osiris.services import find_api, start_api
+    from osiris.serving.server import find_api, start_api
 
     token = secrets.token_urlsafe(32)
     address = port or free_port()

@@ -9,12 +9,12 @@ import pytest
 
 from osiris.config.settings import HOUSE
 from osiris.core.errors import SourceUnavailable
-from osiris.services import address_path, find_api, start_api
+from osiris.serving.server import address_path, find_api, start_api
 from tests.builders import idea, make_workspace
 
 SERVE = """
 import sys
-from osiris.services import start_api
+from osiris.serving.server import start_api
 from osiris.workspace import open_workspace
 with start_api(open_workspace(sys.argv[1]), port=0) as api:
     print(api.url, flush=True)
