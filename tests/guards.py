@@ -268,7 +268,7 @@ GUARDS = [
     Guard("no interval from few sessions", WORTH, "MIN_SESSIONS = 10", "MIN_SESSIONS = 2", TEST_WORTH),
     Guard("a look from before a decision is dropped", PAGE, "look is None or look.edition != self._edition", "look is None", TEST_TAB),
     Guard("decided on is what is shown as selected", TAB, "lambda: self.table.ask(FeedbackType.REJECTION)", "lambda: self.decide(FeedbackType.REJECTION, self.table.selected)", TEST_DESK + " -k selection"),
-    Guard("the last picture asked for is shown", "osiris/ui/dossier.py", "wanted == self.wanted and self._put(shown)", "self._put(shown)", "tests/ui/test_dossier.py"),
+    Guard("the last picture asked for is shown", "osiris/ui/idea_details.py", "wanted == self.wanted and self._put(shown)", "self._put(shown)", "tests/ui/test_idea_details.py"),
     Guard("a key held down decides once", TABLE_JS, "if (event.repeat && !moving.has(event.key)) return;", "", TEST_DESK + " -k held"),
     Guard("keys with modifiers are the browser's", TABLE_JS, "event.ctrlKey || event.metaKey || event.altKey || ", "", TEST_DESK + " -k modifiers"),
     Guard("text is no markup", "osiris/ui/dom.js", "made.textContent = text;", "made.innerHTML = text;", "tests/browser/test_injections.py -k wherever"),

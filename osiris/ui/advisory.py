@@ -15,12 +15,12 @@ import ipywidgets as widgets
 from osiris.core.clock import Clock, SystemClock
 from osiris.core.commands import FeedbackType
 from osiris.core.ideas import Status
+from osiris.ui.api_client import WORDS, Away, DeskClient, Idea, Letter
 from osiris.ui.controls import button, plain
-from osiris.ui.desk_client import WORDS, Away, DeskClient, Idea, Letter
-from osiris.ui.dossier import Dossier
 from osiris.ui.edits import check, typed_from
+from osiris.ui.idea_details import Dossier
 from osiris.ui.pinned_page import ALL, Look, PinnedPage
-from osiris.ui.pulse import beat, beside_the_loop
+from osiris.ui.polling import beat, beside_the_loop
 from osiris.ui.review_table import ReviewTable, row_of
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any
 
 from osiris.core.ideas import Status
 from osiris.review.queries import Sort
-from osiris.ui.desk_client import DeskClient, Idea, Listing
+from osiris.ui.api_client import DeskClient, Idea, Listing
 
 ALL = "all"
 MOVES = {Sort.STATUS, Sort.REWARD_TO_RISK, Sort.CONFIDENCE}

@@ -12,7 +12,7 @@ from osiris.core.clock import as_utc
 from osiris.core.commands import FeedbackType
 from osiris.core.ideas import Levels, Status
 from osiris.review.queries import Sort
-from osiris.ui.desk_client import Idea
+from osiris.ui.api_client import Idea
 from osiris.ui.scripts import script, style
 
 LEVELS = ("entry", "target", "stop")

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from osiris.ui.pulse import beat, beside_the_loop
+from osiris.ui.polling import beat, beside_the_loop
 
 NOW = 0.01
 

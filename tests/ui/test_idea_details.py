@@ -2,7 +2,7 @@
 
 import asyncio
 
-from osiris.ui.dossier import Dossier
+from osiris.ui.idea_details import Dossier
 from tests.builders import idea
 
 NOTHING_BESIDE = {"bars": None, "siblings": [], "earlier": [], "similar": []}

@@ -6,8 +6,8 @@ from typing import Any
 import anywidget
 import traitlets
 
-from osiris.ui.desk_client import Away, Idea
-from osiris.ui.pulse import beside_the_loop
+from osiris.ui.api_client import Away, Idea
+from osiris.ui.polling import beside_the_loop
 from osiris.ui.review_table import price
 from osiris.ui.scripts import script, style
 
