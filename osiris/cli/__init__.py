@@ -36,7 +36,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Run the whole loop on a historical clock over real daily bars."""
-    from osiris.demo import run_demo, show
+    from osiris.demo.demo import run_demo, show
 
     result = run_demo(workspace, nights)
     stdout.say(result) if as_json else show(result)

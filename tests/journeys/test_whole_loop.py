@@ -11,7 +11,7 @@ import pytest
 
 from osiris.core.errors import WorkspaceError
 from osiris.core.ideas import parse_reply
-from osiris.demo import TICKERS, run_demo
+from osiris.demo.demo import TICKERS, run_demo
 from osiris.review.decide import check_in_time
 from osiris.workspace import open_workspace
 

@@ -19,9 +19,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from osiris.core.clock import as_utc
 from osiris.core.files import new_folder, write_whole
+from osiris.demo.reviewer import review
 from osiris.market.calendars import sessions_between
 from osiris.market.sample import load_sample
-from osiris.reviewer import review
 from osiris.serving.launch import review_command
 from osiris.serving.server import RunningApi, start_api
 from osiris.serving.status import accepted_outcomes, adapter_table

@@ -1,0 +1,1 @@
+"""`osiris demo`: the whole loop on a historical clock over real daily bars."""
