@@ -49,16 +49,17 @@ TEST_TOUCH, TEST_PATHS = (
     "tests/labeling/test_triple_barrier.py",
     "tests/labeling/test_triple_barrier_properties.py --cases 5000",
 )
-TEST_LINE, TEST_JUDGE, TEST_LOGGER = (f"tests/loop/test_{name}.py" for name in ("timeline", "judge", "outcomes"))
+TEST_LINE, TEST_JUDGE = "tests/market/test_timeline.py", "tests/labeling/test_label.py"
+TEST_LOGGER = "tests/labeling/test_settle.py"
 TEST_PRICES, TEST_YAHOO, TEST_EVENTS = (
     "tests/market/test_provider.py",
     "tests/market/test_yahoo.py",
     "tests/storage/test_events.py",
 )
 
-RULES, TABLES, GROUPED = (f"osiris/store/{name}.py" for name in ("rules", "tables", "grouped"))
+RULES, TABLES, GROUPED = (f"osiris/storage/{name}.py" for name in ("rules", "tables", "group_commit"))
 TAB, PAGE, CLIENT, TABLE_JS = (
-    f"osiris/ui/{n}" for n in ("advisory.py", "pinned_page.py", "desk_client.py", "review_table.js")
+    f"osiris/ui/{n}" for n in ("advisory.py", "pinned_page.py", "api_client.py", "review_table.js")
 )
 TEST_API, TEST_TAB, TEST_DESK = "tests/api/test_ideas.py", "tests/ui/test_advisory.py", "tests/browser/test_desk.py"
 TEST_ADVICE, TEST_WORTH = "tests/storage/test_advice.py", "tests/evaluation/test_review_value.py"
@@ -115,7 +116,7 @@ GUARDS = [
     Guard("a target that no layer has", "osiris/training/targets.py", "    if lacking:\n", "    if False:\n", "tests/training/test_architectures.py -k named"),
     Guard("a training that changes nothing leaves nothing", "osiris/training/run.py", "if not any(changes):", "if False:", "tests/training/test_run.py -k nothing"),
     Guard("a weak base is not held against its adapter", "osiris/training/behaviour.py", "    if kept:\n        least", "    if False:\n        least", "tests/training/test_behaviour.py -k weak"),
-    Guard("a server ends with its last user", "osiris/storage/redis_server.py", "keeper.keep(client.pid, users, Path(client.redis_dir))", "pass", "tests/core/test_server_lifetime.py"),
+    Guard("a server ends with its last user", "osiris/storage/redis_server.py", "server_lifetime.keep(client.pid, users, Path(client.redis_dir))", "pass", "tests/core/test_server_lifetime.py"),
     Guard("a server is left to whoever shares it", "osiris/core/server_lifetime.py", "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB", "tests/core/test_server_lifetime.py"),
     Guard("Prefect's server ends with us", "flows/server.py", "self._share = end_with_us(process.pid)", "pass", "tests/flows/test_server.py"),
     Guard("no number is null in JSON", "osiris/ui/console.py", "if math.isfinite(report) else None", "", "tests/cli/test_json.py -k number"),
@@ -185,7 +186,7 @@ GUARDS = [
     Guard("no System V in the box", "osiris/sandbox/bubblewrap.py", '"shmget", ', "", "tests/sandbox/test_session.py -k System"),
     Guard("nothing can be written in the box", "osiris/sandbox/bubblewrap.py", '"--chdir", "/tmp", "--remount-ro", "/",', '"--chdir", "/tmp",', "tests/sandbox/test_session.py -k empty"),
     Guard("who waits looks at memory", "osiris/sandbox/session.py", "if (now := held(process)) > most:", "if False:", "tests/sandbox/test_session.py -k holds"),
-    Guard("a slow candidate is waited for once", "osiris/kernel/live.py", "        if self._too_slow:\n", "        if False:\n", "tests/sandbox/test_session.py -k waited"),
+    Guard("a slow candidate is waited for once", "osiris/sandbox/policies.py", "        if self._too_slow:\n", "        if False:\n", "tests/sandbox/test_session.py -k waited"),
     Guard("a patch goes on trial", "osiris/kernel/trial.py", "if verdict == PROVED and kernel.settings.kernel.trial_days:", "if False:", "tests/journeys/test_kernel_trial.py"),
     Guard("a trial looks at days after the patch", "osiris/kernel/shadow.py", 'Look(patch["began"], patch["until"], ', 'Look(patch["began"] - (patch["until"] - patch["began"]), patch["began"], ', "tests/journeys/test_kernel_trial.py"),
     Guard("a trial has one look at its end", "osiris/kernel/shadow.py", 'if patch["until"] <= kernel.as_of]', "]", "tests/kernel/test_shadow.py -k before_its_end"),

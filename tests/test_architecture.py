@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -66,10 +67,21 @@ def code(page: Path) -> Iterator[nbformat.NotebookNode]:
     return (cell for cell in nbformat.read(page, as_version=4).cells if cell.cell_type == "code")
 
 
-def test_the_floors_hold():
+def test_no_arrow_runs_up():
     lint = Path(sys.executable).with_name("lint-imports")
     ran = subprocess.run([lint, "--no-cache", "--no-logo"], cwd=HOUSE, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_every_folder_of_the_package_is_a_layer():
+    contracts = tomllib.loads((HOUSE / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = {part for layer in contracts[0]["layers"] for part in re.split(r" *[|:] *", layer)}
+    folders = {f"osiris.{path.parent.name}" for path in HOUSE.glob("osiris/*/__init__.py")}
+    assert folders | {"osiris.workspace", "flows"} == layers
+
+
+def test_only_the_wiring_lies_at_the_root_of_the_package():
+    assert {path.name for path in HOUSE.glob("osiris/*.py")} == {"__init__.py", "workspace.py"}
 
 
 @pytest.mark.parametrize(("package", "homes"), HOMES.items())

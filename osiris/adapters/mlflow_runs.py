@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EXPERIMENT", "MODEL", "Logged", "Tracking", "TrackingFailed"]
 MODEL = "osiris-phi3"
-ADAPTER, NIGHT, VERDICT, VERDICTS = "osiris.adapter", "osiris.night", "osiris.verdict", "osiris.adapters.verdicts"
+ADAPTER, NIGHT, VERDICT, VERDICTS = "osiris.adapter", "osiris.night", "osiris.verdict", "osiris.verdicts"
 TAGGED = ("parent", "base_hash", "data_hash", "recipe", "recipe_hash", "as_of", "failed")
 WHOLE = ("FINISHED", "FAILED")
 """Status of a run that was logged to its end; one that was left unfinished is still running to MLflow."""

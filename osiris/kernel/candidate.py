@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
-from osiris.kernel.live import Candidate
 from osiris.policy import PATCHABLE
+from osiris.sandbox.policies import Candidate
 
 if TYPE_CHECKING:
     from _pytest.config.argparsing import Parser

@@ -4,8 +4,9 @@ from typing import Any
 
 from osiris.core.errors import NotFound
 from osiris.kernel.meta_loop import TurnReport
-from osiris.kernel.patch import Refused, read_patch
+from osiris.kernel.patch import read_patch
 from osiris.kernel.patch_log import PatchBook
+from osiris.sandbox.checkers import Refused
 from osiris.storage.patches import DEAD, PatchLists
 
 

@@ -23,12 +23,12 @@ from osiris.drafting.snapshot import Snapshot
 from osiris.evaluation.heldout import idea_row, settle_on_paper
 from osiris.evaluation.looks import level_of
 from osiris.kernel.judgement import Measurement, Offered, compared, no_trades, weeks_of
-from osiris.kernel.live import SandboxedPolicy
 from osiris.llm import hermes
 from osiris.llm.generate import Draft, draft
 from osiris.llm.models import AnyDrafter, AnyJudge
 from osiris.market.calendars import sessions_between
 from osiris.market.provider import PriceDesk
+from osiris.sandbox.policies import SandboxedPolicy
 from osiris.storage.advice import AdviceStore
 from osiris.storage.tables import sql_time
 

@@ -18,6 +18,7 @@ from osiris.core.ideas import stable_hash
 from osiris.kernel.diffs import has_no_context, plain_diff
 from osiris.kernel.repo import DoesNotApply, PolicyRepo, Version, run_git, strip_of
 from osiris.policy import PATCHABLE
+from osiris.sandbox.checkers import Refused
 from osiris.sandbox.static_syntax import is_text
 
 MOST_CHARACTERS, LONGEST_NAME = 100_000, 80
@@ -62,10 +63,6 @@ def meaning(text: str) -> str:
         return ast.dump(tree)
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # of a sum of 1,000 terms, a number of 5,000 digits
         return text
-
-
-class Refused(Exception):
-    """Why something is no patch, or none that may be run."""
 
 
 def read_patch(item: str, key: str = "") -> Patch:

@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from osiris.config.sections import Kernel
-from osiris.kernel.patch import Refused, touched
+from osiris.kernel.patch import touched
 from osiris.kernel.repo import DoesNotApply, PolicyRepo, Version
 from osiris.llm import hermes
 from osiris.llm.models import AnyJudge
 from osiris.policy import PATCHABLE
-from osiris.sandbox.checkers import TESTS, laid_out, on_files, run_program
+from osiris.sandbox.checkers import TESTS, Refused, laid_out, on_files, run_program
 from osiris.sandbox.laws import contracts
 from osiris.sandbox.session import try_sandbox
 from osiris.sandbox.static import problems

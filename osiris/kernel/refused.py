@@ -19,13 +19,13 @@ from osiris.drafting.draft_ideas import sketch, take_snapshots
 from osiris.evaluation.block_stats import block_length, least_blocks
 from osiris.evaluation.looks import level_of
 from osiris.kernel.judgement import Offered, compared, weeks_of
-from osiris.kernel.live import SandboxedPolicy
 from osiris.kernel.measure import Look
 from osiris.kernel.patch_log import Entry
 from osiris.kernel.repo import Version
 from osiris.kernel.state import Kernel
 from osiris.policy import Shipped, shipped_files
 from osiris.policy.contracts import Policy
+from osiris.sandbox.policies import SandboxedPolicy
 from osiris.sandbox.session import CandidateFailed, PolicyFailed
 from osiris.storage.advice import AdviceStore
 from osiris.storage.tables import one_of, quoted, sql_time

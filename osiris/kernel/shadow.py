@@ -19,13 +19,14 @@ from osiris.core.errors import TooLittleData
 from osiris.evaluation.block_stats import DAYS_A_WEEK, least_blocks
 from osiris.evaluation.looks import level_of
 from osiris.kernel.judgement import Measurement
-from osiris.kernel.live import Candidate, LivePolicy
+from osiris.kernel.live import LivePolicy
 from osiris.kernel.measure import Look, measure
 from osiris.kernel.patch import Patch
 from osiris.kernel.patch_log import Entry, PatchBook
 from osiris.kernel.prove import PROVED, REFUSED, prove
 from osiris.kernel.repo import Version
 from osiris.kernel.state import Kernel
+from osiris.sandbox.policies import Candidate
 from osiris.sandbox.session import CandidateFailed
 
 ON_TRIAL, NOT_BETTER = "on trial", "not better"

@@ -9,14 +9,16 @@ from osiris.core.errors import Conflict, TooLittleData
 from osiris.core.ideas import stable_hash
 from osiris.kernel.draft import draft_patch
 from osiris.kernel.judgement import Measurement
-from osiris.kernel.live import Candidate, LivePolicy
+from osiris.kernel.live import LivePolicy
 from osiris.kernel.measure import first_look, measure
-from osiris.kernel.patch import Patch, Refused, read_patch
+from osiris.kernel.patch import Patch, read_patch
 from osiris.kernel.patch_log import PatchBook
 from osiris.kernel.prove import PROVED, REFUSED, Proof, prove
 from osiris.kernel.repo import Version
 from osiris.kernel.shadow import NOT_BETTER, trial_of
 from osiris.kernel.state import Kernel, TurnReport
+from osiris.sandbox.checkers import Refused
+from osiris.sandbox.policies import Candidate
 from osiris.sandbox.session import CandidateFailed
 
 NOT_YET = "not yet"

@@ -12,6 +12,27 @@ from numpy.typing import NDArray
 
 from osiris.market.calendars import PRICE_COLUMNS
 
+A_BAR, A_GAP, HIGH_IS_SURE, LOW_IS_SURE = 0, 1, 2, 4
+"""Of `Bars.gap`: a gap whose high must have traded in it is `A_GAP | HIGH_IS_SURE`."""
+
+
+class Bars(NamedTuple):
+    """Complete bars of one ticker, oldest first, each array of shape (n,).
+
+    `start`/`end` are int64 nanoseconds UTC; prices are raw, in currency; `split` is the cumulative product of the split
+    ratios up to and including the bar. `gap` (default: `A_BAR` throughout) marks what is no bar: `high` and `low` are
+    then what may have traded, `close` is the first price known after it, `open` means nothing.
+    """
+
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+    open: NDArray[np.float64]
+    high: NDArray[np.float64]
+    low: NDArray[np.float64]
+    close: NDArray[np.float64]
+    split: NDArray[np.float64]
+    gap: NDArray[np.int8] | None = None
+
 
 class Columns(NamedTuple):
     """A frame of bars as arrays, each shape (n,): moments int64 ns, raw prices, the split ratio of each bar."""

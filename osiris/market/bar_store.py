@@ -1,8 +1,8 @@
 """Bars on disk: one Parquet file a ticker and interval, queried through an in-memory DuckDB.
 
-A stored bar is complete and never changes by itself (`osiris.market.reconcile`). Where sources disagree, the disagreement is
-kept beside the bars until they agree or a person speaks: `merge(replace=True)` overwrites, `confirm` keeps. The format
-of the frames is that of `osiris.market.calendars`.
+A stored bar is complete and never changes by itself (`osiris.market.reconcile`). Where sources disagree, the
+disagreement is kept beside the bars until they agree or a person speaks: `merge(replace=True)` overwrites, `confirm`
+keeps. The format of the frames is that of `osiris.market.calendars`.
 """
 
 import os

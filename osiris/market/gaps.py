@@ -9,8 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from osiris.labeling.triple_barrier import A_BAR, A_GAP, HIGH_IS_SURE, LOW_IS_SURE, Bars
-from osiris.market.bar_frames import Columns
+from osiris.market.bar_frames import A_BAR, A_GAP, HIGH_IS_SURE, LOW_IS_SURE, Bars, Columns
 
 
 class Day(NamedTuple):

@@ -14,8 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from osiris.labeling.triple_barrier import Bars
-from osiris.market.bar_frames import columns_of, nanoseconds
+from osiris.market.bar_frames import Bars, columns_of, nanoseconds
 from osiris.market.bar_jumps import too_far
 from osiris.market.calendars import session_edges, session_pauses
 from osiris.market.data_issues import CONTRADICTED, DIFFERING, DISPUTED, JUMP, LONG, MISSING, Doubts, Times

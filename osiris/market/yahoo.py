@@ -52,7 +52,7 @@ class Yahoo:
     def fetch(
         self, ticker: str, start: datetime, end: datetime, *, as_of: datetime, calendar: str = "XNYS"
     ) -> pd.DataFrame:
-        """Bars that began at or after `start` and were complete at `end` and `as_of`; the format of `osiris.market.calendars`.
+        """Bars that began at or after `start` and were complete at `end` and `as_of`, in the format of `calendars`.
 
         One request; it always reaches to the present, because the splits since are needed to undo Yahoo's adjustment.
         May be empty when Yahoo has bars but none of the range. Raises `SourceUnavailable` when Yahoo cannot be asked

@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from osiris.kernel.patch import Refused
 from osiris.policy import FOLDER
 from osiris.sandbox.session import write_files
 
 SECONDS = 60
 TESTS = FOLDER / "tests"
+
+
+class Refused(Exception):
+    """Why something is no patch, or none that may be run."""
 
 
 def on_files(module: str, options: list[str], files: dict[str, str]) -> str:

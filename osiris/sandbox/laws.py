@@ -14,12 +14,11 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
-from osiris.kernel.live import Candidate
-from osiris.kernel.patch import Refused
 from osiris.policy.contracts import Sketch
 from osiris.sandbox import runner, symbolic
 from osiris.sandbox.bubblewrap import MIB, end, start
-from osiris.sandbox.checkers import TESTS, laid_out
+from osiris.sandbox.checkers import TESTS, Refused, laid_out
+from osiris.sandbox.policies import Candidate
 from osiris.sandbox.session import CandidateFailed, read_line
 
 MEMORY = 3072 * MIB

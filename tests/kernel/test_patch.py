@@ -5,8 +5,9 @@ import json
 import pytest
 
 from osiris.core.errors import BadInput
-from osiris.kernel.patch import Refused, change_of, patch_of, read_patch, touched
+from osiris.kernel.patch import change_of, patch_of, read_patch, touched
 from osiris.kernel.repo import PolicyRepo
+from osiris.sandbox.checkers import Refused
 from osiris.storage.events import Events
 from osiris.storage.patches import APPLIED, DEAD, ROLLED_BACK, PatchLists
 from tests.builders import MOMENT

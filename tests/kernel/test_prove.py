@@ -6,11 +6,11 @@ import pytest
 
 from osiris.config.sections import Kernel, Model
 from osiris.config.settings import Settings
-from osiris.kernel.patch import Refused
 from osiris.kernel.prove import prove
 from osiris.kernel.repo import PolicyRepo
 from osiris.llm.loader import load_judge
 from osiris.sandbox.bubblewrap import NoSandbox
+from osiris.sandbox.checkers import Refused
 from osiris.sandbox.laws import _from_outside, law_names, read_found
 from tests.kernel.test_repo import GOOD, diff_of
 from tests.llm.makes import save_taught

@@ -1,4 +1,4 @@
-"""What the sandbox keeps out, attacked one by one. Each claim of `kernel/session.py` has an attack here."""
+"""What the sandbox keeps out, attacked one by one. Each claim of `sandbox/session.py` has an attack here."""
 
 import shutil
 import socket
@@ -10,12 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
-from osiris.kernel.live import Candidate, LivePolicies, LivePolicy, SandboxedPolicy
+from osiris.kernel.live import LivePolicies, LivePolicy
 from osiris.kernel.repo import PolicyRepo
 from osiris.policy import Shipped, shipped_files
 from osiris.policy.contracts import Sketch
-from osiris.sandbox import session
 from osiris.sandbox.bubblewrap import MIB, NoSandbox, end, start
+from osiris.sandbox.policies import Candidate, SandboxedPolicy
 from osiris.sandbox.session import CandidateFailed, PolicyFailed, Sandbox
 from tests.builders import MOMENT
 from tests.sandbox.hostile import BODIES, SECRET, hostile_policy
@@ -44,7 +44,7 @@ def places(tmp_path, monkeypatch):
 @needs_bubblewrap
 @pytest.mark.parametrize("name", BODIES)
 def test_a_hostile_policy_gets_nothing(name, places, monkeypatch):
-    monkeypatch.setattr(sandbox, "ANSWER_SECONDS", 2.0)
+    monkeypatch.setattr("osiris.sandbox.session.ANSWER_SECONDS", 2.0)
     with Sandbox(shipped_files() | {"sizing.py": hostile_policy(name, **places)}) as session:
         session.ask("passes", [*IDEA])  # a box that is slow to start would prove nothing
         try:
@@ -98,8 +98,8 @@ def size(*idea):
 
 @needs_bubblewrap
 def test_who_holds_too_much_is_stopped_by_whoever_waits_even_where_no_limit_is_set_inside(monkeypatch):
-    monkeypatch.setattr(sandbox, "MEMORY", 2048 * MIB)
-    monkeypatch.setattr(sandbox, "MOST_HELD", 100 * MIB)
+    monkeypatch.setattr("osiris.sandbox.session.MEMORY", 2048 * MIB)
+    monkeypatch.setattr("osiris.sandbox.session.MOST_HELD", 100 * MIB)
     with Sandbox(shipped_files() | {"sizing.py": HOLD.format(mib=150)}) as session:
         with pytest.raises(PolicyFailed, match=r"MiB held in its box, at most 100"):
             session.ask("size", [*IDEA._replace(confidence=4.0)])
@@ -162,7 +162,7 @@ def soon(holds):
 @needs_bubblewrap
 @pytest.mark.parametrize("what", ENDLESS)
 def test_who_never_answers_does_not_survive_the_session(what, monkeypatch):
-    monkeypatch.setattr(sandbox, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr("osiris.sandbox.session.ANSWER_SECONDS", 0.5)
     with Sandbox(shipped_files() | {"sizing.py": BUSY.format(what=ENDLESS[what])}) as session:
         session.ask("size", [*IDEA])
         inside = psutil.Process(session._process.pid).children(recursive=True)
@@ -222,7 +222,7 @@ def test_a_set_of_texts_has_one_order_in_all_sessions():
 
 @needs_bubblewrap
 def test_a_candidate_that_took_too_long_once_is_not_waited_for_again(monkeypatch):
-    monkeypatch.setattr(sandbox, "ANSWER_SECONDS", 3)
+    monkeypatch.setattr("osiris.sandbox.session.ANSWER_SECONDS", 3)
     with Candidate(shipped_files() | {"sizing.py": BUSY.format(what="while True: pass")}) as candidate:
         assert candidate.size(IDEA) == 0.01
         started = time.monotonic()
@@ -237,7 +237,7 @@ SPIN = "import time\ndef size(*idea):\n    end = time.process_time() + 0.2\n    
 
 @needs_bubblewrap
 def test_a_policy_that_is_judged_has_one_allowance_of_time_and_a_live_one_gets_another(monkeypatch):
-    monkeypatch.setattr(sandbox, "CPU_SECONDS", 1)
+    monkeypatch.setattr("osiris.sandbox.session.CPU_SECONDS", 1)
     files = shipped_files() | {"sizing.py": f"{SPIN}    return 0.01\n"}
     with SandboxedPolicy(files, "live", "p1") as live:
         assert [live.size(IDEA) for _ in range(10)] == [0.01] * 10
@@ -247,7 +247,7 @@ def test_a_policy_that_is_judged_has_one_allowance_of_time_and_a_live_one_gets_a
 
 @needs_bubblewrap
 def test_a_slow_start_is_not_held_against_a_policy(monkeypatch):
-    monkeypatch.setattr(sandbox, "ANSWER_SECONDS", 2)
+    monkeypatch.setattr("osiris.sandbox.session.ANSWER_SECONDS", 2)
     files = shipped_files() | {"sizing.py": "import time\ntime.sleep(3)\ndef size(*idea):\n    return 0.01\n"}
     with SandboxedPolicy(files, "live", "p1") as live:
         assert [live.size(IDEA), live.size(IDEA)] == [0.01, 0.01]

@@ -25,7 +25,7 @@ OUTSIDE = "; --regular-hours leaves out what lies outside of them"
 
 @dataclass(frozen=True)
 class FileBars:
-    """Bars of one ticker and interval (`1d` or a name of `calendars.MINUTES`), in the format of `osiris.market.calendars`."""
+    """Bars of one ticker and interval (`1d` or a name of `calendars.MINUTES`), in the format of `calendars`."""
 
     ticker: str
     interval: str
