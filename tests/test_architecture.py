@@ -19,9 +19,9 @@ FILES = sorted((*HOUSE.glob("osiris/**/*.py"), *HOUSE.glob("flows/**/*.py")))
 PAGES = sorted(HOUSE.glob("notebooks/*.ipynb"))
 LONGEST_FILE = 250
 HOMES = {
-    "torch": ("osiris/llm/", "osiris/training/"),
+    "torch": ("osiris/llm/", "osiris/training/", "osiris/adapters/probe.py"),
     "transformers": ("osiris/llm/", "osiris/training/"),
-    "peft": ("osiris/llm/", "osiris/training/"),
+    "peft": ("osiris/llm/", "osiris/training/", "osiris/adapters/probe.py"),
     "trl": ("osiris/training/",),
     "lancedb": ("osiris/storage/tables.py",),
     "duckdb": ("osiris/market/bar_disk.py",),
