@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from osiris.evaluation.block_stats import block_length, least_blocks
-from osiris.kernel.judgement import differs
+from osiris.evaluation.sign_flip import block_length, min_blocks
+from osiris.kernel.compare import compare_weeks
 
 TICKERS, HELD, LONG, DEGREES, CORRELATION, TARGET, STOP = 8, 10, 0.7, 3, 0.5, 2.0, 1.0
 WEEKS, LEVELS, KINDS = (8, 13, 26, 52), (0.05, 0.0125), ("random", "longs", "shorts", "tickers")
@@ -46,9 +46,9 @@ def p_value(outcome: Array, days_open: Array, kept: NDArray[np.bool_]) -> tuple[
     """The p-value of the patch that keeps `kept`, as the kernel finds it, and how many blocks it had."""
     weekly = [(outcome * mask).sum(axis=0).reshape(-1, 5).sum(axis=1) / 100 for mask in (kept, True)]
     length = block_length(days_open.ravel())
-    if len(weekly[0]) // length < least_blocks(max(LEVELS)):
+    if len(weekly[0]) // length < min_blocks(max(LEVELS)):
         return 1.0, len(weekly[0]) // length
-    found = [differs(scale * weekly[0] - weekly[1], length, 0).p_value for scale in (1.0, kept.size / kept.sum())]
+    found = [compare_weeks(scale * weekly[0] - weekly[1], length, 0).p_value for scale in (1.0, kept.size / kept.sum())]
     return max(found), len(weekly[0]) // length
 
 
@@ -73,7 +73,7 @@ def measured(weeks: int, times: int) -> dict[str, float]:
         merit.append(p)
     row: dict[str, float] = {"weeks": weeks, "blocks": blocks}
     for level in LEVELS:
-        enough = blocks >= least_blocks(level)
+        enough = blocks >= min_blocks(level)
         worst = max(float(np.mean(np.array(found) < level)) for found in chance.values())
         row |= {
             f"chance {level}": worst,

@@ -1,7 +1,7 @@
 """How often the gate promotes chance, and how often skill: `python benchmarks/gate.py [--walks 6] [--sessions 80]`.
 
 Challengers are compared with coins that go long on half of the prompts. A night has held-out prompts of `--sessions`
-sessions of its own, two candidates each, and is a first look at half of `gate.level`. Every comparison goes through
+sessions of its own, two candidates each, and is a first look at half of `gate.alpha`. Every comparison goes through
 the gate's own functions: `settle_on_paper`, `weigh`, `compare`.
 
 The market is either the sample bars of AAPL, GOOG, IBM and MSFT, or walks without drift that share a part of their
@@ -29,10 +29,17 @@ from rich.table import Table
 
 from osiris.config.settings import Settings
 from osiris.drafting.draft_ideas import take_snapshots
-from osiris.learn_check.no_skill import SettledNight, Walks, both_sides, local_workspace, on_walks, promotions
-from osiris.learn_check.report import interval, promoted_share
-from osiris.market.calendars import sessions_between
-from osiris.market.sample import CALENDAR, load_sample
+from osiris.learn_check.no_skill import (
+    RandomWalks,
+    SettledPrompts,
+    count_promotions,
+    local_workspace,
+    settle_both_sides,
+    settled_walks,
+)
+from osiris.learn_check.report import promoted_share, t_interval
+from osiris.market.calendars import closes_between
+from osiris.market.sample import SAMPLE_CALENDAR, load_sample
 
 TICKERS, CORRELATIONS, REAL = (4, 20, 60), (0.0, 0.3, 0.6), ("AAPL", "GOOG", "IBM", "MSFT")
 LONGEST, KEPT = 9000, 20
@@ -40,21 +47,21 @@ FIRST, LAST = datetime(2004, 12, 1, tzinfo=UTC), datetime(2013, 2, 1, tzinfo=UTC
 
 Chances = list[NDArray[np.float64]]
 """The chance of a long on every prompt, shape (prompts,), a night."""
-Challenger = Callable[[Sequence[SettledNight], int], Chances]
+Challenger = Callable[[Sequence[SettledPrompts], int], Chances]
 """From nights and a seed to its chances."""
 
 
 def always(share: float) -> Challenger:
     """Coins with one share of longs."""
-    return lambda nights, seed: [np.full(night.prompts, share) for night in nights]
+    return lambda nights, seed: [np.full(night.prompt_count, share) for night in nights]
 
 
-def kept(nights: Sequence[SettledNight], seed: int) -> Chances:
+def kept(nights: Sequence[SettledPrompts], seed: int) -> Chances:
     """A side a ticker that is tossed anew on one session in `KEPT`."""
     rng = np.random.default_rng(seed)
 
-    def one(night: SettledNight) -> NDArray[np.float64]:
-        shape = night.prompts // night.tickers, night.tickers
+    def one(night: SettledPrompts) -> NDArray[np.float64]:
+        shape = night.prompt_count // night.tickers, night.tickers
         anew = rng.random(shape) < 1 / KEPT
         anew[0] = True
         last = np.maximum.accumulate(np.where(anew, np.arange(shape[0])[:, None], 0), axis=0)
@@ -67,8 +74,8 @@ def kept(nights: Sequence[SettledNight], seed: int) -> Chances:
 def after(sessions: int, with_it: bool) -> Challenger:
     """Go with or against the change of the price over so many sessions; even coins before there are so many."""
 
-    def one(night: SettledNight) -> NDArray[np.float64]:
-        prices = night.sides["entry"].to_numpy()[: night.prompts].reshape(-1, night.tickers)
+    def one(night: SettledPrompts) -> NDArray[np.float64]:
+        prices = night.sides["entry"].to_numpy()[: night.prompt_count].reshape(-1, night.tickers)
         rose = np.full(prices.shape, 0.5)
         rose[sessions:] = (prices[sessions:] > prices[:-sessions]) == with_it
         return rose.ravel()
@@ -79,7 +86,8 @@ def after(sessions: int, with_it: bool) -> Challenger:
 def right(share: float) -> Challenger:
     """Choose the side that will be worth more on this share of the candidates."""
     return lambda nights, seed: [
-        np.where(np.nan_to_num(night.r[:, 0]) > np.nan_to_num(night.r[:, 1]), share, 1 - share) for night in nights
+        np.where(np.nan_to_num(night.r_multiples[:, 0]) > np.nan_to_num(night.r_multiples[:, 1]), share, 1 - share)
+        for night in nights
     ]
 
 
@@ -99,11 +107,11 @@ CHALLENGERS: dict[str, Challenger] = {
 }
 
 
-def on_one_walk(walks: Walks) -> dict[str, Any]:
+def on_one_walk(walks: RandomWalks) -> dict[str, Any]:
     """All challengers on the nights of one market."""
-    with on_walks(walks) as (nights, settings):
+    with settled_walks(walks) as (nights, settings):
         found = {
-            name: promotions(nights, chances(nights, walks.seed), settings, walks.seed)
+            name: count_promotions(nights, chances(nights, walks.seed), settings, walks.seed)
             for name, chances in CHALLENGERS.items()
         }
     return {"tickers": walks.tickers, "correlation": walks.correlation, "found": found}
@@ -128,17 +136,17 @@ def _bounds(rates: list[float]) -> tuple[float, float]:
     if len(set(rates)) == 1 and rates[0] in (0.0, 1.0):
         alike = promoted_share(int(rates[0]) * len(rates), len(rates))
         return alike["low"], alike["high"]
-    low, high = interval(rates)
+    low, high = t_interval(rates)
     return max(0.0, low), min(1.0, high)
 
 
-def _promoted(night: SettledNight, chances: Challenger, settings: Settings, seed: int) -> float:
-    return promotions([night], chances([night], seed), settings, seed)["promoted"]
+def _promoted(night: SettledPrompts, chances: Challenger, settings: Settings, seed: int) -> float:
+    return count_promotions([night], chances([night], seed), settings, seed)["promoted"]
 
 
-def real_nights(sessions: int) -> tuple[list[SettledNight], Settings]:
+def real_nights(sessions: int) -> tuple[list[SettledPrompts], Settings]:
     """Nights of so many sessions each, one after the other, of real daily bars."""
-    closes = [close.to_pydatetime() for close in sessions_between(CALENDAR, FIRST, LAST)]
+    closes = [close.to_pydatetime() for close in closes_between(SAMPLE_CALENDAR, FIRST, LAST)]
     with local_workspace(closes[-1]) as workspace:
         load_sample(workspace.bars, REAL)
         nights = []
@@ -147,7 +155,7 @@ def real_nights(sessions: int) -> tuple[list[SettledNight], Settings]:
             shots = take_snapshots(workspace.prices, workspace.policy, list(REAL), held_out[:-1], [])
             shots = sorted(shots, key=lambda shot: (shot.as_of, shot.ticker))
             if len(shots) == len(REAL) * (sessions - 1):
-                nights.append(both_sides(shots, workspace.prices, workspace.settings, held_out[-1]))
+                nights.append(settle_both_sides(shots, workspace.prices, workspace.settings, held_out[-1]))
     return nights, workspace.settings
 
 
@@ -173,7 +181,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     plans = [
-        Walks(seed, tickers, correlation, nights=LONGEST // given.sessions, sessions=given.sessions)
+        RandomWalks(seed, tickers, correlation, nights=LONGEST // given.sessions, sessions=given.sessions)
         for tickers in TICKERS
         for correlation in CORRELATIONS
         for seed in range(given.walks)

@@ -12,11 +12,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from osiris.config.settings import Model, Settings
-from osiris.llm.generate import DraftRequest, draft, prefill, unbound
-from osiris.llm.hermes import Idea, judge_text, score
+from osiris.config.settings import ModelSettings, Settings
+from osiris.llm.generate import DraftRequest, draft_replies, reply_prefix, unconstrained
+from osiris.llm.hermes import JudgedIdea, format_judge_prompt, score_ideas
 from osiris.llm.loader import Judge, load_drafter, load_judge
-from osiris.llm.starter_data import draft_prompt, random_features, random_reply, random_symbol, snapshot_text
+from osiris.llm.starter_data import random_features, random_reply, random_symbol, render_draft_prompt, render_snapshot
 
 DRAFTS = (1, 32, 128)
 IDEAS = ((1, 1), (32, 1), (128, 1), (30, 6), (126, 6))
@@ -39,15 +39,15 @@ def drafting() -> Table:
     rng, drafter = random.Random(1), load_drafter(Settings())
     table = Table("drafts at once", "tokens a second", "drafts a second", "within the schema, tokens a second", "costs")
     for size in DRAFTS:
-        bound = Settings(model=Model(batch_size=size, retries=0))
+        bound = Settings(model=ModelSettings(batch_size=size, retries=0))
         symbols = [random_symbol(rng) for _ in range(max(size, 32))]
-        requests = [DraftRequest(draft_prompt(symbol, random_features(rng)), symbol) for symbol in symbols]
+        requests = [DraftRequest(render_draft_prompt(symbol, random_features(rng)), symbol) for symbol in symbols]
         speeds = []
-        for settings in (unbound(bound), bound):
-            took = best(lambda requests=requests, settings=settings: draft(drafter, requests, 1, settings, 0))
-            texts = [group[0].text for group in draft(drafter, requests, 1, settings, 0)]
+        for settings in (unconstrained(bound), bound):
+            took = best(lambda requests=requests, settings=settings: draft_replies(drafter, requests, 1, settings, 0))
+            texts = [group[0].text for group in draft_replies(drafter, requests, 1, settings, 0)]
             tokens = sum(
-                len(drafter.tokenizer(text.removeprefix(prefill(symbol)))["input_ids"])
+                len(drafter.tokenizer(text.removeprefix(reply_prefix(symbol)))["input_ids"])
                 for text, symbol in zip(texts, symbols, strict=True)
             )
             speeds.append((tokens / took, len(requests) / took))
@@ -56,11 +56,11 @@ def drafting() -> Table:
     return table
 
 
-def by_generation(judge: Judge, ideas: list[Idea], size: int) -> list[int | None]:
+def by_generation(judge: Judge, ideas: list[JudgedIdea], size: int) -> list[int | None]:
     """The numbers that greedy decoding writes."""
     found = []
     for start in range(0, len(ideas), size):
-        texts = [judge_text(judge.tokenizer, idea) for idea in ideas[start : start + size]]
+        texts = [format_judge_prompt(judge.tokenizer, idea) for idea in ideas[start : start + size]]
         inputs = judge.tokenizer(
             texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False
         )
@@ -71,13 +71,13 @@ def by_generation(judge: Judge, ideas: list[Idea], size: int) -> list[int | None
     return found
 
 
-def ideas_of(prompts: int, candidates: int) -> list[Idea]:
+def ideas_of(prompts: int, candidates: int) -> list[JudgedIdea]:
     """Random ideas, so many on each of some snapshots."""
     rng, ideas = random.Random(2), []
     for _ in range(prompts):
         features = random_features(rng)
-        symbol, context = random_symbol(rng), snapshot_text(features)
-        ideas += [Idea(random_reply(rng, symbol, features).to_json(), context) for _ in range(candidates)]
+        symbol, context = random_symbol(rng), render_snapshot(features)
+        ideas += [JudgedIdea(random_reply(rng, symbol, features).to_json(), context) for _ in range(candidates)]
     return ideas
 
 
@@ -95,9 +95,11 @@ def scoring() -> Table:
     )
     for size, candidates in IDEAS:
         ideas = ideas_of(max(size, 60) // candidates, candidates)
-        shipped = best(lambda ideas=ideas, size=size: score(judge, ideas, size))
+        shipped = best(lambda ideas=ideas, size=size: score_ideas(judge, ideas, size))
         written = best(lambda ideas=ideas, size=size: by_generation(judge, ideas, size))
-        same = [a.raw == b for a, b in zip(score(judge, ideas, size), by_generation(judge, ideas, size), strict=True)]
+        same = [
+            a.raw == b for a, b in zip(score_ideas(judge, ideas, size), by_generation(judge, ideas, size), strict=True)
+        ]
         milliseconds = (1000 * took / len(ideas) for took in (shipped, written))
         table.add_row(
             str(size), str(candidates), *(f"{one:.2f}" for one in milliseconds), f"{written / shipped:.2f}",
@@ -106,15 +108,15 @@ def scoring() -> Table:
     return table
 
 
-def read_share(judge: Judge, ideas: list[Idea], size: int) -> float:
+def read_share(judge: Judge, ideas: list[JudgedIdea], size: int) -> float:
     """How many tokens the judge reads for a score, to those of all prompts."""
     read = []
     hook = judge.model.register_forward_pre_hook(
         lambda module, args, given: read.append(given["input_ids"].numel()), with_kwargs=True
     )
-    score(judge, ideas, size)
+    score_ideas(judge, ideas, size)
     hook.remove()
-    texts = [judge_text(judge.tokenizer, idea) for idea in ideas]
+    texts = [format_judge_prompt(judge.tokenizer, idea) for idea in ideas]
     return sum(read) / sum(len(ids) for ids in judge.tokenizer(texts, add_special_tokens=False)["input_ids"])
 
 

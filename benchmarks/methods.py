@@ -26,19 +26,27 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from osiris.config.settings import export, load_settings
+from osiris.config.settings import load_settings, set_environment
 from osiris.evaluation import heldout
-from osiris.learn_check.report import interval, rise
-from osiris.learn_check.trial import Plan, Trial, fresh_prompts, gather, prepare
-from osiris.llm.generate import unbound
+from osiris.learn_check.report import rise_over_base, t_interval
+from osiris.learn_check.trial import Trial, TrialPlan, draft_and_settle, prepare_trial, take_fresh_snapshots
+from osiris.llm.generate import unconstrained
 from osiris.llm.loader import load_drafter
-from osiris.training.datasets import Row, ranked_pairs, singles
-from osiris.training.pairs import COLUMNS, TEACHING, build_pairs, by_prompt, outcome_pair, partner_pair, settled
+from osiris.training.datasets import Row, build_ranked_pairs, build_unpaired
+from osiris.training.pairs import (
+    BARRIER_EXITS,
+    PAIR_COLUMNS,
+    build_pairs,
+    find_cross_prompt_pair,
+    find_outcome_pair,
+    group_by_prompt,
+    is_settled,
+)
 from osiris.training.recipe import load_recipe
-from osiris.training.train import train
+from osiris.training.train import train_adapter
 from osiris.workspace import Workspace, open_workspace
 
-PLAN = Plan(nights=2)
+PLAN = TrialPlan(nights=2)
 METHODS = {
     "same prompt": "dpo",
     "a quarter partners": "dpo",
@@ -60,9 +68,9 @@ def experience(trial: Trial, folder: Path, cache: Path) -> tuple[str, int]:
     """Draft with the plain starter on all moments before the fresh ones, settle, and write what each method learns."""
     folder.mkdir()
     with quietly(folder.with_suffix(".log")):
-        workspace = prepare(trial, folder, cache)
+        workspace = prepare_trial(trial, folder, cache)
         for night in range(PLAN.nights):
-            gather(workspace, trial, trial.market.moments[night * PLAN.moments :][: PLAN.moments])
+            draft_and_settle(workspace, trial, trial.market.moments[night * PLAN.moments :][: PLAN.moments])
         lessons = all_lessons(workspace, trial)
         (folder / "lessons.json").write_text(json.dumps(lessons))
         workspace.close()
@@ -72,29 +80,29 @@ def experience(trial: Trial, folder: Path, cache: Path) -> tuple[str, int]:
 def all_lessons(workspace: Workspace, trial: Trial) -> dict[str, list[dict[str, Any]]]:
     """What each method is shown: as many pairs as there are of one prompt, or twice as many single replies."""
     cutoff = workspace.now
-    rows = workspace.advice.rows(None, COLUMNS)
+    rows = workspace.advice.rows(None, PAIR_COLUMNS)
     gap = workspace.settings.training.max_ratio_gap
-    prompts = [[row for row in group if settled(row, cutoff)] for group in by_prompt(rows).values()]
+    prompts = [[row for row in group if is_settled(row, cutoff)] for group in group_by_prompt(rows).values()]
 
     def same_prompt(prompts: Sequence[list[Row]]) -> list[Any]:
-        return [pair for ended in prompts if (pair := outcome_pair(ended, gap))]
+        return [pair for ended in prompts if (pair := find_outcome_pair(ended, gap))]
 
     same = same_prompt(prompts)
-    taught = [ended for ended in prompts if any(row["exit_reason"] in TEACHING for row in ended)]
-    cross = [pair for ended in taught if (pair := partner_pair(ended, workspace.advice, gap, cutoff))]
+    taught = [ended for ended in prompts if any(row["exit_reason"] in BARRIER_EXITS for row in ended)]
+    cross = [pair for ended in taught if (pair := find_cross_prompt_pair(ended, workspace.advice, gap, cutoff))]
     rng = random.Random(trial.seed)
-    accepted = [rng.sample(group, min(2, len(group))) for group in by_prompt(rows).values()]
-    few = same_prompt([[row for row in group if settled(row, cutoff)] for group in accepted])
+    accepted = [rng.sample(group, min(2, len(group))) for group in group_by_prompt(rows).values()]
+    few = same_prompt([[row for row in group if is_settled(row, cutoff)] for group in accepted])
     on_top = workspace.settings.training.model_copy(update={"max_partner_share": 0.5})
     settings = workspace.settings.model_copy(update={"training": on_top})
-    alone, both = singles(rows, cutoff), 2 * len(same)
+    alone, both = build_unpaired(rows, cutoff), 2 * len(same)
     found = {
         "same prompt": same,
         "a quarter partners": [*evenly_of(same, len(same) * 3 // 4), *evenly_of(cross, len(same) // 4)],
         "cross-prompt": evenly_of(cross, len(same)),
         "IPO": same,
         "robust": same,
-        "ranked by R": evenly_of(ranked_pairs(rows, cutoff), len(same)),
+        "ranked by R": evenly_of(build_ranked_pairs(rows, cutoff), len(same)),
         "KTO": evenly_of(alone, both),
         "SFT on winners": evenly_of([one for one in alone if one.label], both),
         "partners on top": build_pairs(rows, workspace.advice, settings, cutoff),
@@ -118,12 +126,14 @@ def worth(trial: Trial, folder: Path, method: str | None) -> tuple[str, str, hel
         settings, told, adapter = workspace.settings, {}, None
         if method:
             lines, adapter = json.loads((folder / "lessons.json").read_text())[method], folder / name.replace(" ", "-")
-            result = train(
+            result = train_adapter(
                 settings, lines, None, adapter, load_recipe(METHODS[method], "dpo", "kto", "sft"), trial.seed
             )
             told = {"rows": len(lines), "seconds": result.seconds}
-        end, shots = fresh_prompts(workspace, trial)
-        found = heldout.evaluate(load_drafter(settings, adapter), shots, workspace.prices, unbound(settings), end)
+        end, shots = take_fresh_snapshots(workspace, trial)
+        found = heldout.evaluate_drafter(
+            load_drafter(settings, adapter), shots, workspace.prices, unconstrained(settings), end
+        )
         workspace.close()
     return trial.name, name, found, told
 
@@ -152,15 +162,15 @@ def table(found: dict[str, dict[str, heldout.Evaluation]], told: dict[str, list[
     """
     rows = []
     for method in told:
-        rises = pd.DataFrame([rise(one["starter"], one[method]) for one in found.values()], columns=RISES)
+        rises = pd.DataFrame([rise_over_base(one["starter"], one[method]) for one in found.values()], columns=RISES)
         less = [mean_r(one[method]) - mean_r(one["same prompt"]) for one in found.values()]
         rows.append({
             "method": method,
             "rows": sum(one["rows"] for one in told[method]) / len(told[method]),
             "seconds": sum(one["seconds"] for one in told[method]) / len(told[method]),
-            "r": rises["mean_r"].mean(skipna=False), "r_interval": interval(rises["mean_r"]),
+            "r": rises["mean_r"].mean(skipna=False), "r_interval": t_interval(rises["mean_r"]),
             "least_r": rises["mean_r"].min(skipna=False),
-            "to_same_prompt": sum(less) / len(less), "to_same_prompt_interval": interval(less),
+            "to_same_prompt": sum(less) / len(less), "to_same_prompt_interval": t_interval(less),
             "win_rate": rises["win_rate"].mean(skipna=False),
             "reward_to_risk": rises["reward_to_risk"].mean(skipna=False),
             "valid": rises["valid_share"].mean(), "least_valid": rises["valid_share"].min(),
@@ -199,7 +209,7 @@ def main() -> None:
     if "same prompt" not in asked.methods:
         parser.error("`same prompt` is what the others are compared with")
     trials = [Trial(asked.edge, seed, PLAN) for seed in range(asked.first_seed, asked.first_seed + asked.seeds)]
-    export(OMP_NUM_THREADS="1")
+    set_environment(OMP_NUM_THREADS="1")
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory() as place, processes(asked.jobs) as pool:
         cache = load_settings(Path(place)).model.cache.expanduser()

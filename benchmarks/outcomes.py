@@ -22,8 +22,8 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from osiris.labeling.triple_barrier import NEVER, Bars, Ideas, first_touch
-from osiris.market.calendars import daily_frame, session_edges
+from osiris.labeling.triple_barrier import NEVER, BarrierIdeas, Bars, find_first_touches
+from osiris.market.calendars import all_session_bounds, daily_frame
 
 SESSIONS = 250
 LAST_SESSION = datetime(2012, 12, 28, 22, tzinfo=UTC)
@@ -54,12 +54,12 @@ def main() -> None:
 def kernel_figures(count: int) -> list[dict[str, object]]:
     """Microseconds an idea of each way, on `count` ideas (the slow ways on fewer), best of three."""
     bars, ideas = random_bars(20_000, seed=1), random_ideas(count, 20_000, seed=2)
-    first_touch(bars, _first(ideas, 10))
+    find_first_touches(bars, _first(ideas, 10))
     rows = []
-    touches = first_touch(bars, ideas)
+    touches = find_first_touches(bars, ideas)
     held = float((touches.bar - np.searchsorted(bars.start, ideas.since) + 1)[touches.bar >= 0].mean())
     for name, way, size in (
-        ("Osiris kernel (numba)", lambda some: first_touch(bars, some), count),
+        ("Osiris kernel (numba)", lambda some: find_first_touches(bars, some), count),
         ("vectorbt OHLCSTX", lambda some: vectorbt_exits(bars, some), SLOW),
         ("DuckDB query", lambda some: duckdb_query(bars, some), SLOW),
         ("pandas loop", lambda some: pandas_loop(bars, some), SLOW),
@@ -90,7 +90,7 @@ def random_bars(count: int, seed: int) -> Bars:
     return Bars(start, start + 23_400_000_000_000, opened, high, low, close, np.ones(count))
 
 
-def random_ideas(count: int, bars: int, seed: int) -> Ideas:
+def random_ideas(count: int, bars: int, seed: int) -> BarrierIdeas:
     """Ideas at the close of random bars of `random_bars(bars, 1)`, brackets of 2 to 8 %, half of them short."""
     rng = np.random.default_rng(seed)
     walk = random_bars(bars, seed=1)
@@ -100,10 +100,10 @@ def random_ideas(count: int, bars: int, seed: int) -> Ideas:
         entry * (1 + sign * rng.uniform(0.02, 0.08, count)),
         entry * (1 - sign * rng.uniform(0.02, 0.08, count)),
     )
-    return Ideas(sign, entry, target, stop, np.ones(count), walk.end[at], np.full(count, NEVER))
+    return BarrierIdeas(sign, entry, target, stop, np.ones(count), walk.end[at], np.full(count, NEVER))
 
 
-def pandas_loop(bars: Bars, ideas: Ideas) -> list[int]:
+def pandas_loop(bars: Bars, ideas: BarrierIdeas) -> list[int]:
     """The obvious way: slice the frame, look for the first touch of either level. Returns +1, -1 or 0 an idea."""
     frame = pd.DataFrame({"high": bars.high, "low": bars.low}, index=bars.start)
     outcomes = []
@@ -117,7 +117,7 @@ def pandas_loop(bars: Bars, ideas: Ideas) -> list[int]:
     return outcomes
 
 
-def duckdb_query(bars: Bars, ideas: Ideas) -> list[int]:
+def duckdb_query(bars: Bars, ideas: BarrierIdeas) -> list[int]:
     """One SQL query with an aggregate over the bars after each idea. Returns as `pandas_loop`."""
     import duckdb
 
@@ -135,7 +135,7 @@ def duckdb_query(bars: Bars, ideas: Ideas) -> list[int]:
     return [0 if won == lost == NEVER else 1 if won < lost else -1 for won, lost in touched]
 
 
-def vectorbt_exits(bars: Bars, ideas: Ideas) -> list[int]:
+def vectorbt_exits(bars: Bars, ideas: BarrierIdeas) -> list[int]:
     """vectorbt's OHLCSTX on a column of 400 bars an idea, longs and shorts at once each. Returns as `pandas_loop`."""
     import vectorbt as vbt
 
@@ -180,7 +180,7 @@ def make_workspace(folder: Path, count: int, tickers: int) -> None:
     from osiris.workspace import open_workspace
 
     (folder / "osiris.toml").write_text('[prices]\nsource = "local"\n')
-    _, closes = session_edges("XNYS")
+    _, closes = all_session_bounds("XNYS")
     last = np.searchsorted(closes, pd.Timestamp(LAST_SESSION).value)
     dates = pd.to_datetime(closes[last - SESSIONS : last]).normalize()
     rng = np.random.default_rng(3)
@@ -214,7 +214,7 @@ def settle_once(folder: Path) -> dict[str, object]:
     from osiris.labeling.settle import settle
     from osiris.workspace import open_workspace
 
-    first_touch(random_bars(500, 1), random_ideas(10, 500, 2))
+    find_first_touches(random_bars(500, 1), random_ideas(10, 500, 2))
     workspace = open_workspace(folder, LAST_SESSION)
     workspace.events.ping()
     workspace.advice.count()
@@ -238,8 +238,8 @@ def _agreement(outcomes: list[int], touches) -> float:
     return float((mine == np.array(outcomes)).mean())
 
 
-def _first(ideas: Ideas, count: int) -> Ideas:
-    return Ideas(*(column[:count] for column in ideas))
+def _first(ideas: BarrierIdeas, count: int) -> BarrierIdeas:
+    return BarrierIdeas(*(column[:count] for column in ideas))
 
 
 def _seconds(act: Callable[[], object]) -> float:

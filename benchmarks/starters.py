@@ -16,22 +16,22 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from osiris.config.settings import Advise, Model, Prices, Settings
+from osiris.config.settings import AdviseSettings, ModelSettings, PricesSettings, Settings
 from osiris.core.ideas import Side
 from osiris.drafting.draft_ideas import take_snapshots
-from osiris.evaluation.heldout import evaluate, settle_on_paper
+from osiris.evaluation.heldout import evaluate_drafter, simulate_paper_trades
 from osiris.llm import starter_data as data
-from osiris.llm.generate import DraftRequest, draft
-from osiris.llm.hermes import Idea, score
+from osiris.llm.generate import DraftRequest, draft_replies
+from osiris.llm.hermes import JudgedIdea, score_ideas
 from osiris.llm.loader import Drafter, Judge, load_drafter, load_judge
 from osiris.llm.starter import ensure_starters
-from osiris.llm.starter_train import training_stream
+from osiris.llm.starter_train import training_rng
 from osiris.market.bar_store import BarStore
-from osiris.market.calendars import sessions_between
-from osiris.market.provider import PriceDesk
+from osiris.market.calendars import closes_between
+from osiris.market.provider import BarProvider
 from osiris.market.sample import load_sample
-from osiris.market.yahoo import Yahoo
-from osiris.policy import Shipped
+from osiris.market.yahoo import YahooClient
+from osiris.policy import ShippedPolicy
 
 BARS = {
     "valid": (0.98, 1.0), "agreement": (0.98, 1.0), "long": (0.4, 0.6), "win rate less that of the other side":
@@ -88,9 +88,9 @@ def misses(name: str, row: dict[str, float]) -> bool:
 def measure(seed: int, cache: Path) -> dict[str, float]:
     """Return the figures of one seed by name; shares are fractions of 1."""
     started = time.perf_counter()
-    folders = ensure_starters(Settings(model=Model(cache=cache)), seed)
+    folders = ensure_starters(Settings(model=ModelSettings(cache=cache)), seed)
     figures = {"seconds to have both": time.perf_counter() - started}
-    models = Model(base=str(folders["drafter"]), judge=str(folders["judge"]), retries=0)
+    models = ModelSettings(base=str(folders["drafter"]), judge=str(folders["judge"]), retries=0)
     settings = Settings(model=models)
     drafter, judge = load_drafter(settings), load_judge(settings)
     rng = random.Random(f"benchmark {seed}")
@@ -104,8 +104,8 @@ def measure(seed: int, cache: Path) -> dict[str, float]:
 
 def taught_symbols(seed: int) -> list[str]:
     """Return tickers of the first conversations that the drafter of `seed` was trained on."""
-    rng = training_stream("drafter", seed)
-    prompts = [data.draft_example(rng).prompt for _ in range(PROMPTS)]
+    rng = training_rng("drafter", seed)
+    prompts = [data.random_draft_example(rng).prompt for _ in range(PROMPTS)]
     return [prompt.splitlines()[0].removeprefix("Ticker: ") for prompt in prompts]
 
 
@@ -115,9 +115,9 @@ def draft_figures(
     """Draft once for each ticker: validity, agreement of side, reason and snapshot, share of long, drafts a second."""
     markets = [data.random_features(rng) for _ in tickers]
     asked = zip(tickers, markets, strict=True)
-    requests = [DraftRequest(data.draft_prompt(ticker, features), ticker) for ticker, features in asked]
+    requests = [DraftRequest(data.render_draft_prompt(ticker, features), ticker) for ticker, features in asked]
     started = time.perf_counter()
-    replies = [drafts[0].reply for drafts in draft(drafter, requests, 1, settings, seed)]
+    replies = [drafts[0].reply for drafts in draft_replies(drafter, requests, 1, settings, seed)]
     seconds = time.perf_counter() - started
     valid = [(reply, features) for reply, features in zip(replies, markets, strict=True) if reply]
     return {
@@ -133,19 +133,23 @@ def edge_figures(drafter: Drafter, settings: Settings) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         store = BarStore(Path(folder))
         load_sample(store, EDGE_TICKERS)
-        local = settings.model_copy(update={"prices": Prices(source="local"), "advise": Advise(tickers=EDGE_TICKERS)})
-        prices = PriceDesk(store, Yahoo(), local)
-        moments = sessions_between("XNYS", datetime(2001, 1, 1, tzinfo=UTC), datetime(2012, 6, 1, tzinfo=UTC))
-        shots = take_snapshots(prices, Shipped(), EDGE_TICKERS, [m.to_pydatetime() for m in moments[::EDGE_EVERY]], [])
+        local = settings.model_copy(
+            update={"prices": PricesSettings(source="local"), "advise": AdviseSettings(tickers=EDGE_TICKERS)}
+        )
+        prices = BarProvider(store, YahooClient(), local)
+        moments = closes_between("XNYS", datetime(2001, 1, 1, tzinfo=UTC), datetime(2012, 6, 1, tzinfo=UTC))
+        shots = take_snapshots(
+            prices, ShippedPolicy(), EDGE_TICKERS, [m.to_pydatetime() for m in moments[::EDGE_EVERY]], []
+        )
         end = datetime(2013, 2, 1, tzinfo=UTC)
-        trades = evaluate(drafter, shots, prices, local, end).trades
+        trades = evaluate_drafter(drafter, shots, prices, local, end).trades
         price = trades["entry"]
         other = trades.assign(
             side=np.where(trades["side"] == "long", "short", "long"),
             target=2 * price - trades["target"],
             stop=2 * price - trades["stop"],
         )
-        swapped = settle_on_paper(other[trades.columns.drop(["r", "filled"])], prices, local, end)
+        swapped = simulate_paper_trades(other[trades.columns.drop(["r", "filled"])], prices, local, end)
         rates = [t["r"][t["filled"]].gt(0).mean() for t in (trades, swapped)]
     return {
         "ideas on real bars": float(len(trades)),
@@ -161,10 +165,10 @@ def judge_figures(judge: Judge, rng: random.Random) -> dict[str, float]:
     for _ in range(IDEAS):
         features = data.random_features(rng)
         reply = data.random_reply(rng, data.random_symbol(rng), features)
-        ideas.append(Idea(reply.to_json(), data.snapshot_text(features)))
-        taught.append(data.taught_score(reply, features))
+        ideas.append(JudgedIdea(reply.to_json(), data.render_snapshot(features)))
+        taught.append(data.reference_score(reply, features))
     started = time.perf_counter()
-    scores = score(judge, ideas, batch_size=64)
+    scores = score_ideas(judge, ideas, batch_size=64)
     seconds = time.perf_counter() - started
     read = [(result.raw, right) for result, right in zip(scores, taught, strict=True) if result.raw is not None]
     raw, right = np.array(read).T

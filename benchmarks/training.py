@@ -16,12 +16,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from osiris.config.settings import Model, Settings
+from osiris.config.settings import ModelSettings, Settings
 from osiris.llm.loader import load_drafter
-from osiris.llm.starter_data import draft_prompt, random_features, random_reply, random_symbol
-from osiris.llm.suppress_output import no_bars
+from osiris.llm.starter_data import random_features, random_reply, random_symbol, render_draft_prompt
+from osiris.llm.suppress_output import suppress_output
 from osiris.training.recipe import load_recipe
-from osiris.training.tokens import assistant, user
+from osiris.training.tokens import to_assistant_message, to_user_message
 
 RECIPE = load_recipe("dpo", "dpo")
 LOSS = {name: RECIPE.args[name] for name in ("loss_type", "loss_weights", "beta")}
@@ -42,8 +42,14 @@ def pairs(count: int) -> list[dict[str, Any]]:
     for _ in range(count):
         ticker, features = random_symbol(rng), random_features(rng)
         good, bad = (random_reply(rng, ticker, features).to_json() for _ in range(2))
-        prompt = draft_prompt(ticker, features)
-        rows.append({"prompt": user(prompt), "chosen": assistant(good), "rejected": assistant(bad)})
+        prompt = render_draft_prompt(ticker, features)
+        rows.append(
+            {
+                "prompt": to_user_message(prompt),
+                "chosen": to_assistant_message(good),
+                "rejected": to_assistant_message(bad),
+            }
+        )
     return rows
 
 
@@ -55,16 +61,16 @@ def seconds(quantize: str, args: dict[str, Any], rows: list[dict[str, Any]]) -> 
 
     # bfloat16 is on by default, and refused where there is no GPU unless the CPU is asked for
     quiet = {"report_to": "none", "disable_tqdm": True, "save_strategy": "no", "use_cpu": not torch.cuda.is_available()}
-    with tempfile.TemporaryDirectory() as out, no_bars():
+    with tempfile.TemporaryDirectory() as out, suppress_output():
         config = DPOConfig(**(args | LOSS | quiet | {"num_train_epochs": EPOCHS}), output_dir=out)
-        drafter = load_drafter(Settings(model=Model(quantize=quantize)), trainable=True)
+        drafter = load_drafter(Settings(model=ModelSettings(quantize=quantize)), trainable=True)
         began = time.perf_counter()
         trainer = DPOTrainer(
             model=drafter.model,
             args=config,
             train_dataset=Dataset.from_list(rows),
             processing_class=drafter.tokenizer,
-            peft_config=RECIPE.lora_config(),
+            peft_config=RECIPE.to_lora_config(),
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()

@@ -24,27 +24,27 @@ from rich.table import Table
 
 from osiris.config.settings import load_settings
 from osiris.core.errors import TooLittleData
-from osiris.drafting.draft_ideas import advise, take_snapshots
+from osiris.drafting.draft_ideas import draft_ideas, take_snapshots
 from osiris.drafting.snapshot import Snapshot
 from osiris.evaluation import heldout
-from osiris.evaluation.review_value import Estimate, mean, rate
+from osiris.evaluation.review_value import Estimate, estimate_mean, estimate_rate
 from osiris.labeling.settle import settle
 from osiris.llm.generate import Draft
 from osiris.llm.loader import load_drafter
 from osiris.llm.starter import ensure_starter
 from osiris.llm.starter_data import random_features, random_reply
-from osiris.market.calendars import sessions_between
-from osiris.market.sample import CALENDAR, TICKERS, load_sample
-from osiris.training.datasets import build_lessons
+from osiris.market.calendars import closes_between
+from osiris.market.sample import SAMPLE_CALENDAR, SAMPLE_TICKERS, load_sample
+from osiris.training.datasets import build_dataset
 from osiris.training.recipe import load_recipe
-from osiris.training.train import train
+from osiris.training.train import train_adapter
 from osiris.workspace import Workspace, open_workspace
 
 FIRST, TESTED, LAST = (datetime(*day, tzinfo=UTC) for day in ((2000, 6, 1), (2003, 1, 1), (2013, 2, 1)))
 EVERY, EMBARGO = 10, timedelta(days=15)
 SETTINGS = f"""
 [advise]
-tickers = {json.dumps(list(TICKERS))}
+tickers = {json.dumps(list(SAMPLE_TICKERS))}
 [prices]
 source = "local"
 [outcomes]
@@ -56,7 +56,7 @@ candidates = 4
 
 def drafted_at() -> list[datetime]:
     """Every tenth session's close."""
-    return [close.to_pydatetime() for close in sessions_between(CALENDAR, FIRST, LAST)[::EVERY]]
+    return [close.to_pydatetime() for close in closes_between(SAMPLE_CALENDAR, FIRST, LAST)[::EVERY]]
 
 
 def prepared(folder: Path, seed: int) -> Workspace:
@@ -66,7 +66,7 @@ def prepared(folder: Path, seed: int) -> Workspace:
     workspace = open_workspace(folder, LAST + timedelta(days=20))
     load_sample(workspace.bars)
     ws, drafter = workspace, load_drafter(workspace.settings)
-    advise(ws.advice, ws.prices, ws.events, drafter, None, ws.policy, ws.settings, drafted_at())
+    draft_ideas(ws.advice, ws.prices, ws.events, drafter, None, ws.policy, ws.settings, drafted_at())
     settle(ws.advice, ws.prices, ws.events, ws.settings, ws.now)
     return workspace
 
@@ -93,19 +93,19 @@ def one_window(
     """The evaluations of all three, and on how many pairs the adapter was trained."""
     settings, prices = workspace.settings, workspace.prices
     try:
-        lessons = build_lessons(workspace.advice, settings, begin - EMBARGO, "like")
+        lessons = build_dataset(workspace.advice, settings, begin - EMBARGO, "like")
     except TooLittleData as error:
         raise SystemExit(str(error)) from error
     out = scratch / f"{begin:%Y%m%d}"
-    train(settings, [one.line for one in lessons], None, out, load_recipe("dpo", "dpo"), settings.model.seed)
+    train_adapter(settings, [one.line for one in lessons], None, out, load_recipe("dpo", "dpo"), settings.model.seed)
     shots = take_snapshots(
         prices, workspace.policy, settings.advise.tickers, [m for m in moments if begin <= m < end], []
     )
     as_of, drawn = end + timedelta(days=20), by_chance(shots, settings.gate.candidates, rng)
     found = {
-        "starter": heldout.evaluate(load_drafter(settings), shots, prices, settings, as_of),
-        "learned": heldout.evaluate(load_drafter(settings, out), shots, prices, settings, as_of),
-        "chance": heldout.on_paper("chance", shots, drawn, prices, settings, as_of),
+        "starter": heldout.evaluate_drafter(load_drafter(settings), shots, prices, settings, as_of),
+        "learned": heldout.evaluate_drafter(load_drafter(settings, out), shots, prices, settings, as_of),
+        "chance": heldout.evaluate_drafts("chance", shots, drawn, prices, settings, as_of),
     }
     return found, len(lessons)
 
@@ -127,10 +127,10 @@ def estimates(found: list[dict[str, heldout.Evaluation]]) -> dict[str, dict[str,
             more.append(pd.DataFrame({"r": difference, "as_of": moment.reindex(difference.index)}))
         pooled = pd.concat(more)
         result[name] = {
-            "win rate": rate((trades["r"] > 0).to_numpy(float), quarter(trades)),
-            "mean R": mean(trades["r"].to_numpy(float), quarter(trades)),
-            "R to the starter": mean(pooled["r"].to_numpy(float), quarter(pooled)),
-            "reward to risk": mean(trades["reward_to_risk"].to_numpy(float), quarter(trades)),
+            "win rate": estimate_rate((trades["r"] > 0).to_numpy(float), quarter(trades)),
+            "mean R": estimate_mean(trades["r"].to_numpy(float), quarter(trades)),
+            "R to the starter": estimate_mean(pooled["r"].to_numpy(float), quarter(pooled)),
+            "reward to risk": estimate_mean(trades["reward_to_risk"].to_numpy(float), quarter(trades)),
         }
     return result
 

@@ -19,16 +19,22 @@ ONE_RUN = ConcurrencyLimitConfig(limit=1, collision_strategy="CANCEL_NEW")
 def deploy(workspace: Path) -> None:
     """Serve the flows of `workspace` until interrupted: ideas after the close, outcomes hourly, the kernel
     half an hour after them, training at night."""
-    given, plan = {"workspace": str(workspace.resolve())}, load_settings(workspace).prefect
+    parameters, prefect = {"workspace": str(workspace.resolve())}, load_settings(workspace).prefect
 
-    def on(cron: str) -> Cron:
-        return Cron(cron, timezone=plan.timezone)
+    def schedule(cron: str) -> Cron:
+        return Cron(cron, timezone=prefect.timezone)
 
     serve(
-        advise.to_deployment("advise", schedule=on("30 16 * * 1-5"), parameters=given),
-        outcomes.to_deployment("outcomes", schedule=on("0 * * * *"), parameters=given, concurrency_limit=ONE_RUN),
-        nightly.to_deployment("nightly", schedule=on(plan.nightly_cron), parameters=given, concurrency_limit=ONE_RUN),
-        kernel.to_deployment("kernel", schedule=on("30 * * * *"), parameters=given, concurrency_limit=ONE_RUN),
+        advise.to_deployment("advise", schedule=schedule("30 16 * * 1-5"), parameters=parameters),
+        outcomes.to_deployment(
+            "outcomes", schedule=schedule("0 * * * *"), parameters=parameters, concurrency_limit=ONE_RUN
+        ),
+        nightly.to_deployment(
+            "nightly", schedule=schedule(prefect.nightly_cron), parameters=parameters, concurrency_limit=ONE_RUN
+        ),
+        kernel.to_deployment(
+            "kernel", schedule=schedule("30 * * * *"), parameters=parameters, concurrency_limit=ONE_RUN
+        ),
     )
 
 

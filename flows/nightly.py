@@ -4,10 +4,10 @@ from typing import Any
 
 from prefect import flow
 
-from flows.page import page_task
-from osiris.core.files import one_at_a_time
-from osiris.training.night_facts import begin_night
-from osiris.workspace import opened
+from flows.notebook import notebook_task
+from osiris.core.files import exclusive_lock
+from osiris.training.nightly_run import begin_nightly_run
+from osiris.workspace import managed_workspace
 
 
 @flow(name="nightly", log_prints=False)
@@ -19,13 +19,13 @@ def nightly(workspace: str, as_of: str = "", since: str = "", recipe: str = "") 
     settings). Raises `Busy` while another night is under way on this workspace.
     """
     with (
-        opened(workspace, as_of) as ws,
-        one_at_a_time(ws.settings.data / "nightly.lock", "night"),
+        managed_workspace(workspace, as_of) as ws,
+        exclusive_lock(ws.settings.data / "nightly.lock", "night"),
     ):
-        moment = begin_night(ws.shelf, ws.settings, ws.now).as_of.isoformat()
+        moment = begin_nightly_run(ws.registry, ws.settings, ws.now).as_of.isoformat()
         return {
-            "qlora": page_task("04_qlora", workspace, {"as_of": moment, "since": since}),
-            "pairs": page_task("05_pairs", workspace, {"as_of": moment, "recipe": recipe}),
-            "dpo": page_task("06_dpo", workspace, {"as_of": moment, "recipe": recipe}),
-            "compare": page_task("07_compare", workspace, {"as_of": moment}),
+            "qlora": notebook_task("04_qlora", workspace, {"as_of": moment, "since": since}),
+            "pairs": notebook_task("05_pairs", workspace, {"as_of": moment, "recipe": recipe}),
+            "dpo": notebook_task("06_dpo", workspace, {"as_of": moment, "recipe": recipe}),
+            "compare": notebook_task("07_compare", workspace, {"as_of": moment}),
         }

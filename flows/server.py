@@ -13,15 +13,15 @@ from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from osiris.config.settings import Settings
-from osiris.core.server_lifetime import end_with_us
+from osiris.core.server_lifetime import stop_on_exit
 
 
-class OwnServer(SubprocessASGIServer):
+class TemporaryServer(SubprocessASGIServer):
     """Prefect's temporary server, that ends with this process however this process ends."""
 
     def _run_uvicorn_command(self) -> "subprocess.Popen[Any]":
         process = super()._run_uvicorn_command()
-        self._share = end_with_us(process.pid)
+        self._share = stop_on_exit(process.pid)
         return process
 
 
@@ -31,7 +31,7 @@ def prefect_home(settings: Settings) -> Path:
 
 
 @contextmanager
-def prefect_for(settings: Settings) -> Iterator[None]:
+def prefect_server(settings: Settings) -> Iterator[None]:
     """Run the flows inside on the workspace's server."""
     if settings.prefect.api_url:
         with temporary_settings({"api.url": settings.prefect.api_url}):
@@ -50,11 +50,11 @@ def prefect_for(settings: Settings) -> Iterator[None]:
     }
     logging.getLogger("prefect").setLevel(logging.WARNING)
     with temporary_settings(updates, restore_defaults={PREFECT_API_URL}):
-        OwnServer()  # Prefect has one instance, which it starts at the first flow
+        TemporaryServer()  # Prefect has one instance, which it starts at the first flow
         yield
 
 
-def open_command(settings: Settings) -> str:
+def prefect_ui_command(settings: Settings) -> str:
     """The command that opens the Prefect UI on this workspace."""
     if settings.prefect.api_url:
         return f"open {settings.prefect.api_url.removesuffix('/api')}"

@@ -13,20 +13,20 @@ from osiris.config.settings import Settings, load_settings
 from osiris.core.clock import Clock, SystemClock, clock_at, parse_moment
 from osiris.core.errors import WorkspaceError
 from osiris.market.bar_store import BarStore
-from osiris.market.yahoo import Yahoo
+from osiris.market.yahoo import YahooClient
 from osiris.storage.advice import AdviceStore
 from osiris.storage.events import Events
 from osiris.storage.journal import Journal
 
 if TYPE_CHECKING:
     from osiris.adapters.mlflow_runs import Tracking
-    from osiris.adapters.registry import AdapterShelf, Served
+    from osiris.adapters.registry import AdapterRegistry, ServedAdapter
     from osiris.kernel.live import LivePolicies
-    from osiris.kernel.patch_log import PatchBook
+    from osiris.kernel.patch_log import PatchLog
     from osiris.kernel.repo import PolicyRepo
     from osiris.kernel.state import Kernel
     from osiris.llm.models import AnyDrafter, Models
-    from osiris.market.provider import PriceDesk
+    from osiris.market.provider import BarProvider
     from osiris.policy.contracts import Policy
 
 
@@ -59,19 +59,19 @@ class Workspace:
         return BarStore(self.settings.data / "bars")
 
     @cached_property
-    def prices(self) -> "PriceDesk":
+    def prices(self) -> "BarProvider":
         """Yahoo first, else the local store."""
-        from osiris.market.provider import PriceDesk
+        from osiris.market.provider import BarProvider
 
-        return PriceDesk(self.bars, Yahoo(self.settings.prices.yahoo_url), self.settings)
+        return BarProvider(self.bars, YahooClient(self.settings.prices.yahoo_url), self.settings)
 
     @cached_property
-    def local_prices(self) -> "PriceDesk":
+    def local_prices(self) -> "BarProvider":
         """The local store alone, for what must not wait for a network."""
-        from osiris.market.provider import PriceDesk
+        from osiris.market.provider import BarProvider
 
         local = self.settings.prices.model_copy(update={"source": "local"})
-        return PriceDesk(self.bars, Yahoo(), self.settings.model_copy(update={"prices": local}))
+        return BarProvider(self.bars, YahooClient(), self.settings.model_copy(update={"prices": local}))
 
     @cached_property
     def events(self) -> Events:
@@ -79,12 +79,12 @@ class Workspace:
         return Events(self.settings.data / "redis", self.settings.redis.url)
 
     @cached_property
-    def shelf(self) -> "AdapterShelf":
+    def registry(self) -> "AdapterRegistry":
         """The adapters."""
-        from osiris.adapters.registry import AdapterShelf
-        from osiris.llm.sources import base_hash
+        from osiris.adapters.registry import AdapterRegistry
+        from osiris.llm.sources import compute_base_hash
 
-        return AdapterShelf(self.settings.adapters, lambda: base_hash(self.settings))
+        return AdapterRegistry(self.settings.adapters, lambda: compute_base_hash(self.settings))
 
     @cached_property
     def models(self) -> "Models":
@@ -108,11 +108,11 @@ class Workspace:
         return PolicyRepo(self.settings.data / "policy.git")
 
     @cached_property
-    def patch_book(self) -> "PatchBook":
+    def patch_log(self) -> "PatchLog":
         """What became of each patch."""
-        from osiris.kernel.patch_log import PatchBook
+        from osiris.kernel.patch_log import PatchLog
 
-        return PatchBook(self.settings.data / "patches.jsonl")
+        return PatchLog(self.settings.data / "patches.jsonl")
 
     @cached_property
     def policies(self) -> "LivePolicies":
@@ -128,30 +128,30 @@ class Workspace:
 
     def kernel(self, as_of: datetime | None = None) -> "Kernel":
         """What turns of the kernel work with at `as_of`; models are loaded when one is asked."""
-        from osiris.kernel.measure import Past
+        from osiris.kernel.measure import MeasurementContext
         from osiris.kernel.state import Kernel
         from osiris.storage.patches import PatchLists
 
         moment = as_of or self.now
-        past = Past(
+        past = MeasurementContext(
             self.advice,
             self.local_prices,
-            lambda: self.drafter(moment),
+            lambda: self.load_drafter(moment),
             lambda: self.models.judge,
             self.settings,
             moment,
         )
-        return Kernel(self.policy_repo, self.patch_book, PatchLists(self.events), past)
+        return Kernel(self.policy_repo, self.patch_log, PatchLists(self.events), past)
 
-    def served(self, as_of: datetime | None = None) -> "Served":
+    def find_served(self, as_of: datetime | None = None) -> "ServedAdapter":
         """The newest adapter that is eligible and sound at `as_of`, and those passed over, with reasons."""
-        from osiris.training.night_facts import serve
+        from osiris.training.nightly_run import find_served_adapter
 
-        return serve(self.shelf, self.settings, as_of or self.now)
+        return find_served_adapter(self.registry, self.settings, as_of or self.now)
 
-    def drafter(self, as_of: datetime | None = None) -> "AnyDrafter":
+    def load_drafter(self, as_of: datetime | None = None) -> "AnyDrafter":
         """The model that drafts at `as_of`, reloaded when a newer adapter is served."""
-        return self.models.serve(self.served(as_of).path)
+        return self.models.serve(self.find_served(as_of).path)
 
     def close(self) -> None:
         """Leave the servers that this process uses, and end the session of a patched policy."""
@@ -170,13 +170,13 @@ def open_workspace(folder: Path | str | None = None, as_of: str | datetime | Non
     settings = load_settings(folder)
     for part in (settings.workspace, settings.data, settings.adapters, settings.mlruns):
         require_writable(part)
-    asked = parse_moment(as_of) if isinstance(as_of, str) and as_of else as_of
-    moment = asked if isinstance(asked, datetime) else settings.clock.as_of
+    requested = parse_moment(as_of) if isinstance(as_of, str) and as_of else as_of
+    moment = requested if isinstance(requested, datetime) else settings.clock.as_of
     return Workspace(settings, clock_at(moment))
 
 
 @contextmanager
-def opened(folder: Path | str | None = None, as_of: str | datetime | None = None) -> Iterator[Workspace]:
+def managed_workspace(folder: Path | str | None = None, as_of: str | datetime | None = None) -> Iterator[Workspace]:
     """`open_workspace`, closed at the end."""
     workspace = open_workspace(folder, as_of)
     try:

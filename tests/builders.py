@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from osiris.adapters.manifest import CONFIG, WEIGHTS
+from osiris.adapters.manifest import CONFIG_FILE, WEIGHTS_FILE
 from osiris.config.settings import load_settings
 from osiris.core.ideas import Side, prompt_id, stable_hash
 from osiris.core.schemas import advice_schema
@@ -15,7 +15,7 @@ from osiris.storage.journal import Journal
 
 MOMENT = datetime(2005, 2, 25, 21, tzinfo=UTC)
 """`as_of` of a hand-made idea: a Friday's close."""
-LATER = MOMENT + timedelta(hours=1)
+DECIDED_AT = MOMENT + timedelta(hours=1)
 """When a hand-made decision was made."""
 
 
@@ -77,23 +77,23 @@ def decision(row, key="key", action="approved", reviewer="ann", content="{}"):
         "action": action,
         "reviewer": reviewer,
         "schema_version": "1.0",
-        "timestamp": LATER,
-        "ts": LATER,
+        "timestamp": DECIDED_AT,
+        "ts": DECIDED_AT,
         "original": '{"entry": 100.0, "target": 106.0, "stop": 97.0, "confidence": 0.6}',
     }
 
 
-def changes(action="approved", reviewer="ann", **levels):
+def decision_changes(action="approved", reviewer="ann", **levels):
     """What that decision changes of the idea."""
-    return {"status": action, "status_at": LATER, "reviewer": reviewer, "shadow": False, **levels}
+    return {"status": action, "status_at": DECIDED_AT, "reviewer": reviewer, "shadow": False, **levels}
 
 
-def to(changes):
+def with_changes(changes):
     """What `AdviceStore.decide` asks for: the same changes whatever the idea."""
     return lambda idea: changes
 
 
-def table_of(*rows):
+def outcome_table(*rows):
     """Outcome columns as `AdviceStore.settle` takes them."""
     return pa.Table.from_pylist(rows, schema=pa.schema([advice_schema().field(name) for name in rows[0]]))
 
@@ -125,8 +125,8 @@ def trained_adapter(folder: Path, value: float = 0.5, alpha: float = 32) -> Path
     folder.mkdir(parents=True, exist_ok=True)
     stem = "base_model.model.model.layers.0.self_attn.o_proj"
     half = {f"{stem}.lora_A.weight": (16, 32), f"{stem}.lora_B.weight": (32, 16)}
-    save_file({key: np.full(shape, value, np.float32) for key, shape in half.items()}, folder / WEIGHTS)
-    (folder / CONFIG).write_text(json.dumps({"peft_type": "LORA", "r": 16, "lora_alpha": alpha}))
+    save_file({key: np.full(shape, value, np.float32) for key, shape in half.items()}, folder / WEIGHTS_FILE)
+    (folder / CONFIG_FILE).write_text(json.dumps({"peft_type": "LORA", "r": 16, "lora_alpha": alpha}))
     return folder
 
 

@@ -2,16 +2,16 @@
 
 import pytest
 
-LONG = ("tests/flows/", "tests/journeys/", "tests/browser/")
+SLOW_FOLDERS = ("tests/flows/", "tests/journeys/", "tests/browser/")
 """What starts servers, trains or drives a browser: it comes last, so that a slip elsewhere shows within minutes."""
-LONGEST = ("test_whole_loop.py", "test_learn_check.py", "test_outcome_crashes.py", "test_night_crashes.py")
+SLOWEST_FILES = ("test_whole_loop.py", "test_learn_check.py", "test_outcome_crashes.py", "test_night_crashes.py")
 """Of these, what takes minutes: first, so that of two workers neither waits long for the other."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def place(item: pytest.Item) -> tuple[bool, int]:
-        long = any(part in item.path.as_posix() for part in LONG)
-        return long, LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST)
+        long = any(part in item.path.as_posix() for part in SLOW_FOLDERS)
+        return long, SLOWEST_FILES.index(item.path.name) if item.path.name in SLOWEST_FILES else len(SLOWEST_FILES)
 
     items.sort(key=place)
 

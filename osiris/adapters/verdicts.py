@@ -14,9 +14,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, Va
 
 from osiris.core.clock import as_utc
 from osiris.core.errors import BadInput
-from osiris.core.files import write_whole
+from osiris.core.files import write_atomically
 
-WORD = ("promoted", "by", "why", "at")
+OVERRIDE_KEYS = ("promoted", "by", "why", "at")
 """The keys of a person's word."""
 
 
@@ -38,14 +38,14 @@ class Pin(BaseModel):
     name: str
 
 
-class Probed(BaseModel):
+class ProbeResult(BaseModel):
     """The probe's answer about an adapter with this manifest; `reason` says why it is not to be served."""
 
     manifest: str
     reason: str | None
 
 
-class Verdicts:
+class VerdictStore:
     """The decisions about the adapters of one folder."""
 
     def __init__(self, folder: Path) -> None:
@@ -53,7 +53,7 @@ class Verdicts:
         self.folder = folder / ".verdicts"
         self._pin = folder / ".pin.json"
 
-    def of(self, name: str) -> dict[str, Any] | None:
+    def get(self, name: str) -> dict[str, Any] | None:
         """What was last decided about `name`, or `None`; raises `BadInput` for a file that is no verdict."""
         found = _read(self._file(name), Verdict, "delete it and decide anew")
         return found and found[1]
@@ -63,19 +63,19 @@ class Verdicts:
         if not isinstance(verdict.get("promoted"), bool):
             raise BadInput("a verdict with a boolean `promoted`", repr(verdict.get("promoted")), "let the gate decide")
         with self._lock():
-            before = self.of(name) or {}
+            before = self.get(name) or {}
             if before.get("by") and "by" not in verdict:
-                word = {key: before[key] for key in WORD if key in before}
-                verdict = verdict | {"gate_promoted": verdict["promoted"]} | word
-            write_whole(self._file(name), _json(verdict))
+                override = {key: before[key] for key in OVERRIDE_KEYS if key in before}
+                verdict = verdict | {"gate_promoted": verdict["promoted"]} | override
+            write_atomically(self._file(name), _json(verdict))
 
-    def decide(self, name: str, who: str, why: str, as_of: datetime, *, promoted: bool) -> None:
+    def override(self, name: str, who: str, why: str, as_of: datetime, *, promoted: bool) -> None:
         """Keep a person's word, beside what the gate found."""
         with self._lock():
-            before = self.of(name) or {}
+            before = self.get(name) or {}
             found = {} if before.get("by") or not before else {"gate_promoted": before["promoted"]}
             word = {"promoted": promoted, "by": who, "why": why, "at": as_utc(as_of).isoformat()}
-            write_whole(self._file(name), _json(before | found | word))
+            write_atomically(self._file(name), _json(before | found | word))
 
     def exists(self, name: str) -> bool:
         """Whether anything was ever decided about `name`."""
@@ -88,23 +88,23 @@ class Verdicts:
 
     def pin(self, name: str) -> None:
         """Pin `name`."""
-        write_whole(self._pin, _json({"name": name}))
+        write_atomically(self._pin, _json({"name": name}))
 
     def unpin(self) -> None:
         """Take the pin away."""
         self._pin.unlink(missing_ok=True)
 
-    def probed(self, name: str, manifest: str) -> Probed | None:
+    def probe_result(self, name: str, manifest: str) -> ProbeResult | None:
         """The probe's answer about `name` with this manifest; `None` where it is to be asked (again)."""
         try:
-            found = _read(self._file(f"{name}.probe"), Probed, "it is made anew")
+            found = _read(self._file(f"{name}.probe"), ProbeResult, "it is made anew")
         except BadInput:
             return None
         return found[0] if found and found[0].manifest == manifest else None
 
-    def keep_probed(self, name: str, answer: Probed) -> None:
+    def save_probe_result(self, name: str, answer: ProbeResult) -> None:
         """Keep the probe's answer about `name`."""
-        write_whole(self._file(f"{name}.probe"), answer.model_dump_json(indent=1))
+        write_atomically(self._file(f"{name}.probe"), answer.model_dump_json(indent=1))
 
     def _file(self, name: str) -> Path:
         return self.folder / f"{name}.json"
@@ -114,19 +114,19 @@ class Verdicts:
         return FileLock(self.folder / ".lock")
 
 
-def _read(path: Path, kind: type[BaseModel], remedy: str) -> tuple[Any, dict[str, Any]] | None:
+def _read(path: Path, model: type[BaseModel], remedy: str) -> tuple[Any, dict[str, Any]] | None:
     """The file as `kind` and as it stands, or `None` where there is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return kind.model_validate(content), content
+        return model.model_validate(content), content
     except FileNotFoundError:
         return None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
-        raise BadInput(f"a {kind.__name__.lower()} in {path}", f"{where}: {first['msg']}", remedy) from error
+        raise BadInput(f"a {model.__name__.lower()} in {path}", f"{where}: {first['msg']}", remedy) from error
     except (OSError, ValueError, RecursionError) as error:
-        raise BadInput(f"a {kind.__name__.lower()} as JSON in {path}", str(error), remedy) from error
+        raise BadInput(f"a {model.__name__.lower()} as JSON in {path}", str(error), remedy) from error
 
 
 def _json(value: dict[str, Any]) -> str:

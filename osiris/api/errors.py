@@ -11,62 +11,64 @@ from starlette.exceptions import HTTPException
 
 from osiris.core.errors import BadInput, Busy, Conflict, NotFound, OsirisError, SourceUnavailable
 
-STATUS_OF = {BadInput: 422, NotFound: 404, Conflict: 409, SourceUnavailable: 503, Busy: 503}
-MEDIA_TYPE = "application/problem+json"
-MAX_DETAIL = 2000
+STATUS_BY_ERROR = {BadInput: 422, NotFound: 404, Conflict: 409, SourceUnavailable: 503, Busy: 503}
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+MAX_PROBLEM_CHARACTERS = 2000
 
 
-class Problem(BaseModel):
+class ProblemDetails(BaseModel):
     """A refusal: what was expected, what came, what to do."""
 
     type: str = "about:blank"
     title: str
     status: int = Field(ge=400, le=599)
-    detail: str = Field(max_length=MAX_DETAIL)
+    detail: str = Field(max_length=MAX_PROBLEM_CHARACTERS)
 
 
-def _documented(meaning: str, title: str, status: int, detail: str) -> dict[str, Any]:
+def _response_doc(meaning: str, title: str, status: int, detail: str) -> dict[str, Any]:
     example = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     schema = {"$ref": "#/components/schemas/Problem"}
-    return {"description": meaning, "content": {MEDIA_TYPE: {"schema": schema, "example": example}}}
+    return {"description": meaning, "content": {PROBLEM_MEDIA_TYPE: {"schema": schema, "example": example}}}
 
 
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    400: _documented("A foreign Host.", "Refused", 400, "Invalid host header"),
-    401: _documented("No token, or another one.", "Refused", 401, "expected the bearer token of this workspace"),
-    403: _documented("A page from elsewhere.", "Refused", 403, "expected a request from a page of this machine"),
-    422: _documented("A request that makes no sense.", "BadInput", 422, "query.limit: Input should be at least 1"),
-    429: _documented("Too many requests; see Retry-After.", "Refused", 429, "expected at most 100 requests a second"),
+COMMON_RESPONSES: dict[int | str, dict[str, Any]] = {
+    400: _response_doc("A foreign Host.", "Refused", 400, "Invalid host header"),
+    401: _response_doc("No token, or another one.", "Refused", 401, "expected the bearer token of this workspace"),
+    403: _response_doc("A page from elsewhere.", "Refused", 403, "expected a request from a page of this machine"),
+    422: _response_doc("A request that makes no sense.", "BadInput", 422, "query.limit: Input should be at least 1"),
+    429: _response_doc("Too many requests; see Retry-After.", "Refused", 429, "expected at most 100 requests a second"),
 }
 """What any route may answer."""
-NOT_FOUND: dict[int | str, dict[str, Any]] = {
-    404: _documented("No such idea.", "NotFound", 404, "expected the id of an idea; got 'x'; list them")
+NOT_FOUND_RESPONSES: dict[int | str, dict[str, Any]] = {
+    404: _response_doc("No such idea.", "NotFound", 404, "expected the id of an idea; got 'x'; list them")
 }
-CHANGING: dict[int | str, dict[str, Any]] = {
-    **NOT_FOUND,
-    409: _documented("Somebody was first.", "Conflict", 409, "expected a pending idea; got one approved by ann at ..."),
-    411: _documented("A body of unknown length.", "Refused", 411, "expected a Content-Length header; got none"),
-    413: _documented("A body that is too long.", "Refused", 413, "expected a body of at most 65536 bytes"),
-    415: _documented("A body of another kind.", "Refused", 415, "expected Content-Type: application/json; got ..."),
+CHANGE_RESPONSES: dict[int | str, dict[str, Any]] = {
+    **NOT_FOUND_RESPONSES,
+    409: _response_doc(
+        "Somebody was first.", "Conflict", 409, "expected a pending idea; got one approved by ann at ..."
+    ),
+    411: _response_doc("A body of unknown length.", "Refused", 411, "expected a Content-Length header; got none"),
+    413: _response_doc("A body that is too long.", "Refused", 413, "expected a body of at most 65536 bytes"),
+    415: _response_doc("A body of another kind.", "Refused", 415, "expected Content-Type: application/json; got ..."),
 }
 """What a route that changes an idea may answer too."""
-ASKED: dict[int | str, dict[str, Any]] = {
-    404: _documented("A model that cannot be had.", "NotFound", 404, "expected a server that has phi3; got ..."),
-    411: CHANGING[411],
-    413: CHANGING[413],
-    415: CHANGING[415],
-    503: _documented("Too many at once; see Retry-After.", "Busy", 503, "expected at most 8 requests to the models"),
+MODEL_RESPONSES: dict[int | str, dict[str, Any]] = {
+    404: _response_doc("A model that cannot be had.", "NotFound", 404, "expected a server that has phi3; got ..."),
+    411: CHANGE_RESPONSES[411],
+    413: CHANGE_RESPONSES[413],
+    415: CHANGE_RESPONSES[415],
+    503: _response_doc("Too many at once; see Retry-After.", "Busy", 503, "expected at most 8 requests to the models"),
 }
 """What a route that asks a model may answer too."""
 
 
-def problem(status: int, title: str, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+def problem_response(status: int, title: str, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """A refusal as an answer."""
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail[:MAX_DETAIL]}
-    return JSONResponse(body, status, headers, media_type=MEDIA_TYPE)
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail[:MAX_PROBLEM_CHARACTERS]}
+    return JSONResponse(body, status, headers, media_type=PROBLEM_MEDIA_TYPE)
 
 
-def known_parameters(request: Request) -> None:
+def refuse_unknown_parameters(request: Request) -> None:
     """The dependency of every route that refuses a query parameter it has not: it would be ignored without a word."""
     known = {field.alias for field in request.scope["route"].dependant.query_params}
     unknown = sorted(set(request.query_params) - known)
@@ -76,28 +78,28 @@ def known_parameters(request: Request) -> None:
         raise BadInput(f"the query parameters {names}", came, "correct the name")
 
 
-def answer_with_problems(app: FastAPI) -> None:
+def add_error_handlers(app: FastAPI) -> None:
     """Turn the errors of `app` into problem details, in its description too."""
 
     @app.exception_handler(OsirisError)
     async def named(_: Request, error: OsirisError) -> Response:
         again = {"Retry-After": "1"} if isinstance(error, Busy) else None
-        return problem(STATUS_OF.get(type(error), 500), type(error).__name__, str(error), again)
+        return problem_response(STATUS_BY_ERROR.get(type(error), 500), type(error).__name__, str(error), again)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
         problems = [f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors()]
-        return problem(422, "BadInput", "; ".join(problems))
+        return problem_response(422, "BadInput", "; ".join(problems))
 
     @app.exception_handler(HTTPException)
     async def refused(_: Request, error: HTTPException) -> Response:
-        return problem(error.status_code, "Refused", str(error.detail), error.headers)
+        return problem_response(error.status_code, "Refused", str(error.detail), error.headers)
 
     described = app.openapi
 
     def with_problem() -> dict[str, Any]:
         schemas = described()["components"]["schemas"]
-        schemas["Problem"] = Problem.model_json_schema()
+        schemas["Problem"] = ProblemDetails.model_json_schema()
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
         return app.openapi_schema

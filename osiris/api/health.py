@@ -32,23 +32,23 @@ class HealthWithAdapter(Health):
     latest_adapter: str | None
 
 
-def add_health(app: FastAPI, workspace: Workspace, started: float) -> None:
+def add_health_route(app: FastAPI, workspace: Workspace, started: float) -> None:
     """Add the route; `started` is on the monotonic clock."""
 
     @app.get("/health", response_model=HealthWithAdapter | Health)
     def health(adapter_date: bool = False) -> dict[str, Any]:
         """Whether the parts answer; with `adapter_date=true` also the newest adapter's name."""
-        return report_health(workspace, time.monotonic() - started, adapter_date)
+        return read_health(workspace, time.monotonic() - started, adapter_date)
 
 
-def report_health(workspace: Workspace, uptime: float, adapter_date: bool) -> dict[str, Any]:
+def read_health(workspace: Workspace, uptime: float, adapter_date: bool) -> dict[str, Any]:
     """What `GET /health` answers."""
     since = sql_time(workspace.now - timedelta(hours=24))
     scores = workspace.advice.frame(f"as_of > {since} AND hermes_score IS NOT NULL", ["hermes_score"])["hermes_score"]
     health: dict[str, Any] = {
         "uptime": round(uptime, 3),
-        "phi_ok": workspace.models.ready("drafter"),
-        "hermes_ok": workspace.models.ready("judge"),
+        "phi_ok": workspace.models.is_ready("drafter"),
+        "hermes_ok": workspace.models.is_ready("judge"),
         "mean_hermes_score_last_24h": float(scores.mean()) if len(scores) else None,
     }
-    return health | ({"latest_adapter": workspace.shelf.newest(workspace.now)} if adapter_date else {})
+    return health | ({"latest_adapter": workspace.registry.newest(workspace.now)} if adapter_date else {})

@@ -6,27 +6,27 @@ from fastapi import Body, FastAPI, Header, Query, Request, Response
 from fastapi import Path as PathParameter
 from pydantic import BeforeValidator
 
-from osiris.api.errors import CHANGING, NOT_FOUND
-from osiris.api.schemas import CLOSE_EXAMPLES, FEEDBACK_EXAMPLES, UNDO_EXAMPLES, Beside, Idea, Json
-from osiris.core.commands import Close, Feedback, Moment, Undo
+from osiris.api.errors import CHANGE_RESPONSES, NOT_FOUND_RESPONSES
+from osiris.api.schemas import CLOSE_EXAMPLES, FEEDBACK_EXAMPLES, UNDO_EXAMPLES, DetailsResponse, Idea, RowResponse
+from osiris.core.commands import CloseRequest, Feedback, Moment, UndoRequest
 from osiris.core.errors import Conflict
 from osiris.core.ideas import Outcome, Status, stable_hash
-from osiris.review.decide import ask_to_close, decide, stored_time, undo
-from osiris.review.queries import SHOWN, Sort, Wanted, beside, listed
+from osiris.review.decide import decide, request_close, to_stored_time, undo
+from osiris.review.queries import CLIENT_COLUMNS, IdeaQuery, SortKey, get_idea_details, list_ideas
 from osiris.workspace import Workspace
 
 
-def _digits(said: str | int) -> str | int:
-    if isinstance(said, str) and not (said.isascii() and said.isdigit()):
+def _require_digits(value: str | int) -> str | int:
+    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
         raise ValueError("expected digits alone")
-    return said
+    return value
 
 
 IdeaId = Annotated[str, PathParameter(max_length=64)]
-Ids = Annotated[list[Annotated[str, Query(max_length=64)]], Query(max_length=200)]
-Key = Annotated[str | None, Header(max_length=128, description="the same for every attempt at one decision")]
-DIGITS = BeforeValidator(_digits)
-LISTED: dict[int | str, dict[str, Any]] = {
+IdeaIds = Annotated[list[Annotated[str, Query(max_length=64)]], Query(max_length=200)]
+IdempotencyKey = Annotated[str | None, Header(max_length=128, description="the same for every attempt at one decision")]
+DIGITS_ONLY = BeforeValidator(_require_digits)
+LIST_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "model": list[Idea],
         "headers": {
@@ -39,32 +39,32 @@ LISTED: dict[int | str, dict[str, Any]] = {
 }
 
 
-def add_ideas(app: FastAPI, workspace: Workspace) -> None:
+def add_idea_routes(app: FastAPI, workspace: Workspace) -> None:
     """Add the routes."""
     advice, settings = workspace.advice, workspace.settings
 
-    @app.post("/feedback/phi3/", responses={200: {"model": Idea}, **CHANGING})
+    @app.post("/feedback/phi3/", responses={200: {"model": Idea}, **CHANGE_RESPONSES})
     def feedback(
-        body: Annotated[Feedback, Body(openapi_examples=FEEDBACK_EXAMPLES)], idempotency_key: Key = None
+        body: Annotated[Feedback, Body(openapi_examples=FEEDBACK_EXAMPLES)], idempotency_key: IdempotencyKey = None
     ) -> Response:
         """Approve, reject or edit an idea. A replay, by `Idempotency-Key` or of the same body, is one decision."""
         key = idempotency_key or stable_hash("feedback", body.model_dump_json())
         row = decide(advice, body, key, settings, workspace.now)
-        return _one(_as_asked(row, body.action, idempotency_key))
+        return _idea_response(_require_status(row, body.action, idempotency_key))
 
-    @app.get("/advice", responses=LISTED)
-    def ideas(
+    @app.get("/advice", responses=LIST_RESPONSES)
+    def get_page(
         request: Request,
         status: Status | None = None,
         outcome: Outcome | None = None,
         ticker: Annotated[str, Query(max_length=15)] = "",
         since: Moment | None = None,
-        id: Ids = [],  # noqa: B006
-        sort: Sort = Sort.AS_OF,
+        id: IdeaIds = [],  # noqa: B006
+        sort: SortKey = SortKey.AS_OF,
         descending: bool = True,
-        offset: Annotated[int, DIGITS, Query(ge=0, le=10_000_000)] = 0,
-        limit: Annotated[int, DIGITS, Query(ge=1, le=10_000)] = 100,
-        after: Ids = [],  # noqa: B006
+        offset: Annotated[int, DIGITS_ONLY, Query(ge=0, le=10_000_000)] = 0,
+        limit: Annotated[int, DIGITS_ONLY, Query(ge=1, le=10_000)] = 100,
+        after: IdeaIds = [],  # noqa: B006
     ) -> Response:
         """Ideas, filtered and sorted, newest first; prices in the basis of their `as_of`.
 
@@ -73,51 +73,53 @@ def add_ideas(app: FastAPI, workspace: Workspace) -> None:
         tag = f'W/"{advice.version}"'
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers={"ETag": tag})
-        wanted = Wanted(
+        query = IdeaQuery(
             status,
             outcome,
             ticker.strip().upper(),
-            since=stored_time(since) if since else None,
+            since=to_stored_time(since) if since else None,
             ids=id,
             sort=sort,
             descending=descending,
         )
-        page = listed(advice, wanted, offset, limit, after)
+        page = list_ideas(advice, query, offset, limit, after)
         counts = {"X-Total-Count": str(page.total), "X-Offset": str(page.offset)}
-        return Json(page.ideas, headers={"ETag": tag, **counts})
+        return RowResponse(page.ideas, headers={"ETag": tag, **counts})
 
-    @app.get("/advice/{idea}", responses={200: {"model": Idea}, **NOT_FOUND})
-    def one(idea: IdeaId) -> Response:
+    @app.get("/advice/{idea}", responses={200: {"model": Idea}, **NOT_FOUND_RESPONSES})
+    def get_idea(idea: IdeaId) -> Response:
         """One idea as it stands."""
-        return _one(advice.get(idea))
+        return _idea_response(advice.get(idea))
 
-    @app.get("/advice/{idea}/beside", responses={200: {"model": Beside}, **NOT_FOUND})
-    def what_stands_beside(idea: IdeaId) -> Response:
+    @app.get("/advice/{idea}/beside", responses={200: {"model": DetailsResponse}, **NOT_FOUND_RESPONSES})
+    def get_details(idea: IdeaId) -> Response:
         """The other candidates of its prompt, earlier ideas on its ticker, similar past ones, and the price."""
-        return Json(beside(advice, workspace.bars, idea, workspace.now))
+        return RowResponse(get_idea_details(advice, workspace.bars, idea, workspace.now))
 
-    @app.post("/advice/{idea}/undo", responses={200: {"model": Idea}, **CHANGING})
-    def take_back(
-        idea: IdeaId, body: Annotated[Undo, Body(openapi_examples=UNDO_EXAMPLES)], idempotency_key: Key = None
+    @app.post("/advice/{idea}/undo", responses={200: {"model": Idea}, **CHANGE_RESPONSES})
+    def undo_decision(
+        idea: IdeaId,
+        body: Annotated[UndoRequest, Body(openapi_examples=UNDO_EXAMPLES)],
+        idempotency_key: IdempotencyKey = None,
     ) -> Response:
         """Take back the decision that stands, by who made it, while its outcome is open: the idea is pending again."""
         key = idempotency_key or stable_hash("undo", idea, body.model_dump_json())
         row = undo(advice, idea, body, key, workspace.now)
-        return _one(_as_asked(row, Status.PENDING, idempotency_key))
+        return _idea_response(_require_status(row, Status.PENDING, idempotency_key))
 
-    @app.post("/advice/{idea}/close", responses={200: {"model": Idea}, **CHANGING})
-    def close(idea: IdeaId, body: Annotated[Close, Body(openapi_examples=CLOSE_EXAMPLES)]) -> Response:
+    @app.post("/advice/{idea}/close", responses={200: {"model": Idea}, **CHANGE_RESPONSES})
+    def close(idea: IdeaId, body: Annotated[CloseRequest, Body(openapi_examples=CLOSE_EXAMPLES)]) -> Response:
         """Ask the outcome logger to close a trade, at a price or at what trades next; said again, nothing changes."""
-        return _one(ask_to_close(advice, idea, body.price, body.reviewer, workspace.now))
+        return _idea_response(request_close(advice, idea, body.price, body.reviewer, workspace.now))
 
 
-def _as_asked(row: dict[str, Any], asked: Status, key: str | None) -> dict[str, Any]:
+def _require_status(row: dict[str, Any], wanted: Status, key: str | None) -> dict[str, Any]:
     """`row`, unless a request without a key repeats one that was changed since: 200 would say that it stands."""
-    if key is None and row["status"] != asked:
+    if key is None and row["status"] != wanted:
         came = f"one that is {row['status']}: the same request was answered before, and changed since"
-        raise Conflict(f"an idea that is {asked} after this", came, "send an Idempotency-Key of its own")
+        raise Conflict(f"an idea that is {wanted} after this", came, "send an Idempotency-Key of its own")
     return row
 
 
-def _one(row: dict[str, Any]) -> Response:
-    return Json({name: row[name] for name in SHOWN})
+def _idea_response(row: dict[str, Any]) -> Response:
+    return RowResponse({name: row[name] for name in CLIENT_COLUMNS})

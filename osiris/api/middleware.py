@@ -9,14 +9,14 @@ from limits import RateLimitItemPerSecond
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
-from osiris.api.errors import problem
-from osiris.api.token import same
-from osiris.config.settings import Review
+from osiris.api.errors import problem_response
+from osiris.api.token import is_same_token
+from osiris.config.settings import ReviewSettings
 
-Proceed = Callable[[Request], Awaitable[Response]]
+CallNext = Callable[[Request], Awaitable[Response]]
 
 
-def guard(app: FastAPI, review: Review, hosts: set[str], token: str) -> None:
+def add_middleware(app: FastAPI, review: ReviewSettings, hosts: set[str], token: str) -> None:
     """Put the guards before every route of `app`; `hosts` are the names of this machine."""
     _require_plain_json(app)
     _limit_bodies(app, review.max_body_bytes)
@@ -28,35 +28,39 @@ def _require_plain_json(app: FastAPI) -> None:
     """Refuse a body of another kind, and one in which a key stands twice: its reader cannot know which was meant."""
 
     @app.middleware("http")
-    async def plain(request: Request, proceed: Proceed) -> Response:
+    async def require_json(request: Request, call_next: CallNext) -> Response:
         body = await request.body() if request.method == "POST" else b""
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if body and kind != "application/json":
-            came = ascii(kind[:100]) if kind else "none"
-            return problem(415, "Refused", f"expected Content-Type: application/json; got {came}; send it so")
-        twice = _key_that_stands_twice(body)
-        if twice is not None:
-            return problem(422, "BadInput", f"expected each key once; got {twice[:100]!a} twice; name it once")
-        return await proceed(request)
+            received = ascii(kind[:100]) if kind else "none"
+            return problem_response(
+                415, "Refused", f"expected Content-Type: application/json; got {received}; send it so"
+            )
+        duplicate = _find_duplicate_key(body)
+        if duplicate is not None:
+            return problem_response(
+                422, "BadInput", f"expected each key once; got {duplicate[:100]!a} twice; name it once"
+            )
+        return await call_next(request)
 
 
-class _Twice(Exception):
+class _DuplicateKey(Exception):
     """A key of JSON that stands twice in one object."""
 
 
-def _key_that_stands_twice(body: bytes) -> str | None:
+def _find_duplicate_key(body: bytes) -> str | None:
     """Such a key, `None` without one; what is no JSON is left to the route, which says so."""
 
     def pairs(found: list[tuple[str, object]]) -> None:
         seen: set[str] = set()
         for name, _ in found:
             if name in seen:
-                raise _Twice(name)
+                raise _DuplicateKey(name)
             seen.add(name)
 
     try:
         json.loads(body, object_pairs_hook=pairs)
-    except _Twice as error:
+    except _DuplicateKey as error:
         return str(error)
     except (ValueError, RecursionError):
         return None
@@ -65,14 +69,14 @@ def _key_that_stands_twice(body: bytes) -> str | None:
 
 def _limit_bodies(app: FastAPI, limit: int) -> None:
     @app.middleware("http")
-    async def limited(request: Request, proceed: Proceed) -> Response:
+    async def limit_body(request: Request, call_next: CallNext) -> Response:
         size = request.headers.get("content-length")
         chunked = "transfer-encoding" in request.headers
         if chunked or (request.method == "POST" and size is None):
-            return problem(411, "Refused", "expected a Content-Length header; got none; send one")
+            return problem_response(411, "Refused", "expected a Content-Length header; got none; send one")
         if size and int(size) > limit:
-            return problem(413, "Refused", f"expected a body of at most {limit} bytes; got {size}; send less")
-        return await proceed(request)
+            return problem_response(413, "Refused", f"expected a body of at most {limit} bytes; got {size}; send less")
+        return await call_next(request)
 
 
 def _limit_requests(app: FastAPI, limit: int, token: str) -> None:
@@ -80,28 +84,28 @@ def _limit_requests(app: FastAPI, limit: int, token: str) -> None:
     limiter, item = MovingWindowRateLimiter(MemoryStorage()), RateLimitItemPerSecond(limit)
 
     @app.middleware("http")
-    async def paced(request: Request, proceed: Proceed) -> Response:
+    async def limit_rate(request: Request, call_next: CallNext) -> Response:
         client = request.client.host if request.client else "unknown"
-        known = same(request.headers.get("authorization", ""), f"Bearer {token}")
+        known = is_same_token(request.headers.get("authorization", ""), f"Bearer {token}")
         if not limiter.hit(item, client, str(known)):
             detail = f"expected at most {limit} requests a second; got more; send the rest again in a second"
-            return problem(429, "Refused", detail, {"Retry-After": "1"})
-        return await proceed(request)
+            return problem_response(429, "Refused", detail, {"Retry-After": "1"})
+        return await call_next(request)
 
 
 def _refuse_foreign_pages(app: FastAPI, hosts: set[str], origins: list[str]) -> None:
     """Refuse what a browser sends for a page from elsewhere: it says so in Origin."""
 
     @app.middleware("http")
-    async def homely(request: Request, proceed: Proceed) -> Response:
+    async def refuse_foreign_origin(request: Request, call_next: CallNext) -> Response:
         origin = request.headers.get("origin")
-        if origin is not None and origin not in origins and not _is_of(origin, hosts):
+        if origin is not None and origin not in origins and not _is_local_origin(origin, hosts):
             expected = "a request from a page of this machine, or of review.origins"
-            return problem(403, "Refused", f"expected {expected}; got Origin {origin[:100]}; add it there")
-        return await proceed(request)
+            return problem_response(403, "Refused", f"expected {expected}; got Origin {origin[:100]}; add it there")
+        return await call_next(request)
 
 
-def _is_of(origin: str, hosts: set[str]) -> bool:
+def _is_local_origin(origin: str, hosts: set[str]) -> bool:
     try:
         host = urlsplit(origin).hostname or ""
     except ValueError:

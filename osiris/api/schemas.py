@@ -7,7 +7,7 @@ from fastapi import Response
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from osiris.core.schemas import advice_schema
-from osiris.review.queries import SHOWN
+from osiris.review.queries import CLIENT_COLUMNS
 
 EXAMPLE_ID = "3f1c8f2e6f0d4b5a9c7e1d2a3b4c5d6e"
 EDIT_EXAMPLE = {
@@ -52,16 +52,16 @@ def _field(name: str) -> Any:
     return (kind | None, ...) if field.nullable else (kind, ...)
 
 
-Idea = create_model("Idea", __doc__="An idea as it stands.", **{name: _field(name) for name in SHOWN})
+Idea = create_model("Idea", __doc__="An idea as it stands.", **{name: _field(name) for name in CLIENT_COLUMNS})
 
 
-class NearIdea(Idea):
+class SimilarIdea(Idea):
     """An idea, and how far its vector is from that of the idea asked about (L2)."""
 
     distance: float
 
 
-class Bars(BaseModel):
+class DailyBars(BaseModel):
     """Daily bars as columns of equal length, in the price basis of the idea."""
 
     end: list[str]
@@ -72,18 +72,18 @@ class Bars(BaseModel):
     volume: list[float | None]
 
 
-class Beside(BaseModel):
+class DetailsResponse(BaseModel):
     """What stands beside an idea."""
 
     model_config = ConfigDict(extra="forbid")
 
     siblings: list[Idea] = Field(description="from the same prompt")
     earlier: list[Idea] = Field(description="the last ones on the ticker, newest first")
-    similar: list[NearIdea] = Field(description="the nearest earlier ones with a final outcome")
-    bars: Bars | None = Field(description="null without prices")
+    similar: list[SimilarIdea] = Field(description="the nearest earlier ones with a final outcome")
+    bars: DailyBars | None = Field(description="null without prices")
 
 
-class Json(Response):
+class RowResponse(Response):
     """JSON straight from rows of the store: moments in ISO 8601, what is not finite as null."""
 
     media_type = "application/json"

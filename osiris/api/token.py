@@ -15,12 +15,12 @@ from osiris.core.errors import WorkspaceError
 from osiris.workspace import Workspace
 
 
-def authorized(workspace: Workspace) -> Any:
+def require_token(workspace: Workspace) -> Any:
     """The dependency of every route that refuses a request without the token of `workspace`."""
-    token, bearer = api_token(workspace), HTTPBearer(auto_error=False)
+    token, bearer = ensure_api_token(workspace), HTTPBearer(auto_error=False)
 
     def check(given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
-        if given is None or not same(given.credentials, token):
+        if given is None or not is_same_token(given.credentials, token):
             came = "no bearer token" if given is None else "another one"
             detail = f"expected the bearer token of this workspace; got {came}; `osiris api` says which file has it"
             raise HTTPException(401, detail, {"WWW-Authenticate": "Bearer"})
@@ -28,7 +28,7 @@ def authorized(workspace: Workspace) -> Any:
     return Depends(check)
 
 
-def same(given: str, token: str) -> bool:
+def is_same_token(given: str, token: str) -> bool:
     """Whether the two are the same, in a time that tells nothing of where they differ."""
     return hmac.compare_digest(given.encode(), token.encode())
 
@@ -38,21 +38,21 @@ def token_path(workspace: Workspace) -> Path:
     return workspace.settings.data / "api-token"
 
 
-def api_token(workspace: Workspace) -> str:
+def ensure_api_token(workspace: Workspace) -> str:
     """The workspace's token, made at the first call; raises `WorkspaceError` for a file with none that can be sent."""
     path = token_path(workspace)
     path.parent.mkdir(parents=True, exist_ok=True)
     if not os.path.lexists(path):
-        draft = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
-        with open(draft, "x", opener=_owner_only) as file:
+        temporary = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
+        with open(temporary, "x", opener=_owner_only) as file:
             file.write(secrets.token_urlsafe(32))
         with contextlib.suppress(FileExistsError):
-            os.link(draft, path)  # whole or not at all, and never over the token of another process
-        draft.unlink()
-    return _read(path)
+            os.link(temporary, path)  # whole or not at all, and never over the token of another process
+        temporary.unlink()
+    return _read_token(path)
 
 
-def _read(path: Path) -> str:
+def _read_token(path: Path) -> str:
     try:
         token = path.read_bytes().strip()  # an editor ends a line
         came = "nothing" if not token else "characters that a header cannot have"

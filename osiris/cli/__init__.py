@@ -12,11 +12,11 @@ from typing import Annotated
 import typer
 
 from osiris.cli.adapters import adapters_app
-from osiris.cli.common import AsOf, Folder, Json, opened, report, stdout
+from osiris.cli.common import AsOfOption, JsonOption, WorkspaceOption, command_workspace, json_output, output_report
 from osiris.cli.kernel import kernel_app
-from osiris.cli.learning import learn_check, nightly
-from osiris.cli.lineage import lineage, pairs_app
-from osiris.cli.outcomes import close, events_app, label, outcomes
+from osiris.cli.learning import learn_check_command, nightly_command
+from osiris.cli.lineage import lineage_command, pairs_app
+from osiris.cli.outcomes import close_command, events_app, label_command, outcomes_command
 from osiris.cli.prices import prices_app
 from osiris.core.errors import OsirisError
 
@@ -30,61 +30,63 @@ app = typer.Typer(
 
 
 @app.command()
-def demo(
+def demo_command(
     workspace: Annotated[Path | None, typer.Option("--workspace", "-w", help="A new or empty folder.")] = None,
     nights: Annotated[int, typer.Option(min=1, max=10, help="Nights to train.")] = 2,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Run the whole loop on a historical clock over real daily bars."""
-    from osiris.demo.demo import run_demo, show
+    from osiris.demo.demo import print_demo, run_demo
 
     result = run_demo(workspace, nights)
-    stdout.say(result) if as_json else show(result)
+    json_output.write(result) if as_json else print_demo(result)
 
 
 @app.command()
-def advise(
-    workspace: Folder = None,
-    as_of: AsOf = "",
+def advise_command(
+    workspace: WorkspaceOption = None,
+    as_of: AsOfOption = "",
     sessions: Annotated[int, typer.Option(min=0, help="Draft at the last so many closes instead.")] = 0,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Draft ideas on the configured tickers."""
-    from osiris.drafting.draft_ideas import advise as draft_ideas
+    from osiris.drafting.draft_ideas import draft_ideas as draft_ideas
     from osiris.drafting.draft_ideas import drafting_moments
 
-    with opened(workspace, as_of) as ws:
+    with command_workspace(workspace, as_of) as ws:
         moments = drafting_moments(ws.settings, ws.now, sessions)
         done = draft_ideas(
-            ws.advice, ws.prices, ws.events, ws.drafter(), ws.models.judge, ws.policy, ws.settings, moments
+            ws.advice, ws.prices, ws.events, ws.load_drafter(), ws.models.judge, ws.policy, ws.settings, moments
         )
-        report(done, as_json, "Ideas drafted")
+        output_report(done, as_json, "Ideas drafted")
 
 
 @app.command()
-def status(workspace: Folder = None, as_json: Json = False) -> None:
+def status_command(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """What is in the workspace, and which adapter is served."""
-    from osiris.serving.status import workspace_status
+    from osiris.serving.status import get_workspace_status
 
-    with opened(workspace) as ws:
-        report(workspace_status(ws), as_json, "Workspace")
+    with command_workspace(workspace) as ws:
+        output_report(get_workspace_status(ws), as_json, "Workspace")
 
 
 @app.command()
-def api(
-    workspace: Folder = None,
-    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Default: review.port; 0 picks one.")] = None,
+def api_command(
+    workspace: WorkspaceOption = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Default: review_command.port; 0 picks one.")
+    ] = None,
 ) -> None:
     """Serve the HTTP sidecar until interrupted."""
     from osiris.serving.launch import serve_api
 
-    with opened(workspace) as ws:
+    with command_workspace(workspace) as ws:
         serve_api(ws, port)
 
 
 @app.command()
-def review(
-    workspace: Folder = None,
+def review_command(
+    workspace: WorkspaceOption = None,
     lab: Annotated[bool, typer.Option("--lab", help="In JupyterLab, as a notebook.")] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")] = 0,
     browser: Annotated[bool, typer.Option(help="Open it in a browser.")] = True,
@@ -93,11 +95,11 @@ def review(
     """Serve the Advisory tab (notebooks/02_review.ipynb) of a workspace as a page of its own."""
     from osiris.serving.launch import open_review
 
-    with opened(workspace) as ws:
+    with command_workspace(workspace) as ws:
         raise typer.Exit(open_review(ws, lab, port, browser, dark))
 
 
-for command in (nightly, outcomes, label, close, lineage, learn_check):
+for command in (nightly_command, outcomes_command, label_command, close_command, lineage_command, learn_check_command):
     app.command()(command)
 app.add_typer(adapters_app, name="adapters")
 app.add_typer(prices_app, name="prices")
@@ -120,9 +122,9 @@ def main() -> None:
     try:
         app()
     except OsirisError as error:
-        from osiris.ui.console import printable
+        from osiris.ui.console import to_printable
 
-        print(printable(f"osiris: {error}"), file=sys.stderr)
+        print(to_printable(f"osiris: {error}"), file=sys.stderr)
         raise SystemExit(2) from None
 
 

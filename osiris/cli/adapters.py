@@ -5,80 +5,94 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from osiris.cli.common import Folder, Json, one_name, opened, report, rows, stdout
+from osiris.cli.common import (
+    JsonOption,
+    WorkspaceOption,
+    command_workspace,
+    json_output,
+    name_callback,
+    output_report,
+    output_rows,
+)
 
 if TYPE_CHECKING:
     from osiris.workspace import Workspace
 
 adapters_app = typer.Typer(invoke_without_command=True, help="Adapters: list, compare, promote, demote, pin, unpin.")
-Who = Annotated[
+ActorOption = Annotated[
     str,
-    typer.Option("--by", default_factory=getpass.getuser, callback=one_name, help="Your name (default: your login)."),
+    typer.Option(
+        "--by", default_factory=getpass.getuser, callback=name_callback, help="Your name (default: your login)."
+    ),
 ]
-Why = Annotated[str, typer.Option("--why", help="Kept with the verdict.")]
+ReasonOption = Annotated[str, typer.Option("--why", help="Kept with the verdict.")]
 
 
 @adapters_app.callback()
-def list_adapters(context: typer.Context, workspace: Folder = None, as_json: Json = False) -> None:
+def list_adapters(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """List the adapters, newest first."""
     if context.invoked_subcommand is None:
-        from osiris.serving.status import adapter_table
+        from osiris.serving.status import build_adapter_table
 
-        with opened(workspace) as ws:
-            rows(adapter_table(ws), as_json, "Adapters")
+        with command_workspace(workspace) as ws:
+            output_rows(build_adapter_table(ws), as_json, "Adapters")
 
 
 @adapters_app.command("compare")
-def compare_adapters(a: str, b: str, workspace: Folder = None, as_json: Json = False) -> None:
+def compare_command(a: str, b: str, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """Put two adapters side by side: facts, parameters and metrics."""
-    from osiris.serving.status import compared, comparison_rows
+    from osiris.serving.status import compare_logged, to_comparison_rows
 
-    with opened(workspace) as ws:
-        found = compared(ws.tracking.adapters(), a, b)
-        stdout.say(found) if as_json else rows(comparison_rows(found), False, f"{a} and {b}")
+    with command_workspace(workspace) as ws:
+        comparison = compare_logged(ws.tracking.adapters(), a, b)
+        json_output.write(comparison) if as_json else output_rows(to_comparison_rows(comparison), False, f"{a} and {b}")
 
 
 @adapters_app.command("promote")
-def promote(name: str, by: Who, why: Why, workspace: Folder = None, as_json: Json = False) -> None:
+def promote_command(
+    name: str, by: ActorOption, why: ReasonOption, workspace: WorkspaceOption = None, as_json: JsonOption = False
+) -> None:
     """Let an adapter be served whatever the gate said, until a newer one is promoted."""
-    with opened(workspace) as ws:
-        ws.shelf.promote(name, by, why, ws.now)
-        _say_served(ws, as_json)
+    with command_workspace(workspace) as ws:
+        ws.registry.promote(name, by, why, ws.now)
+        _output_served(ws, as_json)
 
 
 @adapters_app.command("demote")
-def demote(name: str, by: Who, why: Why, workspace: Folder = None, as_json: Json = False) -> None:
-    """Take an adapter out of service for good, under every gate.policy."""
-    with opened(workspace) as ws:
-        ws.shelf.demote(name, by, why, ws.now)
-        _say_served(ws, as_json)
+def demote_command(
+    name: str, by: ActorOption, why: ReasonOption, workspace: WorkspaceOption = None, as_json: JsonOption = False
+) -> None:
+    """Take an adapter out of service for good, under every gate.serve."""
+    with command_workspace(workspace) as ws:
+        ws.registry.demote(name, by, why, ws.now)
+        _output_served(ws, as_json)
 
 
 @adapters_app.command("pin")
-def pin(name: str, workspace: Folder = None, as_json: Json = False) -> None:
+def pin_command(name: str, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """Serve an adapter whatever is newer or promoted, until it is unpinned."""
-    with opened(workspace) as ws:
-        ws.shelf.pin(name)
-        _say_served(ws, as_json)
+    with command_workspace(workspace) as ws:
+        ws.registry.pin(name)
+        _output_served(ws, as_json)
 
 
 @adapters_app.command("unpin")
-def unpin(workspace: Folder = None, as_json: Json = False) -> None:
-    """Serve by gate.policy and verdicts again."""
-    with opened(workspace) as ws:
-        ws.shelf.unpin()
-        _say_served(ws, as_json)
+def unpin_command(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """Serve by gate.serve and verdicts again."""
+    with command_workspace(workspace) as ws:
+        ws.registry.unpin()
+        _output_served(ws, as_json)
 
 
-def _say_served(ws: "Workspace", as_json: bool) -> None:
+def _output_served(ws: "Workspace", as_json: bool) -> None:
     """Bring MLflow's aliases up to date and print what is served now."""
     from osiris.adapters.mlflow_runs import TrackingFailed
-    from osiris.serving.status import served_adapter
-    from osiris.training.promotion import point_aliases
+    from osiris.serving.status import get_served_adapter
+    from osiris.training.promotion import update_aliases
 
-    served = served_adapter(ws)
+    served = get_served_adapter(ws)
     try:
-        point_aliases(ws.shelf, ws.tracking, ws.settings, ws.now)
+        update_aliases(ws.registry, ws.tracking, ws.settings, ws.now)
     except TrackingFailed as error:  # what was decided is kept, and holds
         served["mlflow"] = str(error)
-    report(served, as_json, "Adapter in use")
+    output_report(served, as_json, "Adapter in use")

@@ -6,168 +6,188 @@ from typing import Annotated, Any
 
 import typer
 
-from osiris.cli.common import AsOf, By, Folder, Json, opened, report, rows, stdout
+from osiris.cli.common import (
+    AsOfOption,
+    JsonOption,
+    NameOption,
+    WorkspaceOption,
+    command_workspace,
+    json_output,
+    output_report,
+    output_rows,
+)
 
-SHOWN_LETTERS = 20
+MAX_DEAD_LETTER_ROWS = 20
 kernel_app = typer.Typer(no_args_is_help=True, help="Patches of the trading policy: proved, measured, applied, undone.")
-Diff = Annotated[Path, typer.Argument(help="A unified diff of a policy file; - for standard input.")]
-Identity = Annotated[str, typer.Argument(help="Id of a patch; osiris kernel log lists them.")]
+DiffArgument = Annotated[Path, typer.Argument(help="A unified diff of a policy file; - for standard input.")]
+PatchIdArgument = Annotated[str, typer.Argument(help="Id of a patch; osiris kernel log lists them.")]
 
 
 @kernel_app.command("prove")
-def prove(diff: Diff, workspace: Folder = None, as_json: Json = False) -> None:
+def prove_command(diff: DiffArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """Prove a patch in the sandbox, and show every check. Exits with 1 when it is refused; nothing is applied."""
     from osiris.kernel.prove import PROVED
-    from osiris.kernel.prove import prove as prove_diff
+    from osiris.kernel.prove import prove_diff as prove_diff
     from osiris.ui.console import print_rows
 
-    with opened(workspace) as ws:
+    with command_workspace(workspace) as ws:
         repo, rules = ws.policy_repo, ws.settings.kernel
-        proof = prove_diff(_spelt(_read(diff), repo), repo.head(), repo, ws.models.judge, rules, _progress(as_json))
+        proof = prove_diff(
+            _normalize_diff(_read_diff(diff), repo),
+            repo.head(),
+            repo,
+            ws.models.judge,
+            rules,
+            _progress_printer(as_json),
+        )
     if as_json:
-        stdout.say(proof.as_dict())
+        json_output.write(proof.as_dict())
     else:
         print_rows(proof.as_dict()["checks"], f"The patch is {proof.verdict}")
     raise typer.Exit(0 if proof.verdict == PROVED else 1)
 
 
 @kernel_app.command("allowed")
-def allowed(as_json: Json = False) -> None:
+def allowed_command(as_json: JsonOption = False) -> None:
     """What a patch may be made of: imports, functions, methods, syntax, limits."""
-    from osiris.sandbox.allowed import listed
+    from osiris.sandbox.allowed import describe_allowed
 
-    report(listed(), as_json, "What a patch may be made of")
+    output_report(describe_allowed(), as_json, "What a patch may be made of")
 
 
 @kernel_app.command("edit")
-def edit(
+def edit_command(
     folder: Annotated[Path, typer.Argument(help="A new or empty folder.")],
-    workspace: Folder = None,
-    as_json: Json = False,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Copy the live policy into a folder, to edit it there and to make patches of it by `git diff`."""
-    with opened(workspace) as ws:
+    with command_workspace(workspace) as ws:
         head = ws.policy_repo.head()
         ws.policy_repo.copy_to(folder)
         then = f"edit {folder}/*.py; git -C {folder} diff | osiris kernel prove -; the same with submit"
-        report({"folder": folder, "policy": head.commit, "then": then}, as_json, "The live policy")
+        output_report({"folder": folder, "policy": head.commit, "then": then}, as_json, "The live policy")
 
 
 @kernel_app.command("submit")
-def submit(
-    diff: Diff,
-    by: By = "anonymous",
-    workspace: Folder = None,
-    as_json: Json = False,
+def submit_command(
+    diff: DiffArgument,
+    by: NameOption = "anonymous",
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Put a patch into the queue; one that does not apply to the live policy or has its verdict is refused."""
-    from osiris.kernel.history import queued
-    from osiris.kernel.patch import patch_of
-    from osiris.kernel.trial import refuse_if_final
+    from osiris.kernel.history import list_queue
+    from osiris.kernel.patch import patch_from_diff
+    from osiris.kernel.trial import require_undecided
     from osiris.storage.patches import PatchLists
 
-    with opened(workspace) as ws:
+    with command_workspace(workspace) as ws:
         repo, key = ws.policy_repo, ws.settings.kernel.key.get_secret_value()
-        patch = patch_of(_read(diff), repo.head(), repo, by, key)
-        refuse_if_final(ws.patch_book, patch)
+        patch = patch_from_diff(_read_diff(diff), repo.head(), repo, by, key)
+        require_undecided(ws.patch_log, patch)
         lists = PatchLists(ws.events)
-        again = patch.id in {row["patch"] for row in queued(ws.patch_book, lists, key)}
+        again = patch.id in {row["patch"] for row in list_queue(ws.patch_log, lists, key)}
         if not again:
             lists.push(patch.to_json())
-        said = {"note": "it was in the queue before: once is enough"} if again else {}
-        report({"patch": patch.id, "target": patch.target, "by": patch.by, **said}, as_json, "In the queue")
+        note = {"note": "it was in the queue before: once is enough"} if again else {}
+        output_report({"patch": patch.id, "target": patch.target, "by": patch.by, **note}, as_json, "In the queue")
 
 
 @kernel_app.command("run")
-def run(
-    once: Annotated[bool, typer.Option("--once", help="One turn, here; else the flow and its page.")] = False,
-    workspace: Folder = None,
-    as_of: AsOf = "",
-    as_json: Json = False,
+def run_command(
+    once: Annotated[bool, typer.Option("--once", help="One run_turn, here; else the flow and its page.")] = False,
+    workspace: WorkspaceOption = None,
+    as_of: AsOfOption = "",
+    as_json: JsonOption = False,
 ) -> None:
     """Run one turn: roll back what lost, then end a trial, or prove and measure the next patch."""
-    from osiris.kernel.meta_loop import turn
+    from osiris.kernel.meta_loop import run_turn
 
-    with opened(workspace, as_of) as ws:
+    with command_workspace(workspace, as_of) as ws:
         if once:
-            report(turn(ws.kernel(), _progress(as_json)), as_json, "Turn of the kernel")
+            output_report(run_turn(ws.kernel(), _progress_printer(as_json)), as_json, "Turn of the kernel")
         else:
             from flows.kernel import kernel as flow
-            from flows.server import prefect_for
+            from flows.server import prefect_server
 
-            with prefect_for(ws.settings):
-                report(flow(str(ws.folder), ws.now.isoformat()), as_json, "Turn of the kernel")
+            with prefect_server(ws.settings):
+                output_report(flow(str(ws.folder), ws.now.isoformat()), as_json, "Turn of the kernel")
 
 
 @kernel_app.command("log")
-def log(workspace: Folder = None, as_json: Json = False) -> None:
+def log_command(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """Every patch and what became of it, and how rollbacks went."""
-    from osiris.kernel.history import history, rollbacks
+    from osiris.kernel.history import list_patches, summarize_rollbacks
 
-    with opened(workspace) as ws:
-        table, undone = history(ws.patch_book), rollbacks(ws.patch_book)
+    with command_workspace(workspace) as ws:
+        table, rolled_back = list_patches(ws.patch_log), summarize_rollbacks(ws.patch_log)
     if as_json:
-        stdout.say({"patches": table, "rollbacks": undone})
+        json_output.write({"patches": table, "rollbacks": rolled_back})
     else:
-        rows([_short(row) for row in table], False, "Patches, the newest first")
-        report(undone, False, "Rollbacks")
+        output_rows([_summary_row(row) for row in table], False, "Patches, the newest first")
+        output_report(rolled_back, False, "Rollbacks")
 
 
 @kernel_app.command("show")
-def show(patch: Identity, workspace: Folder = None, as_json: Json = False) -> None:
+def show_patch_command(patch: PatchIdArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """One patch: its diff, the proof, the rewards, what became of it."""
-    from osiris.kernel.history import known
+    from osiris.kernel.history import find_patch
     from osiris.storage.patches import PatchLists
-    from osiris.ui.console import plain, print_report, print_rows, printable
+    from osiris.ui.console import print_report, print_rows, to_json_values, to_printable
 
-    with opened(workspace) as ws:
-        found = plain(known(ws.patch_book, PatchLists(ws.events), patch, ws.settings.kernel.key.get_secret_value()))
+    with command_workspace(workspace) as ws:
+        found = to_json_values(
+            find_patch(ws.patch_log, PatchLists(ws.events), patch, ws.settings.kernel.key.get_secret_value())
+        )
     if as_json:
-        stdout.say(found)
+        json_output.write(found)
         return
     diff, checks = found.pop("diff"), found.pop("checks", [])
     for text in ("before", "after"):
         found.pop(text, None)
-    print_report(found, f"Patch {printable(patch)}")
+    print_report(found, f"Patch {to_printable(patch)}")
     print_rows(checks, "Proof")
-    print(printable(diff))
+    print(to_printable(diff))
 
 
 @kernel_app.command("queue")
-def queue(workspace: Folder = None, as_json: Json = False) -> None:
+def queue_command(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """What waits to be judged, in order, and the newest dead letters with the reason."""
-    from osiris.kernel.history import dead_letters, queued
+    from osiris.kernel.history import list_dead_letters, list_queue
     from osiris.storage.patches import PatchLists
 
-    with opened(workspace) as ws:
+    with command_workspace(workspace) as ws:
         lists, key = PatchLists(ws.events), ws.settings.kernel.key.get_secret_value()
-        waiting, dead = queued(ws.patch_book, lists, key), dead_letters(lists)
+        waiting, dead = list_queue(ws.patch_log, lists, key), list_dead_letters(lists)
     if as_json:
-        stdout.say({"waiting": waiting, "dead": dead})
+        json_output.write({"waiting": waiting, "dead": dead})
     else:
-        rows([{name: row[name] for name in row if name != "diff"} for row in waiting], False, "Waiting")
-        rows(
-            [row | {"item": row["item"][:40]} for row in dead[:SHOWN_LETTERS]], False, "Dead letters, the newest first"
+        output_rows([{name: row[name] for name in row if name != "diff"} for row in waiting], False, "Waiting")
+        output_rows(
+            [row | {"item": row["item"][:40]} for row in dead[:MAX_DEAD_LETTER_ROWS]],
+            False,
+            "Dead letters, the newest first",
         )
 
 
 @kernel_app.command("rollback")
-def rollback(
-    patch: Identity,
+def rollback_command(
+    patch: PatchIdArgument,
     reason: Annotated[str, typer.Option(help="Why, for the record.")] = "by hand",
-    workspace: Folder = None,
-    as_of: AsOf = "",
-    as_json: Json = False,
+    workspace: WorkspaceOption = None,
+    as_of: AsOfOption = "",
+    as_json: JsonOption = False,
 ) -> None:
     """Make live again what was live before a patch; what was applied after it goes too."""
-    from osiris.kernel.meta_loop import roll_back_by_hand
+    from osiris.kernel.meta_loop import roll_back_manually
 
-    with opened(workspace, as_of) as ws:
-        done = roll_back_by_hand(ws.kernel(), patch, reason)
-        report(done, as_json, "Rolled back")
+    with command_workspace(workspace, as_of) as ws:
+        done = roll_back_manually(ws.kernel(), patch, reason)
+        output_report(done, as_json, "Rolled back")
 
 
-def _short(row: dict[str, Any]) -> dict[str, Any]:
+def _summary_row(row: dict[str, Any]) -> dict[str, Any]:
     """A row of the log that fits a narrow terminal."""
     rewards = {name: row[name] and round(row[name], 3) for name in ("reward", "live reward")}
     days = {name: row[name] and row[name][:10] for name in ("applied", "rolled back")}
@@ -181,7 +201,7 @@ def _short(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _read(path: Path) -> str:
+def _read_diff(path: Path) -> str:
     from osiris.core.errors import BadInput
 
     try:
@@ -190,18 +210,18 @@ def _read(path: Path) -> str:
         raise BadInput("a unified diff in UTF-8", f"{path} ({error})", "name another file") from error
 
 
-def _spelt(diff: str, repo: Any) -> str:
+def _normalize_diff(diff: str, repo: Any) -> str:
     """A diff as submitting would put it into the queue; as it is where that is refused, for the checks to say why."""
     from osiris.core.errors import BadInput
-    from osiris.kernel.patch import patch_of
+    from osiris.kernel.patch import patch_from_diff
 
     try:
-        return patch_of(diff, repo.head(), repo, "anonymous").diff
+        return patch_from_diff(diff, repo.head(), repo, "anonymous").diff
     except BadInput:
         return diff
 
 
-def _progress(as_json: bool) -> Any:
+def _progress_printer(as_json: bool) -> Any:
     def say(step: str) -> None:
         if not as_json and sys.stderr.isatty():
             print(f"{step} ...", file=sys.stderr)

@@ -8,118 +8,118 @@ from typing import Annotated
 import typer
 
 from osiris.cli.common import (
-    AsOf,
-    BarTicker,
-    By,
-    Daily,
-    DateFormat,
-    Decimal,
-    Delimiter,
-    Folder,
-    Json,
-    Regular,
-    Timezone,
-    opened,
-    report,
-    stdout,
+    AsOfOption,
+    DailyOption,
+    DateFormatOption,
+    DecimalOption,
+    DelimiterOption,
+    JsonOption,
+    NameOption,
+    RegularHoursOption,
+    TickerOption,
+    TimezoneOption,
+    WorkspaceOption,
+    command_workspace,
+    json_output,
+    output_report,
 )
 
 events_app = typer.Typer(no_args_is_help=True, help="Outcome events on Redis.")
 
 
-def outcomes(workspace: Folder = None, as_of: AsOf = "", as_json: Json = False) -> None:
+def outcomes_command(workspace: WorkspaceOption = None, as_of: AsOfOption = "", as_json: JsonOption = False) -> None:
     """Settle ideas against prices and publish the outcomes."""
     from osiris.labeling.settle import settle
 
-    with opened(workspace, as_of) as ws:
-        report(settle(ws.advice, ws.prices, ws.events, ws.settings, ws.now, progress=True), as_json, "Outcomes")
+    with command_workspace(workspace, as_of) as ws:
+        output_report(settle(ws.advice, ws.prices, ws.events, ws.settings, ws.now, progress=True), as_json, "Outcomes")
 
 
-def label(
+def label_command(
     ideas: Annotated[Path, typer.Argument(help="id,ticker,side,entry,target,stop,accepted_at as CSV or Parquet.")],
     bars: Annotated[
-        Path, typer.Option("--bars", help="OHLC file, folder: ticker,ts|date,open,high,low,close[,split].")
+        Path, typer.Option("--bars", help="OHLC file, folder: ticker,ts|date,open,high,low,close_command[,split].")
     ],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the labels to this .csv or .parquet.")] = None,
     calendar: Annotated[str, typer.Option(help="Exchange calendar of the tickers.")] = "XNYS",
     max_holding_days: Annotated[int, typer.Option(min=0, max=36500, help="Days until an idea expires; 0: never.")] = 0,
     breakeven_r: Annotated[float, typer.Option(min=0, help="Closed within so many R of the entry: breakeven.")] = 0.05,
-    ticker: BarTicker = "",
-    date_format: DateFormat = "",
-    delimiter: Delimiter = "",
-    decimal: Decimal = "",
-    timezone: Timezone = "",
-    daily: Daily = False,
-    regular: Regular = False,
-    as_of: AsOf = "",
-    as_json: Json = False,
+    ticker: TickerOption = "",
+    date_format: DateFormatOption = "",
+    delimiter: DelimiterOption = "",
+    decimal: DecimalOption = "",
+    timezone: TimezoneOption = "",
+    daily: DailyOption = False,
+    regular: RegularHoursOption = False,
+    as_of: AsOfOption = "",
+    as_json: JsonOption = False,
 ) -> None:
     """Label a file of ideas against a file of bars; needs no workspace. Exits with 1 when a row was bad.
 
     Without --out and --json the labels are printed as CSV. Bad rows are listed on stderr and keep no other row out.
     The options from --ticker to --regular-hours are about the bars: docs/bar-files.md.
     """
-    from osiris.config.settings import Outcomes, Prices
+    from osiris.config.settings import OutcomesSettings, PricesSettings
     from osiris.core.clock import parse_moment
     from osiris.labeling.label_file import label_file, to_csv, to_records, write_labels
-    from osiris.market.file_import import Form
-    from osiris.ui.console import printable
+    from osiris.market.file_import import ImportOptions
+    from osiris.ui.console import to_printable
 
-    form = Form(ticker, date_format, delimiter, decimal, timezone, daily, regular)
-    rules = Outcomes(max_holding_days=max_holding_days, breakeven_r=breakeven_r)
+    form = ImportOptions(ticker, date_format, delimiter, decimal, timezone, daily, regular)
+    rules = OutcomesSettings(max_holding_days=max_holding_days, breakeven_r=breakeven_r)
     moment = parse_moment(as_of) if as_of else datetime.now(UTC)
-    prices, progress = Prices(calendar=calendar), sys.stderr.isatty()
-    found = label_file(ideas, bars, rules, prices, moment, form=form, out=out, progress=progress)
+    prices, progress = PricesSettings(calendar=calendar), sys.stderr.isatty()
+    found = label_file(ideas, bars, rules, prices, moment, options=form, out=out, progress=progress)
     if out:
         write_labels(found.labels, out)
     for row in found.bad:
-        print(printable(f"osiris: line {row.line} of {row.file}: {row.reason}"), file=sys.stderr)
+        print(to_printable(f"osiris: line {row.line} of {row.file}: {row.reason}"), file=sys.stderr)
     for note in found.notes:
-        print(printable(f"osiris: note: {note}"), file=sys.stderr)
+        print(to_printable(f"osiris: note: {note}"), file=sys.stderr)
     counts = found.labels["outcome"].value_counts().to_dict()
     if as_json:
         bad = [{"file": str(row.file), "line": row.line, "reason": row.reason} for row in found.bad]
-        stdout.say({"counts": counts, "labels": to_records(found.labels), "bad": bad})
+        json_output.write({"counts": counts, "labels": to_records(found.labels), "bad": bad})
     elif out:
-        report(
+        output_report(
             {"labelled": len(found.labels), **counts, "bad rows": len(found.bad), "written to": str(out)},
             False,
             "Labels",
         )
     else:
         text = to_csv(found.labels)
-        print(printable(text) if sys.stdout.isatty() else text, end="")
+        print(to_printable(text) if sys.stdout.isatty() else text, end="")
     raise typer.Exit(1 if found.bad else 0)
 
 
-def close(
+def close_command(
     idea: Annotated[str, typer.Argument(help="Id of an accepted idea.")],
     price: Annotated[float | None, typer.Option(help="Where it was closed (default: what trades next).")] = None,
-    by: By = "anonymous",
-    workspace: Folder = None,
-    as_of: AsOf = "",
-    as_json: Json = False,
+    by: NameOption = "anonymous",
+    workspace: WorkspaceOption = None,
+    as_of: AsOfOption = "",
+    as_json: JsonOption = False,
 ) -> None:
     """Close a trade by hand: the outcome logger settles it at that price if it traded, unless a level came first."""
-    from osiris.review.decide import ask_to_close
+    from osiris.review.decide import request_close
 
-    with opened(workspace, as_of) as ws:
-        row = ask_to_close(ws.advice, idea, price, by, ws.now)
+    with command_workspace(workspace, as_of) as ws:
+        row = request_close(ws.advice, idea, price, by, ws.now)
         shown = {name: row[name] for name in ("id", "ticker", "close_asked_at", "close_asked_price", "close_asked_by")}
-        report(shown, as_json, "Asked to close")
+        output_report(shown, as_json, "Asked to close")
 
 
 @events_app.command("tail")
-def tail(
+def tail_command(
     from_start: Annotated[bool, typer.Option("--from-start", help="Begin with the oldest event.")] = False,
     count: Annotated[int, typer.Option(min=0, help="Stop after so many; 0: only by Ctrl-C.")] = 0,
-    workspace: Folder = None,
+    workspace: WorkspaceOption = None,
 ) -> None:
     """Show `advice.outcome` events as they come, one JSON object a line."""
-    with opened(workspace) as ws:
+    with command_workspace(workspace) as ws:
         try:
             for number, event in enumerate(filter(None, ws.events.tail(from_start)), 1):
-                stdout.say(event, indent=None)
+                json_output.write(event, indent=None)
                 if number == count:
                     break
         except KeyboardInterrupt:
@@ -127,12 +127,12 @@ def tail(
 
 
 @events_app.command("relay")
-def relay(workspace: Folder = None, as_of: AsOf = "", as_json: Json = False) -> None:
+def relay_command(workspace: WorkspaceOption = None, as_of: AsOfOption = "", as_json: JsonOption = False) -> None:
     """Publish the outcome events that still wait for Redis; `osiris outcomes` does so too."""
-    from osiris.labeling.settle import publish
+    from osiris.labeling.settle import publish_pending
 
     notes: list[str] = []
-    with opened(workspace, as_of) as ws:
-        published = publish(ws.advice, ws.events, ws.now, notes)
-        report({"published": published, "notes": notes}, as_json, "Events")
+    with command_workspace(workspace, as_of) as ws:
+        published = publish_pending(ws.advice, ws.events, ws.now, notes)
+        output_report({"published": published, "notes": notes}, as_json, "Events")
     raise typer.Exit(1 if notes else 0)

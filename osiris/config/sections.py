@@ -13,13 +13,13 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Clock(Section):
+class ClockSettings(Section):
     """What the workspace takes for now."""
 
     as_of: AwareDatetime | None = Field(None, description="a moment of history to stand still at; none: the system's")
 
 
-class Model(Section):
+class ModelSettings(Section):
     """Language models. `starter` is built locally; any other value goes to `from_pretrained`."""
 
     base: str = "starter"
@@ -29,13 +29,13 @@ class Model(Section):
     top_p: float = Field(0.95, gt=0, le=1)
     max_new_tokens: int = Field(96, ge=16, le=1024)
     batch_size: int = Field(128, ge=1)
-    bound: bool = Field(True, description="replies are drawn within their schema, not only checked against it")
+    constrained: bool = Field(True, description="replies are drawn within their schema, not only checked against it")
     retries: int = Field(2, ge=0, description="further attempts for a reply that is not valid")
     seed: int = 0
     cache: Path = Path("~/.cache/osiris")
 
 
-class Llm(Section):
+class LlmSettings(Section):
     """What answers: this process, or a server that speaks OpenAI's protocol and has the models and adapters loaded."""
 
     backend: Literal["local", "openai"] = "local"
@@ -56,14 +56,14 @@ class Llm(Section):
         return value
 
 
-class Advise(Section):
+class AdviseSettings(Section):
     """Drafting."""
 
     tickers: list[str] = ["AAPL", "GOOG", "IBM", "MSFT"]
     candidates: int = Field(6, ge=1, le=64, description="replies drawn per prompt")
 
 
-class Review(Section):
+class ReviewSettings(Section):
     """The review desk and its API."""
 
     deadline_hours: float = Field(24, gt=0, description="an idea nobody decided on by then expires")
@@ -74,7 +74,7 @@ class Review(Section):
     max_requests_per_second: int = Field(100, ge=1, description="of one client of the API")
 
 
-class Outcomes(Section):
+class OutcomesSettings(Section):
     """Settling ideas against prices."""
 
     min_age_hours: float = Field(24, ge=0, description="elapsed hours after acceptance before an idea is looked at")
@@ -86,7 +86,7 @@ class Outcomes(Section):
     )
 
 
-class Prices(Section):
+class PricesSettings(Section):
     """Price sources and exchange calendars."""
 
     source: Literal["yahoo", "local"] = Field("yahoo", description="yahoo falls back to the local store")
@@ -107,13 +107,13 @@ class Prices(Section):
         return value
 
 
-class Redis(Section):
+class RedisSettings(Section):
     """Events; an empty url starts an embedded real server in the workspace."""
 
     url: str = ""
 
 
-class Training(Section):
+class TrainingSettings(Section):
     """Nightly training; recipes are YAML files in TRL's argument names."""
 
     sft_recipe: str = "qlora"
@@ -128,11 +128,11 @@ class Training(Section):
     max_partner_share: float = Field(0, ge=0, le=1, description="nearest-prompt pairs, as a share of the others")
 
 
-class Gate(Section):
+class GateSettings(Section):
     """When a new adapter may be served."""
 
-    policy: Literal["better", "newest"] = "better"
-    level: float = Field(0.05, gt=0, lt=1, description="one-sided, of all looks at the same held-out days together")
+    serve: Literal["better", "newest"] = "better"
+    alpha: float = Field(0.05, gt=0, lt=1, description="one-sided, of all looks at the same held-out days together")
     min_trades: int = Field(30, ge=2)
     holdout_days: int = Field(30, ge=1, description="calendar days before the night kept out of training")
     embargo_days: int = Field(15, ge=0, description="calendar days between training and held-out prompts")
@@ -142,7 +142,7 @@ class Gate(Section):
     candidates: int = Field(2, ge=1)
 
 
-class Rewards(Section):
+class RewardsSettings(Section):
     """The reward of trades, `loop/rewards.py`: weights of its components, and how many trades it takes."""
 
     w_profit: float = Field(1.0, ge=0, allow_inf_nan=False)
@@ -153,7 +153,7 @@ class Rewards(Section):
     latency_scale_seconds: float = Field(10, gt=0, description="the latency that costs half of w_latency")
 
 
-class Kernel(Section):
+class KernelSettings(Section):
     """Patches of the policy."""
 
     drafter: Literal["mutation", "model", "none"] = Field("mutation", description="what drafts when nobody submits")
@@ -184,7 +184,7 @@ class Kernel(Section):
     )
 
 
-class Prefect(Section):
+class PrefectSettings(Section):
     """Prefect; an empty api_url starts a temporary server."""
 
     api_url: str = ""
@@ -193,7 +193,7 @@ class Prefect(Section):
     timezone: str = Field("America/New_York", description="of all schedules")
 
 
-class Mlflow(Section):
+class MlflowSettings(Section):
     """MLflow; an empty uri is SQLite in `mlruns/`."""
 
     tracking_uri: str = ""

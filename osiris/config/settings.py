@@ -1,6 +1,6 @@
 """The one settings object: defaults, overridden by `osiris.toml` in the workspace, overridden by `OSIRIS_*`.
 
-Nothing else in Osiris reads the environment. `OSIRIS_GATE__LEVEL=0.1` sets `gate.level`; `OSIRIS_WORKSPACE` names the
+Nothing else in Osiris reads the environment. `OSIRIS_GATE__LEVEL=0.1` sets `gate.alpha`; `OSIRIS_WORKSPACE` names the
 workspace folder. Unknown keys are errors in both places.
 """
 
@@ -13,26 +13,26 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from osiris.config.sections import (
-    Advise,
-    Clock,
-    Gate,
-    Kernel,
-    Llm,
-    Mlflow,
-    Model,
-    Outcomes,
-    Prefect,
-    Prices,
-    Redis,
-    Review,
-    Rewards,
-    Training,
+    AdviseSettings,
+    ClockSettings,
+    GateSettings,
+    KernelSettings,
+    LlmSettings,
+    MlflowSettings,
+    ModelSettings,
+    OutcomesSettings,
+    PrefectSettings,
+    PricesSettings,
+    RedisSettings,
+    ReviewSettings,
+    RewardsSettings,
+    TrainingSettings,
 )
 from osiris.core.errors import SettingsError, WorkspaceError
 
-PREFIX = "OSIRIS_"
-WORKSPACE_VARIABLE = PREFIX + "WORKSPACE"
-HOUSE = Path(__file__).resolve().parents[2]
+VARIABLE_PREFIX = "OSIRIS_"
+WORKSPACE_VARIABLE = VARIABLE_PREFIX + "WORKSPACE"
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
 """The repository root: where `notebooks/`, `flows/` and `recipes/` lie."""
 
 
@@ -58,24 +58,24 @@ class Settings(BaseSettings):
     """Everything that can be configured."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, protected_namespaces=()
+        env_prefix=VARIABLE_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, protected_namespaces=()
     )
 
     workspace: Path = Path(".")
-    clock: Clock = Clock()
-    model: Model = Model()
-    llm: Llm = Llm()
-    advise: Advise = Advise()
-    review: Review = Review()
-    outcomes: Outcomes = Outcomes()
-    prices: Prices = Prices()
-    redis: Redis = Redis()
-    training: Training = Training()
-    gate: Gate = Gate()
-    rewards: Rewards = Rewards()
-    kernel: Kernel = Kernel()
-    prefect: Prefect = Prefect()
-    mlflow: Mlflow = Mlflow()
+    clock: ClockSettings = ClockSettings()
+    model: ModelSettings = ModelSettings()
+    llm: LlmSettings = LlmSettings()
+    advise: AdviseSettings = AdviseSettings()
+    review: ReviewSettings = ReviewSettings()
+    outcomes: OutcomesSettings = OutcomesSettings()
+    prices: PricesSettings = PricesSettings()
+    redis: RedisSettings = RedisSettings()
+    training: TrainingSettings = TrainingSettings()
+    gate: GateSettings = GateSettings()
+    rewards: RewardsSettings = RewardsSettings()
+    kernel: KernelSettings = KernelSettings()
+    prefect: PrefectSettings = PrefectSettings()
+    mlflow: MlflowSettings = MlflowSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -127,7 +127,7 @@ def child_environment(workspace: Path) -> dict[str, str]:
     return os.environ | {WORKSPACE_VARIABLE: str(workspace)}
 
 
-def export(**variables: str) -> None:
+def set_environment(**variables: str) -> None:
     """Set variables for a library that has no other switches, in this process and those it starts."""
     os.environ.update(variables)
 
@@ -142,9 +142,9 @@ def _read_toml(path: Path) -> dict:
 
 
 def _reject_unknown_variables() -> None:
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    known = {VARIABLE_PREFIX + name.upper() for name in Settings.model_fields}
     for name in sorted(os.environ):
-        if name.startswith(PREFIX) and name.split("__")[0] not in known:
+        if name.startswith(VARIABLE_PREFIX) and name.split("__")[0] not in known:
             raise SettingsError(
                 f"one of the sections {', '.join(sorted(known))} (key after two underscores)",
                 f"the variable {name}",
@@ -154,19 +154,19 @@ def _reject_unknown_variables() -> None:
 
 def _variable_of(key: str, value: str) -> str:
     """The variable that has this value for a key, named by its last part."""
-    known = (name for name, said in os.environ.items() if said == value and name.upper().startswith(PREFIX))
-    return next((name for name in known if name.upper().endswith(key.upper())), f"{PREFIX}*")
+    known = (name for name, said in os.environ.items() if said == value and name.upper().startswith(VARIABLE_PREFIX))
+    return next((name for name in known if name.upper().endswith(key.upper())), f"{VARIABLE_PREFIX}*")
 
 
 def _first_problem(error: ValidationError, path: Path) -> SettingsError:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
-    variable = PREFIX + "__".join(str(part) for part in first["loc"] if not isinstance(part, int)).upper()
+    variable = VARIABLE_PREFIX + "__".join(str(part) for part in first["loc"] if not isinstance(part, int)).upper()
     given = next((name for name in os.environ if name.upper() == variable), None)
     where = f"correct the variable {given}" if given else f"correct {path} or OSIRIS_*"
     if first["type"] == "extra_forbidden":
         section = Settings.model_fields.get(str(first["loc"][0]))
         names = getattr(section.annotation, "model_fields", Settings.model_fields) if section else Settings.model_fields
         return SettingsError(f"one of {', '.join(sorted(names))}", f"the unknown key {key}", where)
-    came = "something else" if key == "llm.key" else repr(first.get("input"))
-    return SettingsError(f"{key}: {first['msg']}", came, where)
+    actual = "something else" if key == "llm.key" else repr(first.get("input"))
+    return SettingsError(f"{key}: {first['msg']}", actual, where)

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from osiris.core.errors import BadInput
 
-YEARS = range(1900, 2200)
+VALID_YEARS = range(1900, 2200)
 """Moments outside of these are slips of the pen; nanoseconds of some would not fit into 64 bits."""
 
 
@@ -66,6 +66,6 @@ def parse_moment(text: str) -> datetime:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise BadInput("an ISO 8601 moment", repr(text), "write e.g. 2005-02-28T21:00:00+00:00") from error
-    if moment.year not in YEARS:
-        raise BadInput(f"a moment of the years {YEARS.start} to {YEARS.stop - 1}", repr(text), "correct it")
+    if moment.year not in VALID_YEARS:
+        raise BadInput(f"a moment of the years {VALID_YEARS.start} to {VALID_YEARS.stop - 1}", repr(text), "correct it")
     return as_utc(moment)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from osiris.core.errors import BadInput
-from osiris.core.ideas import LONGEST_NAME, SCHEMA_VERSION, Price, Status, person_name
+from osiris.core.ideas import MAX_PERSON_NAME_CHARACTERS, SCHEMA_VERSION, Price, Status, parse_person_name
 
 
 def _no_number(value: object) -> object:
@@ -22,12 +22,12 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_no_number)]
 
 def _as_person(value: str) -> str:
     try:
-        return person_name(value)
+        return parse_person_name(value)
     except BadInput as error:
         raise ValueError(str(error)) from error
 
 
-Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(_as_person)]
+PersonName = Annotated[str, Field(min_length=1, max_length=MAX_PERSON_NAME_CHARACTERS), AfterValidator(_as_person)]
 """Who says so: NFC, without space around it, no control characters."""
 
 
@@ -86,7 +86,7 @@ class FeedbackContent(BaseModel):
     stop: Price | None = None
     confidence: Confidence | None = None
     comment: Annotated[str, Field(max_length=2000)] = ""
-    reviewer: Name = "anonymous"
+    reviewer: PersonName = "anonymous"
 
     @property
     def has_adjustments(self) -> bool:
@@ -94,20 +94,20 @@ class FeedbackContent(BaseModel):
         return any(level is not None for level in (self.entry, self.target, self.stop))
 
 
-class Close(BaseModel):
+class CloseRequest(BaseModel):
     """Body of `POST /advice/{id}/close`: where the trade was closed (default: what trades next), and who says so."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     price: Price | None = None
-    reviewer: Name = "anonymous"
+    reviewer: PersonName = "anonymous"
 
 
-class Undo(BaseModel):
+class UndoRequest(BaseModel):
     """Body of `POST /advice/{id}/undo`: the decision to take back, as the idea names it, by who made it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     status: Literal[Status.APPROVED, Status.REJECTED, Status.EDITED]
     status_at: Moment
-    reviewer: Name = "anonymous"
+    reviewer: PersonName = "anonymous"

@@ -4,10 +4,10 @@
 class OsirisError(Exception):
     """Base of every error a person can act on; entrances print it on one line and exit with status 2."""
 
-    def __init__(self, expected: str, came: str, remedy: str) -> None:
+    def __init__(self, expected: str, actual: str, remedy: str) -> None:
         """Build the message `expected ...; got ...; <remedy>`."""
-        super().__init__(f"expected {expected}; got {came}; {remedy}")
-        self.expected, self.came, self.remedy = expected, came, remedy
+        super().__init__(f"expected {expected}; got {actual}; {remedy}")
+        self.expected, self.actual, self.remedy = expected, actual, remedy
 
 
 class SettingsError(OsirisError):

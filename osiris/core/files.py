@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from osiris.core.errors import Busy, WorkspaceError
 
 
-def sync(path: Path) -> None:
+def fsync_path(path: Path) -> None:
     """Flush a file to disk, or the names in a folder."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -20,17 +20,17 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str) -> None:
     """Write `text` (UTF-8) beside `path`, flush it and rename; the folder is made where it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
-    draft.write_text(text, encoding="utf-8")
-    sync(draft)
-    draft.replace(path)
-    sync(path.parent)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
+    temporary.write_text(text, encoding="utf-8")
+    fsync_path(temporary)
+    temporary.replace(path)
+    fsync_path(path.parent)
 
 
-def new_folder(folder: Path, option: str) -> Path:
+def create_folder(folder: Path, option: str) -> Path:
     """Make `folder`, which may be there if it is empty, and return it resolved; `option` is how it was named.
 
     Raises `WorkspaceError` for one that is in use or cannot be made.
@@ -47,15 +47,15 @@ def new_folder(folder: Path, option: str) -> Path:
 
 
 @contextmanager
-def one_at_a_time(lock: Path, what: str, patience: float = 0) -> Iterator[None]:
+def exclusive_lock(lock: Path, job: str, timeout_seconds: float = 0) -> Iterator[None]:
     """Be the only `what` that holds `lock`, which a killed one lets go; raises `Busy` after `patience` seconds."""
     lock.parent.mkdir(parents=True, exist_ok=True)
-    held = FileLock(lock, timeout=patience)
+    lock_file = FileLock(lock, timeout=timeout_seconds)
     try:
-        held.acquire()
+        lock_file.acquire()
     except Timeout as error:
-        raise Busy(f"to be the only {what} on this workspace", "another one under way", "wait for it to end") from error
+        raise Busy(f"to be the only {job} on this workspace", "another one under way", "wait for it to end") from error
     try:
         yield
     finally:
-        held.release()
+        lock_file.release()

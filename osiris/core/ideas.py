@@ -18,14 +18,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from osiris.core.errors import BadInput
 
 SCHEMA_VERSION = "1.0"
-LONGEST_NAME = 80
-UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+MAX_PERSON_NAME_CHARACTERS = 80
+INVISIBLE_CATEGORIES = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Unicode categories of what is obeyed and not seen: controls, formats, lone surrogates, separators of lines."""
-TICKER = re.compile(r"^([A-Z0-9^][A-Z0-9.\-=^&]{0,14}|[A-Z0-9]{1,6}[0-9]{6}[CP][0-9]{8})$")
+SYMBOL_PATTERN = re.compile(r"^([A-Z0-9^][A-Z0-9.\-=^&]{0,14}|[A-Z0-9]{1,6}[0-9]{6}[CP][0-9]{8})$")
 """What a file in the bar store can be named after: a share, index, currency or coin, or an option (OCC symbol)."""
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Price = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-MOST_ATR = 20
+MAX_LEVEL_ATR = 20
 """The farthest level that a reply may name, in ATR from the entry."""
 
 
@@ -52,7 +52,7 @@ class Status(StrEnum):
     GATED = "gated"
 
 
-ACCEPTED = (Status.APPROVED, Status.EDITED)
+ACCEPTED_STATUSES = (Status.APPROVED, Status.EDITED)
 
 
 class Outcome(StrEnum):
@@ -64,8 +64,8 @@ class Outcome(StrEnum):
     BREAKEVEN = "breakeven"
 
 
-FINAL = (Outcome.WIN, Outcome.LOSS, Outcome.BREAKEVEN)
-ENDING = ("exit_reason", "close_price", "closed_at", "r_multiple", "ambiguous")
+FINAL_OUTCOMES = (Outcome.WIN, Outcome.LOSS, Outcome.BREAKEVEN)
+EXIT_COLUMNS = ("exit_reason", "close_price", "closed_at", "r_multiple", "ambiguous")
 """What is known of an idea only once it has its outcome."""
 
 
@@ -86,8 +86,8 @@ class Reply(BaseModel):
     ticker: str
     rationale: Annotated[str, Field(min_length=1, max_length=400)]
     side: Side
-    target_atr: Annotated[float, Field(gt=0, le=MOST_ATR, allow_inf_nan=False)]
-    stop_atr: Annotated[float, Field(gt=0, le=MOST_ATR, allow_inf_nan=False)]
+    target_atr: Annotated[float, Field(gt=0, le=MAX_LEVEL_ATR, allow_inf_nan=False)]
+    stop_atr: Annotated[float, Field(gt=0, le=MAX_LEVEL_ATR, allow_inf_nan=False)]
     confidence: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
     @field_validator("target_atr", "stop_atr", "confidence", mode="before")
@@ -146,10 +146,10 @@ class Levels(BaseModel):
         return abs(self.target - self.entry) / self.risk
 
 
-def ticker_symbol(text: str) -> str:
+def parse_ticker(text: str) -> str:
     """Return `text` as a ticker (upper case); raises `BadInput` for anything that is no symbol."""
     symbol = text.strip().upper()
-    if not TICKER.match(symbol):
+    if not SYMBOL_PATTERN.match(symbol):
         raise BadInput(
             "a ticker such as AAPL or BRK-B",
             repr(text),
@@ -158,15 +158,17 @@ def ticker_symbol(text: str) -> str:
     return symbol
 
 
-def person_name(text: str) -> str:
+def parse_person_name(text: str) -> str:
     """Return `text` as a person's name: NFC, without space around it; raises `BadInput` for what no name is.
 
     Lineage and statistics go by the name, so two that look alike must be one; a terminal obeys control characters.
     """
     name = unicodedata.normalize("NFC", text).strip()
-    if not 1 <= len(name) <= LONGEST_NAME or any(unicodedata.category(one) in UNSEEN for one in name):
-        wanted = f"a name of 1 to {LONGEST_NAME} characters, none of which is a control character"
-        raise BadInput(wanted, ascii(text[: 2 * LONGEST_NAME]), "write it in letters")
+    if not 1 <= len(name) <= MAX_PERSON_NAME_CHARACTERS or any(
+        unicodedata.category(one) in INVISIBLE_CATEGORIES for one in name
+    ):
+        wanted = f"a name of 1 to {MAX_PERSON_NAME_CHARACTERS} characters, none of which is a control character"
+        raise BadInput(wanted, ascii(text[: 2 * MAX_PERSON_NAME_CHARACTERS]), "write it in letters")
     return name
 
 
@@ -190,7 +192,7 @@ def event_id(advice: str, outcome: str) -> str:
     return hashlib.sha256(f"{advice}|{outcome}|1".encode()).hexdigest()
 
 
-def rounded_price(price: float) -> float:
+def round_price(price: float) -> float:
     """`price` (in currency) to six decimals; below 1, where those say too little, to ten significant digits."""
     return round(price, 9 - math.floor(math.log10(price)) if 0 < price < 1 else 6)
 
@@ -202,13 +204,13 @@ def levels_from_reply(reply: Reply, price: float, atr: float) -> Levels:
     sign = reply.side.sign
     return Levels(
         side=reply.side,
-        entry=rounded_price(price),
-        target=rounded_price(price + sign * reply.target_atr * atr),
-        stop=rounded_price(price - sign * reply.stop_atr * atr),
+        entry=round_price(price),
+        target=round_price(price + sign * reply.target_atr * atr),
+        stop=round_price(price - sign * reply.stop_atr * atr),
     )
 
 
-def has_levels(reply: Reply, price: float, atr: float) -> bool:
+def has_valid_levels(reply: Reply, price: float, atr: float) -> bool:
     """Whether the reply is a trade at this price: positive levels, target and stop apart from the entry."""
     try:
         levels_from_reply(reply, price, atr)
@@ -217,7 +219,7 @@ def has_levels(reply: Reply, price: float, atr: float) -> bool:
     return True
 
 
-def trace_of(trade: dict[str, Any]) -> dict[str, Any]:
+def to_trace(trade: dict[str, Any]) -> dict[str, Any]:
     """What a settled trade made: `{id, timestamp, pnl, patch_id}`, pnl = size * R as a fraction of equity."""
     pnl = trade["size"] * trade["r_multiple"]
     return {"id": trade["id"], "timestamp": trade["closed_at"], "pnl": pnl, "patch_id": trade.get("patch_id")}

@@ -8,7 +8,7 @@ import pandas as pd
 
 from osiris.core.errors import BadInput
 
-SUFFIXES = (".csv", ".parquet")
+ROW_FILE_SUFFIXES = (".csv", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,14 @@ def read_rows(file: Path) -> tuple[pd.DataFrame, list[BadRow]]:
     Raises `BadInput` for a file that cannot be read.
     """
     try:
-        rows, odd = _csv_rows(file) if file.suffix.lower() == ".csv" else (_parquet_rows(file), [])
+        rows, bad_rows = _csv_rows(file) if file.suffix.lower() == ".csv" else (_parquet_rows(file), [])
     except (OSError, ValueError, csv.Error) as error:
         raise BadInput(f"a readable {file.suffix.lower()} file", f"{file}: {error}", "check or convert it") from error
     rows.columns = [str(column).strip().lower() for column in rows.columns]
-    return rows, odd
+    return rows, bad_rows
 
 
-def with_index(frame: pd.DataFrame) -> pd.DataFrame:
+def index_to_columns(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with its index as columns, unless that only counts the rows."""
     counts = isinstance(frame.index, pd.RangeIndex) or (
         frame.index.nlevels == 1 and frame.index.name is None and pd.api.types.is_integer_dtype(frame.index)
@@ -66,17 +66,17 @@ def _csv_rows(file: Path) -> tuple[pd.DataFrame, list[BadRow]]:
         rows = {}
         for row in filter(None, reader):
             rows[reader.line_num] = row
-    odd = [
+    bad_rows = [
         BadRow(file, line, f"{len(row)} fields, the header has {len(header)}")
         for line, row in rows.items()
         if len(row) != len(header)
     ]
-    whole = {line: row for line, row in rows.items() if len(row) == len(header)}
-    return pd.DataFrame.from_dict(whole, orient="index", columns=header, dtype=object), odd
+    good_rows = {line: row for line, row in rows.items() if len(row) == len(header)}
+    return pd.DataFrame.from_dict(good_rows, orient="index", columns=header, dtype=object), bad_rows
 
 
 def _parquet_rows(file: Path) -> pd.DataFrame:
     """The table as it is, null the empty string, indexed from 1."""
-    rows = with_index(pd.read_parquet(file)).astype(object)
+    rows = index_to_columns(pd.read_parquet(file)).astype(object)
     rows.index += 1
     return rows.where(rows.notna(), "")

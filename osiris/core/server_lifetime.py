@@ -16,19 +16,19 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO
 
-LOOK_SECONDS = 0.25
+LOCK_POLL_SECONDS = 0.25
 """How often a keeper looks whether anybody still holds the lock; the end of the server itself wakes it at once."""
-PATIENCE_SECONDS = 10
+STOP_TIMEOUT_SECONDS = 10
 
 
-def use(lock: Path) -> IO[bytes]:
+def acquire_shared_lock(lock: Path) -> IO[bytes]:
     """Be a user of the server of `lock` until what is returned is closed; waits while a keeper ends that server."""
-    held = open(lock, "ab")  # noqa: SIM115
-    fcntl.flock(held, fcntl.LOCK_SH)
-    return held
+    lock_file = open(lock, "ab")  # noqa: SIM115
+    fcntl.flock(lock_file, fcntl.LOCK_SH)
+    return lock_file
 
 
-def keep(server: int, lock: Path, leftover: Path) -> None:
+def start_watchdog(server_pid: int, lock: Path, cleanup_path: Path) -> None:
     """End the process `server` when nobody uses `lock` any more, and remove `leftover`, a file or folder of its own.
 
     The caller uses `lock` itself. Returns once the keeper watches, in a session of its own: neither Ctrl-C nor a
@@ -37,44 +37,44 @@ def keep(server: int, lock: Path, leftover: Path) -> None:
     if hasattr(os, "pidfd_open"):
         program = [sys.executable, "-I", "-S", "-B", __file__]
         subprocess.run(
-            [*program, str(server), str(lock), str(leftover)],
+            [*program, str(server_pid), str(lock), str(cleanup_path)],
             check=True, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
 
 
-def end_with_us(server: int, folder: Path | None = None) -> IO[bytes]:
+def stop_on_exit(server_pid: int, folder: Path | None = None) -> IO[bytes]:
     """Let the process `server` end with this one, or before, when what is returned is closed.
 
     A file in `folder` (default: that of temporary files) is its lock until then.
     """
     with NamedTemporaryFile(prefix="osiris-server-", dir=folder, delete=False) as named:
         lock = Path(named.name)
-    held = use(lock)
-    keep(server, lock, lock)
-    return held
+    lock_file = acquire_shared_lock(lock)
+    start_watchdog(server_pid, lock, lock)
+    return lock_file
 
 
-def _watch(server: int, lock: Path, leftover: Path) -> None:
+def _watch(server_pid: int, lock: Path, cleanup_path: Path) -> None:
     """Wait for the end of the server or of its last user, whichever is first."""
-    handle = os.pidfd_open(server)
+    handle = os.pidfd_open(server_pid)
     if os.fork():
         os._exit(0)
     os.setsid()
-    with open(lock, "ab") as held:
-        while not _ended(handle, LOOK_SECONDS):
+    with open(lock, "ab") as lock_file:
+        while not _ended(handle, LOCK_POLL_SECONDS):
             try:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
             _end(handle)  # with the lock: who comes now waits, and then starts a server of their own
-    _remove(leftover)
+    _remove(cleanup_path)
 
 
 def _end(handle: int) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(handle, number)
-        if _ended(handle, PATIENCE_SECONDS):
+        if _ended(handle, STOP_TIMEOUT_SECONDS):
             return
 
 
@@ -82,9 +82,9 @@ def _ended(handle: int, seconds: float) -> bool:
     return bool(select.select([handle], [], [], seconds)[0])
 
 
-def _remove(leftover: Path) -> None:
+def _remove(cleanup_path: Path) -> None:
     with contextlib.suppress(OSError):
-        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        shutil.rmtree(cleanup_path) if cleanup_path.is_dir() else cleanup_path.unlink()
 
 
 if __name__ == "__main__":

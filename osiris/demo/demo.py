@@ -18,23 +18,23 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from osiris.core.clock import as_utc
-from osiris.core.files import new_folder, write_whole
-from osiris.demo.reviewer import review
-from osiris.market.calendars import sessions_between
+from osiris.core.files import create_folder, write_atomically
+from osiris.demo.reviewer import review_ideas
+from osiris.market.calendars import closes_between
 from osiris.market.sample import load_sample
-from osiris.serving.launch import review_command
+from osiris.serving.launch import review_command_line
 from osiris.serving.server import RunningApi, start_api
-from osiris.serving.status import accepted_outcomes, adapter_table
-from osiris.storage.events import OUTCOME, heard
+from osiris.serving.status import build_adapter_table, count_accepted_outcomes
+from osiris.storage.events import OUTCOME_TOPIC, read_messages
 from osiris.storage.tables import ACCEPTED_SQL
 from osiris.workspace import Workspace, open_workspace
 
-TICKERS = ["AAPL", "GOOG", "IBM", "MSFT"]
+DEMO_TICKERS = ["AAPL", "GOOG", "IBM", "MSFT"]
 FIRST_SESSION = date(2005, 2, 14)
-DRAFTING, RUNNING, HELD_OUT = 8, 10, 21
+DRAFTING_SESSIONS, RUNNING_SESSIONS, HELD_OUT_SESSIONS = 8, 10, 21
 """Sessions of a block: ideas are drafted and reviewed, then run, then a month is kept for the comparison."""
 NEW_YORK = ZoneInfo("America/New_York")
-SETTINGS = """\
+DEMO_SETTINGS = """\
 # Written by `osiris demo`.
 [advise]
 tickers = ["AAPL", "GOOG", "IBM", "MSFT"]
@@ -46,14 +46,14 @@ source = "local"  # the sample bars of 2000-2013
 max_holding_days = 14
 
 [gate]
-policy = "newest"  # the demo serves what it trained last, so that you see it; the default, "better", serves proof alone
+serve = "newest"  # the demo serves what it trained last, so that you see it; the default, "better", serves proof alone
 holdout_days = 30
 embargo_days = 5
 """
 
 
 @dataclass
-class Demo:
+class DemoRun:
     """A demo under way."""
 
     workspace: Workspace
@@ -74,80 +74,84 @@ class Demo:
 
 def run_demo(folder: Path | None = None, nights: int = 2) -> dict[str, Any]:
     """Run the demo in a new folder and return what came of it; raises `WorkspaceError` for a folder in use."""
-    from flows.server import prefect_for
+    from flows.server import prefect_server
 
     began = time.perf_counter()
-    workspace = prepare(folder or free_folder())
-    seconds = {"starter models": build_models(workspace)}
+    workspace = prepare_demo(folder or find_free_folder())
+    seconds = {"starter models": build_starters(workspace)}
     sessions = demo_sessions(workspace, nights)
     with (
         start_api(workspace, port=0) as api,
-        prefect_for(workspace.settings),
+        prefect_server(workspace.settings),
         progress_bar() as progress,
     ):
         total = progress.add_task("Starting", total=2 + 4 * nights)
-        run = Demo(workspace, api, progress, total, seconds)
-        subscription = workspace.events.subscribe(OUTCOME)
+        run = DemoRun(workspace, api, progress, total, seconds)
+        subscription = workspace.events.subscribe(OUTCOME_TOPIC)
         with run.step("Loading real daily bars", "bars"):
-            load_sample(workspace.bars, TICKERS)
-        results = [run_night(run, number, sessions) for number in range(nights)]
-        last = last_advise(run, sessions)
-        events = len(heard(subscription))
+            load_sample(workspace.bars, DEMO_TICKERS)
+        results = [run_block(run, number, sessions) for number in range(nights)]
+        last = draft_last_ideas(run, sessions)
+        events = len(read_messages(subscription))
         subscription.close()
-    stand_still(workspace)
-    result = summary(workspace, results, last, events)
+    freeze_clock(workspace)
+    result = summarize_demo(workspace, results, last, events)
     workspace.close()
     seconds["total"] = time.perf_counter() - began
     return result | {"seconds": {name: round(value, 1) for name, value in seconds.items()}}
 
 
-def run_night(run: Demo, number: int, sessions: list[datetime]) -> dict[str, Any]:
+def run_block(run: DemoRun, number: int, sessions: list[datetime]) -> dict[str, Any]:
     """One block: advise, review, outcomes, nightly."""
     from flows.advise import advise
     from flows.nightly import nightly
     from flows.outcomes import outcomes
 
-    block = sessions[number * (DRAFTING + RUNNING + HELD_OUT) :][: DRAFTING + RUNNING + HELD_OUT]
-    drafting, night, folder = block[:DRAFTING], night_of(block[-1]), str(run.workspace.folder)
-    label = f"Night {number + 1} ({night:%Y-%m-%d})"
+    block = sessions[number * (DRAFTING_SESSIONS + RUNNING_SESSIONS + HELD_OUT_SESSIONS) :][
+        : DRAFTING_SESSIONS + RUNNING_SESSIONS + HELD_OUT_SESSIONS
+    ]
+    drafting, nightly_run, folder = block[:DRAFTING_SESSIONS], nightly_run_time(block[-1]), str(run.workspace.folder)
+    label = f"Night {number + 1} ({nightly_run:%Y-%m-%d})"
     with run.step(f"{label}: drafting ideas", "advise"):
-        drafted = advise(folder, drafting[-1].isoformat(), sessions=DRAFTING)
+        drafted = advise(folder, drafting[-1].isoformat(), sessions=DRAFTING_SESSIONS)
     with run.step(f"{label}: reviewing", "review"):
-        reviewed = review_all(run, drafting)
-    run.workspace.clock.set(night)
+        reviewed = review_block(run, drafting)
+    run.workspace.clock.set(nightly_run)
     with run.step(f"{label}: settling outcomes", "outcomes"):
-        settled = outcomes(folder, night.isoformat())
+        settled = outcomes(folder, nightly_run.isoformat())
     with run.step(f"{label}: training and comparing", "nightly"):
-        trained = nightly(folder, night.isoformat(), since=drafting[0].isoformat())
+        trained = nightly(folder, nightly_run.isoformat(), since=drafting[0].isoformat())
     return {"advise": drafted, "review": reviewed, "outcomes": settled, "nightly": trained}
 
 
-def last_advise(run: Demo, sessions: list[datetime]) -> dict[str, Any]:
+def draft_last_ideas(run: DemoRun, sessions: list[datetime]) -> dict[str, Any]:
     """One more drafting after the last night: it comes from the newest adapter."""
     from flows.advise import advise
 
     with run.step("Drafting with the new adapter", "advise"):
-        run.workspace.clock.set(night_of(sessions[-1]))
+        run.workspace.clock.set(nightly_run_time(sessions[-1]))
         return advise(str(run.workspace.folder), run.workspace.now.isoformat())
 
 
-def review_all(run: Demo, drafting: list[datetime]) -> dict[str, int]:
+def review_block(run: DemoRun, drafting: list[datetime]) -> dict[str, int]:
     """Let the scripted reviewer decide an hour after each close; returns how many of each kind of feedback."""
     total: dict[str, int] = {}
     with run.api.client() as client:
         for moment in drafting:
             run.workspace.clock.set(moment + timedelta(hours=1))
-            for kind, count in review(client, moment, run.workspace.now).items():
+            for kind, count in review_ideas(client, moment, run.workspace.now).items():
                 total[kind] = total.get(kind, 0) + count
     return total
 
 
-def summary(workspace: Workspace, nights: list[dict[str, Any]], last: dict[str, Any], events: int) -> dict[str, Any]:
+def summarize_demo(
+    workspace: Workspace, nights: list[dict[str, Any]], last: dict[str, Any], events: int
+) -> dict[str, Any]:
     """What the demo reports, as JSON values."""
-    from flows.server import open_command
+    from flows.server import prefect_ui_command
 
     advice = workspace.advice
-    outcomes = accepted_outcomes(workspace)
+    outcomes = count_accepted_outcomes(workspace)
     return {
         "workspace": str(workspace.folder),
         "ideas": advice.count(),
@@ -157,18 +161,18 @@ def summary(workspace: Workspace, nights: list[dict[str, Any]], last: dict[str, 
         "events_received": events,
         "pairs": [night["nightly"]["pairs"]["rows"] for night in nights],
         "verdicts": [night["nightly"]["compare"]["note"] for night in nights],
-        "adapters": adapter_table(workspace),
+        "adapters": build_adapter_table(workspace),
         "last_advise_adapter": last["adapter"],
         "pages": str(workspace.settings.mlruns / "pages"),
         "commands": {
-            "mlflow": workspace.tracking.open_command(),
-            "prefect": open_command(workspace.settings),
-            "review": review_command(workspace),
+            "mlflow": workspace.tracking.server_command(),
+            "prefect": prefect_ui_command(workspace.settings),
+            "review": review_command_line(workspace),
         },
     }
 
 
-def show(result: dict[str, Any]) -> None:
+def print_demo(result: dict[str, Any]) -> None:
     """Print the result for a person."""
     from osiris.ui.console import print_report, print_rows
 
@@ -181,21 +185,21 @@ def show(result: dict[str, Any]) -> None:
         console.print(command, markup=False, highlight=False)
 
 
-def prepare(folder: Path) -> Workspace:
+def prepare_demo(folder: Path) -> Workspace:
     """Make a demo workspace in a new or empty folder, its clock at the first session."""
-    folder = new_folder(folder, "--workspace")
-    (folder / "osiris.toml").write_text(SETTINGS, encoding="utf-8")
+    folder = create_folder(folder, "--workspace")
+    (folder / "osiris.toml").write_text(DEMO_SETTINGS, encoding="utf-8")
     start = datetime.combine(FIRST_SESSION, datetime.min.time(), NEW_YORK)
     return open_workspace(folder, as_utc(start))
 
 
-def stand_still(workspace: Workspace) -> None:
+def freeze_clock(workspace: Workspace) -> None:
     """Leave the workspace at its last moment, so that the newest ideas can still be reviewed."""
     clock = f"\n[clock]\nas_of = {workspace.now.isoformat()}  # history stands still here; without this it is today\n"
-    write_whole(workspace.folder / "osiris.toml", SETTINGS + clock)
+    write_atomically(workspace.folder / "osiris.toml", DEMO_SETTINGS + clock)
 
 
-def free_folder() -> Path:
+def find_free_folder() -> Path:
     """`osiris-demo`, or the first of `osiris-demo-2`, `-3`, ... that is free."""
     number, folder = 1, Path("osiris-demo")
     while folder.exists():
@@ -204,7 +208,7 @@ def free_folder() -> Path:
     return folder
 
 
-def build_models(workspace: Workspace) -> float:
+def build_starters(workspace: Workspace) -> float:
     """Build the starter models unless they are cached; returns the seconds it took."""
     from osiris.llm.starter import ensure_starters
 
@@ -215,13 +219,13 @@ def build_models(workspace: Workspace) -> float:
 
 def demo_sessions(workspace: Workspace, nights: int) -> list[datetime]:
     """Session closes (UTC) of all blocks."""
-    length = nights * (DRAFTING + RUNNING + HELD_OUT)
+    length = nights * (DRAFTING_SESSIONS + RUNNING_SESSIONS + HELD_OUT_SESSIONS)
     start = workspace.now
-    closes = sessions_between("XNYS", start, start + timedelta(days=2 * length + 10))
+    closes = closes_between("XNYS", start, start + timedelta(days=2 * length + 10))
     return [moment.to_pydatetime() for moment in closes[:length]]
 
 
-def night_of(close: datetime) -> datetime:
+def nightly_run_time(close: datetime) -> datetime:
     """02:00 in New York after a session, in UTC."""
     after = close.astimezone(NEW_YORK) + timedelta(days=1)
     return as_utc(after.replace(hour=2, minute=0, second=0, microsecond=0))

@@ -1,17 +1,15 @@
 """The demo's scripted reviewer: decides on ideas through `POST /feedback/phi3/`, as a client of the API would."""
 
 from datetime import datetime
-from typing import Any
 
 import httpx
 
 from osiris.core.clock import as_utc
-from osiris.core.ideas import rounded_price
+from osiris.core.ideas import round_price
+from osiris.core.types import Row
 
-Idea = dict[str, Any]
 
-
-def review(client: httpx.Client, moment: datetime, now: datetime) -> dict[str, int]:
+def review_ideas(client: httpx.Client, moment: datetime, now: datetime) -> dict[str, int]:
     """Decide on the ideas drafted at `moment`, at `now`; returns how many of each kind of feedback.
 
     Of a prompt's candidates, the best by Hermes is approved, the next one edited (its target half an ATR nearer, or
@@ -32,7 +30,7 @@ def review(client: httpx.Client, moment: datetime, now: datetime) -> dict[str, i
     return counts
 
 
-def _post(client: httpx.Client, idea: Idea, kind: str, now: datetime) -> None:
+def _post(client: httpx.Client, idea: Row, kind: str, now: datetime) -> None:
     content = {"reviewer": "demo", "confidence": idea["confidence"]}
     body = {
         "transaction_id": idea["id"],
@@ -44,7 +42,7 @@ def _post(client: httpx.Client, idea: Idea, kind: str, now: datetime) -> None:
     client.post("/feedback/phi3/", json=body, headers={"Idempotency-Key": f"demo-{idea['id']}"}).raise_for_status()
 
 
-def _nearer_target(idea: Idea) -> dict[str, float]:
+def _nearer_target(idea: Row) -> dict[str, float]:
     far = abs(idea["target"] - idea["entry"]) > 1.2 * idea["atr"]
     sign = 1 if idea["side"] == "long" else -1
-    return {"target": rounded_price(idea["target"] - (sign if far else -sign) * idea["atr"] / 2)}
+    return {"target": round_price(idea["target"] - (sign if far else -sign) * idea["atr"] / 2)}

@@ -12,24 +12,25 @@ from osiris.config.settings import Settings
 from osiris.core.errors import NoPrices, SourceUnavailable
 from osiris.core.ideas import Reply, Status, advice_id, levels_from_reply, parse_reply
 from osiris.core.schemas import VECTOR_SIZE
-from osiris.drafting.snapshot import Snapshot, snapshot
+from osiris.core.types import Row
+from osiris.drafting.snapshot import Snapshot, take_snapshot
 from osiris.llm import hermes
-from osiris.llm.generate import Draft, draft
+from osiris.llm.generate import Draft, draft_replies
 from osiris.llm.models import AnyDrafter, AnyJudge
-from osiris.market.calendars import sessions_between
-from osiris.market.provider import PriceDesk
-from osiris.policy import edit_note
-from osiris.policy.contracts import Policy, Sketch
+from osiris.market.calendars import closes_between
+from osiris.market.provider import BarProvider
+from osiris.policy import edit_warning
+from osiris.policy.contracts import Policy, PolicyInput
 from osiris.storage.advice import AdviceStore
 from osiris.storage.events import Events
-from osiris.storage.tables import Row, sql_time
+from osiris.storage.tables import sql_time
 
 HISTORY_DAYS = 150
 """Calendar days of bars a snapshot reads: `WARM_UP` sessions, with holidays to spare."""
 
 
 @dataclass
-class AdviseReport:
+class DraftingReport:
     """What one drafting run did."""
 
     adapter: str
@@ -44,39 +45,39 @@ class AdviseReport:
     notes: list[str] = field(default_factory=list)
 
 
-def advise(
+def draft_ideas(
     advice: AdviceStore,
-    prices: PriceDesk,
+    prices: BarProvider,
     events: Events,
     drafter: AnyDrafter,
     judge: AnyJudge | None,
     policy: Policy,
     settings: Settings,
     moments: Sequence[datetime],
-) -> AdviseReport:
+) -> DraftingReport:
     """Draft ideas on every configured ticker at each of `moments`; what is there already is not drafted again.
 
     Without a `judge` they keep a null score. `policy` says what the prompt shows, which ideas go to the reviewers (the
     others are stored as `gated`) and how big each is.
     """
-    report = AdviseReport(adapter=drafter.adapter, notes=[note] if (note := edit_note()) else [])
+    report = DraftingReport(adapter=drafter.adapter, notes=[note] if (note := edit_warning()) else [])
     started = time.perf_counter()
     snapshots = take_snapshots(prices, policy, settings.advise.tickers, moments, report.notes)
-    snapshots = [s for s in snapshots if not _drafted(advice, s, drafter.adapter)]
+    snapshots = [s for s in snapshots if not _has_drafts(advice, s, drafter.adapter)]
     report.prompts = len(snapshots)
-    drafts = draft(
+    drafts = draft_replies(
         drafter,
         [shot.request for shot in snapshots],
         settings.advise.candidates,
         settings,
         settings.model.seed,
     )
-    rows = rows_of(snapshots, drafts, drafter, policy)
+    rows = to_advice_rows(snapshots, drafts, drafter, policy)
     report.replies = sum(len(group) for group in drafts)
     report.invalid = report.replies - len(rows)
     if judge:
         add_scores(rows, snapshots, judge, settings)
-    add_gate_and_size(rows, snapshots, policy)
+    apply_policy(rows, snapshots, policy)
     report.gated = sum(row["status"] == Status.GATED for row in rows)
     for moment in sorted({row["as_of"] for row in rows}):
         batch = [row for row in rows if row["as_of"] == moment]
@@ -84,7 +85,7 @@ def advise(
         add_latency(batch, started)
         report.stored += advice.add(batch)
         report.ids += [row["id"] for row in batch]
-        announce(events, [row for row in batch if row["status"] == Status.PENDING], moment, report.notes)
+        publish_ideas(events, [row for row in batch if row["status"] == Status.PENDING], moment, report.notes)
     scores = [row["hermes_score"] for row in rows if row["hermes_score"] is not None]
     report.unscored = len(rows) - len(scores)
     report.mean_hermes = float(np.mean(scores)) if scores else None
@@ -92,29 +93,30 @@ def advise(
 
 
 def take_snapshots(
-    prices: PriceDesk, policy: Policy, tickers: Sequence[str], moments: Sequence[datetime], notes: list[str]
+    prices: BarProvider, policy: Policy, tickers: Sequence[str], moments: Sequence[datetime], notes: list[str]
 ) -> list[Snapshot]:
     """Snapshots of every ticker at every moment, by moment; what lacks prices is left out with a note."""
     first, last = min(moments), max(moments)
-    with prices.noting() as about_prices:
-        bars = prices.bars_many(list(tickers), first - timedelta(days=HISTORY_DAYS), last, last)
+    with prices.collect_notes() as about_prices:
+        bars = prices.get_many_bars(list(tickers), first - timedelta(days=HISTORY_DAYS), last, last)
     notes += [note for note in about_prices if note not in notes]
     taken = []
     for moment in sorted(moments):
         for ticker in (ticker for ticker in tickers if ticker in bars):
             try:
-                taken.append(snapshot(ticker, bars[ticker], moment, policy))
+                taken.append(take_snapshot(ticker, bars[ticker], moment, policy))
             except NoPrices as error:
                 notes.append(f"{ticker}: {error}")
     return taken
 
 
-def rows_of(
+def to_advice_rows(
     snapshots: Sequence[Snapshot], drafts: Sequence[Sequence[Draft]], drafter: AnyDrafter, policy: Policy
 ) -> list[Row]:
     """Advice rows of the valid replies, status pending, without scores."""
     return [
-        _row(shot, sample, reply.text, reply.reply, drafter) | {"policy": policy.commit, "patch_id": policy.patch_id}
+        _to_advice_row(shot, sample, reply.text, reply.reply, drafter)
+        | {"policy": policy.commit, "patch_id": policy.patch_id}
         for shot, group in zip(snapshots, drafts, strict=True)
         for sample, reply in enumerate(group)
         if reply.reply is not None
@@ -123,31 +125,33 @@ def rows_of(
 
 def add_scores(rows: list[Row], snapshots: Sequence[Snapshot], judge: AnyJudge, settings: Settings) -> None:
     """Let Hermes score the rows; an idea it answered with no number keeps a null score and a note."""
-    shots = _by_id(snapshots)
-    ideas = [hermes.Idea(proposal=row["reply"], context=shots[row["prompt_id"]].text) for row in rows]
-    for row, score in zip(rows, hermes.score(judge, ideas, settings.model.batch_size), strict=True):
+    snapshots_by_id = _snapshots_by_id(snapshots)
+    ideas = [hermes.JudgedIdea(proposal=row["reply"], context=snapshots_by_id[row["prompt_id"]].text) for row in rows]
+    for row, score in zip(rows, hermes.score_ideas(judge, ideas, settings.model.batch_size), strict=True):
         row |= {"hermes_raw": score.raw, "hermes_score": score.normalized, "hermes_note": score.note or None}
 
 
-def add_gate_and_size(rows: list[Row], snapshots: Sequence[Snapshot], policy: Policy) -> None:
+def apply_policy(rows: list[Row], snapshots: Sequence[Snapshot], policy: Policy) -> None:
     """Set `size` of each row, and the status of those that the risk gate keeps from the reviewers."""
-    shots = _by_id(snapshots)
+    snapshots_by_id = _snapshots_by_id(snapshots)
     for row in rows:
-        idea = sketch(shots[row["prompt_id"]], parse_reply(row["reply"], row["ticker"]), row["hermes_score"])
+        idea = to_policy_input(
+            snapshots_by_id[row["prompt_id"]], parse_reply(row["reply"], row["ticker"]), row["hermes_score"]
+        )
         row["size"] = policy.size(idea)
         if not policy.passes(idea):
             row |= {"status": str(Status.GATED), "status_at": row["as_of"]}
 
 
-def sketch(shot: Snapshot, reply: Reply, hermes_score: float | None) -> Sketch:
+def to_policy_input(snapshot: Snapshot, reply: Reply, hermes_score: float | None) -> PolicyInput:
     """A drafted reply as gate and sizing see it."""
-    values = {feature.name: feature.value for feature in shot.features}
-    return Sketch(reply.side.sign, reply.target_atr, reply.stop_atr, reply.confidence, hermes_score, values)
+    values = {feature.name: feature.value for feature in snapshot.features}
+    return PolicyInput(reply.side.sign, reply.target_atr, reply.stop_atr, reply.confidence, hermes_score, values)
 
 
 def add_novelty(rows: list[Row], advice: AdviceStore) -> None:
     """Set `novelty` of ideas of one moment: L2 distance of each vector to the nearest earlier one, null without any."""
-    distances = advice.distances([row["vector"] for row in rows], f"as_of < {sql_time(rows[0]['as_of'])}")
+    distances = advice.nearest_distances([row["vector"] for row in rows], f"as_of < {sql_time(rows[0]['as_of'])}")
     for row, distance in zip(rows, distances, strict=True):
         row["novelty"] = distance
 
@@ -159,7 +163,7 @@ def add_latency(rows: list[Row], started: float) -> None:
         row["created_at"] = row["as_of"] + timedelta(milliseconds=row["decision_latency_ms"])
 
 
-def announce(events: Events, rows: list[Row], moment: datetime, notes: list[str]) -> None:
+def publish_ideas(events: Events, rows: list[Row], moment: datetime, notes: list[str]) -> None:
     """Publish `advice.generated`; ideas are stored already, so a Redis that is away is only noted."""
     public = ("id", "ticker", "side", "entry", "target", "stop", "size", "confidence", "hermes_score", "adapter")
     try:
@@ -178,45 +182,45 @@ def idea_vector(features: np.ndarray, reply: Reply) -> np.ndarray:
     return vector
 
 
-def _row(shot: Snapshot, sample: int, text: str, reply: Reply, drafter: AnyDrafter) -> dict[str, Any]:
-    levels = levels_from_reply(reply, shot.price, shot.atr)
+def _to_advice_row(snapshot: Snapshot, sample: int, text: str, reply: Reply, drafter: AnyDrafter) -> dict[str, Any]:
+    levels = levels_from_reply(reply, snapshot.price, snapshot.atr)
     return {
-        "id": advice_id(shot.prompt, drafter.adapter, sample, shot.as_of),
-        "prompt_id": shot.prompt_id,
-        "as_of": shot.as_of,
-        "ticker": shot.ticker,
+        "id": advice_id(snapshot.prompt, drafter.adapter, sample, snapshot.as_of),
+        "prompt_id": snapshot.prompt_id,
+        "as_of": snapshot.as_of,
+        "ticker": snapshot.ticker,
         "side": str(reply.side),
         "entry": levels.entry,
         "target": levels.target,
         "stop": levels.stop,
-        "basis_at": shot.basis_at,
-        "price": shot.price,
-        "atr": shot.atr,
+        "basis_at": snapshot.basis_at,
+        "price": snapshot.price,
+        "atr": snapshot.atr,
         "confidence": reply.confidence,
         "rationale": reply.rationale,
-        "prompt": shot.prompt,
+        "prompt": snapshot.prompt,
         "reply": text,
         "model": drafter.name,
         "adapter": drafter.adapter,
-        "vector": idea_vector(shot.vector, reply).tolist(),
+        "vector": idea_vector(snapshot.vector, reply).tolist(),
         **dict.fromkeys(("hermes_raw", "hermes_score", "hermes_note")),
         "status": str(Status.PENDING),
         "shadow": True,
     }
 
 
-def _by_id(snapshots: Sequence[Snapshot]) -> dict[str, Snapshot]:
+def _snapshots_by_id(snapshots: Sequence[Snapshot]) -> dict[str, Snapshot]:
     """Snapshots by their id: their texts are no keys."""
     return {shot.prompt_id: shot for shot in snapshots}
 
 
-def _drafted(advice: AdviceStore, shot: Snapshot, adapter: str) -> bool:
-    return advice.count(f"prompt_id = '{shot.prompt_id}' AND adapter = '{adapter}'") > 0
+def _has_drafts(advice: AdviceStore, snapshot: Snapshot, adapter: str) -> bool:
+    return advice.count(f"prompt_id = '{snapshot.prompt_id}' AND adapter = '{adapter}'") > 0
 
 
 def drafting_moments(settings: Settings, as_of: datetime, sessions: int) -> list[datetime]:
     """The last `sessions` session closes at or before `as_of` (calendar `prices.calendar`); none asked: `as_of`."""
     if sessions <= 0:
         return [as_of]
-    closes = sessions_between(settings.prices.calendar, as_of - timedelta(days=2 * sessions + 10), as_of)
+    closes = closes_between(settings.prices.calendar, as_of - timedelta(days=2 * sessions + 10), as_of)
     return [moment.to_pydatetime() for moment in closes[-sessions:]]

@@ -5,16 +5,15 @@ from datetime import datetime
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from osiris.core.arrays import FloatArray
 from osiris.core.errors import NoPrices
 from osiris.core.ideas import prompt_id
 from osiris.llm.generate import DraftRequest
 from osiris.llm.prompts import render
-from osiris.market.bar_frames import known_at, rebased
-from osiris.policy.contracts import WARM_UP, Feature, Policy
+from osiris.market.bar_frames import adjust_splits, bars_as_of
+from osiris.policy.contracts import WARM_UP_BARS, Feature, Policy
 
-Array = NDArray[np.float64]
 ATR_BARS = 14
 
 
@@ -51,25 +50,25 @@ class Snapshot:
         return np.tanh([f.value / scale.get(f.name, 2.0) for f in self.features]).astype(np.float32)
 
 
-def true_range(high: Array, low: Array, close: Array) -> Array:
+def true_range(high: FloatArray, low: FloatArray, close: FloatArray) -> FloatArray:
     """True range of bars 1..n-1, shape (n-1,), in price units (Wilder 1978)."""
     previous = close[:-1]
     return np.maximum(high[1:], previous) - np.minimum(low[1:], previous)
 
 
-def atr(high: Array, low: Array, close: Array, bars: int = ATR_BARS) -> float:
+def atr(high: FloatArray, low: FloatArray, close: FloatArray, bars: int = ATR_BARS) -> float:
     """Mean true range of the last `bars` bars, in price units: what the levels of an idea are multiples of."""
     return float(true_range(high, low, close)[-bars:].mean())
 
 
-def snapshot(ticker: str, bars: pd.DataFrame, as_of: datetime, policy: Policy) -> Snapshot:
+def take_snapshot(ticker: str, bars: pd.DataFrame, as_of: datetime, policy: Policy) -> Snapshot:
     """Describe `ticker` at `as_of` from `bars` (see `store.bars`) by the features of `policy`.
 
     Raises `NoPrices` when the bars do not suffice.
     """
-    seen = rebased(known_at(bars, as_of))
+    seen = adjust_splits(bars_as_of(bars, as_of))
     high, low, close = (seen[column].to_numpy(np.float64) for column in ("high", "low", "close"))
-    unit = _unit(high, low, close, ticker, as_of)
+    unit = _usable_atr(high, low, close, ticker, as_of)
     features = policy.features(high.tolist(), low.tolist(), close.tolist(), unit)
     text = render("snapshot", features=features).strip()
     return Snapshot(
@@ -84,9 +83,9 @@ def snapshot(ticker: str, bars: pd.DataFrame, as_of: datetime, policy: Policy) -
     )
 
 
-def _unit(high: Array, low: Array, close: Array, ticker: str, as_of: datetime) -> float:
+def _usable_atr(high: FloatArray, low: FloatArray, close: FloatArray, ticker: str, as_of: datetime) -> float:
     """The ATR of bars that can be described; raises `NoPrices` for fewer than `WARM_UP`, NaN or no range."""
-    if len(close) < WARM_UP:
+    if len(close) < WARM_UP_BARS:
         came = f"{len(close)} bars"
     elif not (np.isfinite(high).all() and np.isfinite(low).all() and np.isfinite(close).all()):
         came = "prices that are NaN or infinite"
@@ -97,7 +96,7 @@ def _unit(high: Array, low: Array, close: Array, ticker: str, as_of: datetime) -
     else:
         return unit
     raise NoPrices(
-        f"at least {WARM_UP} usable completed bars of {ticker} before {as_of.isoformat()}",
+        f"at least {WARM_UP_BARS} usable completed bars of {ticker} before {as_of.isoformat()}",
         came,
         f"import more with: osiris prices import FILE, or: osiris prices update {ticker}",
     )

@@ -10,14 +10,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from osiris.config.settings import Prices
-from osiris.evaluation.review_value import session_of
-from osiris.evaluation.stats import LENGTHS, MIN_BLOCKS, BlockTest, block_test, overlap_days, persistence_days
+from osiris.config.settings import PricesSettings
+from osiris.evaluation.review_value import draft_dates
+from osiris.evaluation.stats import (
+    DURATIONS_PER_BLOCK,
+    MIN_BLOCKS,
+    BlockTest,
+    block_test,
+    overlap_days,
+    persistence_days,
+)
 
 if TYPE_CHECKING:
     from osiris.evaluation.heldout import Evaluation
 
-EPOCH, DAY = pd.Timestamp("1970-01-01"), pd.Timedelta(days=1)
+_EPOCH, _ONE_DAY = pd.Timestamp("1970-01-01"), pd.Timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -35,41 +42,44 @@ class Evidence:
     days_needed: int
 
 
-def weigh(challenger: "Evaluation", champion: "Evaluation", prices: Prices) -> Evidence:
+def compare_evaluations(challenger: "Evaluation", champion: "Evaluation", price_settings: PricesSettings) -> Evidence:
     """Weigh two evaluations on the same prompts; without a prompt that both traded nothing is tested."""
-    pairs = _pairs(challenger, champion, prices)
-    skilled = pairs.dropna(subset="skill")
+    shared = _shared_prompts(challenger, champion, price_settings)
+    skilled = shared.dropna(subset="skill")
     sessions = skilled.groupby("day")
     days = np.array(sorted(sessions.groups), dtype=np.int64)
     if not len(days):
-        difference = float(pairs["difference"].mean()) if len(pairs) else np.nan
-        return Evidence(difference, block_test(np.zeros(0), days, 1.0), len(pairs), 0, 0, 0)
+        difference = float(shared["difference"].mean()) if len(shared) else np.nan
+        return Evidence(difference, block_test(np.zeros(0), days, 1.0), len(shared), 0, 0, 0)
     values = (sessions["skill"].sum() / (len(skilled) / len(days))).to_numpy(np.float64)
     lasts = np.concatenate([one.filled["days_held"].to_numpy(np.float64) for one in (challenger, champion)])
-    length = LENGTHS * max(overlap_days(lasts), persistence_days(sessions["longer"].mean().to_numpy(np.float64), days))
+    length = DURATIONS_PER_BLOCK * max(
+        overlap_days(lasts), persistence_days(sessions["longer"].mean().to_numpy(np.float64), days)
+    )
     return Evidence(
-        float(pairs["difference"].mean()),
+        float(shared["difference"].mean()),
         block_test(values, days, max(length, 1.0)),
-        len(pairs),
+        len(shared),
         len(days),
         int(days[-1] - days[0]) + 1,
         int(np.ceil(MIN_BLOCKS * length)),
     )
 
 
-def _pairs(challenger: "Evaluation", champion: "Evaluation", prices: Prices) -> pd.DataFrame:
+def _shared_prompts(challenger: "Evaluation", champion: "Evaluation", price_settings: PricesSettings) -> pd.DataFrame:
     """A row a prompt that both traded: its `day`; `difference`, `skill` and `longer` (share of longs) of the two."""
-    mine, theirs = (_by_prompt(one) for one in (challenger, champion))
-    both = mine.index.intersection(theirs.index)
-    mine, theirs = mine.loc[both], theirs.loc[both]
+    challenger_means, champion_means = (_by_prompt(one) for one in (challenger, champion))
+    both = challenger_means.index.intersection(champion_means.index)
+    challenger_means, champion_means = challenger_means.loc[both], champion_means.loc[both]
     found = pd.DataFrame(
         {
-            "difference": mine["r"] - theirs["r"],
-            "skill": (mine["r"] - mine["habit"]) - (theirs["r"] - theirs["habit"]),
-            "longer": mine["long"] - theirs["long"],
+            "difference": challenger_means["r"] - champion_means["r"],
+            "skill": (challenger_means["r"] - challenger_means["habit"])
+            - (champion_means["r"] - champion_means["habit"]),
+            "longer": challenger_means["long"] - champion_means["long"],
         }
     )
-    return found.assign(day=(session_of(mine, prices) - EPOCH) // DAY)
+    return found.assign(day=(draft_dates(challenger_means, price_settings) - _EPOCH) // _ONE_DAY)
 
 
 def _by_prompt(evaluation: "Evaluation") -> pd.DataFrame:

@@ -5,7 +5,7 @@ of chance is a block of days as long as trades take (`stats.py`). Too few of the
 on trial, and its evidence grows by a session a day, on days that it cannot have seen.
 
 Whoever looks at the same held-out days again and again is promoted by chance in the end: the k-th look is given
-level / (k (k + 1)), so that all looks together err with a probability of at most `gate.level` (`looks.py`).
+level / (k (k + 1)), so that all looks together err with a probability of at most `gate.alpha` (`looks.py`).
 """
 
 from dataclasses import asdict, dataclass
@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 
 from osiris.config.settings import Settings
-from osiris.evaluation.block_stats import p_words
-from osiris.evaluation.evidence import Evidence, weigh
+from osiris.evaluation.evidence import Evidence, compare_evaluations
 from osiris.evaluation.heldout import Evaluation
-from osiris.evaluation.looks import level_of
-from osiris.evaluation.stats import detectable
+from osiris.evaluation.looks import alpha_for_look
+from osiris.evaluation.sign_flip import format_p_value
+from osiris.evaluation.stats import detectable_effect
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateVerdict:
     """The gate's answer, with the numbers it rests on.
 
     `difference` and `skill` (the difference without habits, which is tested) are in R a prompt, `level` is that of this
@@ -53,54 +53,56 @@ class Verdict:
         return asdict(self)
 
 
-def compare(challenger: Evaluation, champion: Evaluation, settings: Settings, look: int = 1) -> Verdict:
+def compare_adapters(challenger: Evaluation, champion: Evaluation, settings: Settings, look: int = 1) -> GateVerdict:
     """The verdict of the `look`-th look at these days; both evaluations must come from the same prompts."""
-    return decide(weigh(challenger, champion, settings.prices), challenger, champion, settings, look)
+    return decide_promotion(
+        compare_evaluations(challenger, champion, settings.prices), challenger, champion, settings, look
+    )
 
 
-def decide(
+def decide_promotion(
     evidence: Evidence,
     challenger: Evaluation,
     champion: Evaluation,
     settings: Settings,
     look: int = 0,
-    wait: str = "",
-) -> Verdict:
+    waiting_for: str = "",
+) -> GateVerdict:
     """Promote where the skill is above zero beyond chance and the plain difference is too; else say what is missing.
 
     Without a `look` (its number, from 1) nothing is decided; `wait` says what a look waits for.
     """
     test, metrics = evidence.test, _metrics(challenger, champion)
-    level = level_of(max(look, 1), settings.gate.level)
+    alpha = alpha_for_look(max(look, 1), settings.gate.alpha)
     tested = bool(look) and can_be_tested(evidence, challenger, champion, settings)
-    shown = detectable(test, level) if tested else np.nan
-    promoted = tested and test.p_value < level and evidence.difference > 0
+    detectable_skill = detectable_effect(test, alpha) if tested else np.nan
+    promoted = tested and test.p_value < alpha and evidence.difference > 0
     is_over = tested and evidence.days >= settings.gate.trial_days
     if tested:
-        reason = _told(evidence, promoted, level, look, shown)
+        reason = _explain_decision(evidence, promoted, alpha, look, detectable_skill)
     else:
-        reason = f"not decided yet: {wait or _lacking(evidence, metrics, settings)}"
-    numbers = (evidence.difference, test.mean, test.p_value if tested else np.nan, shown)
-    return Verdict(
+        reason = f"not decided yet: {waiting_for or _missing_evidence(evidence, metrics, settings)}"
+    numbers = (evidence.difference, test.mean, test.p_value if tested else np.nan, detectable_skill)
+    return GateVerdict(
         challenger.adapter, champion.adapter, promoted, promoted or is_over, reason,
         *(None if np.isnan(number) else float(number) for number in numbers),
-        evidence.prompts, evidence.sessions, test.blocks, evidence.days, evidence.days_needed, look, level, metrics,
+        evidence.prompts, evidence.sessions, test.blocks, evidence.days, evidence.days_needed, look, alpha, metrics,
     )  # fmt: skip
 
 
 def can_be_tested(evidence: Evidence, challenger: Evaluation, champion: Evaluation, settings: Settings) -> bool:
     """Whether there are trades and independent days enough for a look."""
     trades = min(int(m.get("trades", 0)) for m in _metrics(challenger, champion).values())
-    return evidence.test.suffices and trades >= settings.gate.min_trades
+    return evidence.test.has_enough_blocks and trades >= settings.gate.min_trades
 
 
-def _lacking(evidence: Evidence, metrics: dict[str, dict[str, float]], settings: Settings) -> str:
+def _missing_evidence(evidence: Evidence, metrics: dict[str, dict[str, float]], settings: Settings) -> str:
     """What the evidence lacks for a test."""
-    trades, least = min(int(m.get("trades", 0)) for m in metrics.values()), settings.gate.min_trades
-    if trades < least:
-        return f"{trades} held-out trades, at least {least} needed"
+    trades, min_trades = min(int(m.get("trades", 0)) for m in metrics.values()), settings.gate.min_trades
+    if trades < min_trades:
+        return f"{trades} held-out trades, at least {min_trades} needed"
     return (
-        f"{evidence.days} held-out days hold {_counted(evidence.test.blocks, 'independent spell')} of "
+        f"{evidence.days} held-out days hold {_pluralize(evidence.test.blocks, 'independent spell')} of "
         f"{evidence.test.length:.0f} days; about {evidence.days_needed} days are needed"
     )
 
@@ -109,15 +111,15 @@ def _metrics(challenger: Evaluation, champion: Evaluation) -> dict[str, dict[str
     return {one.adapter: one.metrics() for one in (challenger, champion)}
 
 
-def _counted(count: int, what: str) -> str:
+def _pluralize(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def _told(evidence: Evidence, promoted: bool, level: float, look: int, shown: float) -> str:
+def _explain_decision(evidence: Evidence, promoted: bool, alpha: float, look: int, detectable_skill: float) -> str:
     test = evidence.test
-    words = "better beyond chance" if promoted else "not shown to be better"
+    conclusion = "better beyond chance" if promoted else "not shown to be better"
     return (
-        f"{words}: {evidence.difference:+.3f} R a prompt, {test.mean:+.3f} without habits, {p_words(test.p_value)}, "
-        f"level {level:.4f} (look {look}), {test.blocks} spells of {test.length:.0f} days; "
-        f"these days would show {shown:.2f} R four times in five"
+        f"{conclusion}: {evidence.difference:+.3f} R a prompt, {test.mean:+.3f} without habits, {format_p_value(test.p_value)}, "
+        f"level {alpha:.4f} (look {look}), {test.blocks} spells of {test.length:.0f} days; "
+        f"these days would show {detectable_skill:.2f} R four times in five"
     )

@@ -18,16 +18,16 @@ from osiris.config.settings import Settings
 from osiris.core.ideas import Reply, levels_from_reply
 from osiris.drafting.draft_ideas import HISTORY_DAYS, take_snapshots
 from osiris.drafting.snapshot import Snapshot
-from osiris.evaluation.side_bias import moved_decisions
-from osiris.labeling.arrays import DAY, as_claims, kernel_ideas
-from osiris.labeling.triple_barrier import Touches, first_touch
-from osiris.llm.generate import Draft, draft
+from osiris.evaluation.side_bias import replay_decisions
+from osiris.labeling.arrays import DAY_NS, to_arrays, to_barrier_ideas
+from osiris.labeling.triple_barrier import Touches, find_first_touches
+from osiris.llm.generate import Draft, draft_replies
 from osiris.llm.models import AnyDrafter
-from osiris.market.calendars import calendar_of, sessions_between
-from osiris.market.provider import PriceDesk
+from osiris.market.calendars import calendar_of, closes_between
+from osiris.market.provider import BarProvider
 from osiris.policy.contracts import Policy
 
-IDEA_COLUMNS = [
+PAPER_COLUMNS = [
     "prompt", "ticker", "as_of", "since", "basis_at", "side", "confidence", "entry", "target", "stop", "reward_to_risk",
     "atr",
 ]  # fmt: skip
@@ -88,8 +88,8 @@ def training_window(settings: Settings, as_of: datetime, seen_until: Sequence[da
     return Window(cutoff, max([cutoff, *seen_until]) + timedelta(days=settings.gate.embargo_days), as_of)
 
 
-def held_out(
-    prices: PriceDesk,
+def take_heldout_snapshots(
+    prices: BarProvider,
     policy: Policy,
     settings: Settings,
     window: Window,
@@ -99,60 +99,64 @@ def held_out(
     """Snapshots of every ticker at every session close of the window, or at those of the moments `drafted_at`."""
     tickers = settings.advise.tickers
     calendars = sorted({calendar_of(ticker, settings.prices) for ticker in tickers})
-    closes = {moment for name in calendars for moment in sessions_between(name, window.first, window.as_of)}
+    closes = {moment for name in calendars for moment in closes_between(name, window.first, window.as_of)}
     moments = [m for m in drafted_at if window.first <= m <= window.as_of] if drafted_at is not None else closes
     return take_snapshots(prices, policy, tickers, sorted(moments), notes) if moments else []
 
 
-def evaluate(
-    drafter: AnyDrafter, snapshots: Sequence[Snapshot], prices: PriceDesk, settings: Settings, as_of: datetime
+def evaluate_drafter(
+    drafter: AnyDrafter, snapshots: Sequence[Snapshot], prices: BarProvider, settings: Settings, as_of: datetime
 ) -> Evaluation:
     """Draft on `snapshots` and settle on bars up to `as_of`."""
-    groups = draft(
+    drafts = draft_replies(
         drafter, [shot.request for shot in snapshots], settings.gate.candidates, settings, settings.model.seed + 1
     )
-    return on_paper(drafter.adapter, snapshots, groups, prices, settings, as_of)
+    return evaluate_drafts(drafter.adapter, snapshots, drafts, prices, settings, as_of)
 
 
-def on_paper(
-    name: str,
+def evaluate_drafts(
+    adapter: str,
     snapshots: Sequence[Snapshot],
-    groups: Sequence[Sequence[Draft]],
-    prices: PriceDesk,
+    drafts: Sequence[Sequence[Draft]],
+    prices: BarProvider,
     settings: Settings,
     as_of: datetime,
 ) -> Evaluation:
     """Settle what `name` drafted on each of `snapshots` on bars up to `as_of`."""
     ideas = pd.DataFrame(
         [
-            idea_row(number, shot, reply.reply)
-            for number, (shot, group) in enumerate(zip(snapshots, groups, strict=True))
+            to_paper_row(number, shot, reply.reply)
+            for number, (shot, group) in enumerate(zip(snapshots, drafts, strict=True))
             for reply in group
             if reply.reply is not None
         ],
-        columns=IDEA_COLUMNS,
+        columns=PAPER_COLUMNS,
     )
-    trades = settle_on_paper(ideas, prices, settings, as_of)
-    trades = trades.assign(habit=_habit(trades, prices, settings, as_of))
-    replies = [reply for group in groups for reply in group]
-    valid = sum(reply.valid_at_once for reply in replies)
-    return Evaluation(name, len(snapshots), len(replies), valid, trades)
+    trades = simulate_paper_trades(ideas, prices, settings, as_of)
+    trades = trades.assign(habit=_habit_r(trades, prices, settings, as_of))
+    replies = [reply for group in drafts for reply in group]
+    valid = sum(reply.is_valid_at_once for reply in replies)
+    return Evaluation(adapter, len(snapshots), len(replies), valid, trades)
 
 
-def settle_on_paper(ideas: pd.DataFrame, prices: PriceDesk, settings: Settings, as_of: datetime) -> pd.DataFrame:
+def simulate_paper_trades(
+    ideas: pd.DataFrame, prices: BarProvider, settings: Settings, as_of: datetime
+) -> pd.DataFrame:
     """Add `r`, `filled`, `days_open` and `days_held`: as the outcome logger would, closed at the last bar."""
     if ideas.empty:
         none = pd.Series(dtype=float)
         return ideas.assign(r=none, filled=pd.Series(dtype=bool), days_open=none, days_held=none)
     start = ideas["as_of"].min() - timedelta(days=HISTORY_DAYS)
-    lines = prices.timelines(sorted(ideas["ticker"].unique()), start, as_of)
+    timelines = prices.get_timelines(sorted(ideas["ticker"].unique()), start, as_of)
     settled = []
     for ticker, group in ideas.groupby("ticker", sort=True):
-        bars = lines[ticker].bars
-        asked_for = kernel_ideas(as_claims(group), lines[ticker], settings.outcomes.max_holding_days)
-        touches = first_touch(bars, asked_for._replace(expiry=np.minimum(asked_for.expiry, bars.end[-1])))
-        days = (bars.end[touches.bar] - asked_for.since) / DAY
-        held = _days_held(bars.end, touches, asked_for.since)
+        bars = timelines[ticker].bars
+        barrier_ideas = to_barrier_ideas(to_arrays(group), timelines[ticker], settings.outcomes.max_holding_days)
+        touches = find_first_touches(
+            bars, barrier_ideas._replace(expiry=np.minimum(barrier_ideas.expiry, bars.end[-1]))
+        )
+        days = (bars.end[touches.bar] - barrier_ideas.since) / DAY_NS
+        held = _days_held(bars.end, touches, barrier_ideas.since)
         filled = touches.filled & np.isfinite(touches.r)
         settled.append(group.assign(r=touches.r, filled=filled, days_open=days, days_held=held))
     return pd.concat(settled).sort_index()
@@ -160,23 +164,23 @@ def settle_on_paper(ideas: pd.DataFrame, prices: PriceDesk, settings: Settings, 
 
 def _days_held(ends: NDArray[np.int64], touches: Touches, since: NDArray[np.int64]) -> NDArray[np.float64]:
     """Days from the bar before the one of the entry to the exit, shape (n,); NaN without an entry."""
-    begun = np.maximum(since, np.where(touches.entered > 0, ends[np.maximum(touches.entered - 1, 0)], since))
-    return np.where(touches.entered >= 0, (ends[touches.bar] - begun) / DAY, np.nan)
+    begun = np.maximum(since, np.where(touches.entry_bar > 0, ends[np.maximum(touches.entry_bar - 1, 0)], since))
+    return np.where(touches.entry_bar >= 0, (ends[touches.bar] - begun) / DAY_NS, np.nan)
 
 
-def _habit(trades: pd.DataFrame, prices: PriceDesk, settings: Settings, as_of: datetime) -> pd.Series:
+def _habit_r(trades: pd.DataFrame, prices: BarProvider, settings: Settings, as_of: datetime) -> pd.Series:
     """For every trade the mean R of the adapter's earlier decisions on its prompt, NaN without any."""
     if trades.empty:
         return pd.Series(dtype=float)
-    moved = settle_on_paper(moved_decisions(trades), prices, settings, as_of)
+    moved = simulate_paper_trades(replay_decisions(trades), prices, settings, as_of)
     return trades["prompt"].map(moved[moved["filled"].astype(bool)].groupby("prompt")["r"].mean())
 
 
-def idea_row(number: int, shot: Snapshot, reply: Reply) -> dict[str, Any]:
+def to_paper_row(prompt_number: int, snapshot: Snapshot, reply: Reply) -> dict[str, Any]:
     """A drafted reply as `settle_on_paper` takes it, in force from its draft on; `number` is that of its prompt."""
-    levels = levels_from_reply(reply, shot.price, shot.atr)
+    levels = levels_from_reply(reply, snapshot.price, snapshot.atr)
     values = (
-        number, shot.ticker, shot.as_of, shot.as_of, shot.basis_at, str(reply.side), reply.confidence,
-        levels.entry, levels.target, levels.stop, levels.reward_to_risk, shot.atr,
+        prompt_number, snapshot.ticker, snapshot.as_of, snapshot.as_of, snapshot.basis_at, str(reply.side), reply.confidence,
+        levels.entry, levels.target, levels.stop, levels.reward_to_risk, snapshot.atr,
     )  # fmt: skip
-    return dict(zip(IDEA_COLUMNS, values, strict=True))
+    return dict(zip(PAPER_COLUMNS, values, strict=True))

@@ -22,21 +22,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from osiris.config.sections import Rewards
+from osiris.config.sections import RewardsSettings
+from osiris.core.arrays import FloatArray
 from osiris.core.errors import BadInput, TooLittleData
-from osiris.core.ideas import FINAL
+from osiris.core.ideas import FINAL_OUTCOMES
 from osiris.storage.advice import AdviceStore
-from osiris.storage.tables import ACCEPTED_SQL, one_of, quoted
+from osiris.storage.tables import ACCEPTED_SQL, escape_sql, sql_in
 
 UNIT_RISK = 0.01
 """Fraction of equity that profit is measured in, and the least drawdown that a return is held against."""
-MOST_LOST = 0.99
+MAX_WEEKLY_LOSS = 0.99
 """Of equity in one week: more is not lost, and a negative equity has no return."""
-COLUMNS = ["pnl", "novelty", "latency_ms"]
-WHOLE = ["size", *COLUMNS]
-Array = NDArray[np.float64]
+SUMMED_COLUMNS = ["pnl", "novelty", "latency_ms"]
+TRADE_COLUMNS = ["size", *SUMMED_COLUMNS]
 
 
 @dataclass(frozen=True)
@@ -56,30 +55,32 @@ class Reward:
 
 
 @dataclass(frozen=True)
-class Weeks:
+class WeeklySums:
     """Sums over the trades of each week, every array of shape (weeks,); `pnl` in fractions of equity."""
 
-    count: Array
-    pnl: Array
-    novelty: Array
-    latency_ms: Array
+    count: FloatArray
+    pnl: FloatArray
+    novelty: FloatArray
+    latency_ms: FloatArray
 
 
-def reward_of(trades: pd.DataFrame, rules: Rewards, weeks: pd.DatetimeIndex | None = None, scale: float = 1) -> Reward:
+def compute_reward(
+    trades: pd.DataFrame, reward_settings: RewardsSettings, weeks: pd.DatetimeIndex | None = None, scale: float = 1
+) -> Reward:
     """The reward of `trades`: columns `at` (aware), `size`, `pnl` (size * R), `novelty`, `latency_ms`.
 
     Sizes are fractions of equity. `weeks` are those in which they were offered (default: from the first to the last
     that has any); every size, and so every `pnl`, is taken `scale` times. Raises `TooLittleData` for fewer than
     `rules.min_trades`, `BadInput` for a number that is missing or not finite.
     """
-    if len(trades) < rules.min_trades:
-        raise TooLittleData(f"{rules.min_trades} settled trades", str(len(trades)), "wait for more outcomes")
-    sums = by_week(trades, week_of(trades["at"]), weeks)
-    parts = components(replace(sums, pnl=scale * sums.pnl), rules)
-    return Reward(**parts, total=weighted(parts, rules), trades=len(trades))
+    if len(trades) < reward_settings.min_trades:
+        raise TooLittleData(f"{reward_settings.min_trades} settled trades", str(len(trades)), "wait for more outcomes")
+    sums = sum_by_week(trades, week_start(trades["at"]), weeks)
+    parts = reward_components(replace(sums, pnl=scale * sums.pnl), reward_settings)
+    return Reward(**parts, total=weighted_total(parts, reward_settings), trades=len(trades))
 
 
-def scales(candidate: pd.DataFrame, incumbent: pd.DataFrame, rules: Rewards) -> list[float]:
+def risk_scales(candidate: pd.DataFrame, incumbent: pd.DataFrame, reward_settings: RewardsSettings) -> list[float]:
     """What to multiply the candidate's sizes by, so that it is compared at equal risk: one or two numbers.
 
     Risk is the sum of sizes over what both were offered. A candidate that risks more is scaled down to the incumbent's
@@ -88,23 +89,23 @@ def scales(candidate: pd.DataFrame, incumbent: pd.DataFrame, rules: Rewards) -> 
     `min_trades` there is no risk to be equal to: the candidate's mean size is brought down to `UNIT_RISK`.
     """
     mine, theirs = float(candidate["size"].sum()), float(incumbent["size"].sum())
-    if len(incumbent) < rules.min_trades:
+    if len(incumbent) < reward_settings.min_trades:
         return [min(1.0, UNIT_RISK * len(candidate) / mine)]
     equal = theirs / mine
     return [equal] if equal <= 1 else [1.0, equal]
 
 
-def week_of(at: pd.Series) -> pd.Series:
+def week_start(at: pd.Series) -> pd.Series:
     """The Monday of each moment's week, UTC."""
     return at.dt.tz_convert("UTC").dt.tz_localize(None).dt.to_period("W").dt.start_time
 
 
-def by_week(trades: pd.DataFrame, weeks: pd.Series, all_weeks: "pd.Index | None" = None) -> Weeks:
+def sum_by_week(trades: pd.DataFrame, weeks: pd.Series, all_weeks: "pd.Index | None" = None) -> WeeklySums:
     """Sum trades by week, in the order of `all_weeks` (default: from the first to the last week that has any).
 
     Raises `BadInput` for a number that is missing or not finite.
     """
-    for name in WHOLE:
+    for name in TRADE_COLUMNS:
         lacking = int((~np.isfinite(trades[name].to_numpy(np.float64))).sum())
         if lacking:
             raise BadInput(
@@ -112,48 +113,54 @@ def by_week(trades: pd.DataFrame, weeks: pd.Series, all_weeks: "pd.Index | None"
             )
     if all_weeks is None:
         all_weeks = pd.date_range(weeks.min(), weeks.max(), freq="7D")
-    sums = trades[COLUMNS].groupby(weeks).sum().reindex(all_weeks, fill_value=0.0)
+    sums = trades[SUMMED_COLUMNS].groupby(weeks).sum().reindex(all_weeks, fill_value=0.0)
     count = weeks.value_counts().reindex(all_weeks, fill_value=0)
-    return Weeks(count.to_numpy(np.float64), *(sums[name].to_numpy(np.float64) for name in COLUMNS))
+    return WeeklySums(count.to_numpy(np.float64), *(sums[name].to_numpy(np.float64) for name in SUMMED_COLUMNS))
 
 
-def components(weeks: Weeks, rules: Rewards) -> dict[str, float]:
+def reward_components(sums: WeeklySums, reward_settings: RewardsSettings) -> dict[str, float]:
     """The four components; novelty and latency of weeks without a trade are 0."""
     from empyrical import cum_returns_final, max_drawdown
 
-    count = max(1.0, float(weeks.count.sum()))
-    returns = np.maximum(weeks.pnl, -MOST_LOST)
+    count = max(1.0, float(sums.count.sum()))
+    returns = np.maximum(sums.pnl, -MAX_WEEKLY_LOSS)
     ratio = float(cum_returns_final(returns)) / max(-float(max_drawdown(returns)), UNIT_RISK)
-    distance, seconds = float(weeks.novelty.sum()) / count, float(weeks.latency_ms.sum()) / count / 1000
+    distance, seconds = float(sums.novelty.sum()) / count, float(sums.latency_ms.sum()) / count / 1000
     return {
-        "profit": float(weeks.pnl.mean()) / UNIT_RISK,
+        "profit": float(sums.pnl.mean()) / UNIT_RISK,
         "risk_adjusted": ratio / (1 + abs(ratio)),
         "novelty": distance / (1 + distance),
-        "latency": seconds / (seconds + rules.latency_scale_seconds),
+        "latency": seconds / (seconds + reward_settings.latency_scale_seconds),
     }
 
 
-def weighted(parts: dict[str, float], rules: Rewards) -> float:
+def weighted_total(parts: dict[str, float], reward_settings: RewardsSettings) -> float:
     """The reward from its components."""
-    gain = rules.w_profit * parts["profit"] + rules.w_risk * parts["risk_adjusted"] + rules.w_novelty * parts["novelty"]
-    return gain - rules.w_latency * parts["latency"]
+    gain = (
+        reward_settings.w_profit * parts["profit"]
+        + reward_settings.w_risk * parts["risk_adjusted"]
+        + reward_settings.w_novelty * parts["novelty"]
+    )
+    return gain - reward_settings.w_latency * parts["latency"]
 
 
-def live_trades(advice: AdviceStore, patch_id: str) -> pd.DataFrame:
+def read_live_trades(advice: AdviceStore, patch_id: str) -> pd.DataFrame:
     """The trades of a patch, accepted and settled, as `reward_of` takes them, by `at`; with `id` and `ticker`."""
-    columns = ["id", "ticker", "at", *WHOLE]
-    found = pd.DataFrame(settled_trades(advice, patch_id)).rename(
+    columns = ["id", "ticker", "at", *TRADE_COLUMNS]
+    found = pd.DataFrame(read_settled_trades(advice, patch_id)).rename(
         columns={"closed_at": "at", "decision_latency_ms": "latency_ms"}
     )
     if found.empty:
-        return pd.DataFrame(columns=columns).astype({"at": "datetime64[us, UTC]", **dict.fromkeys(WHOLE, float)})
+        return pd.DataFrame(columns=columns).astype(
+            {"at": "datetime64[us, UTC]", **dict.fromkeys(TRADE_COLUMNS, float)}
+        )
     numbers = found[["size", "r_multiple", "novelty", "latency_ms"]].astype(float)
     found = found.assign(**numbers, pnl=numbers["size"] * numbers["r_multiple"])
     return found.assign(at=pd.to_datetime(found["at"], utc=True)).sort_values(["at", "id"], ignore_index=True)[columns]
 
 
-def settled_trades(advice: AdviceStore, patch_id: str) -> list[dict[str, Any]]:
+def read_settled_trades(advice: AdviceStore, patch_id: str) -> list[dict[str, Any]]:
     """The accepted ideas of a patch that have their outcome."""
-    where = f"{ACCEPTED_SQL} AND {one_of('outcome', FINAL)} AND patch_id = '{quoted(patch_id)}'"
+    where = f"{ACCEPTED_SQL} AND {sql_in('outcome', FINAL_OUTCOMES)} AND patch_id = '{escape_sql(patch_id)}'"
     names = ["id", "ticker", "patch_id", "closed_at", "size", "r_multiple", "novelty", "decision_latency_ms"]
     return advice.rows(where, names)

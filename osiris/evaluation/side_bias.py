@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-EARLIER = 24
+MAX_EARLIER_SESSIONS = 24
 """Earlier sessions whose decisions are tried on a prompt, at most; spread evenly over all of them."""
-PROMPT = ["prompt", "ticker", "as_of", "since", "basis_at", "entry", "atr"]
+PROMPT_COLUMNS = ["prompt", "ticker", "as_of", "since", "basis_at", "entry", "atr"]
 
 
-def moved_decisions(ideas: pd.DataFrame) -> pd.DataFrame:
+def replay_decisions(ideas: pd.DataFrame) -> pd.DataFrame:
     """Each prompt of `ideas` with the decisions of earlier sessions on its ticker, a row a decision.
 
     `ideas` has a row an idea with `PROMPT`, `side`, `target` and `stop`; so has the result, with the levels of the
@@ -31,10 +31,13 @@ def moved_decisions(ideas: pd.DataFrame) -> pd.DataFrame:
         ahead=(ideas["target"] - ideas["entry"]) * sign / ideas["atr"],
         behind=(ideas["entry"] - ideas["stop"]) * sign / ideas["atr"],
     )
-    prompts = ideas[PROMPT].drop_duplicates("prompt")
+    prompts = ideas[PROMPT_COLUMNS].drop_duplicates("prompt")
     pairs = pd.concat(
-        [_earlier(group["as_of"]).assign(ticker=ticker) for ticker, group in prompts.groupby("ticker", sort=True)]
-        or [_earlier(prompts["as_of"]).assign(ticker="")]
+        [
+            _earlier_moments(group["as_of"]).assign(ticker=ticker)
+            for ticker, group in prompts.groupby("ticker", sort=True)
+        ]
+        or [_earlier_moments(prompts["as_of"]).assign(ticker="")]
     )
     moved = prompts.merge(pairs, on=["ticker", "as_of"]).merge(
         decided.rename(columns={"as_of": "from"}), on=["ticker", "from"]
@@ -47,15 +50,15 @@ def moved_decisions(ideas: pd.DataFrame) -> pd.DataFrame:
     return moved[(moved["target"] > 0) & (moved["stop"] > 0)].reset_index(drop=True)
 
 
-def earlier_places(place: int) -> NDArray[np.int64]:
+def earlier_indices(index: int) -> NDArray[np.int64]:
     """Which earlier sessions are tried on that at `place` (from 0): evenly spread, `EARLIER` at most."""
-    return np.unique(np.linspace(0, place - 1, min(place, EARLIER)).round().astype(np.int64))
+    return np.unique(np.linspace(0, index - 1, min(index, MAX_EARLIER_SESSIONS)).round().astype(np.int64))
 
 
-def _earlier(moments: pd.Series) -> pd.DataFrame:
+def _earlier_moments(moments: pd.Series) -> pd.DataFrame:
     """For every moment but the first: `as_of`, and as `from` the earlier ones that are tried on it."""
     known = pd.DatetimeIndex(moments.unique()).sort_values()
-    chosen = [earlier_places(place) for place in range(1, len(known))]
+    chosen = [earlier_indices(place) for place in range(1, len(known))]
     later = np.repeat(np.arange(1, len(known)), [len(one) for one in chosen])
     earlier = np.concatenate([*chosen, np.zeros(0, np.int64)])
     return pd.DataFrame({"as_of": known[later], "from": known[earlier]})

@@ -22,10 +22,10 @@ from scipy.optimize import brentq
 from scipy.stats import nct
 from scipy.stats import t as student
 
-MIN_BLOCKS, LENGTHS, SMOOTHER, POWER = 4, 2.0, 1.5, 0.8
-"""Fewest blocks that are tested, durations a block has, blocks a cosine, and the power that `detectable` is for."""
+from osiris.core.arrays import FloatArray
 
-Values = NDArray[np.float64]
+MIN_BLOCKS, DURATIONS_PER_BLOCK, BLOCKS_PER_COSINE, TARGET_POWER = 4, 2.0, 1.5, 0.8
+"""Fewest blocks that are tested, durations a block has, blocks a cosine, and the power that `detectable` is for."""
 
 
 class BlockTest(NamedTuple):
@@ -42,12 +42,12 @@ class BlockTest(NamedTuple):
     parts: tuple[tuple[float, int], ...] = ()
 
     @property
-    def suffices(self) -> bool:
+    def has_enough_blocks(self) -> bool:
         """Whether there are blocks enough to test anything."""
         return bool(self.parts)
 
 
-def block_test(values: Values, days: NDArray[np.int64], length: float) -> BlockTest:
+def block_test(values: FloatArray, days: NDArray[np.int64], length: float) -> BlockTest:
     """Test whether the mean of `values`, shape (sessions,), is above zero.
 
     `days` are the sessions' dates as day numbers, ascending; a block has at least `length` days. Sessions that are
@@ -60,19 +60,19 @@ def block_test(values: Values, days: NDArray[np.int64], length: float) -> BlockT
     means = np.bincount(owner, values, blocks) / (len(values) / blocks)
     parts = (
         (float(means.std(ddof=1) / np.sqrt(blocks)), blocks - 1),
-        _cosine_error(values, max(int(blocks / SMOOTHER), 2)),
+        _cosine_error(values, max(int(blocks / BLOCKS_PER_COSINE), 2)),
     )
     return BlockTest(mean, max(_p_value(mean, *part) for part in parts), blocks, length, parts)
 
 
-def detectable(test: BlockTest, level: float, power: float = POWER) -> float:
+def detectable_effect(test: BlockTest, alpha: float, power: float = TARGET_POWER) -> float:
     """The true mean that `test` would have found with probability `power` at `level`; NaN where nothing is tested."""
-    if not test.suffices:
+    if not test.has_enough_blocks:
         return np.nan
-    return max(error * _shift(freedom, level, power) for error, freedom in test.parts)
+    return max(error * _detectable_shift(freedom, alpha, power) for error, freedom in test.parts)
 
 
-def overlap_days(durations: Values) -> float:
+def overlap_days(durations: FloatArray) -> float:
     """How long trades of `durations` (days, shape (n,)) tie the sessions on which they began together.
 
     Sums of overlapping trades are correlated like those of trades that all last E[d^2] / E[d] days.
@@ -80,7 +80,7 @@ def overlap_days(durations: Values) -> float:
     return float((durations**2).mean() / durations.mean()) if len(durations) and durations.mean() > 0 else 1.0
 
 
-def persistence_days(decisions: Values, days: NDArray[np.int64]) -> float:
+def persistence_days(decisions: FloatArray, days: NDArray[np.int64]) -> float:
     """For how many days a decision, shape (sessions,), stays much the same: its integrated autocorrelation time.
 
     Lags are added up while their correlation is beyond chance (2 / sqrt(n)), to a third of the sessions at most.
@@ -109,7 +109,7 @@ def _blocks(days: NDArray[np.int64], length: float) -> tuple[NDArray[np.int64], 
     return np.minimum((begun / own.sum() * blocks).astype(np.int64), blocks - 1), blocks
 
 
-def _cosine_error(values: Values, cosines: int) -> tuple[float, int]:
+def _cosine_error(values: FloatArray, cosines: int) -> tuple[float, int]:
     """The standard error of the mean of `values` by its slowest cosines, and its degrees of freedom."""
     count = len(values)
     waves = np.cos(np.pi * np.arange(1, cosines + 1)[:, None] * (np.arange(count) + 0.5) / count)
@@ -123,7 +123,7 @@ def _p_value(mean: float, error: float, freedom: int) -> float:
     return float(student.sf(mean / error, freedom))
 
 
-def _shift(freedom: int, level: float, power: float) -> float:
+def _detectable_shift(freedom: int, alpha: float, power: float) -> float:
     """How many standard errors above zero a mean must lie to be found with probability `power`."""
-    critical = student.isf(level, freedom)
+    critical = student.isf(alpha, freedom)
     return float(brentq(lambda shift: nct.sf(critical, freedom, shift) - power, 0, 20 + 3 * critical))

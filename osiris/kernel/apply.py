@@ -10,78 +10,85 @@ from datetime import datetime
 from typing import Any
 
 from osiris.core.errors import Conflict
-from osiris.kernel.patch_log import Entry, PatchBook
-from osiris.kernel.repo import NONE, PolicyRepo, Version
+from osiris.kernel.patch_log import PatchEntry, PatchLog
+from osiris.kernel.repo import NO_PATCH, PolicyRepo, PolicyVersion
 
-DONE = {"applying": "applied", "rolling_back": "rolled_back"}
+COMPLETED_STEPS = {"applying": "applied", "rolling_back": "rolled_back"}
 
 
 def apply_patch(
-    book: PatchBook, repo: PolicyRepo, patch: Entry, files: dict[str, str], live: Version, as_of: datetime
+    patch_log: PatchLog,
+    repo: PolicyRepo,
+    patch: PatchEntry,
+    files: dict[str, str],
+    live: PolicyVersion,
+    as_of: datetime,
 ) -> str:
     """Make `files` the live policy, as patch `patch` (an entry of the book); returns the commit."""
-    commit = repo.commit(files, live.commit, apply_message(patch), as_of)
-    book.note("applying", patch["id"], as_of, commit=commit, parent=live.commit)
-    finish(book, repo, as_of)
+    commit = repo.commit(files, live.commit, patch_message(patch), as_of)
+    patch_log.record("applying", patch["id"], as_of, commit=commit, parent=live.commit)
+    finish_step(patch_log, repo, as_of)
     return commit
 
 
 def roll_back(
-    book: PatchBook, repo: PolicyRepo, patch_id: str, as_of: datetime, reason: str, **facts: Any
+    patch_log: PatchLog, repo: PolicyRepo, patch_id: str, as_of: datetime, reason: str, **facts: Any
 ) -> list[str]:
     """Make live again what was live before a patch; returns the patches that went, it first.
 
     `facts` go into the book (the reward, what it cost). Raises `NotFound`, and `Conflict` for one that is not live.
     """
-    patch = book.get(patch_id)
+    patch = patch_log.get(patch_id)
     if not patch["live"]:
         raise Conflict("a live patch", f"{patch_id}, which is {patch['state']}", "see: osiris kernel log")
     live, before = repo.head(), repo.version(patch["parent"])
-    order = book.live()
+    order = patch_log.live_ids()
     later = order[order.index(patch_id) + 1 :]
     message = revert_message(patch, later, before.patch_id, reason)
     commit = repo.commit(before.files, live.commit, message, as_of)
     steps = {"revert": commit, "onto": live.commit, "with": later, "reason": reason}
-    book.note("rolling_back", patch_id, as_of, **steps, **facts)
-    finish(book, repo, as_of)
+    patch_log.record("rolling_back", patch_id, as_of, **steps, **facts)
+    finish_step(patch_log, repo, as_of)
     return [patch_id, *later]
 
 
-def start_over(book: PatchBook, repo: PolicyRepo, as_of: datetime, reason: str) -> list[str]:
+def restore_shipped_policy(patch_log: PatchLog, repo: PolicyRepo, as_of: datetime, reason: str) -> list[str]:
     """Make the shipped policy live, whatever is; returns the patches that went, the oldest first."""
-    live, gone = repo.head(), book.live()
-    commit = repo.shipped(live.commit)
-    if gone:
-        book.note("rolling_back", gone[0], as_of, revert=commit, onto=live.commit, reason=reason, **{"with": gone[1:]})
-        finish(book, repo, as_of)
+    live, removed = repo.head(), patch_log.live_ids()
+    commit = repo.commit_shipped(live.commit)
+    if removed:
+        patch_log.record(
+            "rolling_back", removed[0], as_of, revert=commit, onto=live.commit, reason=reason, **{"with": removed[1:]}
+        )
+        finish_step(patch_log, repo, as_of)
     else:
-        repo.go_live(commit, live.commit)
-    return gone
+        repo.set_live(commit, live.commit)
+    return removed
 
 
-def finish(book: PatchBook, repo: PolicyRepo, as_of: datetime) -> str | None:
+def finish_step(patch_log: PatchLog, repo: PolicyRepo, as_of: datetime) -> str | None:
     """End the step that was begun last, if it was not ended; returns which patch it was about.
 
     Raises `Conflict` when somebody else has moved the live branch meanwhile; the step is given up then.
     """
-    begun = book.unfinished()
+    begun = patch_log.unfinished_step()
     if begun is None:
         return None
     step, facts = begun
     commit, before = (facts["commit"], facts["parent"]) if step == "applying" else (facts["revert"], facts["onto"])
-    along = {"with": facts["with"]} if "with" in facts else {}
+    also_affected = {"with": facts["with"]} if "with" in facts else {}
     live = repo.head().commit
     if live not in (commit, before):
-        why = f"somebody else moved the live branch to {live[:12]}"
-        book.note("abandoned", facts["id"], as_of, begun=step, reason=why, **along)
-        raise Conflict(f"a live policy at {before[:12]} for patch {facts['id']}", why, "nothing was changed; go on")
+        reason = f"somebody else moved the live branch to {live[:12]}"
+        patch_log.record("abandoned", facts["id"], as_of, begun=step, reason=reason, **also_affected)
+        raise Conflict(f"a live policy at {before[:12]} for patch {facts['id']}", reason, "nothing was changed; go on")
     if live != commit:
-        repo.go_live(commit, before)
-    book.note(DONE[step], facts["id"], as_of, **along)
+        repo.set_live(commit, before)
+    patch_log.record(COMPLETED_STEPS[step], facts["id"], as_of, **also_affected)
     return facts["id"]
 
 
-def apply_message(patch: Entry) -> str:
+def patch_message(patch: PatchEntry) -> str:
     """The commit message of a patch, with what it rests on as trailers."""
     measured = patch.get("measured") or {}
     trailers = {
@@ -94,9 +101,9 @@ def apply_message(patch: Entry) -> str:
     return _message(f"Patch {patch['id']} of {patch['target']}", trailers)
 
 
-def revert_message(patch: Entry, later: Sequence[str], remaining: str | None, reason: str) -> str:
+def revert_message(patch: PatchEntry, later: Sequence[str], remaining: str | None, reason: str) -> str:
     """The commit message of a rollback; `remaining` is the newest patch that stays live."""
-    trailers = {"Patch-Id": remaining or NONE, "Rolled-Back": ", ".join([patch["id"], *later]), "Reason": reason}
+    trailers = {"Patch-Id": remaining or NO_PATCH, "Rolled-Back": ", ".join([patch["id"], *later]), "Reason": reason}
     title = f'Revert "Patch {patch["id"]} of {patch["target"]}"\n\nThis reverts commit {patch["commit"]}.'
     return _message(title, trailers)
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
-from osiris.policy import PATCHABLE
-from osiris.sandbox.policies import Candidate
+from osiris.policy import PATCHABLE_FILES
+from osiris.sandbox.policies import CandidatePolicy
 
 if TYPE_CHECKING:
     from _pytest.config.argparsing import Parser
 
-EXAMPLES = 40
+MAX_EXAMPLES = 40
 
-settings.register_profile("prove", max_examples=EXAMPLES, database=None, deadline=None, print_blob=False,
+settings.register_profile("prove", max_examples=MAX_EXAMPLES, database=None, deadline=None, print_blob=False,
                           suppress_health_check=list(HealthCheck))  # fmt: skip
 settings.load_profile("prove")
 
@@ -29,9 +29,9 @@ def pytest_addoption(parser: "Parser") -> None:
 
 
 @pytest.fixture(scope="session")
-def candidate(request: pytest.FixtureRequest) -> Iterator[Candidate]:
+def candidate(request: pytest.FixtureRequest) -> Iterator[CandidatePolicy]:
     """The candidate, in its sandbox until the tests are over."""
     folder = Path(request.config.getoption("--candidate"))
-    files = {name: (folder / name).read_text(encoding="utf-8") for name in PATCHABLE}
-    with Candidate(files) as policy:
+    files = {name: (folder / name).read_text(encoding="utf-8") for name in PATCHABLE_FILES}
+    with CandidatePolicy(files) as policy:
         yield policy

@@ -2,33 +2,33 @@
 
 import re
 
-from osiris.policy import PATCHABLE
+from osiris.policy import PATCHABLE_FILES
 
-ONE_FILE = re.compile(r"^(?:--- (?P<old>[^\n]*)\n\+\+\+ (?P<new>[^\n]*)\n)", re.M)
-BY_GIT = re.compile(r"^diff --git [^\n]*$", re.M)
-MORE_THAN_LINES = re.compile(
+FILE_HEADERS = re.compile(r"^(?:--- (?P<old>[^\n]*)\n\+\+\+ (?P<new>[^\n]*)\n)", re.M)
+GIT_HEADER = re.compile(r"^diff --git [^\n]*$", re.M)
+UNSUPPORTED_CHANGE = re.compile(
     r"^(?:new file mode|deleted file mode|old mode|new mode|rename |copy |GIT binary|Binary files|--- /dev/null"
     r"|\+\+\+ /dev/null)", re.M,
 )  # fmt: skip
 
 
-def plain_diff(text: str) -> str:
+def normalize_diff(text: str) -> str:
     """A diff with plain line ends and with the policy's names in its headers, as in `a/gate.py`.
 
     One that does more than change lines, or names no file of the policy, keeps its headers: it is refused by them.
     """
     text = re.sub(r"\r\n?", "\n", text)
     text = text if text.endswith("\n") else f"{text}\n"
-    if MORE_THAN_LINES.search(text):
+    if UNSUPPORTED_CHANGE.search(text):
         return text
-    names = [_name(found["old"], found["new"]) for found in ONE_FILE.finditer(text)]
+    names = [_policy_file(found["old"], found["new"]) for found in FILE_HEADERS.finditer(text)]
     if not names or not all(names):
         return text
-    told = iter(names)
-    text = ONE_FILE.sub(lambda _: "--- a/{0}\n+++ b/{0}\n".format(next(told)), text)
-    if len(BY_GIT.findall(text)) == len(names):
-        told = iter(names)
-        text = BY_GIT.sub(lambda _: "diff --git a/{0} b/{0}".format(next(told)), text)
+    next_names = iter(names)
+    text = FILE_HEADERS.sub(lambda _: "--- a/{0}\n+++ b/{0}\n".format(next(next_names)), text)
+    if len(GIT_HEADER.findall(text)) == len(names):
+        next_names = iter(names)
+        text = GIT_HEADER.sub(lambda _: "diff --git a/{0} b/{0}".format(next(next_names)), text)
     return text
 
 
@@ -37,12 +37,12 @@ def has_no_context(diff: str) -> bool:
     return not re.search(r"^ ", diff, re.M)
 
 
-def _name(old: str, new: str) -> str:
+def _policy_file(old: str, new: str) -> str:
     """The file of the policy that two headers mean; empty for none, or for two."""
-    found = {last for header in (old, new) if (last := _last(header)) in PATCHABLE}
+    found = {last for header in (old, new) if (last := _base_name(header)) in PATCHABLE_FILES}
     return found.pop() if len(found) == 1 else ""
 
 
-def _last(header: str) -> str:
+def _base_name(header: str) -> str:
     path = header.split("\t")[0].strip().strip('"')
     return "" if ".." in path.split("/") else path.split("/")[-1].split("\\")[-1]

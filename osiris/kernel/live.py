@@ -3,11 +3,11 @@
 import threading
 from typing import Any
 
-from osiris.kernel.repo import PolicyRepo, Version
-from osiris.policy import Shipped, edited_files, shipped_files
+from osiris.kernel.repo import PolicyRepo, PolicyVersion
+from osiris.policy import ShippedPolicy, edited_files, shipped_files
 from osiris.policy.contracts import Policy
 from osiris.sandbox.policies import SandboxedPolicy
-from osiris.sandbox.session import PolicyFailed, try_sandbox
+from osiris.sandbox.session import PolicyFailed, check_sandbox
 
 
 class LivePolicy(SandboxedPolicy):
@@ -16,21 +16,21 @@ class LivePolicy(SandboxedPolicy):
     It is asked twice, in two sessions: a session may be killed, or slow, for reasons that are not the policy's.
     """
 
-    def __init__(self, version: Version, repo: PolicyRepo) -> None:
+    def __init__(self, version: PolicyVersion, repo: PolicyRepo) -> None:
         """Remember what is to be run, and where a failure is noted."""
         super().__init__(version.files, version.commit, version.patch_id)
         self._repo = repo
 
-    def _asked(self, call: str, args: list[Any], checked: Any) -> Any:
+    def _ask(self, call: str, args: list[Any], checked: Any) -> Any:
         try:
-            return super()._asked(call, args, checked)
+            return super()._ask(call, args, checked)
         except PolicyFailed:
             self.close()
-            try_sandbox()
+            check_sandbox()
         try:
-            return super()._asked(call, args, checked)
+            return super()._ask(call, args, checked)
         except PolicyFailed as error:
-            self._repo.note_failure(self.commit, str(error))
+            self._repo.record_failure(self.commit, str(error))
             raise
 
 
@@ -55,9 +55,9 @@ class LivePolicies:
                 return self._current
             self._end()
             if version.files == shipped_files():
-                return Shipped(version.commit, version.patch_id)
+                return ShippedPolicy(version.commit, version.patch_id)
             if version.patch_id is None and not edited_files():
-                return Shipped(self._repo.shipped(), None)
+                return ShippedPolicy(self._repo.commit_shipped(), None)
             self._current = LivePolicy(version, self._repo)
             return self._current
 

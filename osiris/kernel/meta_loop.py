@@ -11,138 +11,140 @@ from datetime import timedelta
 from typing import Any
 
 from osiris.core.errors import Conflict, SourceUnavailable, WorkspaceError
-from osiris.core.files import one_at_a_time
-from osiris.core.ideas import trace_of
-from osiris.evaluation.rewards import settled_trades
-from osiris.kernel.apply import apply_patch, finish, roll_back, start_over
-from osiris.kernel.observe import made, observe
-from osiris.kernel.patch_log import Entry
+from osiris.core.files import exclusive_lock
+from osiris.core.ideas import to_trace
+from osiris.evaluation.rewards import read_settled_trades
+from osiris.kernel.apply import apply_patch, finish_step, restore_shipped_policy, roll_back
+from osiris.kernel.observe import observe_patches, patch_profit
+from osiris.kernel.patch_log import PatchEntry
 from osiris.kernel.prove import PROVED
-from osiris.kernel.shadow import decided, due, on_trial
+from osiris.kernel.shadow_trial import decide_trial, next_due_trial, patches_on_trial
 from osiris.kernel.state import Kernel, TurnReport
-from osiris.kernel.trial import NOT_YET, judged, next_patch
-from osiris.policy import edit_note
+from osiris.kernel.trial import NOT_YET, evaluate_patch, find_next_patch
+from osiris.policy import edit_warning
 from osiris.sandbox.session import PolicyFailed
 
-APPLIED = "applied"
+APPLIED_VERDICT = "applied"
 
 
-def turn(kernel: Kernel, progress: Callable[[str], None] = lambda _: None) -> TurnReport:
+def run_turn(kernel: Kernel, progress: Callable[[str], None] = lambda _: None) -> TurnReport:
     """Run one turn; raises `Busy` while another one judges a patch, `NoSandbox` without bubblewrap.
 
     What is live is looked after first, whoever else judges.
     """
-    report = TurnReport(kernel.repo.head().commit, notes=[note] if (note := edit_note()) else [])
+    report = TurnReport(kernel.repo.head().commit, notes=[note] if (note := edit_warning()) else [])
     progress("observing the live patches")
-    with kernel.step():
-        _end_what_was_begun(kernel, report.notes)
-        report.rolled_back += _set_right(kernel, report.notes)
-        observe(kernel, report)
-        kernel.repo.catch_up()
-        tell(kernel, report.notes)
-    with one_at_a_time(kernel.settings.data / "kernel.turn.lock", "turn of the kernel"):
+    with kernel.lock():
+        _finish_interrupted_step(kernel, report.notes)
+        report.rolled_back += _restore_live_branch(kernel, report.notes)
+        observe_patches(kernel, report)
+        kernel.repo.follow_upgrade()
+        publish_steps(kernel, report.notes)
+    with exclusive_lock(kernel.settings.data / "kernel.turn.lock", "turn of the kernel"):
         try:
-            _judge_next(kernel, report, progress)
+            _evaluate_next_patch(kernel, report, progress)
         except (SourceUnavailable, Conflict, PolicyFailed) as error:
             report.notes.append(f"no patch was judged to the end: {error}")
-        with kernel.step():
-            tell(kernel, report.notes)
+        with kernel.lock():
+            publish_steps(kernel, report.notes)
     report.policy = kernel.repo.head().commit
     return report
 
 
-def _end_what_was_begun(kernel: Kernel, notes: list[str]) -> None:
+def _finish_interrupted_step(kernel: Kernel, notes: list[str]) -> None:
     try:
-        finish(kernel.book, kernel.repo, kernel.as_of)
+        finish_step(kernel.patch_log, kernel.repo, kernel.as_of)
     except Conflict as error:
         notes.append(f"a step was given up: {error}")
 
 
-def _set_right(kernel: Kernel, notes: list[str]) -> list[str]:
+def _restore_live_branch(kernel: Kernel, notes: list[str]) -> list[str]:
     """Where the live branch is not what the book made of it, make the shipped policy live: the rest nobody proved."""
-    head, live = kernel.repo.head(), kernel.book.live()
+    head, live = kernel.repo.head(), kernel.patch_log.live_ids()
     try:
-        made = kernel.repo.version(kernel.book.get(live[-1])["commit"]).files if live else head.files
+        expected_files = kernel.repo.version(kernel.patch_log.get(live[-1])["commit"]).files if live else head.files
     except WorkspaceError as error:  # a repository from a backup may lack it
-        made = {}
+        expected_files = {}
         notes.append(str(error))
-    if (head.patch_id, head.files) == (live[-1] if live else None, made):
+    if (head.patch_id, head.files) == (live[-1] if live else None, expected_files):
         return []
     notes.append(f"somebody moved the live branch to {head.commit[:12]}; the shipped policy is live now")
-    return start_over(kernel.book, kernel.repo, kernel.as_of, "the live branch was moved by hand")
+    return restore_shipped_policy(kernel.patch_log, kernel.repo, kernel.as_of, "the live branch was moved by hand")
 
 
-def roll_back_by_hand(kernel: Kernel, patch_id: str, reason: str) -> dict[str, Any]:
+def roll_back_manually(kernel: Kernel, patch_id: str, reason: str) -> dict[str, Any]:
     """Roll a live patch back because a person says so; raises `NotFound`, `Conflict`."""
-    with kernel.step():
+    with kernel.lock():
         notes: list[str] = []
-        _end_what_was_begun(kernel, notes)
-        cost = made(kernel.past.advice, patch_id)
-        gone = roll_back(kernel.book, kernel.repo, patch_id, kernel.as_of, reason, cost=cost)
-        kernel.repo.catch_up()
-        tell(kernel, notes)
-        return {"rolled back": gone, "policy": kernel.repo.head().commit, "notes": notes}
+        _finish_interrupted_step(kernel, notes)
+        cost = patch_profit(kernel.context.advice, patch_id)
+        rolled_back = roll_back(kernel.patch_log, kernel.repo, patch_id, kernel.as_of, reason, cost=cost)
+        kernel.repo.follow_upgrade()
+        publish_steps(kernel, notes)
+        return {"rolled back": rolled_back, "policy": kernel.repo.head().commit, "notes": notes}
 
 
-def tell(kernel: Kernel, notes: list[str]) -> None:
+def publish_steps(kernel: Kernel, notes: list[str]) -> None:
     """Tell Redis of the steps that it has not heard of; one that is away hears of them at the next turn."""
     try:
-        for patch in kernel.book.patches().values():
+        for patch in kernel.patch_log.patches().values():
             if "applied_at" in patch and patch["commit"] not in patch["told"]:
-                public = ("id", "target", "by", "commit", "applied_at", "hermes", "diff")
-                kernel.lists.tell_applied({name: patch.get(name) for name in public})
-                kernel.book.note("told", patch["id"], kernel.as_of, what=patch["commit"])
+                published_keys = ("id", "target", "by", "commit", "applied_at", "hermes", "diff")
+                kernel.lists.announce_applied({name: patch.get(name) for name in published_keys})
+                kernel.patch_log.record("told", patch["id"], kernel.as_of, what=patch["commit"])
             if "rolled_back_at" in patch and f"-{patch['commit']}" not in patch["told"]:
-                traces = [trace_of(trade) for trade in settled_trades(kernel.past.advice, patch["id"])]
-                public = ("id", "target", "by", "commit", "applied_at", "rolled_back_at", "reason", "cost")
-                kernel.lists.tell_rolled_back({name: patch.get(name) for name in public}, traces)
-                kernel.book.note("told", patch["id"], kernel.as_of, what=f"-{patch['commit']}")
+                traces = [to_trace(trade) for trade in read_settled_trades(kernel.context.advice, patch["id"])]
+                published_keys = ("id", "target", "by", "commit", "applied_at", "rolled_back_at", "reason", "cost")
+                kernel.lists.announce_rolled_back({name: patch.get(name) for name in published_keys}, traces)
+                kernel.patch_log.record("told", patch["id"], kernel.as_of, what=f"-{patch['commit']}")
     except SourceUnavailable as error:
         notes.append(f"Redis has not heard of it yet: {error}")
 
 
-def _judge_next(kernel: Kernel, report: TurnReport, progress: Callable[[str], None]) -> None:
-    report.waiting = kernel.lists.waiting()
-    last, pause = kernel.book.last_applied(), timedelta(hours=kernel.settings.kernel.min_hours_between)
-    early = last is not None and kernel.as_of < last + pause
-    if early:
+def _evaluate_next_patch(kernel: Kernel, report: TurnReport, progress: Callable[[str], None]) -> None:
+    report.waiting = kernel.lists.queue_length()
+    last, pause = kernel.patch_log.last_applied_at(), timedelta(hours=kernel.settings.kernel.min_hours_between)
+    is_early = last is not None and kernel.as_of < last + pause
+    if is_early:
         report.notes.append(f"the next patch may go live at {(last + pause).isoformat()}")
-    elif (patch := due(kernel)) is not None:
-        _decide(kernel, report, patch, progress)
+    elif (patch := next_due_trial(kernel)) is not None:
+        _end_trial(kernel, report, patch, progress)
         return
-    for patch_id, patch in on_trial(kernel.book).items():
+    for patch_id, patch in patches_on_trial(kernel.patch_log).items():
         report.notes.append(f"patch {patch_id} is on trial until {patch['until'].isoformat()}")
-    if early and not kernel.settings.kernel.trial_days:
+    if is_early and not kernel.settings.kernel.trial_days:
         return
-    patch, item = next_patch(kernel, report, progress)
-    report.waiting = kernel.lists.waiting()
+    patch, item = find_next_patch(kernel, report, progress)
+    report.waiting = kernel.lists.queue_length()
     if patch is None:
         return
-    facts, files = judged(kernel, patch, progress)
+    facts, files = evaluate_patch(kernel, patch, progress)
     step = "postponed" if facts["verdict"] == NOT_YET else "judged"
-    _conclude(kernel, report, step, {"id": patch.id, **facts}, files)
+    _record_verdict(kernel, report, step, {"id": patch.id, **facts}, files)
     if facts["verdict"] != NOT_YET:
-        kernel.lists.drop(item)
+        kernel.lists.remove(item)
         report.waiting -= 1
 
 
-def _decide(kernel: Kernel, report: TurnReport, patch: Entry, progress: Callable[[str], None]) -> None:
+def _end_trial(kernel: Kernel, report: TurnReport, patch: PatchEntry, progress: Callable[[str], None]) -> None:
     """End a trial: apply the patch or refuse it. Who was rolled back or decided meanwhile is left alone."""
-    facts, files = decided(kernel, patch, progress)
+    facts, files = decide_trial(kernel, patch, progress)
     known = {name: patch[name] for name in ("target", "by", "diff", "hermes")}
     entry = {"id": patch["id"], **known, **facts, "measured": facts.get("trial", patch["measured"])}
-    if patch["id"] in on_trial(kernel.book):
-        _conclude(kernel, report, "decided", entry, files)
+    if patch["id"] in patches_on_trial(kernel.patch_log):
+        _record_verdict(kernel, report, "decided", entry, files)
 
 
-def _conclude(kernel: Kernel, report: TurnReport, step: str, entry: Entry, files: dict[str, str]) -> None:
+def _record_verdict(kernel: Kernel, report: TurnReport, step: str, entry: PatchEntry, files: dict[str, str]) -> None:
     """Write a verdict, and apply a patch that won."""
     report.patch, report.verdict, report.reason = entry["id"], entry["verdict"], entry["reason"]
-    kept = ("id", *(("measured",) if step == "decided" else ()))  # the book has what was measured before the trial
-    with kernel.step():
-        kernel.book.note(step, entry["id"], kernel.as_of, **{k: v for k, v in entry.items() if k not in kept})
+    left_out = ("id", *(("measured",) if step == "decided" else ()))  # the book has what was measured before the trial
+    with kernel.lock():
+        kernel.patch_log.record(
+            step, entry["id"], kernel.as_of, **{k: v for k, v in entry.items() if k not in left_out}
+        )
         if entry["verdict"] == PROVED:
             # What it was measured against; who made something else live since has the last word.
             base = kernel.repo.version(entry["base"])
-            report.applied = apply_patch(kernel.book, kernel.repo, entry, files, base, kernel.as_of)
-            report.verdict = APPLIED
+            report.applied = apply_patch(kernel.patch_log, kernel.repo, entry, files, base, kernel.as_of)
+            report.verdict = APPLIED_VERDICT

@@ -15,14 +15,14 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from osiris.core.errors import BadInput
 from osiris.core.ideas import stable_hash
-from osiris.kernel.diffs import has_no_context, plain_diff
-from osiris.kernel.repo import DoesNotApply, PolicyRepo, Version, run_git, strip_of
-from osiris.policy import PATCHABLE
-from osiris.sandbox.checkers import Refused
-from osiris.sandbox.static_syntax import is_text
+from osiris.kernel.diffs import has_no_context, normalize_diff
+from osiris.kernel.repo import PatchDoesNotApply, PolicyRepo, PolicyVersion, run_git, strip_count
+from osiris.policy import PATCHABLE_FILES
+from osiris.sandbox.checkers import PatchRefused
+from osiris.sandbox.static_syntax import is_docstring
 
-MOST_CHARACTERS, LONGEST_NAME = 100_000, 80
-Text = Annotated[str, StringConstraints(max_length=MOST_CHARACTERS)]
+MAX_PATCH_CHARACTERS, MAX_AUTHOR_CHARACTERS = 100_000, 80
+PatchText = Annotated[str, StringConstraints(max_length=MAX_PATCH_CHARACTERS)]
 
 
 class Patch(BaseModel):
@@ -31,33 +31,33 @@ class Patch(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     target: Literal["context.py", "gate.py", "sizing.py"]
-    before: Text
-    after: Text
-    diff: Annotated[Text, StringConstraints(min_length=1)]
+    before: PatchText
+    after: PatchText
+    diff: Annotated[PatchText, StringConstraints(min_length=1)]
     sig: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
-    by: Annotated[str, StringConstraints(pattern=rf"^[\w .:@/+-]{{1,{LONGEST_NAME}}}$")] = "anonymous"
+    by: Annotated[str, StringConstraints(pattern=rf"^[\w .:@/+-]{{1,{MAX_AUTHOR_CHARACTERS}}}$")] = "anonymous"
 
     @property
     def id(self) -> str:
         """Twelve hex digits of what is made of what, whoever drafted it and however the diff is spelt."""
-        return stable_hash("patch", self.target, meaning(self.before), meaning(self.after))[:12]
+        return stable_hash("patch", self.target, normalize_source(self.before), normalize_source(self.after))[:12]
 
     def to_json(self) -> str:
         """The patch as the queue takes it."""
         return json.dumps(self.model_dump(exclude_none=True), sort_keys=True)
 
-    def signed(self, key: str) -> "Patch":
+    def with_signature(self, key: str) -> "Patch":
         """The patch with its signature; without a key as it is."""
         return self.model_copy(update={"sig": _signature(self, key)}) if key else self
 
 
-def meaning(text: str) -> str:
+def normalize_source(text: str) -> str:
     """What a file says to Python: without comments, layout and docstrings; as it is where Python gives up on it."""
     try:
         tree = ast.parse(text)
         for node in ast.walk(tree):
             if isinstance(node, ast.Module):  # its own, and those under its constants
-                node.body = [one for one in node.body if not is_text(one)]
+                node.body = [one for one in node.body if not is_docstring(one)]
             elif isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
                 node.body = node.body[1:]
         return ast.dump(tree)
@@ -65,67 +65,67 @@ def meaning(text: str) -> str:
         return text
 
 
-def read_patch(item: str, key: str = "") -> Patch:
+def parse_patch(item: str, key: str = "") -> Patch:
     """Read an item of the queue; raises `Refused` for what is no patch, or is not signed although there is a `key`."""
-    if len(item) > 4 * MOST_CHARACTERS:
-        raise Refused(f"{len(item)} characters, at most {4 * MOST_CHARACTERS}")
+    if len(item) > 4 * MAX_PATCH_CHARACTERS:
+        raise PatchRefused(f"{len(item)} characters, at most {4 * MAX_PATCH_CHARACTERS}")
     try:
-        patch = Patch(**_object(item))
+        patch = Patch(**_parse_object(item))
     except ValidationError as error:
         first = error.errors()[0]
-        raise Refused(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise PatchRefused(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     if key and not hmac.compare_digest(patch.sig or "", _signature(patch, key)):
-        raise Refused("sig: not the signature of this patch under kernel.key")
+        raise PatchRefused("sig: not the signature of this patch under kernel.key")
     return patch
 
 
-def patch_of(diff: str, live: Version, repo: PolicyRepo, by: str, key: str = "") -> Patch:
+def patch_from_diff(diff: str, live: PolicyVersion, repo: PolicyRepo, by: str, key: str = "") -> Patch:
     """The patch that a diff makes of the live policy, however it is spelt; raises `BadInput` if it does not apply."""
-    spelt = plain_diff(diff)
+    normalized = normalize_diff(diff)
     try:
-        after = repo.patched(live.commit, spelt, exact_lines=has_no_context(spelt))
-    except DoesNotApply as error:
+        after = repo.apply_diff(live.commit, normalized, exact_lines=has_no_context(normalized))
+    except PatchDoesNotApply as error:
         raise BadInput(
-            f"a unified diff of one of {', '.join(PATCHABLE)} as it is live", str(error),
+            f"a unified diff of one of {', '.join(PATCHABLE_FILES)} as it is live", str(error),
             "make it in a copy of the live policy: osiris kernel edit FOLDER, then git -C FOLDER diff",
         ) from error  # fmt: skip
-    changed = live.changed(after)
+    changed = live.changed_files(after)
     if len(changed) != 1:
         raise BadInput("a diff that changes one file", ", ".join(changed) or "none", "split it")
     (target,) = changed
     try:
-        return change_of(target, after[target], live, by, key)
+        return patch_from_text(target, after[target], live, by, key)
     except ValidationError as error:
         first = error.errors()[0]
         raise BadInput(f"{first['loc'][0]}: {first['msg']}", repr(first["input"])[:80], "correct it") from error
 
 
-def change_of(target: str, after: str, live: Version, by: str, key: str = "") -> Patch:
+def patch_from_text(target: str, after: str, live: PolicyVersion, by: str, key: str = "") -> Patch:
     """The patch that makes `after` of the live file `target`."""
     before = live.files[target]
     lines = difflib.unified_diff(
         before.splitlines(keepends=True), after.splitlines(keepends=True), f"a/{target}", f"b/{target}"
     )
     diff = "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
-    return Patch(target=target, before=before, after=after, diff=diff, by=by).signed(key)
+    return Patch(target=target, before=before, after=after, diff=diff, by=by).with_signature(key)
 
 
-def touched(diff: str) -> list[str]:
+def list_touched_files(diff: str) -> list[str]:
     """The files that git would touch for a diff, sorted; raises `Refused` for what git does not read as one."""
-    ran = run_git(["apply", "--numstat", "-z", f"-p{strip_of(diff)}", "-"], diff)
+    ran = run_git(["apply", "--numstat", "-z", f"-p{strip_count(diff)}", "-"], diff)
     if ran.returncode:
-        raise Refused(" ".join(ran.stderr.split())[:300])
+        raise PatchRefused(" ".join(ran.stderr.split())[:300])
     fields = ran.stdout.split("\0")[:-1]
     return sorted({field.split("\t")[-1] for field in fields if field.split("\t")[-1]})
 
 
-def _object(item: str) -> dict[str, Any]:
+def _parse_object(item: str) -> dict[str, Any]:
     try:
         value = json.loads(item)
     except (ValueError, RecursionError) as error:
-        raise Refused(f"no JSON: {error}") from error
+        raise PatchRefused(f"no JSON: {error}") from error
     if not isinstance(value, dict):
-        raise Refused("no JSON object")
+        raise PatchRefused("no JSON object")
     return value
 
 

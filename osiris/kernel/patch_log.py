@@ -13,32 +13,32 @@ from typing import Any
 from osiris.core.errors import NotFound
 from osiris.storage.journal import Journal
 
-STEPS = ("applying", "applied", "rolling_back", "rolled_back", "abandoned")
-Entry = dict[str, Any]
+LIVE_STEPS = ("applying", "applied", "rolling_back", "rolled_back", "abandoned")
+PatchEntry = dict[str, Any]
 
 
-class PatchBook:
+class PatchLog:
     """The patches of one workspace; whoever writes holds the kernel's lock."""
 
     def __init__(self, path: Path) -> None:
         """Use the journal at `path`."""
         self._journal = Journal(path)
 
-    def note(self, step: str, patch_id: str, at: datetime, **facts: Any) -> None:
+    def record(self, step: str, patch_id: str, at: datetime, **facts: Any) -> None:
         """Write what happened to a patch, durably."""
         self._journal.append(step, [{"id": patch_id, "at": at, **facts}])
 
-    def entries(self) -> list[tuple[str, Entry]]:
+    def entries(self) -> list[tuple[str, PatchEntry]]:
         """Every step with its facts, oldest first."""
         return [(entry.kind, row) for entry in self._journal.read() for row in entry.rows]
 
-    def patches(self) -> dict[str, Entry]:
+    def patches(self) -> dict[str, PatchEntry]:
         """What is known of each patch, by id, in the order of their first verdicts.
 
         `state` is its verdict or what was done with it last, `live` whether it is in the live policy now; each step's
         moment is `<step>_at`, and `built_on` the patch under it that took it along when it was rolled back.
         """
-        known: dict[str, Entry] = {}
+        known: dict[str, PatchEntry] = {}
         for step, facts in self.entries():
             if step in ("drafted", "observed"):
                 continue
@@ -57,32 +57,32 @@ class PatchBook:
                 patch["state"] = facts.get("verdict") or (before if step == "abandoned" else step)
         return known
 
-    def get(self, patch_id: str) -> Entry:
+    def get(self, patch_id: str) -> PatchEntry:
         """One patch; raises `NotFound`."""
         patches = self.patches()
         if patch_id not in patches:
             raise NotFound("a patch of this workspace", repr(patch_id), "see: osiris kernel log")
         return patches[patch_id]
 
-    def unfinished(self) -> tuple[str, Entry] | None:
+    def unfinished_step(self) -> tuple[str, PatchEntry] | None:
         """The step that a killed process began and did not end, with its facts."""
-        steps = [(step, facts) for step, facts in self.entries() if step in STEPS]
+        steps = [(step, facts) for step, facts in self.entries() if step in LIVE_STEPS]
         return steps[-1] if steps and steps[-1][0] in ("applying", "rolling_back") else None
 
-    def observed(self, patch_id: str) -> list[Entry]:
+    def observations(self, patch_id: str) -> list[PatchEntry]:
         """The looks at what a live patch refuses, oldest first."""
         return [facts for step, facts in self.entries() if step == "observed" and facts["id"] == patch_id]
 
-    def drafted(self) -> set[str]:
+    def drafted_ids(self) -> set[str]:
         """The patches that nobody submitted."""
         return {facts["id"] for step, facts in self.entries() if step == "drafted"}
 
-    def live(self) -> list[str]:
+    def live_ids(self) -> list[str]:
         """The patches that are in the live policy, in the order in which they went live."""
         known = self.patches()
         applied = [facts["id"] for step, facts in self.entries() if step == "applied"]
         return [patch_id for patch_id in dict.fromkeys(applied[::-1]) if known[patch_id]["live"]][::-1]
 
-    def last_applied(self) -> datetime | None:
+    def last_applied_at(self) -> datetime | None:
         """When a patch last went live."""
         return max((facts["at"] for step, facts in self.entries() if step == "applied"), default=None)

@@ -15,35 +15,35 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from osiris.core.errors import BadInput, Conflict, WorkspaceError
-from osiris.core.files import write_whole
-from osiris.policy import HOW_TO_CHANGE, PATCHABLE, edited_files, shipped_files
+from osiris.core.files import write_atomically
+from osiris.policy import HOW_TO_CHANGE, PATCHABLE_FILES, edited_files, shipped_files
 
-BRANCH = "refs/heads/live"
-SHIPPED_AT = datetime(2000, 1, 1, tzinfo=UTC)
+LIVE_BRANCH = "refs/heads/live"
+SHIPPED_COMMIT_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 """Date of the first commit, so that the same shipped policy has the same commit in every workspace."""
-NONE = "none"
-SHIPPED = f"The policy as it is shipped\n\nPatch-Id: {NONE}\n"
-OPTIONS = {
+NO_PATCH = "none"
+SHIPPED_MESSAGE = f"The policy as it is shipped\n\nPatch-Id: {NO_PATCH}\n"
+GIT_OPTIONS = {
     "core.fsync": "all", "core.hooksPath": os.devnull, "core.autocrlf": "false", "user.name": "Osiris",
     "user.email": "osiris@localhost", "gc.auto": "0", "init.defaultBranch": "live", "core.quotePath": "false",
 }  # fmt: skip
 
 
-class DoesNotApply(Exception):
+class PatchDoesNotApply(Exception):
     """A diff that git does not apply, with git's own words."""
 
 
 @dataclass(frozen=True)
-class Version:
+class PolicyVersion:
     """One commit of the policy; `patch_id` is the newest patch that is live in it."""
 
     commit: str
     patch_id: str | None
     files: dict[str, str]
 
-    def changed(self, files: dict[str, str]) -> list[str]:
+    def changed_files(self, files: dict[str, str]) -> list[str]:
         """Which of the policy's files are others in `files`."""
-        return [name for name in PATCHABLE if files[name] != self.files[name]]
+        return [name for name in PATCHABLE_FILES if files[name] != self.files[name]]
 
 
 class PolicyRepo:
@@ -53,55 +53,59 @@ class PolicyRepo:
         """Remember the folder; nothing is read yet."""
         self.folder = folder
 
-    def head(self) -> Version:
+    def head(self) -> PolicyVersion:
         """The live policy."""
-        return self.version(self._git("rev-parse", BRANCH).strip())
+        return self.version(self._git("rev-parse", LIVE_BRANCH).strip())
 
-    def version(self, commit: str) -> Version:
+    def version(self, commit: str) -> PolicyVersion:
         """The policy as it was at `commit`."""
         message = self._git("log", "-1", "--format=%B", commit)
         named = re.findall(r"^Patch-Id: (\S+)$", message, re.M)[-1:]
-        return Version(commit, None if named in ([], [NONE]) else named[0], self._files(f"{commit}^{{tree}}"))
+        return PolicyVersion(commit, None if named in ([], [NO_PATCH]) else named[0], self._files(f"{commit}^{{tree}}"))
 
-    def shipped(self, parent: str | None = None) -> str:
+    def commit_shipped(self, parent: str | None = None) -> str:
         """Make the commit of the policy as this Osiris ships it; without a `parent` the first of a new repository.
 
         Raises `WorkspaceError` where the files were edited in place: nobody proved those.
         """
         if edited := edited_files():
             raise WorkspaceError("the policy as Osiris ships it", f"other files: {', '.join(edited)}", HOW_TO_CHANGE)
-        return self.commit(shipped_files(), parent, SHIPPED, SHIPPED_AT)
+        return self.commit(shipped_files(), parent, SHIPPED_MESSAGE, SHIPPED_COMMIT_TIME)
 
-    def catch_up(self) -> None:
+    def follow_upgrade(self) -> None:
         """Where no patch is live, make the policy live that this Osiris ships: an upgrade may have brought another one.
 
         An edit of the files in place is no upgrade. Callers hold the kernel's lock.
         """
         live = self.head()
         if live.patch_id is None and live.files != shipped_files() and not edited_files():
-            self.go_live(self.shipped(live.commit), live.commit)
+            self.set_live(self.commit_shipped(live.commit), live.commit)
 
-    def note_failure(self, commit: str, error: str) -> None:
+    def record_failure(self, commit: str, error: str) -> None:
         """Note that a version failed to answer, for the next turn to see; one that is not live is not noted."""
         if self.head().commit != commit:
             return
-        write_whole(self.folder.with_name("policy.failed.json"), json.dumps({"commit": commit, "error": error[:300]}))
+        write_atomically(
+            self.folder.with_name("policy.failed.json"), json.dumps({"commit": commit, "error": error[:300]})
+        )
 
-    def failure(self) -> dict[str, str] | None:
+    def last_failure(self) -> dict[str, str] | None:
         """The newest failure that was noted, `{commit, error}`."""
         path = self.folder.with_name("policy.failed.json")
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
     def copy_to(self, folder: Path) -> None:
         """Make a work tree of the live policy in a new `folder`, in which `git diff` makes patches."""
-        self._made()
+        self._ensure_exists()
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise BadInput("a new or empty folder", str(folder), "name another one")
-        ran = run_git(["clone", "--quiet", "--branch", "live", str(self.folder.resolve()), str(folder.resolve())])
-        if ran.returncode:
-            raise WorkspaceError(f"a policy repository that can be copied to {folder}", _said(ran), "name another one")
+        result = run_git(["clone", "--quiet", "--branch", "live", str(self.folder.resolve()), str(folder.resolve())])
+        if result.returncode:
+            raise WorkspaceError(
+                f"a policy repository that can be copied to {folder}", _git_message(result), "name another one"
+            )
 
-    def patched(self, commit: str, diff: str, *, exact_lines: bool = False) -> dict[str, str]:
+    def apply_diff(self, commit: str, diff: str, *, exact_lines: bool = False) -> dict[str, str]:
         """The files at `commit` with `diff` applied, all of it or nothing; raises `DoesNotApply`.
 
         With `exact_lines` it may lack lines of context: then it has to fit at the lines that it names.
@@ -111,25 +115,25 @@ class PolicyRepo:
             index = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
             self._git("read-tree", commit, env=index)
             for check in (["--check"], []):
-                ran = self._run(
+                result = self._run(
                     [
                         "apply",
                         "--cached",
                         *check,
                         *(["--unidiff-zero"] if exact_lines else []),
-                        f"-p{strip_of(diff)}",
+                        f"-p{strip_count(diff)}",
                         "-",
                     ],
                     diff,
                     index,
                 )
-                if ran.returncode:
-                    raise DoesNotApply(_said(ran))
+                if result.returncode:
+                    raise PatchDoesNotApply(_git_message(result))
             listed = self._git("ls-files", "--stage", "-z", env=index).split("\0")[:-1]
             modes = {line.split("\t", 1)[1]: line.split(" ", 1)[0] for line in listed}
-            if modes != dict.fromkeys(PATCHABLE, "100644"):
-                raise DoesNotApply(
-                    f"it would leave other files than {', '.join(PATCHABLE)}: {', '.join(sorted(modes))}"
+            if modes != dict.fromkeys(PATCHABLE_FILES, "100644"):
+                raise PatchDoesNotApply(
+                    f"it would leave other files than {', '.join(PATCHABLE_FILES)}: {', '.join(sorted(modes))}"
                 )
             return self._files(self._git("write-tree", env=index).strip())
 
@@ -141,36 +145,40 @@ class PolicyRepo:
                 blob = self._git("hash-object", "-w", "--stdin", text=text).strip()
                 self._git("update-index", "--add", "--cacheinfo", f"100644,{blob},{name}", env=index)
             tree = self._git("write-tree", env=index).strip()
-        when = {name: at.isoformat() for name in ("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE")}
+        dates = {name: at.isoformat() for name in ("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE")}
         before = ["-p", parent] if parent else []
-        return self._git("commit-tree", tree, *before, text=message, env=when).strip()
+        return self._git("commit-tree", tree, *before, text=message, env=dates).strip()
 
-    def go_live(self, commit: str, before: str) -> None:
+    def set_live(self, commit: str, before: str) -> None:
         """Make `commit` the live policy, if `before` is it now; raises `Conflict`. Callers hold the kernel's lock."""
-        for name in (BRANCH, "HEAD", "packed-refs"):  # locks of a killed process: nobody else moves the branch now
+        for name in (LIVE_BRANCH, "HEAD", "packed-refs"):  # locks of a killed process: nobody else moves the branch now
             (self.folder / f"{name}.lock").unlink(missing_ok=True)
-        ran = self._run(["update-ref", BRANCH, commit, before])
-        if ran.returncode:
-            raise Conflict(f"a live policy at {before[:12]}", _said(ran), "see `git log` in the policy's repository")
+        result = self._run(["update-ref", LIVE_BRANCH, commit, before])
+        if result.returncode:
+            raise Conflict(
+                f"a live policy at {before[:12]}", _git_message(result), "see `git log` in the policy's repository"
+            )
 
     def _files(self, tree: str) -> dict[str, str]:
-        return {name: self._git("cat-file", "blob", f"{tree}:{name}") for name in PATCHABLE}
+        return {name: self._git("cat-file", "blob", f"{tree}:{name}") for name in PATCHABLE_FILES}
 
     def _git(self, *arguments: str, text: str | None = None, env: dict[str, str] | None = None) -> str:
-        self._made()
-        ran = self._run(list(arguments), text, env)
-        if ran.returncode:
+        self._ensure_exists()
+        result = self._run(list(arguments), text, env)
+        if result.returncode:
             raise WorkspaceError(
-                f"a policy repository that git can read in {self.folder}", _said(ran), "restore it from a backup"
+                f"a policy repository that git can read in {self.folder}",
+                _git_message(result),
+                "restore it from a backup",
             )
-        return ran.stdout
+        return result.stdout
 
     def _run(
         self, arguments: list[str], text: str | None = None, env: dict[str, str] | None = None
     ) -> "subprocess.CompletedProcess[str]":
         return run_git(["--git-dir", str(self.folder), *arguments], text, env)
 
-    def _made(self) -> None:
+    def _ensure_exists(self) -> None:
         """Make the repository beside its place and rename it, so that it is there whole or not at all."""
         if self.folder.exists():
             return
@@ -178,8 +186,8 @@ class PolicyRepo:
         with tempfile.TemporaryDirectory(dir=self.folder.parent, prefix=".policy-") as scratch:
             draft = PolicyRepo(Path(scratch) / "policy.git")
             run_git(["init", "--quiet", "--bare", "--template=", str(draft.folder)]).check_returncode()
-            draft._git("update-ref", BRANCH, draft.shipped())
-            draft._git("symbolic-ref", "HEAD", BRANCH)
+            draft._git("update-ref", LIVE_BRANCH, draft.commit_shipped())
+            draft._git("symbolic-ref", "HEAD", LIVE_BRANCH)
             try:
                 draft.folder.rename(self.folder)
             except OSError:
@@ -194,18 +202,18 @@ def run_git(
     git = shutil.which("git")
     if git is None:
         raise WorkspaceError("git, which keeps the policy's history", "none on the PATH", "Debian: apt-get install git")
-    options = [part for name, value in OPTIONS.items() for part in ("-c", f"{name}={value}")]
-    plain = {"PATH": os.defpath, "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "LC_ALL": "C.UTF-8"}
+    options = [part for name, value in GIT_OPTIONS.items() for part in ("-c", f"{name}={value}")]
+    environment = {"PATH": os.defpath, "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "LC_ALL": "C.UTF-8"}
     return subprocess.run(
-        [git, *options, *arguments], input=text, env=plain | (env or {}), cwd="/", capture_output=True,
+        [git, *options, *arguments], input=text, env=environment | (env or {}), cwd="/", capture_output=True,
         encoding="utf-8", errors="replace",
     )  # fmt: skip
 
 
-def strip_of(diff: str) -> int:
+def strip_count(diff: str) -> int:
     """How many folders git is to take off the names of a diff: `a/gate.py` or `a/osiris/policy/gate.py`."""
     return 3 if re.search(r"^\+\+\+ b/osiris/policy/", diff, re.M) else 1
 
 
-def _said(ran: "subprocess.CompletedProcess[str]") -> str:
-    return " ".join((ran.stderr or ran.stdout).split())[:500]
+def _git_message(result: "subprocess.CompletedProcess[str]") -> str:
+    return " ".join((result.stderr or result.stdout).split())[:500]

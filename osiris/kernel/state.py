@@ -7,37 +7,37 @@ from datetime import datetime
 from typing import NamedTuple
 
 from osiris.config.settings import Settings
-from osiris.core.files import one_at_a_time
-from osiris.kernel.measure import Past
-from osiris.kernel.patch_log import PatchBook
+from osiris.core.files import exclusive_lock
+from osiris.kernel.measure import MeasurementContext
+from osiris.kernel.patch_log import PatchLog
 from osiris.kernel.repo import PolicyRepo
 from osiris.storage.patches import PatchLists
 
-STEP_SECONDS = 60
+MAX_LOCK_SECONDS = 60
 
 
 class Kernel(NamedTuple):
     """What a turn works with."""
 
     repo: PolicyRepo
-    book: PatchBook
+    patch_log: PatchLog
     lists: PatchLists
-    past: Past
+    context: MeasurementContext
 
     @property
     def settings(self) -> Settings:
         """The workspace's settings."""
-        return self.past.settings
+        return self.context.settings
 
     @property
     def as_of(self) -> datetime:
         """The moment of the turn."""
-        return self.past.as_of
+        return self.context.as_of
 
     @contextmanager
-    def step(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Be the only one that writes the book and moves the policy, which is short; raises `Busy` after a minute."""
-        with one_at_a_time(self.settings.data / "kernel.lock", "step of the kernel", STEP_SECONDS):
+        with exclusive_lock(self.settings.data / "kernel.lock", "step of the kernel", MAX_LOCK_SECONDS):
             yield
 
 

@@ -24,16 +24,16 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from osiris.market.bar_frames import HIGH_IS_SURE, LOW_IS_SURE, Bars
+from osiris.market.bar_frames import HIGH_TRADED, LOW_TRADED, Bars
 
 STILL_OPEN, WIN, LOSS, CLOSED = 0, 1, 2, 3
 NO_REASON, TARGET, STOP, EXPIRY = 0, 1, 2, 3
 NEVER = np.iinfo(np.int64).max
-SAME = 2.0**-24
+SINGLE_PRECISION_TOLERANCE = 2.0**-24
 """Largest relative difference between a price and its nearest number of single precision."""
 
 
-class Ideas(NamedTuple):
+class BarrierIdeas(NamedTuple):
     """Ideas on that ticker, each array of shape (m,).
 
     `sign` is +1 long, -1 short; levels are prices in the basis of cumulative split `split`; `since` is when the idea
@@ -54,7 +54,7 @@ class Touches(NamedTuple):
 
     `state` is STILL_OPEN, WIN (target), LOSS (stop) or CLOSED (expiry); `price` is the raw exit price and `r` the
     profit over the initial risk, both NaN while open; `bar` is the exit bar's index or -1; `at_open` tells a gap exit;
-    `entered` is the index of the bar in which the entry was reached, or -1; `doubt` that of the first bar whose order
+    `entry_bar` is the index of the bar in which the entry was reached, or -1; `ambiguous_bar` that of the first bar whose order
     of prices would have to be known, or -1.
     """
 
@@ -66,11 +66,11 @@ class Touches(NamedTuple):
     r: NDArray[np.float64]
     filled: NDArray[np.bool_]
     ambiguous: NDArray[np.bool_]
-    entered: NDArray[np.int64]
-    doubt: NDArray[np.int64]
+    entry_bar: NDArray[np.int64]
+    ambiguous_bar: NDArray[np.int64]
 
 
-def first_touch(bars: Bars, ideas: Ideas) -> Touches:
+def find_first_touches(bars: Bars, ideas: BarrierIdeas) -> Touches:
     """Resolve every idea against the bars. NaN prices are not accepted: the caller drops such bars."""
     count = len(ideas.sign)
     touches = Touches(
@@ -94,15 +94,15 @@ def first_touch(bars: Bars, ideas: Ideas) -> Touches:
 def _resolve(
     start, end, opens, highs, lows, closes, cumulative, gaps,
     sign, entry, target, stop, split, since, expiry,
-    state, reason, bar, at_open, price, r, filled, ambiguous, entered, doubt,
+    state, reason, bar, at_open, price, r, filled, ambiguous, entry_bar, ambiguous_bar,
 ):  # fmt: skip
     for i in range(len(sign)):
         s = sign[i]
         # Everything below is written for a long; a short is its mirror image.
         e, t, x = s * entry[i], s * target[i], s * stop[i]
         # A price reaches a level from below at the lower of its bounds, from above at the upper.
-        e_low, e_high = e - SAME * abs(e), e + SAME * abs(e)
-        t_low, x_high = t - SAME * abs(t), x + SAME * abs(x)
+        e_low, e_high = e - SINGLE_PRECISION_TOLERANCE * abs(e), e + SINGLE_PRECISION_TOLERANCE * abs(e)
+        t_low, x_high = t - SINGLE_PRECISION_TOLERANCE * abs(t), x + SINGLE_PRECISION_TOLERANCE * abs(x)
         risk = e - x
         maybe = False  # filled in a gap, perhaps
         first = np.searchsorted(start, since[i])
@@ -123,7 +123,7 @@ def _resolve(
                 if gaps[j]:
                     level, at_open[i], ambiguous[i] = c, False, True
             elif gaps[j]:
-                sure = gaps[j] & (HIGH_IS_SURE if s > 0 else LOW_IS_SURE) and start[j] >= since[i]
+                sure = gaps[j] & (HIGH_TRADED if s > 0 else LOW_TRADED) and start[j] >= since[i]
                 if (filled[i] or maybe or h >= e_low) and low <= x_high:
                     level, code, why, filled[i], ambiguous[i] = x, LOSS, STOP, True, True
                 elif filled[i] and h >= t_low and sure:
@@ -161,10 +161,10 @@ def _resolve(
                 level, code, why = t, WIN, TARGET
             if code == WIN and cut and not at_open[i]:
                 level, code, why, ambiguous[i] = np.nan, STILL_OPEN, NO_REASON, True
-            if filled[i] and entered[i] < 0:
-                entered[i] = j
-            if ambiguous[i] and doubt[i] < 0:
-                doubt[i] = j
+            if filled[i] and entry_bar[i] < 0:
+                entry_bar[i] = j
+            if ambiguous[i] and ambiguous_bar[i] < 0:
+                ambiguous_bar[i] = j
             if code == STILL_OPEN and expiry[i] <= end[j]:
                 if filled[i]:
                     level, code, why = c, CLOSED, EXPIRY

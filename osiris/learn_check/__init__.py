@@ -16,22 +16,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from osiris.config.settings import export, load_settings
-from osiris.core.files import new_folder
-from osiris.learn_check.no_edge import CANDIDATES, aa_comparisons
-from osiris.learn_check.no_skill import Walks, no_skill
-from osiris.learn_check.report import checks, of_edge, rise
-from osiris.learn_check.trial import Plan, Trial, record_drafts, run_trial
+from osiris.config.settings import load_settings, set_environment
+from osiris.core.files import create_folder
+from osiris.learn_check.no_edge import CANDIDATES_PER_SIDE, run_aa_comparisons
+from osiris.learn_check.no_skill import RandomWalks, compare_coins
+from osiris.learn_check.report import check_results, rise_over_base, summarize_edge
+from osiris.learn_check.trial import Trial, TrialPlan, record_drafts, run_trial
 from osiris.market.synthetic import EDGES, Edge
 
-COMPARISONS = 1000
-__all__ = ["Plan", "run_check"]
+AA_COMPARISONS = 1000
+__all__ = ["TrialPlan", "run_check"]
 
 
 def run_check(
     edges: Sequence[Edge] = EDGES,
     seeds: Sequence[int] = range(5),
-    plan: Plan = Plan(),
+    plan: TrialPlan = TrialPlan(),
     jobs: int = 0,
     keep: Path | None = None,
 ) -> dict[str, Any]:
@@ -42,13 +42,13 @@ def run_check(
     """
     trials = [Trial(edge, seed, plan) for edge in edges if edge != "none" for seed in seeds]
     trials += [Trial("none", seeds[0], plan)] if "none" in edges else []
-    with _folder(keep) as folder:
-        found = _side_by_side(trials, folder, jobs or os.cpu_count() or 1)
+    with _workspaces_folder(keep) as folder:
+        found = _run_parallel(trials, folder, jobs or os.cpu_count() or 1)
     planted = {edge: [one for one in found if one["edge"] == edge] for edge in edges if edge != "none"}
     no_edge = next((one["aa"] for one in found if one["edge"] == "none"), None)
     coins = next((one["coins"] for one in found if one["edge"] == "none"), [])
-    means = {edge: of_edge(group) for edge, group in planted.items()}
-    verdicts = checks(means, no_edge, coins)
+    means = {edge: summarize_edge(group) for edge, group in planted.items()}
+    verdicts = check_results(means, no_edge, coins)
     return {
         "passed": all(one["passed"] for one in verdicts),
         "checks": verdicts,
@@ -59,7 +59,7 @@ def run_check(
     }
 
 
-def work(trial: Trial, folder: Path, cache: Path, steps: Any) -> dict[str, Any]:
+def run_trial_process(trial: Trial, folder: Path, cache: Path, steps: Any) -> dict[str, Any]:
     """Run one trial in this process, all it prints in `trial.log`, and put a word for each step into the queue."""
     folder.mkdir()
     with open(folder / "trial.log", "w") as log:
@@ -70,22 +70,24 @@ def work(trial: Trial, folder: Path, cache: Path, steps: Any) -> dict[str, Any]:
         steps.put((trial.name, what))
 
     if trial.edge == "none":
-        recorded, settings = record_drafts(trial, folder, cache, 3 * CANDIDATES, step)
-        aa = aa_comparisons(recorded, settings, COMPARISONS, trial.plan.tickers * trial.plan.moments // 3, trial.seed)
-        walks = Walks(trial.seed, nights=trial.plan.coin_nights)
-        return {"edge": trial.edge, "seed": trial.seed, "aa": aa, "coins": no_skill(walks, step=step)}
+        recorded, settings = record_drafts(trial, folder, cache, 3 * CANDIDATES_PER_SIDE, step)
+        aa = run_aa_comparisons(
+            recorded, settings, AA_COMPARISONS, trial.plan.tickers * trial.plan.moments // 3, trial.seed
+        )
+        walks = RandomWalks(trial.seed, nights=trial.plan.coin_periods)
+        return {"edge": trial.edge, "seed": trial.seed, "aa": aa, "coins": compare_coins(walks, step=step)}
     result = run_trial(trial, folder, cache, step)
     evaluations = result.pop("evaluations")
-    rises = {name: rise(evaluations["base"], one) for name, one in evaluations.items() if name != "base"}
-    return result | {"rises": rises, "rise": rises.get(result["served"]) or rise(*[evaluations["base"]] * 2)}
+    rises = {name: rise_over_base(evaluations["base"], one) for name, one in evaluations.items() if name != "base"}
+    return result | {"rises": rises, "rise": rises.get(result["served"]) or rise_over_base(*[evaluations["base"]] * 2)}
 
 
-def _side_by_side(trials: Sequence[Trial], folder: Path, jobs: int) -> list[dict[str, Any]]:
+def _run_parallel(trials: Sequence[Trial], folder: Path, jobs: int) -> list[dict[str, Any]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     cache = load_settings(folder).model.cache.expanduser()
-    export(OMP_NUM_THREADS="1")  # torch asks for it when it is first loaded, in each of the processes
+    set_environment(OMP_NUM_THREADS="1")  # torch asks for it when it is first loaded, in each of the processes
     context = multiprocessing.get_context("spawn")
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[doing]}"), TimeElapsedColumn())
     with (
@@ -94,8 +96,8 @@ def _side_by_side(trials: Sequence[Trial], folder: Path, jobs: int) -> list[dict
         Progress(*columns, console=Console(stderr=True)) as bars,
     ):
         steps = manager.Queue()
-        futures = [pool.submit(work, trial, folder / trial.name, cache, steps) for trial in trials]
-        tasks = {trial.name: bars.add_task(trial.name, total=trial.steps, doing="waiting") for trial in trials}
+        futures = [pool.submit(run_trial_process, trial, folder / trial.name, cache, steps) for trial in trials]
+        tasks = {trial.name: bars.add_task(trial.name, total=trial.step_count, doing="waiting") for trial in trials}
         for name, what in _until_done(futures, steps):
             bars.update(tasks[name], advance=1, doing=what)
         return [future.result() for future in futures]
@@ -112,9 +114,9 @@ def _until_done(futures: "list[Future[dict[str, Any]]]", steps: Any) -> Iterator
 
 
 @contextmanager
-def _folder(keep: Path | None) -> Iterator[Path]:
+def _workspaces_folder(keep: Path | None) -> Iterator[Path]:
     if keep is None:
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder)
     else:
-        yield new_folder(keep, "--keep")
+        yield create_folder(keep, "--keep")

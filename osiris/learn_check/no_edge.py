@@ -8,22 +8,24 @@ import numpy as np
 import pandas as pd
 
 from osiris.config.settings import Settings
-from osiris.evaluation.gate import compare
+from osiris.evaluation.gate import compare_adapters
 from osiris.evaluation.heldout import Evaluation
 from osiris.learn_check.report import promoted_share
 
-CANDIDATES = 4
+CANDIDATES_PER_SIDE = 4
 """Ideas of each side on a prompt, as in a trial's own comparisons."""
 
 
-def aa_comparisons(recorded: Evaluation, settings: Settings, count: int, prompts: int, seed: int) -> dict[str, float]:
+def run_aa_comparisons(
+    recorded: Evaluation, settings: Settings, count: int, prompts: int, seed: int
+) -> dict[str, float]:
     """Compare `count` times on `prompts` resampled prompts; the share promoted has Wilson's 95 % interval.
 
     `recorded` needs at least `2 * CANDIDATES` trades on most prompts; prompts with fewer are left out.
     """
     rng = np.random.default_rng(seed)
     trades = recorded.filled
-    groups = [group.index.to_numpy() for _, group in trades.groupby("prompt") if len(group) >= 2 * CANDIDATES]
+    groups = [group.index.to_numpy() for _, group in trades.groupby("prompt") if len(group) >= 2 * CANDIDATES_PER_SIDE]
     promoted = sum(_promoted(trades, groups, settings, prompts, rng) for _ in range(count))
     return promoted_share(promoted, count) | {"prompts": prompts, "mean_r": float(trades["r"].mean())}
 
@@ -32,11 +34,11 @@ def _promoted(
     trades: pd.DataFrame, groups: list[np.ndarray], settings: Settings, prompts: int, rng: np.random.Generator
 ) -> bool:
     drawn = rng.integers(len(groups), size=prompts)
-    dealt = np.array([rng.permutation(groups[number])[: 2 * CANDIDATES] for number in drawn])
+    dealt = np.array([rng.permutation(groups[number])[: 2 * CANDIDATES_PER_SIDE] for number in drawn])
     sides = [
-        trades.loc[part.ravel()].assign(prompt=np.repeat(np.arange(prompts), CANDIDATES))
-        for part in (dealt[:, :CANDIDATES], dealt[:, CANDIDATES:])
+        trades.loc[part.ravel()].assign(prompt=np.repeat(np.arange(prompts), CANDIDATES_PER_SIDE))
+        for part in (dealt[:, :CANDIDATES_PER_SIDE], dealt[:, CANDIDATES_PER_SIDE:])
     ]
-    count = prompts * CANDIDATES
+    count = prompts * CANDIDATES_PER_SIDE
     one, other = (Evaluation(name, prompts, count, count, side) for name, side in zip("AB", sides, strict=True))
-    return compare(one, other, settings).promoted
+    return compare_adapters(one, other, settings).promoted

@@ -2,7 +2,7 @@
 
 Tickers are walks without drift that share a part of their returns. The champion goes long on half of the prompts, the
 challenger more or less often, and neither knows anything. Each night has held-out days of its own, so that the nights
-are independent and every comparison is a first look, which may err with `heldout.level` / 2.
+are independent and every comparison is a first look, which may err with `heldout.alpha` / 2.
 """
 
 import tempfile
@@ -22,22 +22,22 @@ from osiris.core.errors import BadInput
 from osiris.core.ideas import Reply, Side
 from osiris.drafting.snapshot import ATR_BARS, Snapshot, true_range
 from osiris.evaluation import heldout
-from osiris.evaluation.gate import compare
-from osiris.evaluation.side_bias import earlier_places
+from osiris.evaluation.gate import compare_adapters
+from osiris.evaluation.side_bias import earlier_indices
 from osiris.learn_check.report import promoted_share
-from osiris.market.calendars import daily_frame, sessions_between
-from osiris.market.provider import PriceDesk
-from osiris.market.synthetic import CALENDAR, PRICE, SIGMA, STEPS
+from osiris.market.calendars import closes_between, daily_frame
+from osiris.market.provider import BarProvider
+from osiris.market.synthetic import FIRST_PRICE, SESSION_VOLATILITY, STEPS_PER_SESSION, SYNTHETIC_CALENDAR
 from osiris.workspace import Workspace, open_workspace
 
-FIRST = datetime(1990, 1, 2, tzinfo=UTC)
+FIRST_WALK_SESSION = datetime(1990, 1, 2, tzinfo=UTC)
 """The first session of a walk: from here on a calendar has some 9,000."""
 LONG_SHARES = (0.25, 0.5, 0.75, 1.0)
-TARGET_ATR, STOP_ATR, WARM_UP, CANDIDATES = 1.5, 1.0, 20, 2
+TARGET_ATR, STOP_ATR, WARM_UP_SESSIONS, CANDIDATES_PER_PROMPT = 1.5, 1.0, 20, 2
 
 
 @dataclass(frozen=True)
-class Walks:
+class RandomWalks:
     """Correlated driftless daily bars: `nights` stretches of `sessions` held-out sessions each, one after the other.
 
     `overnight` is the share of the variance that falls between the sessions: entries may be missed, stops jumped over.
@@ -53,32 +53,40 @@ class Walks:
     @cached_property
     def closes(self) -> list[datetime]:
         """The close of every session, UTC."""
-        count = WARM_UP + self.nights * self.sessions
-        found = sessions_between(CALENDAR, FIRST, FIRST + pd.Timedelta(days=2 * count + 20))
+        count = WARM_UP_SESSIONS + self.nights * self.sessions
+        found = closes_between(
+            SYNTHETIC_CALENDAR, FIRST_WALK_SESSION, FIRST_WALK_SESSION + pd.Timedelta(days=2 * count + 20)
+        )
         if len(found) < count:
-            raise BadInput(f"nights for which {CALENDAR} has {count} sessions", f"{len(found)}", "ask for fewer")
+            raise BadInput(
+                f"nights for which {SYNTHETIC_CALENDAR} has {count} sessions", f"{len(found)}", "ask for fewer"
+            )
         return [moment.to_pydatetime() for moment in found[:count]]
 
     def bars(self) -> dict[str, pd.DataFrame]:
         """Daily bars by ticker, in the format of `osiris.market.calendars`."""
         rng = np.random.default_rng([self.seed, self.tickers])
-        shape = len(self.closes), 1 + STEPS
+        shape = len(self.closes), 1 + STEPS_PER_SESSION
         common = rng.normal(0, 1, shape)
         dates = pd.DatetimeIndex([close.date() for close in self.closes])
         return {
-            f"W{number:03d}": daily_frame(dates, _ohlc(self._steps(common, rng.normal(0, 1, shape))), CALENDAR, "walk")
+            f"W{number:03d}": daily_frame(
+                dates, _ohlc(self._steps(common, rng.normal(0, 1, shape))), SYNTHETIC_CALENDAR, "walk"
+            )
             for number in range(self.tickers)
         }
 
     def _steps(self, common: NDArray[np.float64], own: NDArray[np.float64]) -> NDArray[np.float64]:
         """Log returns of one ticker without drift of the price, shape (sessions, 1 + STEPS): overnight, then within."""
         mixed = np.sqrt(self.correlation) * common + np.sqrt(1 - self.correlation) * own
-        variance = SIGMA**2 * np.array([self.overnight] + [(1 - self.overnight) / STEPS] * STEPS)
+        variance = SESSION_VOLATILITY**2 * np.array(
+            [self.overnight] + [(1 - self.overnight) / STEPS_PER_SESSION] * STEPS_PER_SESSION
+        )
         return mixed * np.sqrt(variance) - variance / 2
 
 
 @dataclass(frozen=True)
-class SettledNight:
+class SettledPrompts:
     """Held-out prompts whose outcomes are known for both sides, so that any coins can be held against them at once.
 
     `sides` has two rows a prompt, settled by the gate's own function: all prompts long, then all short. Prompts go by
@@ -89,16 +97,16 @@ class SettledNight:
     tickers: int
 
     @property
-    def prompts(self) -> int:
+    def prompt_count(self) -> int:
         """How many prompts there are."""
         return len(self.sides) // 2
 
     @cached_property
-    def r(self) -> NDArray[np.float64]:
+    def r_multiples(self) -> NDArray[np.float64]:
         """R of each prompt, long and short, shape (prompts, 2); NaN where the entry was not reached."""
         return np.where(self.sides["filled"], self.sides["r"], np.nan).reshape(2, -1).T
 
-    def evaluation(self, name: str, long: NDArray[np.bool_]) -> heldout.Evaluation:
+    def evaluate(self, name: str, long: NDArray[np.bool_]) -> heldout.Evaluation:
         """What a model that goes `long` on these candidates, shape (prompts, candidates), is worth."""
         prompts, candidates = long.shape
         rows = (np.arange(prompts)[:, None] + prompts * ~long).ravel()
@@ -109,51 +117,59 @@ class SettledNight:
         """The mean R on each prompt, shape (prompts,), of the decisions of earlier sessions on its ticker."""
         shares = long.mean(axis=1).reshape(-1, self.tickers)
         earlier = [np.full(self.tickers, np.nan)]
-        earlier += [shares[earlier_places(place)].mean(axis=0) for place in range(1, len(shares))]
+        earlier += [shares[earlier_indices(place)].mean(axis=0) for place in range(1, len(shares))]
         weights = np.concatenate(earlier)[:, None] * [1, -1] + [0, 1]
-        known = np.isfinite(self.r)
-        found = np.where(known, self.r * weights, 0.0).sum(axis=1)
+        known = np.isfinite(self.r_multiples)
+        found = np.where(known, self.r_multiples * weights, 0.0).sum(axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
             return found / np.where(known, weights, 0.0).sum(axis=1)
 
 
-def both_sides(shots: Sequence[Snapshot], prices: PriceDesk, settings: Settings, as_of: datetime) -> SettledNight:
+def settle_both_sides(
+    snapshots: Sequence[Snapshot], prices: BarProvider, settings: Settings, as_of: datetime
+) -> SettledPrompts:
     """Settle every prompt long and short at `as_of`; `shots` go by session, then by ticker."""
     ideas = [
-        heldout.idea_row(number, shot, reply(shot.ticker, side))
+        heldout.to_paper_row(number, shot, coin_reply(shot.ticker, side))
         for side in (Side.LONG, Side.SHORT)
-        for number, shot in enumerate(shots)
+        for number, shot in enumerate(snapshots)
     ]
-    settled = heldout.settle_on_paper(pd.DataFrame(ideas, columns=heldout.IDEA_COLUMNS), prices, settings, as_of)
-    return SettledNight(settled, len({shot.ticker for shot in shots}))
+    settled = heldout.simulate_paper_trades(pd.DataFrame(ideas, columns=heldout.PAPER_COLUMNS), prices, settings, as_of)
+    return SettledPrompts(settled, len({shot.ticker for shot in snapshots}))
 
 
-def reply(ticker: str, side: Side) -> Reply:
+def coin_reply(ticker: str, side: Side) -> Reply:
     """What a coin writes: a side, always with the same target and stop."""
     return Reply(ticker=ticker, rationale="a coin", side=side, target_atr=TARGET_ATR, stop_atr=STOP_ATR, confidence=0.5)
 
 
-def no_skill(
-    walks: Walks, long_shares: Sequence[float] = LONG_SHARES, step: Callable[[str], None] = lambda what: None
+def compare_coins(
+    walks: RandomWalks, long_shares: Sequence[float] = LONG_SHARES, step: Callable[[str], None] = lambda what: None
 ) -> list[dict[str, float]]:
     """For each share of longs: how many of the nights promoted the challenger, with Wilson's 95 % interval."""
-    with on_walks(walks) as (nights, settings):
+    with settled_walks(walks) as (nights, settings):
         found = []
         for share in long_shares:
             step(f"{share:.0%} long against 50 %")
-            found.append({"long_share": share} | promotions(nights, share, settings, walks.seed))
+            found.append({"long_share": share} | count_promotions(nights, share, settings, walks.seed))
     return [{"correlation": walks.correlation, "tickers": walks.tickers} | one for one in found]
 
 
 @contextmanager
-def on_walks(walks: Walks) -> Iterator[tuple[list[SettledNight], Settings]]:
+def settled_walks(walks: RandomWalks) -> Iterator[tuple[list[SettledPrompts], Settings]]:
     """The nights of `walks`, settled in a workspace of their own, and its settings."""
     with local_workspace(walks.closes[-1]) as workspace:
         bars = walks.bars()
         for ticker, frame in bars.items():
             workspace.bars.merge(ticker, frame)
         settings = workspace.settings
-        yield [both_sides(shots, workspace.prices, settings, at) for shots, at in _nights(walks, bars)], settings
+        yield (
+            [
+                settle_both_sides(shots, workspace.prices, settings, at)
+                for shots, at in _held_out_snapshots(walks, bars)
+            ],
+            settings,
+        )
 
 
 @contextmanager
@@ -165,37 +181,40 @@ def local_workspace(as_of: datetime) -> Iterator[Workspace]:
             yield workspace
 
 
-def promotions(
-    nights: Sequence[SettledNight], chance_of_long: float | Sequence[NDArray[np.float64]], settings: Settings, seed: int
+def count_promotions(
+    nights: Sequence[SettledPrompts],
+    chance_of_long: float | Sequence[NDArray[np.float64]],
+    settings: Settings,
+    seed: int,
 ) -> dict[str, float]:
     """On each night compare a challenger with even coins; how many were promoted, and Wilson's 95 % interval.
 
     `chance_of_long` is the challenger's, for all prompts or for each of them, shape (prompts,) a night.
     """
-    rng = np.random.default_rng([seed, len(nights), CANDIDATES])
+    rng = np.random.default_rng([seed, len(nights), CANDIDATES_PER_PROMPT])
     promoted = tested = 0
     for number, night in enumerate(nights):
         chance = chance_of_long if isinstance(chance_of_long, float) else chance_of_long[number][:, None]
         sides = [
-            night.evaluation(name, rng.random((night.prompts, CANDIDATES)) < share)
+            night.evaluate(name, rng.random((night.prompt_count, CANDIDATES_PER_PROMPT)) < share)
             for name, share in (("challenger", chance), ("even", 0.5))
         ]
-        verdict = compare(*sides, settings)
+        verdict = compare_adapters(*sides, settings)
         promoted, tested = promoted + verdict.promoted, tested + (verdict.p_value is not None)
     return promoted_share(promoted, len(nights)) | {"tested": tested}
 
 
-def _nights(walks: Walks, bars: dict[str, pd.DataFrame]) -> Iterator[tuple[list[Snapshot], datetime]]:
+def _held_out_snapshots(walks: RandomWalks, bars: dict[str, pd.DataFrame]) -> Iterator[tuple[list[Snapshot], datetime]]:
     """The prompts of each night, and the moment at which they are settled."""
     units = {ticker: _atr(frame) for ticker, frame in bars.items()}
     for night in range(walks.nights):
-        places = range(WARM_UP + night * walks.sessions, WARM_UP + (night + 1) * walks.sessions)
-        shots = [
-            _shot(ticker, walks.closes[place], frame["close"].iloc[place], units[ticker][place])
+        places = range(WARM_UP_SESSIONS + night * walks.sessions, WARM_UP_SESSIONS + (night + 1) * walks.sessions)
+        snapshots = [
+            _walk_snapshot(ticker, walks.closes[place], frame["close"].iloc[place], units[ticker][place])
             for place in places[:-1]
             for ticker, frame in bars.items()
         ]
-        yield shots, walks.closes[places[-1]]
+        yield snapshots, walks.closes[places[-1]]
 
 
 def _atr(frame: pd.DataFrame) -> NDArray[np.float64]:
@@ -205,12 +224,12 @@ def _atr(frame: pd.DataFrame) -> NDArray[np.float64]:
     return np.concatenate([[np.nan], means.to_numpy()])
 
 
-def _shot(ticker: str, as_of: datetime, price: float, unit: float) -> Snapshot:
+def _walk_snapshot(ticker: str, as_of: datetime, price: float, unit: float) -> Snapshot:
     return Snapshot(ticker, as_of, as_of, float(price), float(unit), (), "", f"{ticker} {as_of:%Y-%m-%d}")
 
 
 def _ohlc(steps: NDArray[np.float64]) -> pd.DataFrame:
     """Open, high, low, close of sessions whose steps these are, the first of each the one from the close before."""
     path = steps.ravel().cumsum().reshape(steps.shape)
-    values = PRICE * np.exp([path[:, 0], path.max(axis=1), path.min(axis=1), path[:, -1]])
+    values = FIRST_PRICE * np.exp([path[:, 0], path.max(axis=1), path.min(axis=1), path[:, -1]])
     return pd.DataFrame(dict(zip(("open", "high", "low", "close"), values.round(6), strict=True)))

@@ -9,21 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from osiris.config.settings import Settings, load_settings
-from osiris.core.files import write_whole
-from osiris.drafting.draft_ideas import AdviseReport, advise, take_snapshots
+from osiris.core.files import write_atomically
+from osiris.drafting.draft_ideas import DraftingReport, draft_ideas, take_snapshots
 from osiris.drafting.snapshot import Snapshot
 from osiris.evaluation import heldout
 from osiris.labeling.settle import settle
 from osiris.learn_check.no_skill import LONG_SHARES
-from osiris.llm.generate import unbound
+from osiris.llm.generate import unconstrained
 from osiris.llm.starter import ensure_starter
-from osiris.market.synthetic import RUN, Edge, Market
+from osiris.market.synthetic import RUN_SESSIONS, Edge, Market
 from osiris.training.nightly import collect_pairs, learn_from_outcomes
-from osiris.training.promotion import judge_adapters
+from osiris.training.promotion import evaluate_adapters
 from osiris.workspace import Workspace, open_workspace
 
-AFTER_THE_CLOSE = timedelta(hours=10)
-SETTINGS = """\
+DELAY_AFTER_CLOSE = timedelta(hours=10)
+TRIAL_SETTINGS = """\
 # Written by `osiris learn-check`.
 [model]
 base = {base}
@@ -52,7 +52,7 @@ candidates = 4
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrialPlan:
     """How much a trial is given: each night follows `moments` draftings on all `tickers`; `fresh` ones come after.
 
     The moments lie 37 sessions apart, so that each is a day of its own to the gate; a third of a night's are held out.
@@ -61,11 +61,11 @@ class Plan:
     nights: int = 4
     tickers: int = 16
     moments: int = 24
-    fresh: int = 48
+    fresh_moments: int = 48
     candidates: int = 6
     drift: float = 0.2
     recipe: str = "dpo"
-    coin_nights: int = 100
+    coin_periods: int = 100
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Trial:
 
     edge: Edge
     seed: int
-    plan: Plan = Plan()
+    plan: TrialPlan = TrialPlan()
 
     @property
     def name(self) -> str:
@@ -82,7 +82,7 @@ class Trial:
         return f"{self.edge}-{self.seed}"
 
     @property
-    def steps(self) -> int:
+    def step_count(self) -> int:
         """How many steps it reports."""
         return 2 + len(LONG_SHARES) if self.edge == "none" else 4 * self.plan.nights + 2
 
@@ -90,7 +90,7 @@ class Trial:
     def market(self) -> Market:
         """The bars it runs on."""
         plan = self.plan
-        cycles = plan.nights * plan.moments + plan.fresh
+        cycles = plan.nights * plan.moments + plan.fresh_moments
         return Market(self.edge, self.seed, plan.tickers, cycles, plan.drift)
 
 
@@ -104,15 +104,17 @@ def run_trial(
     replies are not bound to their schema, so that it shows whether they keep it.
     """
     step("making the market")
-    workspace = prepare(trial, folder, cache)
-    nights = [run_night(workspace, trial, night, step) for night in range(trial.plan.nights)]
-    end, shots = fresh_prompts(workspace, trial)
+    workspace = prepare_trial(trial, folder, cache)
+    nights = [run_trial_night(workspace, trial, night, step) for night in range(trial.plan.nights)]
+    end, snapshots = take_fresh_snapshots(workspace, trial)
     found = {}
-    for name in [None, *sorted(workspace.shelf.names(end))]:
+    for name in [None, *sorted(workspace.registry.names(end))]:
         step("comparing on fresh prompts")
-        drafter = workspace.models.serve(workspace.shelf.path(name) if name else None)
-        found[drafter.adapter] = heldout.evaluate(drafter, shots, workspace.prices, unbound(workspace.settings), end)
-    served = workspace.served(end).name or "base"
+        drafter = workspace.models.serve(workspace.registry.path(name) if name else None)
+        found[drafter.adapter] = heldout.evaluate_drafter(
+            drafter, snapshots, workspace.prices, unconstrained(workspace.settings), end
+        )
+    served = workspace.find_served(end).name or "base"
     workspace.close()
     return {
         "edge": trial.edge,
@@ -129,37 +131,39 @@ def record_drafts(
 ) -> tuple[heldout.Evaluation, Settings]:
     """What the plain base drafts on the fresh prompts of the market, `candidates` each, settled on paper."""
     step("making the market")
-    workspace = prepare(trial, folder, cache)
+    workspace = prepare_trial(trial, folder, cache)
     many = workspace.settings.model_copy(
         update={"gate": workspace.settings.gate.model_copy(update={"candidates": candidates})}
     )
     step("drafting")
-    end, shots = fresh_prompts(workspace, trial)
-    recorded = heldout.evaluate(workspace.models.serve(None), shots, workspace.prices, many, end)
+    end, snapshots = take_fresh_snapshots(workspace, trial)
+    recorded = heldout.evaluate_drafter(workspace.models.serve(None), snapshots, workspace.prices, many, end)
     workspace.close()
     return recorded, workspace.settings
 
 
-def fresh_prompts(workspace: Workspace, trial: Trial) -> tuple[datetime, list[Snapshot]]:
+def take_fresh_snapshots(workspace: Workspace, trial: Trial) -> tuple[datetime, list[Snapshot]]:
     """The end of the market, and the prompts that come after all nights."""
     market = trial.market
-    shots = take_snapshots(workspace.prices, workspace.policy, market.names, market.moments[-trial.plan.fresh :], [])
-    return market.closes[-1] + AFTER_THE_CLOSE, shots
+    snapshots = take_snapshots(
+        workspace.prices, workspace.policy, market.names, market.draft_moments[-trial.plan.fresh_moments :], []
+    )
+    return market.closes[-1] + DELAY_AFTER_CLOSE, snapshots
 
 
-def run_night(workspace: Workspace, trial: Trial, night: int, step: Callable[[str], None]) -> dict[str, Any]:
+def run_trial_night(workspace: Workspace, trial: Trial, night: int, step: Callable[[str], None]) -> dict[str, Any]:
     """Draft at the night's moments, settle what was drafted, make pairs, train, compare."""
     market, plan = trial.market, trial.plan
-    moments = market.moments[night * plan.moments :][: plan.moments]
+    moments = market.draft_moments[night * plan.moments :][: plan.moments]
     settings = workspace.settings
     step(f"night {night + 1}: drafting")
-    drafted, as_of = gather(workspace, trial, moments)
+    drafted, as_of = draft_and_settle(workspace, trial, moments)
     step(f"night {night + 1}: training")
-    pairs = collect_pairs(workspace.advice, workspace.shelf, settings, as_of)
-    trained = learn_from_outcomes(workspace.shelf, workspace.tracking, settings, as_of)
+    pairs = collect_pairs(workspace.advice, workspace.registry, settings, as_of)
+    trained = learn_from_outcomes(workspace.registry, workspace.tracking, settings, as_of)
     step(f"night {night + 1}: comparing")
-    judged, _ = judge_adapters(
-        workspace.shelf,
+    comparison, _ = evaluate_adapters(
+        workspace.registry,
         workspace.tracking,
         workspace.models,
         workspace.prices,
@@ -176,16 +180,16 @@ def run_night(workspace: Workspace, trial: Trial, night: int, step: Callable[[st
         "pairs": pairs.rows,
         "adapter": trained.adapter,
         "train_seconds": trained.metrics.get("seconds"),
-        "verdict": judged.note,
+        "verdict": comparison.note,
     }
 
 
-def gather(workspace: Workspace, trial: Trial, moments: list[datetime]) -> tuple[AdviseReport, datetime]:
+def draft_and_settle(workspace: Workspace, trial: Trial, moments: list[datetime]) -> tuple[DraftingReport, datetime]:
     """Draft at `moments`, settle what was drafted, and return the night after it too; the clock stands there then."""
-    settings, as_of = workspace.settings, closing(trial.market, moments[-1])
+    settings, as_of = workspace.settings, time_after_run(trial.market, moments[-1])
     workspace.clock.set(moments[-1])
-    drafter = workspace.drafter(moments[-1])
-    drafted = advise(
+    drafter = workspace.load_drafter(moments[-1])
+    drafted = draft_ideas(
         workspace.advice, workspace.prices, workspace.events, drafter, None, workspace.policy, settings, moments
     )
     workspace.clock.set(as_of)
@@ -193,7 +197,7 @@ def gather(workspace: Workspace, trial: Trial, moments: list[datetime]) -> tuple
     return drafted, as_of
 
 
-def prepare(trial: Trial, folder: Path, cache: Path) -> Workspace:
+def prepare_trial(trial: Trial, folder: Path, cache: Path) -> Workspace:
     """A workspace on the trial's market, with a starter of the trial's seed."""
     base = ensure_starter("drafter", with_cache(load_settings(folder), cache), trial.seed, progress=False)
     values = {
@@ -204,9 +208,11 @@ def prepare(trial: Trial, folder: Path, cache: Path) -> Workspace:
         "candidates": trial.plan.candidates,
         "recipe": trial.plan.recipe,
     }
-    write_whole(folder / "osiris.toml", SETTINGS.format(**{key: json.dumps(value) for key, value in values.items()}))
-    workspace = open_workspace(folder, trial.market.moments[0])
-    for ticker, bars in trial.market.bars().items():
+    write_atomically(
+        folder / "osiris.toml", TRIAL_SETTINGS.format(**{key: json.dumps(value) for key, value in values.items()})
+    )
+    workspace = open_workspace(folder, trial.market.draft_moments[0])
+    for ticker, bars in trial.market.generate_bars().items():
         workspace.bars.merge(ticker, bars)
     return workspace
 
@@ -216,6 +222,6 @@ def with_cache(settings: Settings, cache: Path) -> Settings:
     return settings.model_copy(update={"model": settings.model.model_copy(update={"cache": cache})})
 
 
-def closing(market: Market, moment: datetime) -> datetime:
+def time_after_run(market: Market, moment: datetime) -> datetime:
     """The night after the run that begins at `moment`."""
-    return market.closes[market.closes.index(moment) + RUN] + AFTER_THE_CLOSE
+    return market.closes[market.closes.index(moment) + RUN_SESSIONS] + DELAY_AFTER_CLOSE

@@ -21,17 +21,17 @@ from osiris.core.ideas import Reply
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-OPENING = '{"rationale":"'
+REPLY_OPENING = '{"rationale":"'
 """What stands before the model's first token in the schema of what it writes: a reply's, less the ticker."""
-COMPACT = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
+COMPACT_JSON = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
 """Replies have no spaces between keys and values, as the model is trained to write them."""
-WORD = 32
+MASK_WORD_BITS = 32
 """Tokens in a number of the mask."""
-FINEST = 0.0001
+NUMBER_STEP = 0.0001
 """The step of the numbers: without one a model may add digits for ever, and the reply is cut before its end."""
 
 
-class ReplyBound(LogitsProcessor):
+class ReplyConstraint(LogitsProcessor):
     """Forbids tokens that lead out of the schema; for one call of `generate` of so many rows, a reply each.
 
     `vocabulary` is the width of the model's logits; a row ends with one of the tokens `stops`.
@@ -39,10 +39,10 @@ class ReplyBound(LogitsProcessor):
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase", rows: int, vocabulary: int, stops: Sequence[int]) -> None:
         """Begin all rows; raises `BadInput` for a tokenizer that cannot be bound."""
-        begun = _begun(tokenizer, vocabulary, tuple(stops))
-        self._rows = [begun.deep_copy() for _ in range(rows)]
+        matcher = _start_matcher(tokenizer, vocabulary, tuple(stops))
+        self._rows = [matcher.deep_copy() for _ in range(rows)]
         self._vocabulary = vocabulary
-        self._end = _only(stops, vocabulary)
+        self._end = _mask_of(stops, vocabulary)
         self._mask = np.tile(self._end, (rows, 1))
         self._drawn = False
 
@@ -63,38 +63,42 @@ class ReplyBound(LogitsProcessor):
         return scores.masked_fill(~allowed, float("-inf"))
 
 
-def _only(tokens: Sequence[int], vocabulary: int) -> np.ndarray:
+def _mask_of(tokens: Sequence[int], vocabulary: int) -> np.ndarray:
     """The mask that allows these tokens alone, a bit a token, as `llguidance` writes it."""
-    bits = np.zeros(-(-vocabulary // WORD) * WORD, dtype=np.uint8)
+    bits = np.zeros(-(-vocabulary // MASK_WORD_BITS) * MASK_WORD_BITS, dtype=np.uint8)
     bits[list(tokens)] = 1
     return np.packbits(bits, bitorder="little").view(np.int32)
 
 
 @lru_cache(maxsize=4)
-def _begun(tokenizer: "PreTrainedTokenizerBase", vocabulary: int, stops: tuple[int, ...]) -> llguidance.LLMatcher:
+def _start_matcher(
+    tokenizer: "PreTrainedTokenizerBase", vocabulary: int, stops: tuple[int, ...]
+) -> llguidance.LLMatcher:
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise BadInput(
-            "a fast tokenizer, to bind replies to their schema", type(tokenizer).__name__, "set model.bound = false"
+            "a fast tokenizer, to bind replies to their schema",
+            type(tokenizer).__name__,
+            "set model.constrained = false",
         )
     try:
-        words = llguidance.hf.from_tokenizer(tokenizer, n_vocab=vocabulary, eos_token=list(stops))
+        vocabulary_trie = llguidance.hf.from_tokenizer(tokenizer, n_vocab=vocabulary, eos_token=list(stops))
     except ValueError as error:
-        raise BadInput("a tokenizer that fits its model", str(error), "set model.bound = false") from error
+        raise BadInput("a tokenizer that fits its model", str(error), "set model.constrained = false") from error
     matcher = llguidance.LLMatcher(
-        words, llguidance.LLMatcher.grammar_from_json_schema(json.dumps(_written()), COMPACT)
+        vocabulary_trie, llguidance.LLMatcher.grammar_from_json_schema(json.dumps(_completion_schema()), COMPACT_JSON)
     )
     # its own tokens: the tokenizer may put a space before the first one of a text
-    if not matcher.consume_tokens(words.tokenize_str(OPENING)):
-        raise BadInput("a tokenizer that can write a reply", matcher.get_error(), "set model.bound = false")
+    if not matcher.consume_tokens(vocabulary_trie.tokenize_str(REPLY_OPENING)):
+        raise BadInput("a tokenizer that can write a reply", matcher.get_error(), "set model.constrained = false")
     return matcher
 
 
-def _written() -> dict[str, Any]:
+def _completion_schema() -> dict[str, Any]:
     """The schema of what the model writes: a reply's less the ticker, with numbers that end."""
     schema = Reply.model_json_schema()
     del schema["properties"]["ticker"]
     schema["required"].remove("ticker")
     for value in schema["properties"].values():
         if value.get("type") == "number":
-            value["multipleOf"] = FINEST
+            value["multipleOf"] = NUMBER_STEP
     return schema

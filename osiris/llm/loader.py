@@ -14,23 +14,23 @@ from typing import TYPE_CHECKING
 
 from osiris.config.settings import Settings
 from osiris.core.errors import NotFound
-from osiris.llm.chat import end_of_answer, require_chat
-from osiris.llm.sources import missing, place
-from osiris.llm.starter import Kind
-from osiris.llm.suppress_output import no_bars
-from osiris.llm.write import Write, write
+from osiris.llm.chat import end_of_answer, require_chat_template
+from osiris.llm.completion import Completer, complete_texts
+from osiris.llm.sources import locate_model, missing_model_error
+from osiris.llm.starter import ModelKind
+from osiris.llm.suppress_output import suppress_output
 
 if TYPE_CHECKING:
     from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-LOADING = threading.Lock()
+LOAD_LOCK = threading.Lock()
 """Held while a model is loaded: transformers puts parts of itself aside meanwhile, and two loads at once spoil both."""
-BASE = "base"
+BASE_ADAPTER = "base"
 """Adapter name of a drafter without adapter."""
 
 
 @dataclass
-class Host:
+class SharedModel:
     """A model in memory, the adapters attached to it, and the lock under which it answers."""
 
     model: "PreTrainedModel"
@@ -41,10 +41,10 @@ class Host:
 class Drafter:
     """A model that drafts ideas; `adapter` is a folder's name or `base`.
 
-    Several drafters of one desk may share a host; `active` makes the host answer as this one.
+    Several drafters of one desk may share a shared; `active` makes the shared answer as this one.
     """
 
-    host: Host
+    shared: SharedModel
     tokenizer: "PreTrainedTokenizerBase"
     name: str
     adapter: str
@@ -53,35 +53,35 @@ class Drafter:
     @property
     def model(self) -> "PreTrainedModel":
         """The model in memory, as whichever drafter answered last; for a drafter of `load_drafter` always this one."""
-        return self.host.model
+        return self.shared.model
 
     @contextmanager
-    def active(self) -> Iterator["PreTrainedModel"]:
+    def activate(self) -> Iterator["PreTrainedModel"]:
         """Yield the model with this drafter's adapter, and no other, in use; other drafters wait meanwhile.
 
         Raises `NotFound` when a desk has detached the adapter since.
         """
-        with self.host.lock:
-            adapters = getattr(self.host.model, "peft_config", {})
+        with self.shared.lock:
+            adapters = getattr(self.shared.model, "peft_config", {})
             if self.slot is None and adapters:
-                with self.host.model.disable_adapter():
-                    yield self.host.model
+                with self.shared.model.disable_adapter():
+                    yield self.shared.model
                 return
             if self.slot is not None:
                 if self.slot not in adapters:
                     raise NotFound(f"adapter {self.adapter} in memory", "it was detached", "serve it again")
-                if self.host.model.active_adapter != self.slot:
-                    self.host.model.set_adapter(self.slot, inference_mode=True)
-            yield self.host.model
+                if self.shared.model.active_adapter != self.slot:
+                    self.shared.model.set_adapter(self.slot, inference_mode=True)
+            yield self.shared.model
 
     @contextmanager
-    def writing(self, settings: Settings, seed: int) -> Iterator[Write]:
+    def completer(self, settings: Settings, seed: int) -> Iterator[Completer]:
         """Yield what writes on from texts; torch's random state begins from `seed` and is put back at the end."""
         import torch
 
-        with self.active() as model, torch.random.fork_rng(), torch.inference_mode():
+        with self.activate() as model, torch.random.fork_rng(), torch.inference_mode():
             torch.manual_seed(seed)
-            yield lambda texts: write(model, self.tokenizer, texts, settings)
+            yield lambda texts: complete_texts(model, self.tokenizer, texts, settings)
 
 
 @dataclass(frozen=True)
@@ -93,16 +93,16 @@ class Judge:
     name: str
 
     @contextmanager
-    def writing(self, settings: Settings, _seed: int) -> Iterator[Write]:
+    def completer(self, settings: Settings, _seed: int) -> Iterator[Completer]:
         """Yield what writes on from texts, always the likeliest."""
         import torch
 
         likeliest = settings.model_copy(update={"model": settings.model.model_copy(update={"temperature": 0})})
         with torch.inference_mode():
-            yield lambda texts: write(self.model, self.tokenizer, texts, likeliest)
+            yield lambda texts: complete_texts(self.model, self.tokenizer, texts, likeliest)
 
 
-@no_bars()
+@suppress_output()
 def load_drafter(settings: Settings, adapter: Path | None = None, *, trainable: bool = False) -> Drafter:
     """Load `settings.model.base` afresh, with the adapter of a folder attached when one is given.
 
@@ -110,15 +110,15 @@ def load_drafter(settings: Settings, adapter: Path | None = None, *, trainable: 
     Raises `NotFound` when the base model cannot be had.
     """
     model, tokenizer = _load(settings.model.base, "drafter", settings, trainable)
-    name, slot = BASE, None
+    name, slot = BASE_ADAPTER, None
     if adapter is not None:
         from peft import PeftModel
 
-        with LOADING:
+        with LOAD_LOCK:
             model = PeftModel.from_pretrained(model, str(adapter), is_trainable=trainable)
         name, slot = Path(adapter).name, "default"
     model.train(trainable)
-    return Drafter(Host(model), tokenizer, settings.model.base, name, slot)
+    return Drafter(SharedModel(model), tokenizer, settings.model.base, name, slot)
 
 
 def load_judge(settings: Settings) -> Judge:
@@ -127,40 +127,40 @@ def load_judge(settings: Settings) -> Judge:
 
 
 def _load(
-    name: str, kind: Kind, settings: Settings, training: bool
+    name: str, kind: ModelKind, settings: Settings, training: bool
 ) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
     import torch
     from transformers import AutoModelForCausalLM
 
     tokenizer = load_tokenizer(name, kind, settings)
     device = "auto" if torch.cuda.is_available() else "cpu"
-    with LOADING, no_bars(), _had(name):
+    with LOAD_LOCK, suppress_output(), _named_load_errors(name):
         model = AutoModelForCausalLM.from_pretrained(
-            place(name, kind, settings),
+            locate_model(name, kind, settings),
             dtype="auto",
             device_map=device,
-            quantization_config=quantization(settings, training),
+            quantization_config=quantization_config(settings, training),
         )
     return model.eval(), tokenizer
 
 
-def load_tokenizer(name: str, kind: Kind, settings: Settings) -> "PreTrainedTokenizerBase":
+def load_tokenizer(name: str, kind: ModelKind, settings: Settings) -> "PreTrainedTokenizerBase":
     """Load the tokenizer of a model; its `model_max_length` is at most what the model has positions for.
 
     Raises `NotFound` when it cannot be had, `BadInput` when it has no usable chat template.
     """
     from transformers import AutoTokenizer
 
-    with no_bars(), _had(name):
-        tokenizer = AutoTokenizer.from_pretrained(place(name, kind, settings), padding_side="left")
-    require_chat(tokenizer, name)
+    with suppress_output(), _named_load_errors(name):
+        tokenizer = AutoTokenizer.from_pretrained(locate_model(name, kind, settings), padding_side="left")
+    require_chat_template(tokenizer, name)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or end_of_answer(tokenizer)
-    tokenizer.model_max_length = min(tokenizer.model_max_length, _positions(place(name, kind, settings)))
+    tokenizer.model_max_length = min(tokenizer.model_max_length, _max_positions(locate_model(name, kind, settings)))
     return tokenizer
 
 
-def _positions(where: str) -> int:
+def _max_positions(where: str) -> int:
     """How many tokens a model has positions for; many tokenizers know no such limit, and some have no model by them."""
     from transformers import AutoConfig
 
@@ -172,16 +172,16 @@ def _positions(where: str) -> int:
 
 
 @contextmanager
-def _had(name: str) -> Iterator[None]:
+def _named_load_errors(name: str) -> Iterator[None]:
     from huggingface_hub.errors import HFValidationError
 
     try:
         yield
     except (OSError, HFValidationError) as error:
-        raise missing(name, error) from error
+        raise missing_model_error(name, error) from error
 
 
-def quantization(settings: Settings, training: bool) -> "BitsAndBytesConfig | None":
+def quantization_config(settings: Settings, training: bool) -> "BitsAndBytesConfig | None":
     """Return the nf4 configuration that `model.quantize` asks for, or `None` for weights as they are.
 
     `auto` is 4-bit on CUDA and wherever a model is trained. For answers on a CPU it leaves the weights alone: 4-bit

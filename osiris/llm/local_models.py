@@ -6,16 +6,16 @@ from pathlib import Path
 
 from osiris.config.settings import Settings
 from osiris.core.ideas import stable_hash
-from osiris.llm.loader import LOADING, Drafter, Judge, load_drafter, load_judge
-from osiris.llm.sources import file_hash, is_ready
-from osiris.llm.starter import Kind
-from osiris.llm.suppress_output import no_bars
+from osiris.llm.loader import LOAD_LOCK, Drafter, Judge, load_drafter, load_judge
+from osiris.llm.sources import hash_file, is_model_ready
+from osiris.llm.starter import ModelKind
+from osiris.llm.suppress_output import suppress_output
 
-KEPT = 3
+MAX_ATTACHED_ADAPTERS = 3
 """Adapters that a desk keeps attached; one more detaches the one that was attached first."""
 
 
-class ModelDesk:
+class LocalModels:
     """The models that answer in this process: the served drafter and, once it is asked for, the judge.
 
     The base stays in memory and adapters are attached beside it, so that another adapter is served without a restart
@@ -30,9 +30,9 @@ class ModelDesk:
         self._judge: Judge | None = None
         self._attached: dict[str, Drafter] = {}
 
-    def ready(self, kind: Kind) -> bool:
+    def is_ready(self, kind: ModelKind) -> bool:
         """Whether a model can be loaded as things are, without building or downloading it."""
-        return is_ready(kind, self._settings)
+        return is_model_ready(kind, self._settings)
 
     def serve(self, adapter: Path | None) -> Drafter:
         """Return the drafter with this adapter folder, attached anew only if its name or its files changed.
@@ -50,7 +50,7 @@ class ModelDesk:
                 return self._base
             drafter = self._attached.get(slot) or self._attach(adapter, slot)
             self._attached[slot] = drafter
-            while len(self._attached) > KEPT:
+            while len(self._attached) > MAX_ATTACHED_ADAPTERS:
                 self._detach(next(iter(self._attached)))
             return drafter
 
@@ -62,12 +62,12 @@ class ModelDesk:
                 self._judge = load_judge(self._settings)
             return self._judge
 
-    @no_bars()
+    @suppress_output()
     def _attach(self, adapter: Path, slot: str) -> Drafter:
         from peft import PeftModel
 
-        host = self._base.host
-        with host.lock, LOADING:
+        host = self._base.shared
+        with host.lock, LOAD_LOCK:
             if isinstance(host.model, PeftModel):
                 host.model.load_adapter(str(adapter), adapter_name=slot)
             else:
@@ -77,11 +77,11 @@ class ModelDesk:
 
     def _detach(self, slot: str) -> None:
         drafter = self._attached.pop(slot)
-        with drafter.host.lock:
-            drafter.host.model.delete_adapter(slot)
+        with drafter.shared.lock:
+            drafter.shared.model.delete_adapter(slot)
 
 
 def _slot(adapter: Path) -> str:
     files = sorted(path for path in adapter.iterdir() if path.suffix in (".safetensors", ".json"))
-    content = stable_hash(adapter.name, *(file_hash(path) for path in files))
+    content = stable_hash(adapter.name, *(hash_file(path) for path in files))
     return f"{adapter.name}-{content[:12]}"

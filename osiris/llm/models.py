@@ -2,14 +2,14 @@
 
 from osiris.config.settings import Settings
 from osiris.llm.loader import Drafter, Judge
-from osiris.llm.local_models import ModelDesk
-from osiris.llm.remote import RemoteDesk, RemoteDrafter, RemoteJudge
+from osiris.llm.local_models import LocalModels
+from osiris.llm.remote import RemoteDrafter, RemoteJudge, RemoteModels
 
 AnyDrafter = Drafter | RemoteDrafter
 AnyJudge = Judge | RemoteJudge
-Models = ModelDesk | RemoteDesk
+Models = LocalModels | RemoteModels
 
 
 def open_models(settings: Settings) -> Models:
     """The models that the settings name; nothing is loaded or asked yet."""
-    return RemoteDesk(settings) if settings.llm.backend == "openai" else ModelDesk(settings)
+    return RemoteModels(settings) if settings.llm.backend == "openai" else LocalModels(settings)

@@ -16,27 +16,27 @@ import numpy as np
 
 from osiris.config.settings import Settings
 from osiris.core.errors import BadInput, NotFound, SourceUnavailable
-from osiris.llm.loader import BASE, load_tokenizer
-from osiris.llm.numbers import Written
-from osiris.llm.starter import Kind
-from osiris.llm.write import Write
+from osiris.llm.completion import Completer
+from osiris.llm.loader import BASE_ADAPTER, load_tokenizer
+from osiris.llm.scores import Completion
+from osiris.llm.starter import ModelKind
 
 if TYPE_CHECKING:
     from openai import OpenAI
     from transformers import PreTrainedTokenizerBase
 
-ANSWER_SECONDS, MOST_SAID = 3, 500
+LIST_TIMEOUT_SECONDS, MAX_ERROR_CHARACTERS = 3, 500
 
 
 @dataclass(frozen=True)
-class Server:
+class ModelEndpoint:
     """A server and the name by which it knows a model."""
 
     client: "OpenAI"
     model: str
     parallel: int
 
-    def complete(self, texts: list[str], options: list[dict[str, Any]]) -> list[Written]:
+    def complete(self, texts: list[str], options: list[dict[str, Any]]) -> list[Completion]:
         """What the model writes after each text, with its own options of the completions endpoint.
 
         Raises `NotFound` for a model that the server does not have, `SourceUnavailable` when it cannot be asked.
@@ -45,63 +45,67 @@ class Server:
         with ThreadPoolExecutor(self.parallel) as pool:
             return list(pool.map(self._complete, texts, options))
 
-    def _complete(self, text: str, options: dict[str, Any]) -> Written:
+    def _complete(self, text: str, options: dict[str, Any]) -> Completion:
         import openai
 
         try:
             answer = self.client.completions.create(model=self.model, prompt=text, **options)
-            return _written_in(answer)
+            return _parse_completion(answer)
         except openai.NotFoundError as error:
             raise NotFound(
-                f"a server that has {self.model}", self._said(error), "load it there, or correct [llm] in osiris.toml"
+                f"a server that has {self.model}",
+                self._describe_error(error),
+                "load it there, or correct [llm] in osiris.toml",
             ) from error
         except openai.BadRequestError as error:
             raise BadInput(
-                f"a server that can be asked for completions of {self.model}", self._said(error), "use another one"
+                f"a server that can be asked for completions of {self.model}",
+                self._describe_error(error),
+                "use another one",
             ) from error
         except (openai.OpenAIError, ValueError, RecursionError) as error:  # not every answer is JSON of a sane depth
             raise SourceUnavailable(
                 f"an answer of {self.model} from {self.client.base_url}",
-                self._said(error),
+                self._describe_error(error),
                 "start the server, or correct [llm] in osiris.toml",
             ) from error
 
-    def _said(self, error: Exception) -> str:
+    def _describe_error(self, error: Exception) -> str:
         """An error in words, without the key, which a server may repeat."""
-        return f"{type(error).__name__}: {error}".replace(self.client.api_key, "***")[:MOST_SAID]
+        return f"{type(error).__name__}: {error}".replace(self.client.api_key, "***")[:MAX_ERROR_CHARACTERS]
 
 
-def _written_in(answer: Any) -> Written:
+def _parse_completion(answer: Any) -> Completion:
     """The text of a completion; raises `ValueError` for whatever else a server may have answered."""
     choices = getattr(answer, "choices", None)
     text = getattr(choices[0], "text", None) if isinstance(choices, list) and choices else None
     if not isinstance(text, str):
-        raise ValueError(f"no completion in {str(answer)[:MOST_SAID]!r}")
-    return Written(text, getattr(choices[0], "finish_reason", None) == "length")
+        raise ValueError(f"no completion in {str(answer)[:MAX_ERROR_CHARACTERS]!r}")
+    return Completion(text, getattr(choices[0], "finish_reason", None) == "length")
 
 
 @dataclass(frozen=True)
 class RemoteDrafter:
     """A model on a server that drafts ideas; what `Drafter` is for one in this process."""
 
-    server: Server
+    endpoint: ModelEndpoint
     tokenizer: "PreTrainedTokenizerBase"
     name: str
     adapter: str
 
     @contextmanager
-    def writing(self, settings: Settings, seed: int) -> Iterator[Write]:
+    def completer(self, settings: Settings, seed: int) -> Iterator[Completer]:
         """Yield what writes on from texts, each draw with a seed of its own."""
         rng = np.random.default_rng(seed)
         common = {
             "max_tokens": settings.model.max_new_tokens,
             "temperature": settings.model.temperature,
             "top_p": settings.model.top_p,
-        } | _as_given(self.tokenizer)
+        } | _special_token_options(self.tokenizer)
 
         def write(texts: list[str]) -> list[str]:
             seeds = rng.integers(2**31, size=len(texts)).tolist()
-            return [one.text for one in self.server.complete(texts, [common | {"seed": one} for one in seeds])]
+            return [one.text for one in self.endpoint.complete(texts, [common | {"seed": one} for one in seeds])]
 
         yield write
 
@@ -110,35 +114,35 @@ class RemoteDrafter:
 class RemoteJudge:
     """A model on a server that scores ideas (Hermes)."""
 
-    server: Server
+    endpoint: ModelEndpoint
     tokenizer: "PreTrainedTokenizerBase"
     name: str
 
-    def write(self, texts: list[str], most: int) -> list[Written]:
+    def complete(self, texts: list[str], most: int) -> list[Completion]:
         """The likeliest `most` tokens after each text."""
-        options = {"max_tokens": most, "temperature": 0} | _as_given(self.tokenizer)
-        return self.server.complete(texts, [options] * len(texts))
+        options = {"max_tokens": most, "temperature": 0} | _special_token_options(self.tokenizer)
+        return self.endpoint.complete(texts, [options] * len(texts))
 
     @contextmanager
-    def writing(self, settings: Settings, _seed: int) -> Iterator[Write]:
+    def completer(self, settings: Settings, _seed: int) -> Iterator[Completer]:
         """Yield what writes on from texts, always the likeliest."""
-        yield lambda texts: [one.text for one in self.write(texts, settings.model.max_new_tokens)]
+        yield lambda texts: [one.text for one in self.complete(texts, settings.model.max_new_tokens)]
 
 
-class RemoteDesk:
+class RemoteModels:
     """The models of a server; what `ModelDesk` is for those in this process. Nothing is loaded but tokenizers."""
 
     def __init__(self, settings: Settings) -> None:
         """Remember the settings; nobody is asked yet."""
         self._settings = settings
-        self._tokenizers: dict[Kind, PreTrainedTokenizerBase] = {}
+        self._tokenizers: dict[ModelKind, PreTrainedTokenizerBase] = {}
 
-    def ready(self, _kind: Kind) -> bool:
+    def is_ready(self, _kind: ModelKind) -> bool:
         """Whether the server says within `ANSWER_SECONDS` which models it has, or that it keeps no list of them."""
         import openai
 
         try:
-            listed = self._client.with_options(timeout=ANSWER_SECONDS, max_retries=0).models.list()
+            listed = self._client.with_options(timeout=LIST_TIMEOUT_SECONDS, max_retries=0).models.list()
         except openai.NotFoundError:
             return True
         except (openai.OpenAIError, ValueError, AttributeError, RecursionError):
@@ -152,17 +156,20 @@ class RemoteDesk:
         if adapter is not None:
             model = llm.adapter.format(name=adapter.name, path=adapter)
         return RemoteDrafter(
-            self._server(model), self._tokenizer("drafter"), base, adapter.name if adapter is not None else BASE
+            self._endpoint(model),
+            self._tokenizer("drafter"),
+            base,
+            adapter.name if adapter is not None else BASE_ADAPTER,
         )
 
     @property
     def judge(self) -> RemoteJudge:
         """The judge."""
         name = self._settings.model.judge
-        return RemoteJudge(self._server(self._settings.llm.judge or name), self._tokenizer("judge"), name)
+        return RemoteJudge(self._endpoint(self._settings.llm.judge or name), self._tokenizer("judge"), name)
 
-    def _server(self, model: str) -> Server:
-        return Server(self._client, model, self._settings.llm.parallel)
+    def _endpoint(self, model: str) -> ModelEndpoint:
+        return ModelEndpoint(self._client, model, self._settings.llm.parallel)
 
     @cached_property
     def _client(self) -> "OpenAI":
@@ -171,7 +178,7 @@ class RemoteDesk:
         llm = self._settings.llm
         return OpenAI(base_url=llm.url, api_key=llm.key.get_secret_value(), timeout=llm.timeout_seconds)
 
-    def _tokenizer(self, kind: Kind) -> "PreTrainedTokenizerBase":
+    def _tokenizer(self, kind: ModelKind) -> "PreTrainedTokenizerBase":
         if kind not in self._tokenizers:
             model = self._settings.model
             name = model.base if kind == "drafter" else model.judge
@@ -179,7 +186,7 @@ class RemoteDesk:
         return self._tokenizers[kind]
 
 
-def _as_given(tokenizer: "PreTrainedTokenizerBase") -> dict[str, Any]:
+def _special_token_options(tokenizer: "PreTrainedTokenizerBase") -> dict[str, Any]:
     """What keeps a server from putting special tokens before a text that already is in the chat format."""
     if tokenizer("a")["input_ids"] == tokenizer("a", add_special_tokens=False)["input_ids"]:
         return {}

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from osiris.config.settings import Settings
 from osiris.core.errors import NotFound, OsirisError, SourceUnavailable
-from osiris.llm.starter import Kind, ensure_starter, starter_folder, starter_recipe
+from osiris.llm.starter import ModelKind, ensure_starter, starter_folder, starter_recipe
 
 STARTER = "starter"
-REMEDY = "correct model.base and model.judge in osiris.toml, or go online once so that it can be downloaded"
+MODEL_REMEDY = "correct model.base and model.judge in osiris.toml, or go online once so that it can be downloaded"
 
 
-def place(name: str, kind: Kind, settings: Settings) -> str:
+def locate_model(name: str, kind: ModelKind, settings: Settings) -> str:
     """Return what `from_pretrained` is given for a name: a folder, building the starter if need be, or the name."""
     if name == STARTER:
         return str(ensure_starter(kind, settings))
@@ -20,65 +20,65 @@ def place(name: str, kind: Kind, settings: Settings) -> str:
     return str(folder) if folder.is_dir() else name
 
 
-def is_ready(kind: Kind, settings: Settings) -> bool:
+def is_model_ready(kind: ModelKind, settings: Settings) -> bool:
     """Whether a model can be loaded as things are, without building or downloading it."""
     name = settings.model.base if kind == "drafter" else settings.model.judge
     if name == STARTER:
         return starter_folder(starter_recipe(kind), settings.model.cache).is_dir()
     try:
-        return bool(weight_files(name, kind, settings, local_only=True))
+        return bool(find_weight_files(name, kind, settings, local_only=True))
     except (NotFound, SourceUnavailable):
         return False
 
 
-def base_hash(settings: Settings) -> str:
+def compute_base_hash(settings: Settings) -> str:
     """Return the sha256 (64 hex digits) of the base model's weight files' sha256, in the order of their names.
 
     Builds the starter, or downloads the weights, where they are not there yet; raises `missing` where that fails.
     """
     digest = hashlib.sha256()
-    for path in weight_files(settings.model.base, "drafter", settings):
-        digest.update(file_hash(path).encode())
+    for path in find_weight_files(settings.model.base, "drafter", settings):
+        digest.update(hash_file(path).encode())
     return digest.hexdigest()
 
 
-def weight_files(name: str, kind: Kind, settings: Settings, local_only: bool = False) -> list[Path]:
+def find_weight_files(name: str, kind: ModelKind, settings: Settings, local_only: bool = False) -> list[Path]:
     """Return the safetensors files of a model, sorted; raises `NotFound` where there are none, or `missing`."""
     from huggingface_hub.errors import HFValidationError
 
-    folder = Path(place(name, kind, settings))
+    folder = Path(locate_model(name, kind, settings))
     if not folder.is_dir():
         try:
-            folder = _from_hub(name, local_only)
+            folder = _download_weights(name, local_only)
         except (OSError, HFValidationError) as error:
-            raise missing(name, error) from error
+            raise missing_model_error(name, error) from error
     files = sorted(folder.glob("*.safetensors"))
     if not files:
-        raise NotFound("a model with safetensors weights", f"{name!r}, which has none", REMEDY)
+        raise NotFound("a model with safetensors weights", f"{name!r}, which has none", MODEL_REMEDY)
     return files
 
 
 @cache
-def _from_hub(name: str, local_only: bool) -> Path:
+def _download_weights(name: str, local_only: bool) -> Path:
     """The hub is asked once a process, which goes on with the weights that it loaded."""
     from huggingface_hub import snapshot_download
 
     return Path(snapshot_download(name, allow_patterns=["*.safetensors"], local_files_only=local_only))
 
 
-def file_hash(path: Path) -> str:
+def hash_file(path: Path) -> str:
     """Return the sha256 of a file, read again only when its size or its time of change differs."""
     status = path.stat()
-    return _hash_of(path, status.st_size, status.st_mtime_ns)
+    return _cached_file_hash(path, status.st_size, status.st_mtime_ns)
 
 
 @cache
-def _hash_of(path: Path, _size: int, _changed: int) -> str:
+def _cached_file_hash(path: Path, _size: int, _changed: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def missing(name: str, error: BaseException) -> OsirisError:
+def missing_model_error(name: str, error: BaseException) -> OsirisError:
     """Return the error for a model that could not be had: `SourceUnavailable` where the network was at fault."""
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -87,4 +87,4 @@ def missing(name: str, error: BaseException) -> OsirisError:
     while cause and not isinstance(cause, LocalEntryNotFoundError | ConnectionError | TimeoutError):
         cause = cause.__cause__ or cause.__context__
     kind = SourceUnavailable if cause else NotFound
-    return kind("`starter`, a model folder, or a model of the hub within reach", f"{name!r} ({reason})", REMEDY)
+    return kind("`starter`, a model folder, or a model of the hub within reach", f"{name!r} ({reason})", MODEL_REMEDY)

@@ -13,16 +13,16 @@ from osiris.core.ideas import Reply, Side
 from osiris.llm.prompts import render
 from osiris.policy.contracts import Feature
 
-TARGETS = (1.0, 1.5, 2.0, 2.5, 3.0)
-STOPS = (1.0, 1.5, 2.0)
+TARGET_ATRS = (1.0, 1.5, 2.0, 2.5, 3.0)
+STOP_ATRS = (1.0, 1.5, 2.0)
 CONFIDENCES = tuple(round(0.50 + 0.05 * step, 2) for step in range(9))
-VERDICTS = tuple(f"{direction}, {way}" for direction in ("up", "down") for way in ("follow", "fade"))
-LEAST_RATIO, MOST_RATIO = 0.5, 3.0
+RATIONALE_ENDINGS = tuple(f"{direction}, {way}" for direction in ("up", "down") for way in ("follow", "fade"))
+MIN_RATIO, MAX_RATIO = 0.5, 3.0
 """Reward-to-risk that `taught_score` gives none and all of its first five points."""
 
 
 @dataclass(frozen=True)
-class Example:
+class StarterExample:
     """One conversation to learn: what is asked, what is answered, and the parts of the answer that decide.
 
     `hints` are places in the prompt, each the end of a text that occurs there once, and a word that the model is taught
@@ -38,23 +38,23 @@ class Example:
 def random_symbol(rng: random.Random) -> str:
     """Return a made-up symbol in one of the forms that exchanges and Yahoo use."""
 
-    def some(alphabet: str, least: int, most: int) -> str:
+    def random_text(alphabet: str, least: int, most: int) -> str:
         return "".join(rng.choices(alphabet, k=rng.randint(least, most)))
 
     form = rng.random()
     if form < 0.50:
-        return some(ascii_uppercase, 1, 5)
+        return random_text(ascii_uppercase, 1, 5)
     if form < 0.60:
-        return some(ascii_uppercase, 2, 4) + "-" + some(ascii_uppercase, 1, 1)
+        return random_text(ascii_uppercase, 2, 4) + "-" + random_text(ascii_uppercase, 1, 1)
     if form < 0.68:
-        return some(ascii_uppercase, 3, 5) + "-" + rng.choice(("USD", "EUR"))
+        return random_text(ascii_uppercase, 3, 5) + "-" + rng.choice(("USD", "EUR"))
     if form < 0.78:
-        return some(digits, 3, 6) + "." + some(ascii_uppercase, 1, 2)
+        return random_text(digits, 3, 6) + "." + random_text(ascii_uppercase, 1, 2)
     if form < 0.83:
-        return "^" + some(ascii_uppercase, 2, 5)
+        return "^" + random_text(ascii_uppercase, 2, 5)
     if form < 0.88:
-        return some(ascii_uppercase, 2, 6) + "=" + rng.choice("XF")
-    return some(ascii_uppercase + rng.choice(("", digits)), 6, 15)
+        return random_text(ascii_uppercase, 2, 6) + "=" + rng.choice("XF")
+    return random_text(ascii_uppercase + rng.choice(("", digits)), 6, 15)
 
 
 def random_features(rng: random.Random, unanimous: bool = False) -> list[Feature]:
@@ -62,7 +62,7 @@ def random_features(rng: random.Random, unanimous: bool = False) -> list[Feature
 
     `unanimous` gives all of them one direction.
     """
-    momentum, strength, last = _wide(rng, 1.6), min(50.0, max(-50.0, rng.gauss(0, 18))), _wide(rng, 0.9)
+    momentum, strength, last = _heavy_tailed(rng, 1.6), min(50.0, max(-50.0, rng.gauss(0, 18))), _heavy_tailed(rng, 0.9)
     if unanimous:
         momentum, strength, last = (math.copysign(value, momentum) for value in (momentum, strength, last))
     return [
@@ -72,7 +72,7 @@ def random_features(rng: random.Random, unanimous: bool = False) -> list[Feature
     ]
 
 
-def _wide(rng: random.Random, width: float) -> float:
+def _heavy_tailed(rng: random.Random, width: float) -> float:
     return rng.gauss(0, width) * rng.choice((1, 1, 1, 1, 2, 3))
 
 
@@ -84,75 +84,75 @@ def random_reply(rng: random.Random, ticker: str, features: list[Feature]) -> Re
         ticker=ticker,
         rationale=f"{feature.name} {feature.direction}, {'follow' if follow else 'fade'}",
         side=Side.LONG if rising else Side.SHORT,
-        target_atr=rng.choice(TARGETS),
-        stop_atr=rng.choice(STOPS),
+        target_atr=rng.choice(TARGET_ATRS),
+        stop_atr=rng.choice(STOP_ATRS),
         confidence=rng.choice(CONFIDENCES),
     )
 
 
 def is_coherent(reply: Reply, features: list[Feature]) -> bool:
     """Whether the reason names a feature with the direction the snapshot shows, and the side is what it says."""
-    name, _, verdict = reply.rationale.partition(" ")
+    name, _, ending = reply.rationale.partition(" ")
     shown = {feature.name: feature.direction for feature in features}
-    if verdict not in VERDICTS or shown.get(name) != verdict.split(",")[0]:
+    if ending not in RATIONALE_ENDINGS or shown.get(name) != ending.split(",")[0]:
         return False
-    return (reply.side is Side.LONG) == (verdict in ("up, follow", "down, fade"))
+    return (reply.side is Side.LONG) == (ending in ("up, follow", "down, fade"))
 
 
-def taught_score(reply: Reply, features: list[Feature]) -> int:
+def reference_score(reply: Reply, features: list[Feature]) -> int:
     """Score an idea 0-10: up to five points for reward-to-risk, up to five for agreeing with the snapshot.
 
     `5 * log(ratio / 0.5) / log(3.0 / 0.5)` with `ratio = target_atr / stop_atr` held to 0.5-3.0, plus `5 * share` of
     the features whose direction is the side's (up for long), rounded half up.
     """
-    return math.floor(5 * worth(reply) + 5 * agreeing(reply, features) / len(features) + 0.5)
+    return math.floor(5 * ratio_score(reply) + 5 * count_agreeing(reply, features) / len(features) + 0.5)
 
 
-def worth(reply: Reply) -> float:
+def ratio_score(reply: Reply) -> float:
     """Place of the reward-to-risk on a logarithmic scale, 0 at 0.5 and less, 1 at 3.0 and more."""
-    ratio = min(MOST_RATIO, max(LEAST_RATIO, reply.target_atr / reply.stop_atr))
-    return math.log(ratio / LEAST_RATIO) / math.log(MOST_RATIO / LEAST_RATIO)
+    ratio = min(MAX_RATIO, max(MIN_RATIO, reply.target_atr / reply.stop_atr))
+    return math.log(ratio / MIN_RATIO) / math.log(MAX_RATIO / MIN_RATIO)
 
 
-def agreeing(reply: Reply, features: list[Feature]) -> int:
+def count_agreeing(reply: Reply, features: list[Feature]) -> int:
     """Count the features whose direction is that of the side."""
     wanted = "up" if reply.side is Side.LONG else "down"
     return sum(feature.direction == wanted for feature in features)
 
 
-def draft_example(rng: random.Random) -> Example:
+def random_draft_example(rng: random.Random) -> StarterExample:
     """Draw a prompt of the `advise` template and a reply to it."""
     ticker, features = random_symbol(rng), random_features(rng)
     reply = random_reply(rng, ticker, features)
-    return Example(draft_prompt(ticker, features), reply.to_json(), (reply.rationale, f'"{reply.side}"'))
+    return StarterExample(render_draft_prompt(ticker, features), reply.to_json(), (reply.rationale, f'"{reply.side}"'))
 
 
-def judge_example(rng: random.Random) -> Example:
+def random_judge_example(rng: random.Random) -> StarterExample:
     """Draw an idea in the `hermes` template and its taught score.
 
     Half of the snapshots are unanimous: where features cancel out, what the side has to do with them is hard to find.
     """
     features = random_features(rng, unanimous=rng.random() < 0.5)
     reply = random_reply(rng, random_symbol(rng), features)
-    score = str(taught_score(reply, features))
+    score = str(reference_score(reply, features))
     proposal = reply.to_json()
     hints = (
-        (f'"side":"{reply.side}', str(agreeing(reply, features))),
-        (proposal.partition(',"confidence"')[0], str(round(9 * worth(reply)))),
+        (f'"side":"{reply.side}', str(count_agreeing(reply, features))),
+        (proposal.partition(',"confidence"')[0], str(round(9 * ratio_score(reply)))),
     )
-    return Example(judge_prompt(proposal, snapshot_text(features)), score, (score,), hints)
+    return StarterExample(render_judge_prompt(proposal, render_snapshot(features)), score, (score,), hints)
 
 
-def snapshot_text(features: list[Feature]) -> str:
+def render_snapshot(features: list[Feature]) -> str:
     """Render features as the prompt shows them."""
     return render("snapshot", features=features).strip()
 
 
-def draft_prompt(ticker: str, features: list[Feature]) -> str:
+def render_draft_prompt(ticker: str, features: list[Feature]) -> str:
     """Render what the drafter is asked."""
-    return render("advise", ticker=ticker, snapshot=snapshot_text(features))
+    return render("advise", ticker=ticker, snapshot=render_snapshot(features))
 
 
-def judge_prompt(proposal: str, context: str) -> str:
+def render_judge_prompt(proposal: str, context: str) -> str:
     """Render what the judge is asked."""
     return render("hermes", proposal=proposal, context=context)

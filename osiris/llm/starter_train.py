@@ -5,40 +5,48 @@ import random
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from osiris.llm.starter_data import VERDICTS, Example, draft_example, judge_example
+from osiris.llm.starter_data import RATIONALE_ENDINGS, StarterExample, random_draft_example, random_judge_example
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-    from osiris.llm.starter import Recipe
+    from osiris.llm.starter import StarterRecipe
 
-END, PAD = "<|end|>", "<|pad|>"
-ROLES = ("<|system|>", "<|user|>", "<|assistant|>")
+END_TOKEN, PAD_TOKEN = "<|end|>", "<|pad|>"
+ROLE_TOKENS = ("<|system|>", "<|user|>", "<|assistant|>")
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|' + message['role'] + '|>\n' + message['content'] + '<|end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
 )
-PIECES = r'\n|\d|"?[,{]"[a-z_]+":"?| ?[\p{L}_]+| ?[^\s\p{L}\d_]+|\s'
+PRETOKEN_PATTERN = r'\n|\d|"?[,{]"[a-z_]+":"?| ?[\p{L}_]+| ?[^\s\p{L}\d_]+|\s'
 """Where the tokenizer may not merge across: newlines and digits stand alone, a JSON key keeps its punctuation."""
-MAKERS: dict[str, Callable[[random.Random], Example]] = {"drafter": draft_example, "judge": judge_example}
-CORPUS = 2000
+EXAMPLE_FACTORIES: dict[str, Callable[[random.Random], StarterExample]] = {
+    "drafter": random_draft_example,
+    "judge": random_judge_example,
+}
+CORPUS_CONVERSATIONS = 2000
 """Conversations that the byte-pair merges are counted on."""
 
 
-def build_tokenizer(recipe: "Recipe") -> "PreTrainedTokenizerFast":
+def build_tokenizer(recipe: "StarterRecipe") -> "PreTrainedTokenizerFast":
     """Train the byte-level BPE tokenizer with the Phi-3 chat template; digits, sides and verdicts are single pieces."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     rng = random.Random(f"tokenizer {recipe.seed}")
-    corpus = [text for make in MAKERS.values() for _ in range(CORPUS) for text in _texts(make(rng))]
-    special = [PAD, END, *ROLES]
-    words = ["long", "short", *(f" {verdict}" for verdict in VERDICTS)]
+    corpus = [
+        text
+        for make in EXAMPLE_FACTORIES.values()
+        for _ in range(CORPUS_CONVERSATIONS)
+        for text in _chat_texts(make(rng))
+    ]
+    special = [PAD_TOKEN, END_TOKEN, *ROLE_TOKENS]
+    words = ["long", "short", *(f" {verdict}" for verdict in RATIONALE_ENDINGS)]
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(PIECES), "isolated"),
+            pre_tokenizers.Split(Regex(PRETOKEN_PATTERN), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -53,9 +61,9 @@ def build_tokenizer(recipe: "Recipe") -> "PreTrainedTokenizerFast":
     core.add_tokens([AddedToken(word, single_word=not word.startswith(" "), normalized=False) for word in words])
     return PreTrainedTokenizerFast(
         tokenizer_object=core,
-        eos_token=END,
-        pad_token=PAD,
-        additional_special_tokens=list(ROLES),
+        eos_token=END_TOKEN,
+        pad_token=PAD_TOKEN,
+        additional_special_tokens=list(ROLE_TOKENS),
         chat_template=CHAT_TEMPLATE,
         padding_side="left",
         model_max_length=recipe.positions,
@@ -63,8 +71,8 @@ def build_tokenizer(recipe: "Recipe") -> "PreTrainedTokenizerFast":
     )
 
 
-def train(
-    recipe: "Recipe", tokenizer: "PreTrainedTokenizerFast", report: Callable[[int, float], None]
+def train_starter(
+    recipe: "StarterRecipe", tokenizer: "PreTrainedTokenizerFast", on_step: Callable[[int, float], None]
 ) -> "PreTrainedModel":
     """Train the model of `recipe`; `report(step, loss)` is called after each step. Same recipe, same weights.
 
@@ -78,13 +86,13 @@ def train(
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
-            return _train(recipe, tokenizer, report)
+            return _train(recipe, tokenizer, on_step)
     finally:
         torch.set_num_threads(threads)
 
 
 def _train(
-    recipe: "Recipe", tokenizer: "PreTrainedTokenizerFast", report: Callable[[int, float], None]
+    recipe: "StarterRecipe", tokenizer: "PreTrainedTokenizerFast", on_step: Callable[[int, float], None]
 ) -> "PreTrainedModel":
     import torch
 
@@ -93,7 +101,7 @@ def _train(
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=recipe.learning_rate, betas=(0.9, recipe.beta2), weight_decay=0.01, fused=True
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _cosine(step, recipe))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _learning_rate_factor(step, recipe))
     for step, (ids, mask, targets, weights) in enumerate(_batches(recipe, tokenizer)):
         logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
         losses = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets[:, 1:].flatten(), reduction="none")
@@ -103,11 +111,11 @@ def _train(
         optimizer.step()
         optimizer.zero_grad()
         schedule.step()
-        report(step, loss.item())
+        on_step(step, loss.item())
     return model.eval()
 
 
-def _fresh_model(recipe: "Recipe", tokenizer: "PreTrainedTokenizerFast") -> "PreTrainedModel":
+def _fresh_model(recipe: "StarterRecipe", tokenizer: "PreTrainedTokenizerFast") -> "PreTrainedModel":
     from transformers import Phi3Config, Phi3ForCausalLM
 
     config = Phi3Config(
@@ -127,22 +135,22 @@ def _fresh_model(recipe: "Recipe", tokenizer: "PreTrainedTokenizerFast") -> "Pre
     return Phi3ForCausalLM(config)
 
 
-def _cosine(step: int, recipe: "Recipe") -> float:
+def _learning_rate_factor(step: int, recipe: "StarterRecipe") -> float:
     warm_up = max(1, recipe.steps // 20)
     if step < warm_up:
         return (step + 1) / warm_up
     return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, recipe.steps - warm_up)))
 
 
-def _batches(recipe: "Recipe", tokenizer: "PreTrainedTokenizerFast") -> "Iterator[tuple[Tensor, ...]]":
+def _batches(recipe: "StarterRecipe", tokenizer: "PreTrainedTokenizerFast") -> "Iterator[tuple[Tensor, ...]]":
     """Yield ids, mask, targets and loss weights, each of shape (batch, tokens), padded on the right."""
     import torch
     from torch.nn.utils.rnn import pad_sequence
 
-    rng = training_stream(recipe.kind, recipe.seed)
-    make = MAKERS[recipe.kind]
+    rng = training_rng(recipe.kind, recipe.seed)
+    make = EXAMPLE_FACTORIES[recipe.kind]
     for _ in range(recipe.steps):
-        rows = [lesson(make(rng), recipe, tokenizer) for _ in range(recipe.batch)]
+        rows = [encode_example(make(rng), recipe, tokenizer) for _ in range(recipe.batch)]
         ids, targets, weights = (
             pad_sequence([torch.tensor(row[part]) for row in rows], batch_first=True) for part in range(3)
         )
@@ -150,33 +158,33 @@ def _batches(recipe: "Recipe", tokenizer: "PreTrainedTokenizerFast") -> "Iterato
         yield ids, mask, targets, weights
 
 
-def training_stream(kind: str, seed: int) -> random.Random:
+def training_rng(kind: str, seed: int) -> random.Random:
     """Return the source of chance from which a starter's conversations are drawn, in order."""
     return random.Random(f"{kind} {seed}")
 
 
-def lesson(
-    example: Example, recipe: "Recipe", tokenizer: "PreTrainedTokenizerFast"
+def encode_example(
+    example: StarterExample, recipe: "StarterRecipe", tokenizer: "PreTrainedTokenizerFast"
 ) -> tuple[list[int], list[int], list[float]]:
     """Return token ids, what is to be predicted in the place of each, and how much that counts."""
-    asked, answered = _texts(example)
-    encoded = tokenizer(asked + answered, return_offsets_mapping=True)
+    prompt_text, answer_text = _chat_texts(example)
+    encoded = tokenizer(prompt_text + answer_text, return_offsets_mapping=True)
     ids, places = encoded["input_ids"], encoded["offset_mapping"]
     decisive = set()
     for decision in example.decisions:
-        start = len(asked) + example.answer.index(decision)
+        start = len(prompt_text) + example.answer.index(decision)
         decisive.update(range(start, start + len(decision)))
     targets, weights = list(ids), []
     for start, end in places:
         decides = not decisive.isdisjoint(range(start, end))
-        weights.append(recipe.prompt_weight if start < len(asked) else recipe.decision_weight if decides else 1.0)
+        weights.append(recipe.prompt_weight if start < len(prompt_text) else recipe.decision_weight if decides else 1.0)
     for text, word in example.hints:
-        after = asked.index(text) + len(text)
+        after = prompt_text.index(text) + len(text)
         place = next(index for index, (start, _) in enumerate(places) if start >= after)
         targets[place], weights[place] = tokenizer.convert_tokens_to_ids(word), recipe.decision_weight
     return ids, targets, weights
 
 
-def _texts(example: Example) -> tuple[str, str]:
+def _chat_texts(example: StarterExample) -> tuple[str, str]:
     """Return what the chat template makes of the question, and of the answer up to its end token."""
-    return f"<|user|>\n{example.prompt}{END}\n<|assistant|>\n", f"{example.answer}{END}"
+    return f"<|user|>\n{example.prompt}{END_TOKEN}\n<|assistant|>\n", f"{example.answer}{END_TOKEN}"

@@ -5,17 +5,17 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-TALKERS = ("bitsandbytes", "bitsandbytes.backends.cpu.ops", "transformers.integrations.hub_kernels")
+NOISY_LOGGERS = ("bitsandbytes", "bitsandbytes.backends.cpu.ops", "transformers.integrations.hub_kernels")
 
 
 @contextmanager
-def no_bars() -> Iterator[None]:
+def suppress_output() -> Iterator[None]:
     """Switch progress bars, deprecation notes and advice on faster kernels off for a while."""
     from transformers.utils import logging as transformers_logging
 
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
-    levels = [(logger, logger.level) for logger in map(logging.getLogger, TALKERS)]
+    levels = [(logger, logger.level) for logger in map(logging.getLogger, NOISY_LOGGERS)]
     for logger, _ in levels:
         logger.setLevel(logging.ERROR)
     try:

@@ -12,47 +12,57 @@ from rich.progress import track
 
 from osiris.config.settings import Settings
 from osiris.core.errors import DamagedBars, SourceUnavailable
-from osiris.market.bar_disk import no_bars
-from osiris.market.bar_jumps import jump_texts
+from osiris.market.bar_disk import empty_bars
+from osiris.market.bar_jumps import describe_jumps
 from osiris.market.bar_store import BarStore
-from osiris.market.calendars import DAILY, MINUTE, MINUTES, calendar_of, session_edges, sessions_between
-from osiris.market.reconcile import CONFIRMED, GIVEN, Merged
-from osiris.market.yahoo import LONGEST_REQUEST, REACH, SETTLING, SOURCE, NothingThere, NothingUsable, Yahoo
+from osiris.market.calendars import BAR_MINUTES, DAILY, MINUTE_NS, all_session_bounds, calendar_of, closes_between
+from osiris.market.reconcile import CONFIRMED, USER_PROVIDED, MergeResult
+from osiris.market.yahoo import (
+    INTERVAL_HISTORY,
+    MAX_REQUEST_SPAN,
+    REPORTING_DELAY,
+    YAHOO_SOURCE,
+    NoBarsFound,
+    NoUsableBars,
+    YahooClient,
+)
 
-OVERLAP = timedelta(days=8)
+REQUEST_OVERLAP = timedelta(days=8)
 """Yahoo is asked for that much before the first missing daily bar, so that a changed price basis shows."""
-PAUSE_SECONDS = 900.0
+RETRY_PAUSE_SECONDS = 900.0
 HOURLY = "60m"
-SILENCE = timedelta(days=7)
+MAX_ANSWER_LAG = timedelta(days=7)
 """How far before now the last session may lie that Yahoo was asked for, holidays allowed for."""
-EMPTY = no_bars()
-FROM_YAHOO = rf"(?:^|\+)(?:{SOURCE}|{CONFIRMED}|{GIVEN})(?:\+|$)"
+EMPTY_BARS = empty_bars()
+FINAL_SOURCE_PATTERN = rf"(?:^|\+)(?:{YAHOO_SOURCE}|{CONFIRMED}|{USER_PROVIDED})(?:\+|$)"
 """Sources of a bar that Yahoo need not be asked for."""
 
 
-class Feed:
+class Backfill:
     """Fills `bars` from `yahoo`. Sessions the store has from Yahoo are not asked for again.
 
     After Yahoo could not be asked, it is left alone for `pause` seconds, or as long as it said. `notes` says so once a
     run, also in a run that meets the pause of an earlier one.
     """
 
-    def __init__(self, bars: BarStore, yahoo: Yahoo, settings: Settings, pause: float = PAUSE_SECONDS) -> None:
+    def __init__(
+        self, store: BarStore, yahoo: YahooClient, settings: Settings, pause_seconds: float = RETRY_PAUSE_SECONDS
+    ) -> None:
         """Nothing is asked before the first `refresh`."""
-        self._store, self._yahoo, self._settings, self._pause = bars, yahoo, settings, pause
-        self._quiet_until, self._quiet_why = 0.0, ""
+        self._store, self._yahoo, self._settings, self._pause = store, yahoo, settings, pause_seconds
+        self._paused_until, self._pause_reason = 0.0, ""
         self._unusable: dict[tuple[str, str], str] = {}
-        self._asked: dict[tuple[str, str], tuple[pd.Timestamp, pd.Timestamp, float]] = {}
-        self._misfits: set[str] = set()
+        self._requests: dict[tuple[str, str], tuple[pd.Timestamp, pd.Timestamp, float]] = {}
+        self._mismatched: set[str] = set()
         self.notes: list[str] = []
 
-    def note(self, text: str) -> None:
+    def add_note(self, text: str) -> None:
         """Say something a person should know, once."""
         if text not in self.notes:
             self.notes.append(text)
 
     @contextmanager
-    def noting(self) -> Iterator[list[str]]:
+    def collect_notes(self) -> Iterator[list[str]]:
         """Collect the notes of one run alone: what an earlier one met may have been put right since."""
         before, self.notes = self.notes, []
         try:
@@ -65,16 +75,16 @@ class Feed:
     ) -> None:
         """Ask Yahoo for what the range has and the store has not from it, unless it is being left alone."""
         if interval != DAILY:
-            start = max(start, datetime.now(UTC) - REACH[interval])
+            start = max(start, datetime.now(UTC) - INTERVAL_HISTORY[interval])
         if self._settings.prices.source != "yahoo" or start >= end:
             return
-        for ticker in tracked(tickers, "Prices", progress):
-            missing = self._missing(ticker, start, end, interval)
+        for ticker in track_progress(tickers, "Prices", progress):
+            missing = self._missing_closes(ticker, start, end, interval)
             if len(missing):
-                back = OVERLAP if interval == DAILY else timedelta(days=1)  # `missing` are closes
-                self._ask(ticker, max(start, missing[0].to_pydatetime() - back), end, interval, missing)
+                back = REQUEST_OVERLAP if interval == DAILY else timedelta(days=1)  # `missing` are closes
+                self._request(ticker, max(start, missing[0].to_pydatetime() - back), end, interval, missing)
 
-    def refine(
+    def fetch_finest(
         self, moments: Mapping[str, Sequence[datetime]], as_of: datetime
     ) -> tuple[set[str], set[tuple[str, datetime]]]:
         """Ask Yahoo for the finest bars it has of the sessions at `moments`, by ticker.
@@ -83,49 +93,53 @@ class Feed:
         """
         if not self._settings.prices.intraday or self._settings.prices.source != "yahoo":
             return set(), set()
-        answers = {(ticker, t): self._refined(ticker, t, as_of) for ticker, times in moments.items() for t in times}
+        answers = {
+            (ticker, t): self._fetch_session(ticker, t, as_of) for ticker, times in moments.items() for t in times
+        }
         return {key[0] for key, found in answers.items() if found}, {k for k, found in answers.items() if found is None}
 
-    def fetch(self, ticker: str, start: datetime, end: datetime, interval: str) -> Merged:
+    def fetch(self, ticker: str, start: datetime, end: datetime, interval: str) -> MergeResult:
         """Merge Yahoo's bars into the store, which takes down where the two differ; a note tells of prices that jump.
 
         Raises `SourceUnavailable`, of which `NothingUsable` is about this ticker alone.
         """
         calendar = calendar_of(ticker, self._settings.prices)
         if interval == DAILY:
-            frame = self._yahoo.fetch(ticker, start, end, as_of=end, calendar=calendar)
+            frame = self._yahoo.fetch_daily(ticker, start, end, as_of=end, calendar=calendar)
         else:
-            start = max(start, end - LONGEST_REQUEST.get(interval, end - start))
+            start = max(start, end - MAX_REQUEST_SPAN.get(interval, end - start))
             frame = self._yahoo.fetch_intraday(ticker, start, end, interval, calendar=calendar)
         if frame.empty:
-            return Merged()
+            return MergeResult()
         merged = self._store.merge(ticker, frame, self._settings.outcomes.tolerance, interval=interval)
         if merged.added:
-            for text in stored_jumps(self._store, ticker, calendar, interval, frame["start"].iloc[0]):
-                self.note(f"{text}: osiris prices confirm settles it, or import --replace with the right prices")
+            for text in describe_stored_jumps(self._store, ticker, calendar, interval, frame["start"].iloc[0]):
+                self.add_note(f"{text}: osiris prices confirm settles it, or import --replace with the right prices")
         return merged
 
-    def answered(self, ticker: str, as_of: datetime) -> bool:
+    def has_answered(self, ticker: str, as_of: datetime) -> bool:
         """Whether Yahoo answered, in this process, to the question for the daily bars of `ticker` up to now."""
-        asked = self._asked.get((ticker, DAILY))
+        asked = self._requests.get((ticker, DAILY))
         return (
             asked is not None
-            and ticker not in self._misfits
+            and ticker not in self._mismatched
             and time.monotonic() < asked[2]
-            and asked[1] >= pd.Timestamp(as_of) - SILENCE
+            and asked[1] >= pd.Timestamp(as_of) - MAX_ANSWER_LAG
         )
 
-    def _refined(self, ticker: str, moment: datetime, as_of: datetime) -> bool | None:
-        """Fetch the session of `moment` in the shortest bars that Yahoo still has; as `_ask`."""
-        opens, closes = session_edges(calendar_of(ticker, self._settings.prices))
+    def _fetch_session(self, ticker: str, moment: datetime, as_of: datetime) -> bool | None:
+        """Fetch the session of `moment` in the shortest bars that Yahoo still has; as `_request`."""
+        opens, closes = all_session_bounds(calendar_of(ticker, self._settings.prices))
         session = max(0, int(np.searchsorted(opens, pd.Timestamp(moment).value, side="right")) - 1)
         start, end = (pd.Timestamp(edge[session], tz="UTC").to_pydatetime() for edge in (opens, closes))
-        interval = next((i for i in reversed(REACH) if start > datetime.now(UTC) - REACH[i]), HOURLY)
-        stored = self._store.get_many([ticker], start, end, interval).get(ticker, EMPTY)
-        have = interval == HOURLY or (stored["end"] >= _last_end(end, as_of, MINUTES[interval])).any()
-        return False if have else self._ask(ticker, start, min(end, as_of), interval)
+        interval = next(
+            (i for i in reversed(INTERVAL_HISTORY) if start > datetime.now(UTC) - INTERVAL_HISTORY[i]), HOURLY
+        )
+        stored = self._store.get_many([ticker], start, end, interval).get(ticker, EMPTY_BARS)
+        have = interval == HOURLY or (stored["end"] >= _last_end(end, as_of, BAR_MINUTES[interval])).any()
+        return False if have else self._request(ticker, start, min(end, as_of), interval)
 
-    def _ask(
+    def _request(
         self, ticker: str, start: datetime, end: datetime, interval: str, missing: pd.DatetimeIndex | None = None
     ) -> bool | None:
         """Fetch and store; whether Yahoo gave anything new, `None` when it could not be asked.
@@ -134,83 +148,83 @@ class Feed:
         """
         now = time.monotonic()
         first, last = (missing[0], missing[-1]) if missing is not None else (pd.Timestamp(start), pd.Timestamp(end))
-        if self._was_asked((ticker, interval), first, last, now):
+        if self._was_requested((ticker, interval), first, last, now):
             self._note_again(self._unusable.get((ticker, interval)))
             return False
-        if now < self._quiet_until:
-            self._note_again(self._quiet_why)
+        if now < self._paused_until:
+            self._note_again(self._pause_reason)
             return None
         self._unusable.pop((ticker, interval), None)
         try:
             merged = self.fetch(ticker, start, end, interval)
-        except NothingUsable as error:
+        except NoUsableBars as error:
             self._unusable[ticker, interval] = str(error)
-            self.note(str(error))
-            merged = Merged()
-            if not isinstance(error, NothingThere):
-                self._misfits.add(ticker)
+            self.add_note(str(error))
+            merged = MergeResult()
+            if not isinstance(error, NoBarsFound):
+                self._mismatched.add(ticker)
         except DamagedBars as error:
-            self.note(str(error))
+            self.add_note(str(error))
             return False
         except SourceUnavailable as error:
-            self._quiet_until = now + max(self._pause, error.retry_after or 0.0)
-            self._quiet_why = f"Yahoo is unavailable, the local store is used: {error.came}"
-            self.note(self._quiet_why)
+            self._paused_until = now + max(self._pause, error.retry_after or 0.0)
+            self._pause_reason = f"Yahoo is unavailable, the local store is used: {error.actual}"
+            self.add_note(self._pause_reason)
             return None
-        self._asked[ticker, interval] = (first, last, now + self._pause)
+        self._requests[ticker, interval] = (first, last, now + self._pause)
         return merged.added > 0
 
     def _note_again(self, text: str | None) -> None:
         if text:
-            self.note(text)
+            self.add_note(text)
 
-    def _missing(self, ticker: str, start: datetime, end: datetime, interval: str) -> pd.DatetimeIndex:
+    def _missing_closes(self, ticker: str, start: datetime, end: datetime, interval: str) -> pd.DatetimeIndex:
         """Closes of the sessions between `start` and `end` that the store has not to their end from Yahoo."""
         calendar = calendar_of(ticker, self._settings.prices)
-        sessions = sessions_between(calendar, start, end)
+        sessions = closes_between(calendar, start, end)
         if interval != DAILY:
-            sessions = sessions.append(_under_way(calendar, end, MINUTES[interval]))
+            sessions = sessions.append(_open_session_end(calendar, end, BAR_MINUTES[interval]))
         stored = self._store.get_many([ticker], start, end, interval).get(ticker)
         if stored is None:
             return sessions
-        return sessions.difference(pd.DatetimeIndex(stored["end"][stored["source"].str.contains(FROM_YAHOO)]))
+        return sessions.difference(pd.DatetimeIndex(stored["end"][stored["source"].str.contains(FINAL_SOURCE_PATTERN)]))
 
-    def _was_asked(self, what: tuple[str, str], first: pd.Timestamp, last: pd.Timestamp, now: float) -> bool:
-        asked_first, asked_last, until = self._asked.get(what, (first, first, now))
+    def _was_requested(self, what: tuple[str, str], first: pd.Timestamp, last: pd.Timestamp, now: float) -> bool:
+        asked_first, asked_last, until = self._requests.get(what, (first, first, now))
         return now < until and asked_first <= first and last <= asked_last
 
 
-def stored_jumps(
+def describe_stored_jumps(
     store: BarStore, ticker: str, calendar: str, interval: str = DAILY, since: pd.Timestamp | None = None
 ) -> list[str]:
     """`jump_texts` of the bars in the store that began at or after `since`; of many, piece by piece."""
     found, before, begin = [], [], since
-    for piece in store.pieces(ticker, interval, since):
+    for piece in store.read_pieces(ticker, interval, since):
         if piece.empty:
             continue
         if before:  # the piece before tells what is usual, and was looked at
             first = piece["start"].iloc[0]
             begin = first if since is None else max(first, since)
-        found += jump_texts(ticker, pd.concat([*before, piece], ignore_index=True), calendar, begin)
+        found += describe_jumps(ticker, pd.concat([*before, piece], ignore_index=True), calendar, begin)
         before = [piece]
     return found
 
 
-def tracked(items: Sequence, label: str, progress: bool) -> Iterable:
+def track_progress(items: Sequence, label: str, progress: bool) -> Iterable:
     """The items, with a progress bar on stderr if asked for."""
     return track(items, label, console=Console(stderr=True), transient=True) if progress else items
 
 
 def _last_end(close: datetime, as_of: datetime, minutes: int) -> pd.Timestamp:
     """When the last bar of a session, or of the part of it before `as_of`, may end at the latest and is final."""
-    return pd.Timestamp(min(close, as_of, datetime.now(UTC) - SETTLING)) - pd.Timedelta(minutes=minutes)
+    return pd.Timestamp(min(close, as_of, datetime.now(UTC) - REPORTING_DELAY)) - pd.Timedelta(minutes=minutes)
 
 
-def _under_way(calendar: str, end: datetime, minutes: int) -> pd.DatetimeIndex:
+def _open_session_end(calendar: str, end: datetime, minutes: int) -> pd.DatetimeIndex:
     """End of the last bar complete at `end` in a session under way then; empty without one."""
-    opens, closes = session_edges(calendar)
+    opens, closes = all_session_bounds(calendar)
     now = pd.Timestamp(end).value
     session = int(np.searchsorted(opens, now, side="right")) - 1
-    bars = (now - opens[session]) // (minutes * MINUTE) if session >= 0 and now < closes[session] else 0
-    moments = [opens[session] + bars * minutes * MINUTE] if bars else []
+    bars = (now - opens[session]) // (minutes * MINUTE_NS) if session >= 0 and now < closes[session] else 0
+    moments = [opens[session] + bars * minutes * MINUTE_NS] if bars else []
     return pd.to_datetime(moments, utc=True).as_unit("us")

@@ -20,14 +20,14 @@ import pandas as pd
 from filelock import FileLock
 
 from osiris.core.errors import DamagedBars, WorkspaceError
-from osiris.core.files import sync, write_whole
-from osiris.market.calendars import COLUMNS
-from osiris.market.reconcile import Disagreement, typed
+from osiris.core.files import fsync_path, write_atomically
+from osiris.market.calendars import FRAME_COLUMNS
+from osiris.market.reconcile import Disagreement, cast_types
 
-DISPUTES, ABSENT, ASIDE = ".disputes.json", ".absent.jsonl", ".damaged"
+DISPUTES_SUFFIX, ABSENT_SUFFIX, DAMAGED_SUFFIX = ".disputes.json", ".absent.jsonl", ".damaged"
 
 
-class Reader:
+class BarReader:
     """Reads Parquet files of bars; the connection is made when first needed."""
 
     def __init__(self, root: Path) -> None:
@@ -47,31 +47,31 @@ class Reader:
         """
         try:
             return self._query(paths, start, end, before), {}
-        except (*_damages(), OSError, ValueError, TypeError) as error:
+        except (*_duckdb_errors(), OSError, ValueError, TypeError) as error:
             self._connection = None  # an inner error of DuckDB makes it useless
             if len(paths) == 1:
-                return _none(), {paths[0]: self._reason(error, paths[0])}
+                return _empty_with_ticker(), {paths[0]: self._reason(error, paths[0])}
         parts = [self.read([path], start, end, before) for path in paths]
         frames = [frame for frame, _ in parts if len(frame)]
-        whole = typed(pd.concat(frames, ignore_index=True)) if frames else _none()
+        whole = cast_types(pd.concat(frames, ignore_index=True)) if frames else _empty_with_ticker()
         return whole, {path: why for _, damaged in parts for path, why in damaged.items()}
 
     def _query(
         self, paths: Sequence[Path], start: datetime | None, end: datetime | None, before: datetime | None
     ) -> pd.DataFrame:
         query = f"""
-            SELECT parse_filename(filename, true) AS ticker, {", ".join(f'"{column}"' for column in COLUMNS)}
+            SELECT parse_filename(filename, true) AS ticker, {", ".join(f'"{column}"' for column in FRAME_COLUMNS)}
             FROM read_parquet($1, filename = true)
             WHERE ($2::TIMESTAMPTZ IS NULL OR "start" >= $2) AND ($3::TIMESTAMPTZ IS NULL OR "end" <= $3)
               AND ($4::TIMESTAMPTZ IS NULL OR "start" < $4)
             ORDER BY ticker, "start" """
-        with self._held(paths) as held:
+        with self._pin_files(paths) as held:
             found = (
                 self._cursor().sql(query, params=[[str(path) for path in held], start, end, before]).to_arrow_table()
             )
-        return typed(found.to_pandas())
+        return cast_types(found.to_pandas())
 
-    def groups(self, path: Path) -> tuple[list[datetime], int]:
+    def read_row_groups(self, path: Path) -> tuple[list[datetime], int]:
         """Where each row group of a file but the first begins, and how many bars it has; no edges if that is unclear.
 
         DuckDB tells it: pyarrow ends the process over some damaged footers.
@@ -82,17 +82,17 @@ class Reader:
         if not os.path.lexists(path):
             return [], 0
         try:
-            with self._held([path]) as held:
+            with self._pin_files([path]) as held:
                 found = self._cursor().sql(query, params=[str(held[0])]).fetchall()
             edges = [pd.to_datetime(first, utc=True).to_pydatetime() for first, _ in found]
             clear = all(one < other for one, other in pairwise(edges))
-        except (*_damages(), OSError, ValueError, TypeError, OverflowError, AttributeError):
+        except (*_duckdb_errors(), OSError, ValueError, TypeError, OverflowError, AttributeError):
             self._connection = None
             return [], 0
         return (edges[1:] if clear else []), sum(rows for _, rows in found)
 
     @contextmanager
-    def _held(self, paths: Sequence[Path]) -> Iterator[list[Path]]:
+    def _pin_files(self, paths: Sequence[Path]) -> Iterator[list[Path]]:
         """The files as they are now, under names that no writer replaces: DuckDB opens a file twice in one query.
 
         From the footer of one and the data of another it makes an error, or takes the process down.
@@ -103,7 +103,7 @@ class Reader:
             yield list(paths)
             return
         with folder as here:
-            yield [_alias(path, Path(here) / path.name) for path in paths]
+            yield [_link_or_copy(path, Path(here) / path.name) for path in paths]
 
     def _reason(self, error: Exception, path: Path) -> str:
         """Why it cannot be read, on one line; the name under which it was read is no more."""
@@ -119,23 +119,23 @@ class Reader:
         return self._connection.cursor()
 
 
-def damaged(path: Path, why: str) -> DamagedBars:
+def damaged_file_error(path: Path, reason: str) -> DamagedBars:
     """The error for a file of bars that cannot be read."""
-    remedy = f"restore it from a backup, or run: osiris prices import FILE, which moves it aside ({ASIDE})"
-    return DamagedBars("a Parquet file of bars", f"{path}, {why}", remedy)
+    remedy = f"restore it from a backup, or run: osiris prices import FILE, which moves it aside ({DAMAGED_SUFFIX})"
+    return DamagedBars("a Parquet file of bars", f"{path}, {reason}", remedy)
 
 
 def move_aside(path: Path) -> Path:
     """Give a file of bars that cannot be read another name, which is returned."""
-    names = (path.with_name(f"{path.name}{ASIDE}{number or ''}") for number in range(10_000))
+    names = (path.with_name(f"{path.name}{DAMAGED_SUFFIX}{number or ''}") for number in range(10_000))
     name = next(name for name in names if not os.path.lexists(name))
     path.rename(name)
-    sync(path.parent)
+    fsync_path(path.parent)
     return name
 
 
 @contextmanager
-def changing(path: Path) -> Iterator[None]:
+def lock_for_writing(path: Path) -> Iterator[None]:
     """One writer a file; raises `WorkspaceError` when its folder cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -147,79 +147,79 @@ def changing(path: Path) -> Iterator[None]:
         ) from error
 
 
-def disputes_of(path: Path) -> list[Disagreement]:
+def read_disputes(path: Path) -> list[Disagreement]:
     """What is in dispute about the bars at `path`."""
-    noted = path if path.name.endswith(DISPUTES) else path.with_suffix(DISPUTES)
-    if not noted.exists():
+    file = path if path.name.endswith(DISPUTES_SUFFIX) else path.with_suffix(DISPUTES_SUFFIX)
+    if not file.exists():
         return []
     try:
-        rows = json.loads(noted.read_text(encoding="utf-8"))
+        rows = json.loads(file.read_text(encoding="utf-8"))
         return [Disagreement(**row | {"start": datetime.fromisoformat(row["start"])}) for row in rows]
     except (ValueError, TypeError, KeyError) as error:
         remedy = "remove it once you have looked at it, and run: osiris prices update"
-        raise WorkspaceError("a list of disputed bars", f"{error} in {noted}", remedy) from error
+        raise WorkspaceError("a list of disputed bars", f"{error} in {file}", remedy) from error
 
 
-def note_disputes(path: Path, disputes: Sequence[Disagreement]) -> None:
+def write_disputes(path: Path, disputes: Sequence[Disagreement]) -> None:
     """Keep them beside the bars, one a bar and source."""
-    noted = path.with_suffix(DISPUTES)
+    file = path.with_suffix(DISPUTES_SUFFIX)
     if disputes:
         last = {(d.start, d.offered_source): d for d in disputes}
         rows = [asdict(d) | {"start": d.start.isoformat()} for _, d in sorted(last.items())]
-        write_whole(noted, json.dumps(rows, indent=1))
+        write_atomically(file, json.dumps(rows, indent=1))
     else:
-        noted.unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
 
 
-def absent_of(path: Path) -> dict[datetime, datetime]:
+def read_absences(path: Path) -> dict[datetime, datetime]:
     """Open and close of the sessions of which a person said that they had no bars but those there are."""
-    noted = path.with_suffix(ABSENT)
+    file = path.with_suffix(ABSENT_SUFFIX)
     found: dict[datetime, datetime] = {}
-    if not noted.exists():
+    if not file.exists():
         return found
     try:
-        for line in noted.read_bytes().split(b"\n")[:-1]:  # what a killed writer left unfinished is no line
-            said = json.loads(line)
-            start = datetime.fromisoformat(said["start"])
+        for line in file.read_bytes().split(b"\n")[:-1]:  # what a killed writer left unfinished is no line
+            entry = json.loads(line)
+            start = datetime.fromisoformat(entry["start"])
             found.pop(start, None)
-            if said["absent"]:
-                found[start] = datetime.fromisoformat(said["end"])
+            if entry["absent"]:
+                found[start] = datetime.fromisoformat(entry["end"])
     except (ValueError, TypeError, KeyError) as error:
         remedy = "remove it once you have looked at it, and confirm those sessions again"
-        raise WorkspaceError("a list of sessions without bars", f"{error} in {noted}", remedy) from error
+        raise WorkspaceError("a list of sessions without bars", f"{error} in {file}", remedy) from error
     return found
 
 
-def note_absent(path: Path, start: datetime, end: datetime, *, absent: bool = True) -> None:
+def append_absence(path: Path, start: datetime, end: datetime, *, absent: bool = True) -> None:
     """Append that the session had no other bars, or that one came; flushed to disk."""
-    noted = path.with_suffix(ABSENT)
-    said = {"start": start.isoformat(), "end": end.isoformat(), "absent": absent}
+    noted = path.with_suffix(ABSENT_SUFFIX)
+    entry = {"start": start.isoformat(), "end": end.isoformat(), "absent": absent}
     torn = noted.exists() and not noted.read_bytes().endswith(b"\n") and noted.stat().st_size
     with noted.open("ab") as file:
         file.truncate(noted.read_bytes().rfind(b"\n") + 1) if torn else None
-        file.write(json.dumps(said).encode() + b"\n")
+        file.write(json.dumps(entry).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
-    sync(noted.parent)
+    fsync_path(noted.parent)
 
 
-def _damages() -> tuple[type[Exception], ...]:
+def _duckdb_errors() -> tuple[type[Exception], ...]:
     import duckdb
 
     return (duckdb.Error,)
 
 
-def no_bars() -> pd.DataFrame:
+def empty_bars() -> pd.DataFrame:
     """A frame without a bar, in the format of `osiris.market.calendars`."""
-    return _none().drop(columns="ticker")
+    return _empty_with_ticker().drop(columns="ticker")
 
 
-def _none() -> pd.DataFrame:
-    numbers = dict.fromkeys(COLUMNS, 0.0) | dict.fromkeys(("start", "end"), pd.Timestamp(0, tz="UTC"))
-    return typed(pd.DataFrame([{"ticker": "", **numbers}]).iloc[:0])
+def _empty_with_ticker() -> pd.DataFrame:
+    numbers = dict.fromkeys(FRAME_COLUMNS, 0.0) | dict.fromkeys(("start", "end"), pd.Timestamp(0, tz="UTC"))
+    return cast_types(pd.DataFrame([{"ticker": "", **numbers}]).iloc[:0])
 
 
-def _alias(path: Path, name: Path) -> Path:
+def _link_or_copy(path: Path, name: Path) -> Path:
     try:
         os.link(path, name)
     except OSError:  # a file system without links

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from osiris.market.calendars import PRICE_COLUMNS
 
-A_BAR, A_GAP, HIGH_IS_SURE, LOW_IS_SURE = 0, 1, 2, 4
+NO_GAP, GAP, HIGH_TRADED, LOW_TRADED = 0, 1, 2, 4
 """Of `Bars.gap`: a gap whose high must have traded in it is `A_GAP | HIGH_IS_SURE`."""
 
 
@@ -34,7 +34,7 @@ class Bars(NamedTuple):
     gap: NDArray[np.int8] | None = None
 
 
-class Columns(NamedTuple):
+class BarArrays(NamedTuple):
     """A frame of bars as arrays, each shape (n,): moments int64 ns, raw prices, the split ratio of each bar."""
 
     start: NDArray[np.int64]
@@ -45,25 +45,28 @@ class Columns(NamedTuple):
     close: NDArray[np.float64]
     split: NDArray[np.float64]
 
-    def where(self, chosen: NDArray[np.bool_] | slice) -> "Columns":
+    def select(self, chosen: NDArray[np.bool_] | slice) -> "BarArrays":
         """The chosen bars."""
-        return Columns(*(np.ascontiguousarray(column[chosen]) for column in self))
+        return BarArrays(*(np.ascontiguousarray(column[chosen]) for column in self))
 
 
-def columns_of(frame: pd.DataFrame) -> Columns:
+def to_bar_arrays(frame: pd.DataFrame) -> BarArrays:
     """The bars of a frame as arrays; the split ratios are a copy."""
     prices = (frame[name].to_numpy(np.float64) for name in PRICE_COLUMNS)
-    return Columns(
-        nanoseconds(frame["start"]), nanoseconds(frame["end"]), *prices, frame["split"].to_numpy(np.float64, copy=True)
+    return BarArrays(
+        to_nanoseconds(frame["start"]),
+        to_nanoseconds(frame["end"]),
+        *prices,
+        frame["split"].to_numpy(np.float64, copy=True),
     )
 
 
-def known_at(frame: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
+def bars_as_of(frame: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
     """The bars that were complete at `as_of` (end <= as_of), reindexed from 0."""
     return frame[frame["end"] <= pd.Timestamp(as_of)].reset_index(drop=True)
 
 
-def nanoseconds(times: pd.Series) -> NDArray[np.int64]:
+def to_nanoseconds(times: pd.Series) -> NDArray[np.int64]:
     """Aware UTC times as int64 nanoseconds, shape (n,); NaT is the smallest integer."""
     return pd.DatetimeIndex(times).as_unit("ns").asi8
 
@@ -73,7 +76,7 @@ def cumulative_split(frame: pd.DataFrame) -> NDArray[np.float64]:
     return frame["split"].to_numpy(np.float64).cumprod()
 
 
-def rebased(frame: pd.DataFrame) -> pd.DataFrame:
+def adjust_splits(frame: pd.DataFrame) -> pd.DataFrame:
     """A copy with all prices and volumes in the basis of the last bar; `split` still tells what was applied.
 
     price_t * cum_t / cum_last and volume_t * cum_last / cum_t, with cum the `cumulative_split`.

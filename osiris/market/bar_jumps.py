@@ -15,37 +15,37 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from osiris.market.bar_frames import Columns, columns_of
+from osiris.market.bar_frames import BarArrays, to_bar_arrays
 from osiris.market.calendars import session_day
 from osiris.market.reconcile import is_confirmed
 
-ALWAYS, RARE, WILD = 1.8, 1.45, 5.0
-UNUSUAL_MOVE, UNUSUAL_RANGE = 8.0, 10.0
+EXTREME_RATIO, LARGE_RATIO, EXTREME_RANGE_RATIO = 1.8, 1.45, 5.0
+UNUSUAL_MOVE_MULTIPLE, UNUSUAL_RANGE_MULTIPLE = 8.0, 10.0
 """So many times the usual move, or range, is out of the usual."""
-SMALL = np.log([21 / 20, 11 / 10, 6 / 5, 5 / 4, 4 / 3, 3 / 2])
-NEAR_MOVES, NEAR_RATIO, NEAREST = 1.25, 0.15, 0.045
+LOG_SMALL_SPLITS = np.log([21 / 20, 11 / 10, 6 / 5, 5 / 4, 4 / 3, 3 / 2])
+TOLERANCE_MOVES, TOLERANCE_SHARE, MAX_LOG_TOLERANCE = 1.25, 0.15, 0.045
 """How far, in logs, an open may lie from a small ratio: so many usual moves or that share of it, but no further."""
-LEAST_MOVE, LEAST_SPLIT = 0.002, 0.01
+MIN_LOG_MOVE, MIN_LOG_SPLIT = 0.002, 0.01
 """In logs: the usual move of a market that does not move, and the smallest recorded split worth a doubt."""
-APPLIED_WRONGLY = (0.5, 2.0, -1.0)
+WRONG_SPLIT_POWERS = (0.5, 2.0, -1.0)
 """A split of which only the root was in the price, one that was in it twice, and one the wrong way round (powers)."""
 
 
-def suspicious_jumps(frame: pd.DataFrame) -> pd.DataFrame:
+def find_jumps(frame: pd.DataFrame) -> pd.DataFrame:
     """Bars that jump too far and that no person spoke for: `start`, `ratio`, `split`.
 
     `ratio` is the close before over the open, recorded splits taken out, or, where that is small, high over low.
     """
-    bars = columns_of(frame)
-    found = too_far(bars) & ~is_confirmed(frame["source"]).to_numpy(np.bool_)
-    overnight, within = np.exp(jumps(bars)), bars.high / bars.low
-    ratio = np.where(_inside(bars) & ~_between(bars), within, overnight)
+    bars = to_bar_arrays(frame)
+    found = jump_mask(bars) & ~is_confirmed(frame["source"]).to_numpy(np.bool_)
+    overnight, within = np.exp(log_jumps(bars)), bars.high / bars.low
+    ratio = np.where(_range_jumps(bars) & ~_opening_jumps(bars), within, overnight)
     return pd.DataFrame({"start": frame["start"], "ratio": ratio, "split": frame["split"]})[found]
 
 
-def jump_texts(ticker: str, frame: pd.DataFrame, calendar: str, since: pd.Timestamp | None = None) -> list[str]:
+def describe_jumps(ticker: str, frame: pd.DataFrame, calendar: str, since: pd.Timestamp | None = None) -> list[str]:
     """`suspicious_jumps` of bars that began at or after `since`, each with the exchange's day and the ratio."""
-    found = suspicious_jumps(frame)
+    found = find_jumps(frame)
     if since is not None:
         found = found[found["start"] >= since]
     return [
@@ -55,59 +55,76 @@ def jump_texts(ticker: str, frame: pd.DataFrame, calendar: str, since: pd.Timest
     ]
 
 
-def too_far(bars: Columns) -> NDArray[np.bool_]:
+def jump_mask(bars: BarArrays) -> NDArray[np.bool_]:
     """Which bars jump too far, shape (n,)."""
-    return _between(bars) | _inside(bars)
+    return _opening_jumps(bars) | _range_jumps(bars)
 
 
-def jumps(bars: Columns) -> NDArray[np.float64]:
+def log_jumps(bars: BarArrays) -> NDArray[np.float64]:
     """Log of the close before over the open, recorded splits taken out, shape (n,); 0 for the first bar."""
     found = np.zeros(len(bars.close))
     found[1:] = np.log(bars.close[:-1] / (bars.open[1:] * bars.split[1:]))
     return found
 
 
-def _between(bars: Columns) -> NDArray[np.bool_]:
+def _opening_jumps(bars: BarArrays) -> NDArray[np.bool_]:
     """Which bars open too far from the close before them."""
-    jump = jumps(bars)
+    jump = log_jumps(bars)
     size, first_of_session = np.abs(jump), np.zeros(len(jump), np.bool_)
     first_of_session[1:] = bars.start[1:] != bars.end[:-1]
-    usual = np.where(first_of_session, _usual(size[first_of_session]), _usual(size[1:][~first_of_session[1:]]))
-    rare = (size >= np.log(RARE)) & (size > UNUSUAL_MOVE * usual)
-    return (size >= np.log(ALWAYS)) | rare | _small(jump, usual, first_of_session) | _recorded(jump, bars.split, usual)
+    usual = np.where(
+        first_of_session, _usual_size(size[first_of_session]), _usual_size(size[1:][~first_of_session[1:]])
+    )
+    rare = (size >= np.log(LARGE_RATIO)) & (size > UNUSUAL_MOVE_MULTIPLE * usual)
+    return (
+        (size >= np.log(EXTREME_RATIO))
+        | rare
+        | _small_split_jumps(jump, usual, first_of_session)
+        | _misapplied_splits(jump, bars.split, usual)
+    )
 
 
-def _small(jump: NDArray[np.float64], usual: NDArray[np.float64], first: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _small_split_jumps(
+    jump: NDArray[np.float64], usual: NDArray[np.float64], first: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
     """Which sessions open lower by the ratio of a small split."""
     found = np.zeros(len(jump), np.bool_)
-    far = np.flatnonzero(first & (jump > UNUSUAL_MOVE * usual))
-    near = np.minimum(np.maximum(NEAR_MOVES * usual[far, None], NEAR_RATIO * SMALL), NEAREST)
-    found[far] = (np.abs(jump[far, None] - SMALL) <= near).any(axis=1)
+    far = np.flatnonzero(first & (jump > UNUSUAL_MOVE_MULTIPLE * usual))
+    near = np.minimum(
+        np.maximum(TOLERANCE_MOVES * usual[far, None], TOLERANCE_SHARE * LOG_SMALL_SPLITS), MAX_LOG_TOLERANCE
+    )
+    found[far] = (np.abs(jump[far, None] - LOG_SMALL_SPLITS) <= near).any(axis=1)
     return found
 
 
-def _recorded(jump: NDArray[np.float64], split: NDArray[np.float64], usual: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _misapplied_splits(
+    jump: NDArray[np.float64], split: NDArray[np.float64], usual: NDArray[np.float64]
+) -> NDArray[np.bool_]:
     """Which bars have a recorded split that their price does not show as recorded."""
     found = np.zeros(len(jump), np.bool_)
-    at = np.flatnonzero((np.abs(np.log(split)) >= LEAST_SPLIT) & (np.arange(len(jump)) > 0))
+    at = np.flatnonzero((np.abs(np.log(split)) >= MIN_LOG_SPLIT) & (np.arange(len(jump)) > 0))
     recorded, shown = np.log(split[at]), jump[at] + np.log(split[at])
     found[at] = np.abs(shown) < np.abs(shown - recorded)
-    for power in APPLIED_WRONGLY:
+    for power in WRONG_SPLIT_POWERS:
         off = np.abs(shown - power * recorded)
-        near = np.minimum(np.maximum(NEAR_MOVES * usual[at], NEAR_RATIO * np.abs(recorded)), NEAREST)
+        near = np.minimum(
+            np.maximum(TOLERANCE_MOVES * usual[at], TOLERANCE_SHARE * np.abs(recorded)), MAX_LOG_TOLERANCE
+        )
         found[at] |= (off <= near) & (off < np.abs(shown - recorded))
     return found
 
 
-def _inside(bars: Columns) -> NDArray[np.bool_]:
+def _range_jumps(bars: BarArrays) -> NDArray[np.bool_]:
     """Which bars reach too far from their low to their high."""
     size = np.log(bars.high / bars.low)
-    return (size >= np.log(WILD)) | ((size >= np.log(ALWAYS)) & (size > UNUSUAL_RANGE * _usual(size)))
+    return (size >= np.log(EXTREME_RANGE_RATIO)) | (
+        (size >= np.log(EXTREME_RATIO)) & (size > UNUSUAL_RANGE_MULTIPLE * _usual_size(size))
+    )
 
 
-def _usual(sizes: NDArray[np.float64]) -> float:
+def _usual_size(sizes: NDArray[np.float64]) -> float:
     """A standard deviation that the largest moves do not stretch, but many large ones do; of one move, the least."""
     if len(sizes) < 2:
-        return LEAST_MOVE
+        return MIN_LOG_MOVE
     middle, large = np.quantile(sizes, [0.5, 0.9], method="lower")
-    return max(1.4826 * middle, large / 1.645, LEAST_MOVE)
+    return max(1.4826 * middle, large / 1.645, MIN_LOG_MOVE)

@@ -9,20 +9,22 @@ from itertools import pairwise
 
 import pandas as pd
 
-PIECE = 250_000
+MAX_PIECE_BARS = 250_000
 """Bars of a piece, at most; about 20 MB, and while a file of them is read 130 MB."""
 
-Span = tuple[datetime | None, datetime | None]
+TimeRange = tuple[datetime | None, datetime | None]
 """From the first moment on and before the second; `None` is no bound."""
 
 
-def beside(edges: list[datetime], offered: Iterable[pd.DataFrame]) -> Iterator[tuple[Span, pd.DataFrame | None]]:
+def align_pieces(
+    edges: list[datetime], offered: Iterable[pd.DataFrame]
+) -> Iterator[tuple[TimeRange, pd.DataFrame | None]]:
     """Each span of time with the bars that are offered for it, and with `None` where there are none.
 
     The spans cover all time, and none reaches across an edge. `offered` are frames that follow one another in time.
     """
     left, low, ended = list(edges), None, False
-    for part, after in _with_next(_parts(edges, offered)):
+    for part, after in _with_next(_cut_at_edges(edges, offered)):
         while left and left[0] <= part["start"].iloc[0]:
             if low != left[0]:
                 yield (low, left[0]), None
@@ -37,7 +39,7 @@ def beside(edges: list[datetime], offered: Iterable[pd.DataFrame]) -> Iterator[t
         low = edge
 
 
-def _parts(edges: list[datetime], offered: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+def _cut_at_edges(edges: list[datetime], offered: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
     """The frames cut at the edges."""
     for frame in offered:
         cuts = [0, *(int(at) for at in frame["start"].searchsorted(pd.DatetimeIndex(edges, tz="UTC"))), len(frame)]

@@ -17,23 +17,23 @@ import numpy as np
 import pandas as pd
 
 from osiris.core.errors import NoPrices, NotFound
-from osiris.core.ideas import ticker_symbol
+from osiris.core.ideas import parse_ticker
 from osiris.market.bar_disk import (
-    DISPUTES,
-    Reader,
-    absent_of,
-    changing,
-    damaged,
-    disputes_of,
-    no_bars,
-    note_absent,
-    note_disputes,
+    DISPUTES_SUFFIX,
+    BarReader,
+    append_absence,
+    damaged_file_error,
+    empty_bars,
+    lock_for_writing,
+    read_absences,
+    read_disputes,
+    write_disputes,
 )
-from osiris.market.bar_rewrite import Rule, Stored, merge_file, rewriting
-from osiris.market.calendars import DAILY, MINUTES, session_day, session_on
-from osiris.market.reconcile import CONFIRMED, SAME_PRICE, Disagreement, Merged, joined
+from osiris.market.bar_rewrite import MergeRule, StoredFile, merge_file, rewrite_file
+from osiris.market.calendars import BAR_MINUTES, DAILY, session_day, session_on
+from osiris.market.reconcile import CONFIRMED, SOURCE_TOLERANCE, Disagreement, MergeResult, join_sources
 
-FOLDERS = {DAILY: "daily"}
+INTERVAL_FOLDERS = {DAILY: "daily"}
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,10 @@ class BarStore:
     """The Parquet files under `folder` (`data/bars`), a folder an interval; safe for several processes at once."""
 
     def __init__(self, folder: Path) -> None:
-        """Use `folder`; it is made on the first write. `damaged` are files that `get_many` could not read, and why."""
+        """Use `folder`; it is made on the first write. `damaged_files` are files that `get_many` could not read, and why."""
         self._root = Path(folder)
-        self._reader = Reader(self._root)
-        self.damaged: dict[Path, str] = {}
+        self._reader = BarReader(self._root)
+        self.damaged_files: dict[Path, str] = {}
 
     def tickers(self, interval: str = DAILY) -> list[str]:
         """All tickers with bars of that interval, sorted."""
@@ -77,7 +77,7 @@ class BarStore:
             )
         frame, bad = self._reader.read([path], start, end)
         if bad:
-            raise damaged(path, bad[path])
+            raise damaged_file_error(path, bad[path])
         return frame.drop(columns="ticker")
 
     def get_many(
@@ -87,12 +87,12 @@ class BarStore:
         end: datetime | None = None,
         interval: str = DAILY,
     ) -> dict[str, pd.DataFrame]:
-        """`get` of several tickers in one query; one without bars of that interval, or `damaged`, is absent."""
+        """`get` of several tickers in one query; one without bars of that interval, or `damaged_files`, is absent."""
         paths = {path.stem: path for path in (self._path(t, interval) for t in tickers) if os.path.lexists(path)}
         if not paths:
             return {}
         frame, bad = self._reader.read(list(paths.values()), start, end)
-        self.damaged = {path: why for path, why in self.damaged.items() if path not in paths.values()} | bad
+        self.damaged_files = {path: why for path, why in self.damaged_files.items() if path not in paths.values()} | bad
         paths = {ticker: path for ticker, path in paths.items() if path not in bad}
         names = frame.pop("ticker").to_numpy(dtype=object)
         edges = np.flatnonzero(np.r_[True, names[1:] != names[:-1], True]) if len(names) else []
@@ -110,12 +110,12 @@ class BarStore:
         self,
         ticker: str,
         frame: pd.DataFrame,
-        tolerance: float = SAME_PRICE,
+        tolerance: float = SOURCE_TOLERANCE,
         *,
         replace: bool = False,
         interval: str = DAILY,
         repair: bool = False,
-    ) -> Merged:
+    ) -> MergeResult:
         """Add the bars of `frame` that are not stored yet; see `osiris.market.reconcile` for those that are.
 
         Bars with NaN prices are dropped. A session of which a person said that it had no bars has them once they come.
@@ -128,47 +128,47 @@ class BarStore:
         self,
         ticker: str,
         pieces: Callable[[], Iterable[pd.DataFrame]],
-        tolerance: float = SAME_PRICE,
+        tolerance: float = SOURCE_TOLERANCE,
         *,
         replace: bool = False,
         interval: str = DAILY,
         repair: bool = False,
-    ) -> Merged:
+    ) -> MergeResult:
         """`merge` of frames that follow one another in time, of which one at a time is in memory.
 
         `pieces` makes them, a second time where the stored file turns out to be damaged.
         """
         path = self._path(ticker, interval)
-        with changing(path):
+        with lock_for_writing(path):
             merged, came = merge_file(
-                lambda: self._stored(path), pieces, Rule(tolerance, replace, interval), repair=repair
+                lambda: self._stored(path), pieces, MergeRule(tolerance, replace, interval), repair=repair
             )
         if merged.added:
-            self._note_present(ticker, came, interval)
+            self._withdraw_absences(ticker, came, interval)
         return merged
 
-    def pieces(self, ticker: str, interval: str = DAILY, since: datetime | None = None) -> Iterator[pd.DataFrame]:
+    def read_pieces(self, ticker: str, interval: str = DAILY, since: datetime | None = None) -> Iterator[pd.DataFrame]:
         """All bars, one piece of the file after the other; with `since` from a bar before that moment on."""
         path = self._path(ticker, interval)
-        edges, _ = self._reader.groups(path)
+        edges, _ = self._reader.read_row_groups(path)
         for low, high in pairwise([None, *edges, None]):
             if since is None or high is None or high >= since:
                 yield self._read(path, low, high)
 
     def disputes(self, tickers: Iterable[str] | None = None) -> dict[str, list[Disagreement]]:
         """Bars on which sources disagree, by ticker (default: all), oldest first; those without are absent."""
-        noted = sorted(self._root.glob(f"*/*{DISPUTES}"))
-        names = sorted({path.name.removesuffix(DISPUTES) for path in noted})
+        files = sorted(self._root.glob(f"*/*{DISPUTES_SUFFIX}"))
+        names = sorted({path.name.removesuffix(DISPUTES_SUFFIX) for path in files})
         wanted = names if tickers is None else sorted(set(names) & set(tickers))
         found = {
-            ticker: [d for path in noted if path.name == ticker + DISPUTES for d in disputes_of(path)]
+            ticker: [d for path in files if path.name == ticker + DISPUTES_SUFFIX for d in read_disputes(path)]
             for ticker in wanted
         }
         return {ticker: sorted(disputes, key=lambda d: d.start) for ticker, disputes in found.items() if disputes}
 
-    def absent(self, tickers: Iterable[str]) -> dict[str, list[datetime]]:
+    def absences(self, tickers: Iterable[str]) -> dict[str, list[datetime]]:
         """Opens of the sessions of which a person said that they had no bars but those there are, by ticker."""
-        found = {ticker: sorted(absent_of(self._path(ticker, DAILY))) for ticker in tickers}
+        found = {ticker: sorted(read_absences(self._path(ticker, DAILY))) for ticker in tickers}
         return {ticker: opens for ticker, opens in found.items() if opens}
 
     def confirm(self, ticker: str, day: str, calendar: str, as_of: datetime | None = None) -> int:
@@ -180,46 +180,46 @@ class BarStore:
         """
         kept, session = {}, session_on(calendar, day)
         if session and session[1] > (as_of or datetime.now(UTC)):
-            raise NotFound(f"a session of {ticker_symbol(ticker)} that is over", day, "wait for its end")
-        for interval in (DAILY, *MINUTES):
+            raise NotFound(f"a session of {parse_ticker(ticker)} that is over", day, "wait for its end")
+        for interval in (DAILY, *BAR_MINUTES):
             path = self._path(ticker, interval)
             if os.path.lexists(path):
                 kept[interval] = self._confirm(path, day, calendar)
         if not kept or (session is None and not any(kept.values())):
-            raise NotFound(f"a day (YYYY-MM-DD) with a session, and any bars of {ticker_symbol(ticker)}", day,
+            raise NotFound(f"a day (YYYY-MM-DD) with a session, and any bars of {parse_ticker(ticker)}", day,
                            "see: osiris prices show")  # fmt: skip
         if session and not kept.get(DAILY):
             path = self._path(ticker, DAILY)
-            with changing(path):
-                if session[0] not in absent_of(path):
-                    note_absent(path, *session)
+            with lock_for_writing(path):
+                if session[0] not in read_absences(path):
+                    append_absence(path, *session)
         return sum(kept.values())
 
     def _confirm(self, path: Path, day: str, calendar: str) -> int:
-        with changing(path):
+        with lock_for_writing(path):
             frame = self._read(path)
             mine = [session_day(calendar, start) == day for start in frame["start"]]
-            frame.loc[mine, "source"] = [joined(sources, CONFIRMED) for sources in frame.loc[mine, "source"]]
+            frame.loc[mine, "source"] = [join_sources(sources, CONFIRMED) for sources in frame.loc[mine, "source"]]
             if any(mine):
-                with rewriting(path) as draft:
-                    draft.add(frame)
-                    draft.publish()
-            note_disputes(path, [d for d in disputes_of(path) if session_day(calendar, d.start) != day])
+                with rewrite_file(path) as rewrite:
+                    rewrite.add(frame)
+                    rewrite.publish()
+            write_disputes(path, [d for d in read_disputes(path) if session_day(calendar, d.start) != day])
         return sum(mine)
 
-    def _note_present(self, ticker: str, parts: list[pd.DataFrame], interval: str) -> None:
+    def _withdraw_absences(self, ticker: str, parts: list[pd.DataFrame], interval: str) -> None:
         """Take back that a session had no other bars: a daily one came, or one of a time that no other bar covers."""
         path = self._path(ticker, DAILY)
-        absent = absent_of(path)
+        absent = read_absences(path)
         added = pd.concat(parts) if absent else None
         for start, end in absent.items():
             came = added[(added["start"] >= start) & (added["start"] < end)]
-            if len(came) and (interval == DAILY or not self._covered(ticker, came, interval)):
-                with changing(path):
-                    note_absent(path, start, end, absent=False)
+            if len(came) and (interval == DAILY or not self._is_covered(ticker, came, interval)):
+                with lock_for_writing(path):
+                    append_absence(path, start, end, absent=False)
 
-    def _covered(self, ticker: str, came: pd.DataFrame, interval: str) -> bool:
-        others = [self.get_many([ticker], interval=other).get(ticker) for other in MINUTES if other != interval]
+    def _is_covered(self, ticker: str, came: pd.DataFrame, interval: str) -> bool:
+        others = [self.get_many([ticker], interval=other).get(ticker) for other in BAR_MINUTES if other != interval]
         known = [bars for bars in others if bars is not None]
         return all(
             any(((bars["start"] <= bar.start) & (bars["end"] >= bar.end)).any() for bars in known)
@@ -227,19 +227,19 @@ class BarStore:
         )
 
     def _folder(self, interval: str) -> Path:
-        return self._root / FOLDERS.get(interval, interval)
+        return self._root / INTERVAL_FOLDERS.get(interval, interval)
 
     def _path(self, ticker: str, interval: str) -> Path:
-        return self._folder(interval) / f"{ticker_symbol(ticker)}.parquet"
+        return self._folder(interval) / f"{parse_ticker(ticker)}.parquet"
 
-    def _stored(self, path: Path) -> Stored:
-        return Stored(path, partial(self._read, path), self._reader.groups(path))
+    def _stored(self, path: Path) -> StoredFile:
+        return StoredFile(path, partial(self._read, path), self._reader.read_row_groups(path))
 
     def _read(self, path: Path, start: datetime | None = None, before: datetime | None = None) -> pd.DataFrame:
         """The bars of one file, none where there is no file; raises `DamagedBars` for one that cannot be read."""
         if not os.path.lexists(path):
-            return no_bars()
+            return empty_bars()
         frame, bad = self._reader.read([path], start, before=before)
         if bad:
-            raise damaged(path, bad[path])
+            raise damaged_file_error(path, bad[path])
         return frame.drop(columns="ticker")

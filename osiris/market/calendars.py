@@ -17,32 +17,32 @@ from numpy.typing import NDArray
 from osiris.core.errors import BadInput, SettingsError
 
 if TYPE_CHECKING:
-    from osiris.config.settings import Prices
+    from osiris.config.settings import PricesSettings
 
-COLUMNS = ("start", "end", "open", "high", "low", "close", "volume", "split", "source")
+FRAME_COLUMNS = ("start", "end", "open", "high", "low", "close", "volume", "split", "source")
 PRICE_COLUMNS = ("open", "high", "low", "close")
 FIRST_YEAR = 1990
 DAILY = "1d"
-MINUTE = 60_000_000_000
-MINUTES = {"60m": 60, "30m": 30, "15m": 15, "5m": 5, "2m": 2, "1m": 1}
+MINUTE_NS = 60_000_000_000
+BAR_MINUTES = {"60m": 60, "30m": 30, "15m": 15, "5m": 5, "2m": 2, "1m": 1}
 """Lengths of the bars shorter than a session, by their names, the longest first."""
-PAUSES = {
+TRADING_PAUSES = {
     "CMES": ("America/Chicago", 16, 17, range(5)),
     "us_futures": ("America/New_York", 17, 18, range(5)),
     "24/5": ("America/New_York", 17, 24, [4]),
 }
 """Hours of the named zone in which nothing trades on such weekdays of the session (0: Monday), by calendar."""
-ROUND_THE_CLOCK = re.compile(r"-(USD|EUR|GBP|USDT|USDC|BTC)$")
-CURRENCY_PAIR = re.compile(r"=X$")
+CRYPTO_PATTERN = re.compile(r"-(USD|EUR|GBP|USDT|USDC|BTC)$")
+CURRENCY_PATTERN = re.compile(r"=X$")
 
 
-def calendar_of(ticker: str, prices: "Prices") -> str:
+def calendar_of(ticker: str, prices: "PricesSettings") -> str:
     """Name of the calendar of `ticker`: from settings, else 24/7 for coins, 24/5 for currencies, else the default."""
     if ticker in prices.calendars:
         return prices.calendars[ticker]
-    if ROUND_THE_CLOCK.search(ticker):
+    if CRYPTO_PATTERN.search(ticker):
         return "24/7"
-    return "24/5" if CURRENCY_PAIR.search(ticker) else prices.calendar
+    return "24/5" if CURRENCY_PATTERN.search(ticker) else prices.calendar
 
 
 def session_bounds(calendar: str, dates: pd.DatetimeIndex) -> tuple[pd.DatetimeIndex, pd.DatetimeIndex]:
@@ -51,24 +51,25 @@ def session_bounds(calendar: str, dates: pd.DatetimeIndex) -> tuple[pd.DatetimeI
     Raises `BadInput` that names the first date which is no session, `SettingsError` for an unknown calendar.
     """
     dates = pd.DatetimeIndex(dates).as_unit("ns")
-    closed = non_sessions(calendar, dates)
+    closed = non_session_dates(calendar, dates)
     if len(closed):
         raise BadInput(
             f"sessions of {calendar}",
-            f"{no_session(calendar, closed[0])}" + (f" ({len(closed)} such dates)" if len(closed) > 1 else ""),
+            f"{describe_non_session(calendar, closed[0])}"
+            + (f" ({len(closed)} such dates)" if len(closed) > 1 else ""),
             "correct the dates, or name the ticker's calendar under [prices.calendars]",
         )
     loaded = _load(calendar)
     return tuple(pd.DatetimeIndex(bound.reindex(dates)).as_unit("us") for bound in (loaded.opens, loaded.closes))
 
 
-def non_sessions(calendar: str, dates: pd.DatetimeIndex) -> pd.DatetimeIndex:
+def non_session_dates(calendar: str, dates: pd.DatetimeIndex) -> pd.DatetimeIndex:
     """Those of `dates` (naive, midnight) on which `calendar` has no session, in their order."""
     dates = pd.DatetimeIndex(dates)
     return dates[~dates.isin(_load(calendar).sessions)]
 
 
-def no_session(calendar: str, date: pd.Timestamp) -> str:
+def describe_non_session(calendar: str, date: pd.Timestamp) -> str:
     """Why `date` (naive, midnight) is no session of `calendar`: the exchange was closed, or nobody knows."""
     first, last = _load(calendar).first_session, _load(calendar).last_session
     if date < first:
@@ -78,19 +79,19 @@ def no_session(calendar: str, date: pd.Timestamp) -> str:
     return f"{date:%Y-%m-%d} is no session of {calendar}"
 
 
-def sessions_between(calendar: str, start: datetime, end: datetime) -> pd.DatetimeIndex:
+def closes_between(calendar: str, start: datetime, end: datetime) -> pd.DatetimeIndex:
     """Closes (aware UTC) of all sessions that opened at or after `start` and closed at or before `end`."""
     loaded = _load(calendar)
     opens, closes = pd.DatetimeIndex(loaded.opens), pd.DatetimeIndex(loaded.closes)
     return closes[(opens >= pd.Timestamp(start)) & (closes <= pd.Timestamp(end))].as_unit("us")
 
 
-def session_edges(calendar: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def all_session_bounds(calendar: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Opens and closes of all sessions known, each shape (n,), ascending int64 nanoseconds UTC."""
     return _edges(calendar)
 
 
-def session_days(calendar: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def day_bounds(calendar: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """When each session's day begins, and its close, both shape (n,), ascending int64 nanoseconds UTC.
 
     A day begins at midnight of the exchange, or at the open of a session that opens on the evening before, but never
@@ -109,7 +110,7 @@ def session_dates(calendar: str) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(_load(calendar).sessions)
 
 
-def session_breaks(calendar: str) -> NDArray[np.int64]:
+def lunch_break_ends(calendar: str) -> NDArray[np.int64]:
     """Ends of the lunch breaks of all sessions known, shape (n,), int64 nanoseconds UTC; NaT's integer for none."""
     return pd.DatetimeIndex(_load(calendar).break_ends).as_unit("ns").asi8
 
@@ -125,8 +126,8 @@ def session_pauses(calendar: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]
         np.where(pd.isna(edge), closes, pd.DatetimeIndex(edge).as_unit("ns").asi8)
         for edge in (loaded.break_starts, loaded.break_ends)
     )
-    if calendar in PAUSES:
-        zone, begin, end, weekdays = PAUSES[calendar]
+    if calendar in TRADING_PAUSES:
+        zone, begin, end, weekdays = TRADING_PAUSES[calendar]
         dates = session_dates(calendar)
         moments = (
             (dates + pd.Timedelta(hours=hour)).tz_localize(zone, ambiguous=True, nonexistent="shift_forward")
@@ -148,7 +149,7 @@ def session_day(calendar: str, moment: datetime) -> str:
 def session_on(calendar: str, day: str) -> tuple[datetime, datetime] | None:
     """Open and close (aware UTC) of the session that the exchange calls by `day` (YYYY-MM-DD); `None` without one."""
     dates = pd.DatetimeIndex([pd.to_datetime(day, format="%Y-%m-%d", errors="coerce")])
-    if dates.strftime("%Y-%m-%d")[0] != day or len(non_sessions(calendar, dates)):
+    if dates.strftime("%Y-%m-%d")[0] != day or len(non_session_dates(calendar, dates)):
         return None
     opened, closed = session_bounds(calendar, dates)
     return opened[0].to_pydatetime(), closed[0].to_pydatetime()
@@ -166,7 +167,7 @@ def intraday_frame(
     at = starts.asi8
     session = np.searchsorted(opens, at, side="right") - 1
     inside = (session >= 0) & (at < closes[session])
-    ends = np.minimum(at + MINUTES[interval] * MINUTE, closes[session])[inside]
+    ends = np.minimum(at + BAR_MINUTES[interval] * MINUTE_NS, closes[session])[inside]
     return _frame(starts[inside], pd.to_datetime(ends, utc=True), values[inside], source)
 
 
@@ -189,7 +190,8 @@ def _frame(start: pd.DatetimeIndex, end: pd.DatetimeIndex, values: pd.DataFrame,
         given = values[name].to_numpy(np.float64) if name in values else np.full(len(values), default)
         columns[name] = np.where(np.isnan(given), default, given)
     frame = pd.DataFrame(
-        {"start": start.as_unit("us"), "end": end.as_unit("us"), **columns, "source": source}, columns=list(COLUMNS)
+        {"start": start.as_unit("us"), "end": end.as_unit("us"), **columns, "source": source},
+        columns=list(FRAME_COLUMNS),
     )
     return frame.sort_values("start", ignore_index=True)
 

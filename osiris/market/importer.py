@@ -8,13 +8,21 @@ from pathlib import Path
 
 import pandas as pd
 
-from osiris.config.settings import Prices, Settings
-from osiris.core.ideas import ticker_symbol
-from osiris.market.backfill import stored_jumps, tracked
+from osiris.config.settings import PricesSettings, Settings
+from osiris.core.ideas import parse_ticker
+from osiris.market.backfill import describe_stored_jumps, track_progress
 from osiris.market.bar_store import BarStore
 from osiris.market.calendars import calendar_of
-from osiris.market.file_import import Form, Key, Spool, bar_files, check_bars, left_out, one_series
-from osiris.market.provider import disputed
+from osiris.market.file_import import (
+    ImportOptions,
+    SeriesKey,
+    Spool,
+    find_bar_files,
+    find_ignored_files,
+    read_series,
+    reject_bad_rows,
+)
+from osiris.market.provider import describe_disputes
 
 
 @dataclass
@@ -42,7 +50,7 @@ def import_bars(
     path: Path,
     as_of: datetime,
     *,
-    form: Form = Form(),
+    form: ImportOptions = ImportOptions(),
     replace: bool = False,
     progress: bool = False,
 ) -> ImportReport:
@@ -51,28 +59,28 @@ def import_bars(
     A stored bar that differs is kept and reported, unless `replace`, which is a person's word and stands. Rows wait on
     disk until all are found good, and are stored ticker by ticker. Raises as `store.bar_files`.
     """
-    files = bar_files(Path(path))
+    files = find_bar_files(Path(path))
     with Spool(form) as spool:
-        for file in tracked(files, "Reading", progress):
-            spool.add(file)
-        bad = list(spool.found.bad)
-        intervals: dict[Key, str] = {}
-        for key in spool.series():
-            for series in one_series(spool, key, settings.prices, as_of):
+        for file in track_progress(files, "Reading", progress):
+            spool.add_file(file)
+        bad = list(spool.report.bad)
+        intervals: dict[SeriesKey, str] = {}
+        for key in spool.series_keys():
+            for series in read_series(spool, key, settings.prices, as_of):
                 bad += series.bad
                 intervals |= {key: series.bars.interval} if series.bars else {}
-        check_bars(bad)
-        report = ImportReport(files=len(files), notes=spool.notes(left_out(Path(path), files)))
-        for key in tracked(list(intervals), "Storing", progress):
+        reject_bad_rows(bad)
+        report = ImportReport(files=len(files), notes=spool.notes(find_ignored_files(Path(path), files)))
+        for key in track_progress(list(intervals), "Storing", progress):
             frames = partial(_frames, spool, key, settings.prices, as_of)
-            _merge(store, (ticker_symbol(key.ticker), intervals[key]), frames, settings, replace, report)
+            _merge(store, (parse_ticker(key.ticker), intervals[key]), frames, settings, replace, report)
     report.tickers.sort()
     return report
 
 
-def _frames(spool: Spool, key: Key, prices: Prices, as_of: datetime) -> Iterator[pd.DataFrame]:
+def _frames(spool: Spool, key: SeriesKey, prices: PricesSettings, as_of: datetime) -> Iterator[pd.DataFrame]:
     """The good bars of a series, in pieces."""
-    return (series.bars.frame for series in one_series(spool, key, prices, as_of) if series.bars)
+    return (series.bars.frame for series in read_series(spool, key, prices, as_of) if series.bars)
 
 
 def _merge(
@@ -87,13 +95,13 @@ def _merge(
     ticker, interval = series
     calendar, tolerance = calendar_of(ticker, settings.prices), settings.outcomes.tolerance
     merged = store.merge_pieces(ticker, frames, tolerance, replace=replace, interval=interval, repair=True)
-    report.moved_aside += [merged.aside] if merged.aside else []
+    report.moved_aside += [merged.moved_to] if merged.moved_to else []
     report.rows += merged.offered
     report.added += merged.added
     report.changed += merged.changed
     if merged.disagreements:
-        report.disputed[ticker] = disputed(merged.disagreements, calendar)
-    found = stored_jumps(store, ticker, calendar, interval)
+        report.disputed[ticker] = describe_disputes(merged.disagreements, calendar)
+    found = describe_stored_jumps(store, ticker, calendar, interval)
     report.suspicious += [line for line in found if line not in report.suspicious]
     if ticker not in report.tickers:
         report.tickers.append(ticker)

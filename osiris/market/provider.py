@@ -8,16 +8,16 @@ import pandas as pd
 
 from osiris.config.settings import Settings
 from osiris.core.errors import DamagedBars, SourceUnavailable
-from osiris.core.ideas import ticker_symbol
-from osiris.market.backfill import EMPTY, HOURLY, OVERLAP, PAUSE_SECONDS, Feed, tracked
-from osiris.market.bar_disk import damaged
+from osiris.core.ideas import parse_ticker
+from osiris.market.backfill import EMPTY_BARS, HOURLY, REQUEST_OVERLAP, RETRY_PAUSE_SECONDS, Backfill, track_progress
+from osiris.market.bar_disk import damaged_file_error
 from osiris.market.bar_store import BarStore
-from osiris.market.calendars import DAILY, MINUTES, calendar_of
+from osiris.market.calendars import BAR_MINUTES, DAILY, calendar_of
 from osiris.market.reconcile import Disagreement
-from osiris.market.timeline import NO_FINER, Timeline, timeline
-from osiris.market.yahoo import NothingUsable, Yahoo
+from osiris.market.timeline import NO_FINER_BARS, Timeline, build_timeline
+from osiris.market.yahoo import NoUsableBars, YahooClient
 
-FIRST_UPDATE = timedelta(days=3653)
+NEW_TICKER_HISTORY = timedelta(days=3653)
 
 
 @dataclass
@@ -30,41 +30,43 @@ class UpdateReport:
     notes: list[str] = field(default_factory=list)
 
 
-class PriceDesk:
+class BarProvider:
     """Where the loop gets its bars; what a person should know of a run is noted, each thing once."""
 
-    def __init__(self, bars: BarStore, yahoo: Yahoo, settings: Settings, pause: float = PAUSE_SECONDS) -> None:
+    def __init__(
+        self, store: BarStore, yahoo: YahooClient, settings: Settings, pause_seconds: float = RETRY_PAUSE_SECONDS
+    ) -> None:
         """Serve from `bars`, filled from `yahoo` when `prices.source` says so."""
-        self._store, self._settings = bars, settings
-        self._feed = Feed(bars, yahoo, settings, pause)
-        self.refine, self.noting = self._feed.refine, self._feed.noting
+        self._store, self._settings = store, settings
+        self._backfill = Backfill(store, yahoo, settings, pause_seconds)
+        self.fetch_finest, self.collect_notes = self._backfill.fetch_finest, self._backfill.collect_notes
 
     @property
-    def disputed(self) -> dict[str, str]:
+    def disputes(self) -> dict[str, str]:
         """Ticker -> where its sources differ."""
         prices = self._settings.prices
-        return {t: disputed(found, calendar_of(t, prices)) for t, found in self._store.disputes().items()}
+        return {t: describe_disputes(found, calendar_of(t, prices)) for t, found in self._store.disputes().items()}
 
-    def bars(self, ticker: str, start: datetime, end: datetime, as_of: datetime) -> pd.DataFrame:
+    def get_bars(self, ticker: str, start: datetime, end: datetime, as_of: datetime) -> pd.DataFrame:
         """Daily bars that began at or after `start` and were complete at `end` and `as_of`; may be empty.
 
         Raises `NoPrices` when neither source has the ticker.
         """
         known = min(end, as_of)
-        self._feed.refresh([ticker], start, known)
+        self._backfill.refresh([ticker], start, known)
         return self._store.get(ticker, start, known)
 
-    def bars_many(
+    def get_many_bars(
         self, tickers: Iterable[str], start: datetime, end: datetime, as_of: datetime, *, progress: bool = False
     ) -> dict[str, pd.DataFrame]:
         """`bars` of several tickers; one that neither source has is absent, and a note says so."""
         wanted, known = list(tickers), min(end, as_of)
-        self._feed.refresh(wanted, start, known, progress)
+        self._backfill.refresh(wanted, start, known, progress)
         found = self._store.get_many(wanted, start, known)
         self._note_absent(set(wanted) - set(found) - self._note_damaged())
         return found
 
-    def timelines(
+    def get_timelines(
         self, tickers: Iterable[str], start: datetime, as_of: datetime, *, progress: bool = False
     ) -> dict[str, Timeline]:
         """What ideas on `tickers` are judged on at `as_of`: hourly or finer bars where there are any, else daily ones.
@@ -72,25 +74,25 @@ class PriceDesk:
         A ticker that neither source has is absent, and a note says so.
         """
         wanted = list(tickers)
-        self._feed.refresh(wanted, start, as_of, progress)
+        self._backfill.refresh(wanted, start, as_of, progress)
         if self._settings.prices.intraday:
-            self._feed.refresh(wanted, start, as_of, progress, HOURLY)
+            self._backfill.refresh(wanted, start, as_of, progress, HOURLY)
         disputes = self._store.disputes(wanted)  # before the bars: a person who ends one writes the bars first
-        daily, finer = self._store.get_many(wanted, start, as_of), self._finer(wanted, start, as_of)
-        unreadable, absent = self._note_damaged(), self._store.absent(wanted)
+        daily, finer = self._store.get_many(wanted, start, as_of), self._read_finer(wanted, start, as_of)
+        unreadable, absent = self._note_damaged(), self._store.absences(wanted)
         found = [t for t in wanted if (t in daily or t in finer) and t not in unreadable]
         self._note_absent(set(wanted) - set(found) - unreadable)
         return {
-            ticker: timeline(
-                daily.get(ticker, EMPTY),
+            ticker: build_timeline(
+                daily.get(ticker, EMPTY_BARS),
                 calendar_of(ticker, self._settings.prices),
                 start,
                 as_of,
-                finer=finer.get(ticker, NO_FINER),
+                finer=finer.get(ticker, NO_FINER_BARS),
                 disputes=disputes.get(ticker, ()),
                 absent=absent.get(ticker, ()),
                 tolerance=self._settings.outcomes.tolerance,
-                silent=self._feed.answered(ticker, as_of),
+                no_later_bars=self._backfill.has_answered(ticker, as_of),
             )
             for ticker in found
         }
@@ -98,47 +100,49 @@ class PriceDesk:
     def update(self, tickers: Sequence[str], as_of: datetime, *, progress: bool = False) -> UpdateReport:
         """Fetch what the store lacks up to `as_of` (of a new ticker, ten years), whatever `prices.source` says."""
         report = UpdateReport()
-        symbols = [ticker_symbol(ticker) for ticker in tickers]
-        with self.noting() as report.notes:
-            for ticker in tracked(symbols, "Updating", progress):
+        symbols = [parse_ticker(ticker) for ticker in tickers]
+        with self.collect_notes() as report.notes:
+            for ticker in track_progress(symbols, "Updating", progress):
                 try:
-                    start = self._update_from(ticker, as_of)
-                    report.added[ticker] = self._feed.fetch(ticker, start, as_of, DAILY).added
+                    start = self._update_start(ticker, as_of)
+                    report.added[ticker] = self._backfill.fetch(ticker, start, as_of, DAILY).added
                 except DamagedBars as error:
                     report.failed[ticker] = str(error)
                 except SourceUnavailable as error:
                     report.failed[ticker] = str(error)
-                    if not isinstance(error, NothingUsable):
+                    if not isinstance(error, NoUsableBars):
                         report.failed |= {t: str(error) for t in symbols if t not in report.added}
                         break
-        report.disputed = {t: reason for t, reason in self.disputed.items() if t in symbols}
+        report.disputed = {t: reason for t, reason in self.disputes.items() if t in symbols}
         return report
 
-    def _finer(self, tickers: Sequence[str], start: datetime, as_of: datetime) -> dict[str, dict[str, pd.DataFrame]]:
+    def _read_finer(
+        self, tickers: Sequence[str], start: datetime, as_of: datetime
+    ) -> dict[str, dict[str, pd.DataFrame]]:
         """Stored bars shorter than a day, by ticker and interval, the longest first."""
         found: dict[str, dict[str, pd.DataFrame]] = {}
-        for interval in MINUTES:
+        for interval in BAR_MINUTES:
             there = set(self._store.tickers(interval)) & set(tickers)
             for ticker, frame in self._store.get_many(sorted(there), start, as_of, interval).items():
                 found.setdefault(ticker, {})[interval] = frame
         return found
 
-    def _update_from(self, ticker: str, as_of: datetime) -> datetime:
+    def _update_start(self, ticker: str, as_of: datetime) -> datetime:
         known = ticker in self._store.tickers()
-        return self._store.coverage(ticker).last - OVERLAP if known else as_of - FIRST_UPDATE
+        return self._store.coverage(ticker).last - REQUEST_OVERLAP if known else as_of - NEW_TICKER_HISTORY
 
     def _note_damaged(self) -> set[str]:
         """The tickers of files that cannot be read; a note names each."""
-        for path, why in sorted(self._store.damaged.items()):
-            self._feed.note(str(damaged(path, why)))
-        return {path.stem for path in self._store.damaged}
+        for path, why in sorted(self._store.damaged_files.items()):
+            self._backfill.add_note(str(damaged_file_error(path, why)))
+        return {path.stem for path in self._store.damaged_files}
 
     def _note_absent(self, tickers: set[str]) -> None:
         for ticker in sorted(tickers):
-            self._feed.note(f"no bars of {ticker} from any source; run: osiris prices import FILE")
+            self._backfill.add_note(f"no bars of {ticker} from any source; run: osiris prices import FILE")
 
 
-def disputed(found: Sequence[Disagreement], calendar: str) -> str:
+def describe_disputes(found: Sequence[Disagreement], calendar: str) -> str:
     """Disagreements on one line."""
     more = f" (and {len(found) - 1} more bars)" if len(found) > 1 else ""
-    return f"sources differ on {min(found, key=lambda d: d.start).described(calendar)}{more}"
+    return f"sources differ on {min(found, key=lambda d: d.start).describe(calendar)}{more}"

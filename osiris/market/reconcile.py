@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 
 from osiris.core.errors import BadInput
-from osiris.market.calendars import COLUMNS, DAILY, PRICE_COLUMNS, session_day
+from osiris.market.calendars import DAILY, FRAME_COLUMNS, PRICE_COLUMNS, session_day
 
-SAME_PRICE = 0.02
+SOURCE_TOLERANCE = 0.02
 """Largest relative difference of two sources' prices that counts as agreement, unless the caller says otherwise."""
-CONFIRMED, GIVEN = "confirmed", "given"
+CONFIRMED, USER_PROVIDED = "confirmed", "given"
 """Stand among the sources of a bar that a person spoke for, and of one that a person brought."""
-COMPARED = [*PRICE_COLUMNS, "volume", "split"]
+COMPARED_COLUMNS = [*PRICE_COLUMNS, "volume", "split"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Disagreement:
     offered_source: str
     interval: str = DAILY
 
-    def described(self, calendar: str) -> str:
+    def describe(self, calendar: str) -> str:
         """Describe it on one line, by the exchange's day."""
         length = "" if self.interval == DAILY else f" ({self.interval} bar of {self.start:%H:%M})"
         return (
@@ -44,7 +44,7 @@ class Disagreement:
 
 
 @dataclass(frozen=True)
-class Merged:
+class MergeResult:
     """What a merge did with the bars `offered`: `added` or, with replace, `changed`; `dropped` for NaN.
 
     `disagreements` were not written; `aside` is the name that a file which could not be read was given.
@@ -54,17 +54,17 @@ class Merged:
     changed: int = 0
     dropped: int = 0
     disagreements: list[Disagreement] = field(default_factory=list)
-    aside: str = ""
+    moved_to: str = ""
     offered: int = 0
 
 
-def checked(frame: pd.DataFrame) -> pd.DataFrame:
+def validate_bars(frame: pd.DataFrame) -> pd.DataFrame:
     """The bars without those of NaN prices, sorted; raises `BadInput` for another format or repeated starts."""
-    if tuple(frame.columns) != COLUMNS or any(str(frame[c].dt.tz) != "UTC" for c in ("start", "end")):
+    if tuple(frame.columns) != FRAME_COLUMNS or any(str(frame[c].dt.tz) != "UTC" for c in ("start", "end")):
         raise BadInput(
-            f"bars with the columns {COLUMNS}, start and end in UTC", f"{dict(frame.dtypes)}", "correct them"
+            f"bars with the columns {FRAME_COLUMNS}, start and end in UTC", f"{dict(frame.dtypes)}", "correct them"
         )
-    usable = typed(frame)  # and no copy that is not needed: a ticker may have millions of bars
+    usable = cast_types(frame)  # and no copy that is not needed: a ticker may have millions of bars
     finite = np.logical_and.reduce([np.isfinite(usable[name].to_numpy()) for name in PRICE_COLUMNS])
     if not finite.all():
         usable = usable[finite]
@@ -77,7 +77,7 @@ def checked(frame: pd.DataFrame) -> pd.DataFrame:
     return usable
 
 
-def typed(frame: pd.DataFrame) -> pd.DataFrame:
+def cast_types(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with the one set of types, whichever library it came from."""
     numbers = dict.fromkeys((*PRICE_COLUMNS, "volume", "split"), np.float64)
     return frame.astype({"start": "datetime64[us, UTC]", "end": "datetime64[us, UTC]", "source": "str", **numbers})
@@ -90,60 +90,62 @@ def combine(
     replace: bool,
     interval: str = DAILY,
     disputed: Collection[datetime] = (),
-) -> tuple[pd.DataFrame, Merged]:
+) -> tuple[pd.DataFrame, MergeResult]:
     """Both frames as one, by the rules of the module's head, and what was done; `disputed` are starts of bars."""
     if stored.empty:  # a first import, without three copies of it
         if replace:
             offered, settled = offered.copy(), offered["start"].isin(list(disputed))
-            offered.loc[settled, "source"] = _with(offered.loc[settled, "source"], CONFIRMED)
-            offered["source"] = _with(offered["source"], GIVEN)
-        return offered, Merged(len(offered))
+            offered.loc[settled, "source"] = _add_mark(offered.loc[settled, "source"], CONFIRMED)
+            offered["source"] = _add_mark(offered["source"], USER_PROVIDED)
+        return offered, MergeResult(len(offered))
     kept, new = stored.set_index("start"), offered.set_index("start")
     both = kept.index.intersection(new.index)
     mine, theirs = kept.loc[both], new.loc[both]
     added = len(new) - len(both)
     if replace:
-        changed = (mine[COMPARED] != theirs[COMPARED]).any(axis=1)
+        changed = (mine[COMPARED_COLUMNS] != theirs[COMPARED_COLUMNS]).any(axis=1)
         beyond = changed | theirs.index.isin(disputed)
-        merged = Merged(added, int(changed.sum()))
+        merged = MergeResult(added, int(changed.sum()))
     else:
-        apart = _apart(mine, theirs)
-        beyond = (apart > tolerance).any(axis=1) & ~_marked(mine["source"], CONFIRMED, GIVEN)
-        merged = Merged(added, disagreements=_described(mine[beyond], theirs[beyond], apart[beyond], interval))
+        apart = _relative_distance(mine, theirs)
+        beyond = (apart > tolerance).any(axis=1) & ~_has_mark(mine["source"], CONFIRMED, USER_PROVIDED)
+        merged = MergeResult(added, disagreements=_disagreements(mine[beyond], theirs[beyond], apart[beyond], interval))
     pairs = zip(mine["source"][~beyond], theirs["source"][~beyond], strict=True)
-    kept.loc[both[~beyond], "source"] = [joined(a, b) for a, b in pairs]
+    kept.loc[both[~beyond], "source"] = [join_sources(a, b) for a, b in pairs]
     fresh = new.drop(both)
     if replace:
-        kept.loc[both[~beyond], "source"] = _with(kept.loc[both[~beyond], "source"], GIVEN)
-        fresh["source"] = _with(fresh["source"], GIVEN)
+        kept.loc[both[~beyond], "source"] = _add_mark(kept.loc[both[~beyond], "source"], USER_PROVIDED)
+        fresh["source"] = _add_mark(fresh["source"], USER_PROVIDED)
         spoken = theirs[beyond]
-        kept = pd.concat([kept.drop(spoken.index), spoken.assign(source=_with(spoken["source"], CONFIRMED))])
+        kept = pd.concat([kept.drop(spoken.index), spoken.assign(source=_add_mark(spoken["source"], CONFIRMED))])
     combined = pd.concat([kept, fresh])
-    return combined.sort_index().reset_index()[list(COLUMNS)], merged
+    return combined.sort_index().reset_index()[list(FRAME_COLUMNS)], merged
 
 
 def is_confirmed(sources: pd.Series) -> pd.Series:
     """Which bars a person spoke for, by their sources."""
-    return _marked(sources, CONFIRMED)
+    return _has_mark(sources, CONFIRMED)
 
 
-def _marked(sources: pd.Series, *marks: str) -> pd.Series:
+def _has_mark(sources: pd.Series, *marks: str) -> pd.Series:
     codes, names = pd.factorize(sources)
     spoken = np.array([not set(marks).isdisjoint(name.split("+")) for name in names], np.bool_)
     return pd.Series(spoken[codes] if len(names) else np.zeros(len(sources), np.bool_), sources.index)
 
 
-def _with(sources: pd.Series, mark: str) -> pd.Series:
+def _add_mark(sources: pd.Series, mark: str) -> pd.Series:
     """The sources with a mark; a confirmed bar needs no other."""
-    return sources.map(lambda names: names if CONFIRMED in names.split("+") else joined(names, mark)).astype("str")
+    return sources.map(lambda names: names if CONFIRMED in names.split("+") else join_sources(names, mark)).astype(
+        "str"
+    )
 
 
-def joined(sources: str, another: str) -> str:
+def join_sources(sources: str, another: str) -> str:
     """The names of a bar's sources with `another`, each once, such as `yahoo+file:aapl.csv`."""
     return sources if another in sources.split("+") else f"{sources}+{another}"
 
 
-def _apart(mine: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
+def _relative_distance(mine: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
     """Relative distance of prices; of splits 0 where they are the same and infinite where not."""
     prices = ["close", "high", "low", "open"]
     apart = (theirs[prices] / mine[prices] - 1).abs()
@@ -151,7 +153,7 @@ def _apart(mine: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
     return apart.assign(split=np.where(same, 0.0, np.inf))
 
 
-def _described(mine: pd.DataFrame, theirs: pd.DataFrame, apart: pd.DataFrame, interval: str) -> list[Disagreement]:
+def _disagreements(mine: pd.DataFrame, theirs: pd.DataFrame, apart: pd.DataFrame, interval: str) -> list[Disagreement]:
     return [
         Disagreement(
             start.to_pydatetime(),

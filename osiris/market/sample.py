@@ -14,15 +14,15 @@ import pandas as pd
 from osiris.core.errors import BadInput, NotFound
 from osiris.market.calendars import PRICE_COLUMNS, daily_frame
 
-TICKERS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
-CALENDAR = "XNYS"
-SOURCE = "sample"
-SMALLEST_SPLIT = 1.5
-ROUNDING = 0.01
+SAMPLE_TICKERS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
+SAMPLE_CALENDAR = "XNYS"
+SAMPLE_SOURCE = "sample"
+MIN_SPLIT_RATIO = 1.5
+SPLIT_TOLERANCE = 0.01
 """How far, relatively, a jump may lie from a ratio of halves to be a split; the data's own are within 1e-13."""
 
 
-class Store(Protocol):
+class SupportsMerge(Protocol):
     """Anything bars can be merged into, such as `osiris.market.bar_store.BarStore`."""
 
     def merge(self, ticker: str, frame: pd.DataFrame) -> object:
@@ -35,17 +35,17 @@ def sample_bars(ticker: str) -> pd.DataFrame:
 
     Raises `NotFound` for a ticker the package has not, `BadInput` should the installed data be broken.
     """
-    if ticker not in TICKERS:
-        raise NotFound(f"one of the sample tickers {', '.join(TICKERS)}", repr(ticker), "choose one of them")
+    if ticker not in SAMPLE_TICKERS:
+        raise NotFound(f"one of the sample tickers {', '.join(SAMPLE_TICKERS)}", repr(ticker), "choose one of them")
     from bokeh_sampledata import stocks
 
     values = pd.DataFrame(getattr(stocks, ticker))
-    _check(ticker, values)
+    _check_consistency(ticker, values)
     values["split"] = _splits(values["close"].to_numpy(), values["adj_close"].to_numpy())
-    return daily_frame(pd.DatetimeIndex(values["date"]), values, CALENDAR, SOURCE)
+    return daily_frame(pd.DatetimeIndex(values["date"]), values, SAMPLE_CALENDAR, SAMPLE_SOURCE)
 
 
-def load_sample(bar_store: Store, tickers: Iterable[str] = TICKERS) -> None:
+def load_sample(bar_store: SupportsMerge, tickers: Iterable[str] = SAMPLE_TICKERS) -> None:
     """Merge the sample bars of `tickers` into a store; a second time changes nothing."""
     for ticker in tickers:
         bar_store.merge(ticker, sample_bars(ticker))
@@ -56,10 +56,10 @@ def _splits(close: np.ndarray, adjusted: np.ndarray) -> np.ndarray:
     jump = np.ones(len(close))
     jump[1:] = (close[:-1] / adjusted[:-1]) / (close[1:] / adjusted[1:])
     nearest = np.round(jump * 2) / 2
-    return np.where((nearest >= SMALLEST_SPLIT) & (np.abs(jump / nearest - 1) < ROUNDING), nearest, 1.0)
+    return np.where((nearest >= MIN_SPLIT_RATIO) & (np.abs(jump / nearest - 1) < SPLIT_TOLERANCE), nearest, 1.0)
 
 
-def _check(ticker: str, values: pd.DataFrame) -> None:
+def _check_consistency(ticker: str, values: pd.DataFrame) -> None:
     prices = values[list(PRICE_COLUMNS)]
     good = np.isfinite(prices).all(axis=1) & (prices > 0).all(axis=1)
     good &= (values["high"] == prices.max(axis=1)) & (values["low"] == prices.min(axis=1))

@@ -15,23 +15,23 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from osiris.market.calendars import daily_frame, sessions_between
+from osiris.market.calendars import closes_between, daily_frame
 from osiris.policy.context import MOMENTUM_BARS, RSI_BARS
-from osiris.policy.contracts import WARM_UP
+from osiris.policy.contracts import WARM_UP_BARS
 
 Edge = Literal["momentum", "reversal", "none"]
 EDGES: tuple[Edge, ...] = get_args(Edge)
-FEATURES = ("momentum", "rsi", "last")
-RULES: dict[Edge, tuple[str, int]] = {"momentum": ("momentum", 1), "reversal": ("last", -1), "none": ("last", 0)}
+EDGE_FEATURES = ("momentum", "rsi", "last")
+EDGE_RULES: dict[Edge, tuple[str, int]] = {"momentum": ("momentum", 1), "reversal": ("last", -1), "none": ("last", 0)}
 """The feature that tells, and whether the run follows it (1) or goes against it (-1)."""
-QUIET, RUN = 25, 12
+QUIET_SESSIONS, RUN_SESSIONS = 25, 12
 """Sessions of a quiet stretch, which holds all that the features look at, and of the run after it."""
-SIGMA, STEPS, PRICE = 0.015, 16, 100.0
+SESSION_VOLATILITY, STEPS_PER_SESSION, FIRST_PRICE = 0.015, 16, 100.0
 """Standard deviation of a session's log return, steps of the path within a session, first price."""
-TRUE_RANGE = 1.32 * SIGMA
+EXPECTED_ATR = 1.32 * SESSION_VOLATILITY
 """The expected ATR, as a share of the price."""
-TRIES = 64
-CALENDAR, FIRST, SOURCE = "XNYS", datetime(2001, 1, 2, tzinfo=UTC), "planted"
+PATHS_PER_DRAW = 64
+SYNTHETIC_CALENDAR, SYNTHETIC_START, SYNTHETIC_SOURCE = "XNYS", datetime(2001, 1, 2, tzinfo=UTC), "planted"
 
 
 @dataclass(frozen=True)
@@ -50,48 +50,57 @@ class Market:
         return [f"P{number:03d}" for number in range(self.tickers)]
 
     @property
-    def length(self) -> int:
+    def session_count(self) -> int:
         """Sessions of every ticker."""
-        return WARM_UP - QUIET + self.cycles * (QUIET + RUN)
+        return WARM_UP_BARS - QUIET_SESSIONS + self.cycles * (QUIET_SESSIONS + RUN_SESSIONS)
 
     @cached_property
     def closes(self) -> list[datetime]:
         """The close of every session, UTC."""
-        found = sessions_between(CALENDAR, FIRST, FIRST + timedelta(days=2 * self.length + 20))
-        return [moment.to_pydatetime() for moment in found[: self.length]]
+        found = closes_between(
+            SYNTHETIC_CALENDAR, SYNTHETIC_START, SYNTHETIC_START + timedelta(days=2 * self.session_count + 20)
+        )
+        return [moment.to_pydatetime() for moment in found[: self.session_count]]
 
     @property
-    def moments(self) -> list[datetime]:
+    def draft_moments(self) -> list[datetime]:
         """When ideas are to be drafted: the last close before each run."""
-        return [self.closes[WARM_UP - 1 + cycle * (QUIET + RUN)] for cycle in range(self.cycles)]
+        return [self.closes[WARM_UP_BARS - 1 + cycle * (QUIET_SESSIONS + RUN_SESSIONS)] for cycle in range(self.cycles)]
 
-    def bars(self) -> dict[str, pd.DataFrame]:
+    def generate_bars(self) -> dict[str, pd.DataFrame]:
         """Daily bars by ticker, in the format of `osiris.market.calendars`; the same seed gives the same bars."""
         rng = np.random.default_rng([self.seed, EDGES.index(self.edge)])
         dates = pd.DatetimeIndex([close.date() for close in self.closes])
-        return {name: daily_frame(dates, _bars(self._steps(rng)), CALENDAR, SOURCE) for name in self.names}
+        return {
+            name: daily_frame(dates, _bars(self._steps(rng)), SYNTHETIC_CALENDAR, SYNTHETIC_SOURCE)
+            for name in self.names
+        }
 
     def _steps(self, rng: np.random.Generator) -> NDArray[np.float64]:
         """Log returns within the sessions of one ticker, shape (length, STEPS)."""
-        feature, sign = RULES[self.edge]
-        parts = [_noise(rng, 1, WARM_UP - QUIET)[0]]
+        feature, sign = EDGE_RULES[self.edge]
+        parts = [_draw_noise(rng, 1, WARM_UP_BARS - QUIET_SESSIONS)[0]]
         for _ in range(self.cycles):
-            quiet, up = _quiet(rng)
-            drift = sign * up[feature] * self.drift * TRUE_RANGE
-            parts += [quiet, _noise(rng, 1, RUN)[0] + drift / STEPS]
+            quiet, up = _draw_quiet(rng)
+            drift = sign * up[feature] * self.drift * EXPECTED_ATR
+            parts += [quiet, _draw_noise(rng, 1, RUN_SESSIONS)[0] + drift / STEPS_PER_SESSION]
         return np.concatenate(parts)
 
 
-def _noise(rng: np.random.Generator, count: int, sessions: int) -> NDArray[np.float64]:
+def _draw_noise(rng: np.random.Generator, count: int, sessions: int) -> NDArray[np.float64]:
     """Steps without drift of the price, shape (count, sessions, STEPS)."""
-    return rng.normal(-(SIGMA**2) / 2 / STEPS, SIGMA / np.sqrt(STEPS), (count, sessions, STEPS))
+    return rng.normal(
+        -(SESSION_VOLATILITY**2) / 2 / STEPS_PER_SESSION,
+        SESSION_VOLATILITY / np.sqrt(STEPS_PER_SESSION),
+        (count, sessions, STEPS_PER_SESSION),
+    )
 
 
-def _quiet(rng: np.random.Generator) -> tuple[NDArray[np.float64], dict[str, int]]:
+def _draw_quiet(rng: np.random.Generator) -> tuple[NDArray[np.float64], dict[str, int]]:
     """The steps of a quiet stretch, shape (QUIET, STEPS), and where its features point: 1 up, -1 down."""
-    wanted = rng.choice((-1, 1), len(FEATURES))
+    wanted = rng.choice((-1, 1), len(EDGE_FEATURES))
     while True:
-        steps = _noise(rng, TRIES, QUIET)
+        steps = _draw_noise(rng, PATHS_PER_DRAW, QUIET_SESSIONS)
         closes = np.exp(steps.sum(axis=2).cumsum(axis=1))
         last = closes[:, -1]
         signs = np.sign(
@@ -99,12 +108,12 @@ def _quiet(rng: np.random.Generator) -> tuple[NDArray[np.float64], dict[str, int
         )
         fitting = np.flatnonzero((signs == wanted[:, None]).all(axis=0))
         if len(fitting):
-            return steps[fitting[0]], dict(zip(FEATURES, wanted.tolist(), strict=True))
+            return steps[fitting[0]], dict(zip(EDGE_FEATURES, wanted.tolist(), strict=True))
 
 
 def _bars(steps: NDArray[np.float64]) -> pd.DataFrame:
     """Open, high, low, close of the sessions whose paths these are; a session opens where the one before closed."""
     path = np.concatenate([[0.0], steps.ravel()]).cumsum()
-    inside = np.lib.stride_tricks.sliding_window_view(path, STEPS + 1)[::STEPS]
-    values = (PRICE * np.exp([inside[:, 0], inside.max(1), inside.min(1), inside[:, -1]])).round(4)
+    inside = np.lib.stride_tricks.sliding_window_view(path, STEPS_PER_SESSION + 1)[::STEPS_PER_SESSION]
+    values = (FIRST_PRICE * np.exp([inside[:, 0], inside.max(1), inside.min(1), inside[:, -1]])).round(4)
     return pd.DataFrame(dict(zip(("open", "high", "low", "close"), values, strict=True)))

@@ -14,20 +14,29 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from osiris.market.bar_frames import Bars, columns_of, nanoseconds
-from osiris.market.bar_jumps import too_far
-from osiris.market.calendars import session_edges, session_pauses
-from osiris.market.data_issues import CONTRADICTED, DIFFERING, DISPUTED, JUMP, LONG, MISSING, Doubts, Times
-from osiris.market.gaps import Day, with_gaps
+from osiris.market.bar_frames import Bars, to_bar_arrays, to_nanoseconds
+from osiris.market.bar_jumps import jump_mask
+from osiris.market.calendars import all_session_bounds, session_pauses
+from osiris.market.data_issues import (
+    DAILY_CONFLICT,
+    DISPUTED,
+    INTRADAY_CONFLICT,
+    LONG_BAR,
+    MISSING_SESSION,
+    PRICE_JUMP,
+    DataIssues,
+    TimeArray,
+)
+from osiris.market.gaps import DailyBar, mark_gaps
 from osiris.market.reconcile import Disagreement, is_confirmed
-from osiris.market.resolutions import Layers, Sessions, count_splits_once
+from osiris.market.resolutions import BarLayers, Sessions, count_splits_once
 
-LOOK_BACK = timedelta(days=10)
+BASIS_LOOKBACK = timedelta(days=10)
 """Bars from that long before the first idea on tell its price basis."""
-HOLE = 3
+MIN_MISSING_SESSIONS = 3
 """So many sessions without a bar cast doubt on the daily bar before them."""
-NO_FINER: Mapping[str, pd.DataFrame] = {}
-Spans = tuple[Times, Times]
+NO_FINER_BARS: Mapping[str, pd.DataFrame] = {}
+SpanArrays = tuple[TimeArray, TimeArray]
 
 
 class Timeline(NamedTuple):
@@ -39,34 +48,34 @@ class Timeline(NamedTuple):
     """
 
     bars: Bars
-    doubts: Doubts
-    closes: Times
-    broken: Mapping[tuple[int, int], Bars]
-    silent: bool
+    issues: DataIssues
+    closes: TimeArray
+    gapped: Mapping[tuple[int, int], Bars]
+    no_later_bars: bool
 
-    def inside(self, session: tuple[int, int]) -> "Timeline":
+    def expand_session(self, session: tuple[int, int]) -> "Timeline":
         """The timeline with the finer bars of a broken session, and its gaps, in place of its daily bar."""
         before, after = (
             slice(0, np.searchsorted(self.bars.start, session[0])),
             slice(np.searchsorted(self.bars.start, session[1]), None),
         )
         whole = self.bars._replace(gap=np.zeros(len(self.bars.start), np.int8))
-        parts = (Bars(*(column[before] for column in whole)), self.broken[session])
+        parts = (Bars(*(column[before] for column in whole)), self.gapped[session])
         parts += (Bars(*(column[after] for column in whole)),)
-        return self._replace(bars=Bars(*(np.concatenate(columns) for columns in zip(*parts, strict=True))), broken={})
+        return self._replace(bars=Bars(*(np.concatenate(columns) for columns in zip(*parts, strict=True))), gapped={})
 
 
-def timeline(
+def build_timeline(
     daily: pd.DataFrame,
     calendar: str,
-    first: datetime,
+    start: datetime,
     as_of: datetime,
     *,
-    finer: Mapping[str, pd.DataFrame] = NO_FINER,
+    finer: Mapping[str, pd.DataFrame] = NO_FINER_BARS,
     disputes: Sequence[Disagreement] = (),
     absent: Sequence[datetime] = (),
     tolerance: float = 0.02,
-    silent: bool = False,
+    no_later_bars: bool = False,
 ) -> Timeline:
     """Lay the bars between `first` and `as_of` out; what `as_of` could not know is not looked at.
 
@@ -74,86 +83,86 @@ def timeline(
     a session whose high, low or close are apart by more than `tolerance`, relatively, contradict each other. `absent`
     are the opens of sessions of which a person said that they had no other bars.
     """
-    opens, closes = session_edges(calendar)
+    opens, closes = all_session_bounds(calendar)
     limit = pd.Timestamp(as_of).value
-    inside = (opens >= pd.Timestamp(first).value) & (opens < limit)
+    inside = (opens >= pd.Timestamp(start).value) & (opens < limit)
     pauses = tuple(edge[inside] for edge in session_pauses(calendar))
     sessions = Sessions(opens[inside], closes[inside], limit, pauses)
     frames = [daily, *finer.values()]
-    days, *fines = layers = [columns.where(columns.end <= limit) for columns in map(columns_of, frames)]
+    days, *fines = layers = [columns.select(columns.end <= limit) for columns in map(to_bar_arrays, frames)]
     apart = count_splits_once(layers, sessions)
     closed = np.array([pd.Timestamp(moment).value for moment in absent], np.int64)
-    laid = Layers(days, sessions, _confirmed(daily), closed, tolerance, apart)
+    bar_layers = BarLayers(days, sessions, _confirmed_starts(daily), closed, tolerance, apart)
     for fine in fines:
-        laid.refine(fine)
-    bars = Bars(*laid.chosen[:-1], laid.chosen.split.cumprod())
+        bar_layers.refine(fine)
+    bars = Bars(*bar_layers.chosen[:-1], bar_layers.chosen.split.cumprod())
     broken = {
-        session: with_gaps(
-            part, _day(bars, session), tolerance, sessions.pause(sessions.opens.searchsorted(session[0]))
+        session: mark_gaps(
+            part, _daily_bar(bars, session), tolerance, sessions.pause_of(sessions.opens.searchsorted(session[0]))
         )
-        for session, part in laid.broken.items()
+        for session, part in bar_layers.gapped.items()
     }
-    doubts = _sessions_in_doubt(laid, disputes) | {JUMP: _jumps(laid, frames)}
-    return Timeline(bars, _as_doubts(doubts, calendar), closes[inside & (closes <= limit)], broken, silent)
+    issues = _session_issues(bar_layers, disputes) | {PRICE_JUMP: _price_jumps(bar_layers, frames)}
+    return Timeline(bars, _to_data_issues(issues, calendar), closes[inside & (closes <= limit)], broken, no_later_bars)
 
 
-def _confirmed(frame: pd.DataFrame) -> Times:
-    return nanoseconds(frame["start"][is_confirmed(frame["source"])]) if len(frame) else np.array([], np.int64)
+def _confirmed_starts(frame: pd.DataFrame) -> TimeArray:
+    return to_nanoseconds(frame["start"][is_confirmed(frame["source"])]) if len(frame) else np.array([], np.int64)
 
 
-def _day(bars: Bars, session: tuple[int, int]) -> Day:
+def _daily_bar(bars: Bars, session: tuple[int, int]) -> DailyBar:
     at = np.searchsorted(bars.start, session[0])
-    return Day(*session, bars.high[at], bars.low[at], bars.close[at], bars.split[at])
+    return DailyBar(*session, bars.high[at], bars.low[at], bars.close[at], bars.split[at])
 
 
-def _sessions_in_doubt(laid: Layers, disputes: Sequence[Disagreement]) -> dict[str, Spans]:
+def _session_issues(laid: BarLayers, disputes: Sequence[Disagreement]) -> dict[str, SpanArrays]:
     """Opens and closes of the sessions without bars, in dispute, or with bars that contradict each other."""
     sessions = laid.sessions
     covered = np.zeros(len(sessions.opens) + 1, np.bool_)
-    covered[sessions.of(laid.chosen)] = True
-    covered[:-1] |= np.isin(sessions.opens, laid.closed)
+    covered[sessions.index_of(laid.chosen)] = True
+    covered[:-1] |= np.isin(sessions.opens, laid.absent)
     missing = np.flatnonzero((sessions.closes <= sessions.limit) & ~covered[:-1])
     moments = np.array([pd.Timestamp(d.start).value for d in disputes], np.int64)
     disputed = np.searchsorted(sessions.opens, moments[moments < sessions.limit], side="right") - 1
     found = {
-        MISSING: missing,
+        MISSING_SESSION: missing,
         DISPUTED: disputed[disputed >= 0],
-        CONTRADICTED: np.array(laid.wrong, np.int64),
-        DIFFERING: np.array(laid.differing, np.int64),
-        LONG: _before_holes(laid, missing),
+        DAILY_CONFLICT: np.array(laid.daily_conflicts, np.int64),
+        INTRADAY_CONFLICT: np.array(laid.intraday_conflicts, np.int64),
+        LONG_BAR: _long_bars(laid, missing),
     }
     return {kind: (sessions.opens[numbers], sessions.closes[numbers]) for kind, numbers in found.items()}
 
 
-def _before_holes(laid: Layers, missing: Times) -> Times:
+def _long_bars(laid: BarLayers, missing: TimeArray) -> TimeArray:
     """Sessions with a daily bar, which nobody confirmed, before `HOLE` sessions or more without bars and one that has.
 
     A bar of a week that stands among daily ones would be known on its Monday.
     """
     edges = np.flatnonzero(np.diff(missing, prepend=-2, append=np.iinfo(np.int64).max) != 1)
     begins, lengths = missing[edges[:-1]], np.diff(edges)
-    known = laid.sessions.of(laid.chosen).max(initial=-1)
-    before = begins[(lengths >= HOLE) & (begins > 0) & (begins < known)] - 1
+    known = laid.sessions.index_of(laid.chosen).max(initial=-1)
+    before = begins[(lengths >= MIN_MISSING_SESSIONS) & (begins > 0) & (begins < known)] - 1
     opens, closes = laid.sessions.opens[before], laid.sessions.closes[before]
     daily = np.isin(opens, laid.chosen.start) & np.isin(closes, laid.chosen.end[np.isin(laid.chosen.start, opens)])
     return before[daily & ~np.isin(opens, laid.confirmed)]
 
 
-def _jumps(laid: Layers, frames: Sequence[pd.DataFrame]) -> Spans:
+def _price_jumps(laid: BarLayers, frames: Sequence[pd.DataFrame]) -> SpanArrays:
     """Starts and ends of the bars that jump too far, but for sessions that a person spoke for."""
-    seen = [laid.chosen, *laid.broken.values()]
-    far = [bars.where(too_far(bars)) for bars in seen]
+    seen = [laid.chosen, *laid.gapped.values()]
+    far = [bars.select(jump_mask(bars)) for bars in seen]
     start, end = (np.concatenate([bars[edge] for bars in far]) for edge in (0, 1))
     if not len(start):
         return start, end
     opens = laid.sessions.opens
-    spoken = np.searchsorted(opens, np.concatenate([_confirmed(frame) for frame in frames]), side="right")
+    spoken = np.searchsorted(opens, np.concatenate([_confirmed_starts(frame) for frame in frames]), side="right")
     left = ~np.isin(np.searchsorted(opens, start, side="right"), spoken)
     return start[left], end[left]
 
 
-def _as_doubts(found: Mapping[str, Spans], calendar: str) -> Doubts:
+def _to_data_issues(found: Mapping[str, SpanArrays], calendar: str) -> DataIssues:
     start, end = (np.concatenate([spans[edge] for spans in found.values()]) for edge in (0, 1))
     kinds = [kind for kind, spans in found.items() for _ in spans[0]]
     order = np.argsort(start, kind="stable")
-    return Doubts(start[order], end[order], [kinds[index] for index in order], calendar)
+    return DataIssues(start[order], end[order], [kinds[index] for index in order], calendar)

@@ -2,7 +2,7 @@
 
 Covers: split adjustment undone, NaN bars, unfinished bars, 429, 401, an absent network, timeouts, empty and broken
 answers. Does not cover: splits that Yahoo itself never recorded (they show as a disagreement with the local store or
-in `osiris.market.bar_jumps.suspicious_jumps`). No answer is ever taken for a delisting.
+in `osiris.market.bar_jumps.find_jumps`). No answer is ever taken for a delisting.
 """
 
 import logging
@@ -17,31 +17,31 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from osiris.core.errors import SourceUnavailable
-from osiris.market.calendars import DAILY, PRICE_COLUMNS, daily_frame, intraday_frame, non_sessions, timezone_of
+from osiris.market.calendars import DAILY, PRICE_COLUMNS, daily_frame, intraday_frame, non_session_dates, timezone_of
 
-SOURCE = "yahoo"
-ASKED = count(1)
-NOISE = 1e-3
+YAHOO_SOURCE = "yahoo"
+REQUEST_NUMBERS = count(1)
+ROUNDING_TOLERANCE = 1e-3
 """Yahoo rounds each price by itself: a high below the close by less than this, relatively, is set right."""
 
 
-REACH = {"60m": timedelta(days=729), "5m": timedelta(days=59), "1m": timedelta(days=29)}
+INTERVAL_HISTORY = {"60m": timedelta(days=729), "5m": timedelta(days=59), "1m": timedelta(days=29)}
 """How far back, from its present, Yahoo has bars of these lengths, the longest first."""
-LONGEST_REQUEST = {"1m": timedelta(days=7)}
-SPLITS_KEPT = 900.0
-SETTLING = timedelta(minutes=30)
+MAX_REQUEST_SPAN = {"1m": timedelta(days=7)}
+SPLIT_CACHE_SECONDS = 900.0
+REPORTING_DELAY = timedelta(minutes=30)
 """A bar is taken only so long after its end: its last trades are reported late, and some exchanges delayed."""
 
 
-class NothingUsable(SourceUnavailable):
+class NoUsableBars(SourceUnavailable):
     """Yahoo answered, but without usable bars of this ticker; says nothing about other tickers, nor of a delisting."""
 
 
-class NothingThere(NothingUsable):
+class NoBarsFound(NoUsableBars):
     """Yahoo knows no bars of this ticker in that range."""
 
 
-class Yahoo:
+class YahooClient:
     """Asks Yahoo, or a server at `base_url` that speaks for all of its hosts; `timeout` in seconds a request."""
 
     def __init__(self, base_url: str = "", timeout: float = 10.0) -> None:
@@ -49,7 +49,7 @@ class Yahoo:
         self._base_url, self._timeout, self._session = base_url, timeout, None
         self._known_splits: dict[str, tuple[float, datetime, pd.Series | None]] = {}
 
-    def fetch(
+    def fetch_daily(
         self, ticker: str, start: datetime, end: datetime, *, as_of: datetime, calendar: str = "XNYS"
     ) -> pd.DataFrame:
         """Bars that began at or after `start` and were complete at `end` and `as_of`, in the format of `calendars`.
@@ -62,13 +62,15 @@ class Yahoo:
         self._known_splits[ticker] = (time.monotonic(), start, self._split_dates(answer))
         midnight = answer.index.tz_convert(zone)
         if not calendar.startswith("24/") and (midnight != midnight.normalize()).any():
-            raise NothingUsable(
+            raise NoUsableBars(
                 f"bars of {ticker} in days of {calendar} ({zone})",
                 f"days of {answer.index.tz}",
                 f"name the exchange of {ticker} under [prices.calendars]",
             )
-        frame = _as_traded(answer, calendar)
-        inside = (frame["start"] >= pd.Timestamp(start)) & (frame["end"] <= pd.Timestamp(min(end, as_of, _settled())))
+        frame = _undo_adjustment(answer, calendar)
+        inside = (frame["start"] >= pd.Timestamp(start)) & (
+            frame["end"] <= pd.Timestamp(min(end, as_of, _final_until()))
+        )
         return frame[inside].reset_index(drop=True)
 
     def fetch_intraday(
@@ -87,15 +89,15 @@ class Yahoo:
         values[list(PRICE_COLUMNS)] = values[list(PRICE_COLUMNS)].mul(later, axis=0)
         values["volume"] = values["volume"] / later
         values["split"] = splits.reindex(days).fillna(1.0).where(~days.duplicated(), 1.0).to_numpy()
-        values, good = _consistent(values)
-        frame = intraday_frame(values.index[good], values[good], calendar, interval, SOURCE)
-        inside = (frame["start"] >= pd.Timestamp(start)) & (frame["end"] <= pd.Timestamp(min(end, _settled())))
+        values, good = _fix_rounding(values)
+        frame = intraday_frame(values.index[good], values[good], calendar, interval, YAHOO_SOURCE)
+        inside = (frame["start"] >= pd.Timestamp(start)) & (frame["end"] <= pd.Timestamp(min(end, _final_until())))
         return frame[inside & ~frame["start"].duplicated()].reset_index(drop=True)
 
     def _splits(self, ticker: str, start: datetime, calendar: str) -> pd.Series:
         """Split ratios by date (naive), from before `start` to the present; asked for once in a quarter of an hour."""
-        asked, first, splits = self._known_splits.get(ticker, (0.0, start, None))
-        if splits is None or first > start or time.monotonic() - asked > SPLITS_KEPT:
+        requested_at, first, splits = self._known_splits.get(ticker, (0.0, start, None))
+        if splits is None or first > start or time.monotonic() - requested_at > SPLIT_CACHE_SECONDS:
             first = start - timedelta(days=7)
             splits = self._split_dates(self._history(ticker, first, None, calendar, DAILY))
             self._known_splits[ticker] = (time.monotonic(), first, splits)
@@ -123,7 +125,7 @@ class Yahoo:
             answer = request.history(
                 start=first.date() if interval == DAILY else first, end=end, interval=interval,
                 auto_adjust=False, back_adjust=False, repair=False, actions=True,
-                timeout=self._timeout + next(ASKED) * 1e-6,  # yfinance keeps the answers to a question asked before
+                timeout=self._timeout + next(REQUEST_NUMBERS) * 1e-6,  # yfinance keeps the answers to a question asked before
             )  # fmt: skip
         except YFRateLimitError as error:
             raise _unavailable(
@@ -132,16 +134,16 @@ class Yahoo:
         except YFTickerMissingError as error:
             if self._session.status not in (200, 404):
                 raise _unavailable(f"HTTP {self._session.status}", "try again later") from error
-            raise _nothing(ticker, "no data for this symbol and range") from error
+            raise _no_bars_found(ticker, "no data for this symbol and range") from error
         except (YFException, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             came = f"{type(error).__name__}: {str(error).split('. See http')[0]}"
             raise _unavailable(came, "check the network, or try again later") from error
         if answer.empty:
-            raise _nothing(ticker, "an empty table")
+            raise _no_bars_found(ticker, "an empty table")
         return answer.sort_index()
 
 
-def _as_traded(answer: pd.DataFrame, calendar: str) -> pd.DataFrame:
+def _undo_adjustment(answer: pd.DataFrame, calendar: str) -> pd.DataFrame:
     """Undo the split adjustment: a price of bar t was multiplied by cum_t / cum_last, its volume divided by it.
 
     Bars that are NaN, inconsistent or on no session of `calendar` are left out; a split on one of them moves to the
@@ -152,26 +154,26 @@ def _as_traded(answer: pd.DataFrame, calendar: str) -> pd.DataFrame:
     since = cumulative[-1] / cumulative
     values[list(PRICE_COLUMNS)] = values[list(PRICE_COLUMNS)].mul(since, axis=0)
     values["volume"] = values["volume"] / since
-    values, good = _consistent(values)
+    values, good = _fix_rounding(values)
     dates = values.index.tz_localize(None).normalize()
-    kept = good & ~dates.isin(non_sessions(calendar, dates))
+    kept = good & ~dates.isin(non_session_dates(calendar, dates))
     values = values[kept]
     values["split"] = np.diff(np.log(cumulative[kept]), prepend=0.0)
     values["split"] = np.exp(values["split"]).round(9)
-    return daily_frame(dates[kept], values, calendar, SOURCE)
+    return daily_frame(dates[kept], values, calendar, YAHOO_SOURCE)
 
 
-def _settled() -> datetime:
+def _final_until() -> datetime:
     """Until when Yahoo's bars are taken for final."""
-    return datetime.now(UTC) - SETTLING
+    return datetime.now(UTC) - REPORTING_DELAY
 
 
-def _consistent(values: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
+def _fix_rounding(values: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
     """The bars with highs and lows set right where they are off by no more than `NOISE`, and which are usable."""
     prices = values[list(PRICE_COLUMNS)]
     top, bottom = prices.max(axis=1), prices.min(axis=1)
     good = np.isfinite(prices).all(axis=1) & (bottom > 0)
-    good &= (top / prices["high"] - 1 < NOISE) & (1 - bottom / prices["low"] < NOISE)
+    good &= (top / prices["high"] - 1 < ROUNDING_TOLERANCE) & (1 - bottom / prices["low"] < ROUNDING_TOLERANCE)
     return values.assign(high=top, low=bottom), good.to_numpy()
 
 
@@ -189,13 +191,13 @@ def _session(base_url: str, timeout: float):
                 url = urlunsplit(urlsplit(base_url)[:2] + urlsplit(url)[2:])
             response = super().request(method, url, **options)
             self.status = response.status_code
-            self.retry_after = _seconds(response.headers.get("Retry-After"))
+            self.retry_after = _retry_seconds(response.headers.get("Retry-After"))
             return response
 
     return _Redirected(impersonate="chrome")
 
 
-def _seconds(retry_after: str | None) -> float | None:
+def _retry_seconds(retry_after: str | None) -> float | None:
     """What a Retry-After header asks for (RFC 9110: seconds or a date); `None` for none or nonsense."""
     if retry_after is None or retry_after.isdigit():
         return float(retry_after) if retry_after else None
@@ -211,5 +213,5 @@ def _unavailable(came: str, remedy: str, retry_after: float | None = None) -> So
     return error
 
 
-def _nothing(ticker: str, came: str) -> NothingThere:
-    return NothingThere(f"bars of {ticker} from Yahoo", came, "check the symbol, or import bars from a file")
+def _no_bars_found(ticker: str, came: str) -> NoBarsFound:
+    return NoBarsFound(f"bars of {ticker} from Yahoo", came, "check the symbol, or import bars from a file")

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from osiris.policy import context, gate, sizing
-from osiris.policy.contracts import Feature, Sketch, as_features, as_passed, as_size
+from osiris.policy.contracts import Feature, PolicyInput, parse_features, parse_passes, parse_size
 
-PATCHABLE = ("context.py", "gate.py", "sizing.py")
-FOLDER = Path(__file__).parent
+PATCHABLE_FILES = ("context.py", "gate.py", "sizing.py")
+POLICY_FOLDER = Path(__file__).parent
 SHIPPED_SHA256 = {
     "context.py": "eebe0d6108189a0f8ed19530ee0dceb9979bdc7dd85e86275b89dc8125ae08ee",
     "gate.py": "d1a7fb2d0a2dd4b429b1460f4f568cbd32e3449f34c4fb98da6c63dc89786c39",
@@ -16,7 +16,7 @@ SHIPPED_SHA256 = {
 }
 """Of the files as this version ships them. A release with other files has their hashes here: so an edit in place, which
 nobody proved, is another thing than an upgrade."""
-_TEXTS = {name: (FOLDER / name).read_text(encoding="utf-8") for name in PATCHABLE}
+_TEXTS = {name: (POLICY_FOLDER / name).read_text(encoding="utf-8") for name in PATCHABLE_FILES}
 """Read once: the modules above are as they were then, too."""
 
 HOW_TO_CHANGE = (
@@ -35,13 +35,13 @@ def edited_files() -> list[str]:
     return [name for name, text in _TEXTS.items() if hashlib.sha256(text.encode()).hexdigest() != SHIPPED_SHA256[name]]
 
 
-def edit_note() -> str:
+def edit_warning() -> str:
     """What to tell people where the shipped files were edited in place; empty where they are as they should be."""
-    edited = ", ".join(str(FOLDER / name) for name in edited_files())
+    edited = ", ".join(str(POLICY_FOLDER / name) for name in edited_files())
     return f"edited in place and therefore not live: {edited}; {HOW_TO_CHANGE}" if edited else ""
 
 
-class Shipped:
+class ShippedPolicy:
     """The shipped policy, called in this process."""
 
     def __init__(self, commit: str = "shipped", patch_id: str | None = None) -> None:
@@ -52,12 +52,12 @@ class Shipped:
         self, high: Sequence[float], low: Sequence[float], close: Sequence[float], unit: float
     ) -> list[Feature]:
         """See `contracts.Policy`."""
-        return as_features([list(feature) for feature in context.features(high, low, close, unit)])
+        return parse_features([list(feature) for feature in context.features(high, low, close, unit)])
 
-    def passes(self, idea: Sketch) -> bool:
+    def passes(self, idea: PolicyInput) -> bool:
         """See `contracts.Policy`."""
-        return as_passed(gate.passes(*idea), idea)
+        return parse_passes(gate.passes(*idea), idea)
 
-    def size(self, idea: Sketch) -> float:
+    def size(self, idea: PolicyInput) -> float:
         """See `contracts.Policy`."""
-        return as_size(sizing.size(*idea))
+        return parse_size(sizing.size(*idea))

@@ -3,21 +3,20 @@
 import json
 import math
 from datetime import datetime, timedelta
-from typing import Any
 
 from pydantic import ValidationError
 
 from osiris.config.settings import Settings
 from osiris.core.clock import as_utc
-from osiris.core.commands import Feedback, Undo
+from osiris.core.commands import Feedback, UndoRequest
 from osiris.core.errors import BadInput, Conflict
-from osiris.core.ideas import ACCEPTED, MOST_ATR, SCHEMA_VERSION, Levels, Status
+from osiris.core.ideas import ACCEPTED_STATUSES, MAX_LEVEL_ATR, SCHEMA_VERSION, Levels, Status
+from osiris.core.types import Row
 from osiris.storage.advice import AdviceStore
 
-MIN_DISTANCE_ATR, MAX_DISTANCE_ATR = 0.05, MOST_ATR
-ROUNDING = 1e-6
+MIN_DISTANCE_ATR, MAX_DISTANCE_ATR = 0.05, MAX_LEVEL_ATR
+LEVEL_TOLERANCE = 1e-6
 """Of stored prices, as a share of a distance: levels drafted at the farthest are not beyond it."""
-Row = dict[str, Any]
 
 
 def decide(advice: AdviceStore, feedback: Feedback, key: str, settings: Settings, now: datetime) -> Row:
@@ -28,28 +27,36 @@ def decide(advice: AdviceStore, feedback: Feedback, key: str, settings: Settings
     """
 
     def change(idea: Row) -> Row:
-        levels = adjusted_levels(idea, feedback)
-        check_in_time(idea, settings, now)
+        levels = adjust_levels(idea, feedback)
+        check_deadline(idea, settings, now)
         return _changes(feedback, levels, now)
 
     content = feedback.feedback_content
-    said = content.model_dump(mode="json", exclude_none=True)
-    kind, action, sent = str(feedback.feedback_type), str(feedback.action), stored_time(feedback.timestamp)
-    return advice.decide(_row(feedback.transaction_id, key, kind, action, said, content.reviewer, sent, now), change)
+    payload = content.model_dump(mode="json", exclude_none=True)
+    kind, action, sent_at = str(feedback.feedback_type), str(feedback.action), to_stored_time(feedback.timestamp)
+    return advice.decide(
+        _feedback_row(feedback.transaction_id, key, kind, action, payload, content.reviewer, sent_at, now), change
+    )
 
 
-def undo(advice: AdviceStore, idea: str, made: Undo, key: str, now: datetime) -> Row:
+def undo(advice: AdviceStore, idea: str, request: UndoRequest, key: str, now: datetime) -> Row:
     """Take back the decision `made` under the idempotency `key` and return the idea, pending again as it was drafted.
 
     The decision stays in the feedback, followed by this one. Raises `NotFound`, and `Conflict` unless it is the
     decision that stands, made by the same reviewer, and its outcome is open.
     """
-    before = {"status": str(made.status), "status_at": stored_time(made.status_at), "reviewer": made.reviewer}
-    said = {"status": before["status"], "status_at": before["status_at"].isoformat()}
-    return advice.undo(_row(idea, key, "undo", str(Status.PENDING), said, made.reviewer, now, now), before)
+    undone = {
+        "status": str(request.status),
+        "status_at": to_stored_time(request.status_at),
+        "reviewer": request.reviewer,
+    }
+    payload = {"status": undone["status"], "status_at": undone["status_at"].isoformat()}
+    return advice.undo(
+        _feedback_row(idea, key, "undo", str(Status.PENDING), payload, request.reviewer, now, now), undone
+    )
 
 
-def adjusted_levels(idea: Row, feedback: Feedback) -> Levels:
+def adjust_levels(idea: Row, feedback: Feedback) -> Levels:
     """The idea's levels with the reviewer's adjustments; raises `BadInput` unless they make a sane trade."""
     content = feedback.feedback_content
     names = ("entry", "target", "stop")
@@ -89,11 +96,11 @@ def _check_atr(idea: Row) -> None:
             raise BadInput(f"an idea with {name} above 0", repr(idea[name]), "approve or reject it as it is")
 
 
-def _check_confidence_stays(idea: Row, said: float | None) -> None:
+def _check_confidence_stays(idea: Row, confidence: float | None) -> None:
     """An adjustment that is asked for and not made would be a wrong number: it is an edit, or refused."""
-    if said not in (None, idea["confidence"]):
+    if confidence not in (None, idea["confidence"]):
         wanted = f"the confidence of an idea that is not edited to stay at {idea['confidence']:g}"
-        raise BadInput(wanted, f"{said:g}", 'send it as an edit: feedback_type "human_edit", action "edit"')
+        raise BadInput(wanted, f"{confidence:g}", 'send it as an edit: feedback_type "human_edit", action "edit"')
 
 
 def _check_room(levels: Levels, atr: float) -> None:
@@ -103,7 +110,7 @@ def _check_room(levels: Levels, atr: float) -> None:
     """
     for name in ("target", "stop"):
         distance = abs(getattr(levels, name) - levels.entry) / atr
-        if distance > MAX_DISTANCE_ATR * (1 + ROUNDING):
+        if distance > MAX_DISTANCE_ATR * (1 + LEVEL_TOLERANCE):
             wanted = f"{name} within {MAX_DISTANCE_ATR} ATR of the entry {levels.entry:g}"
             raise BadInput(wanted, f"{distance:.1f} ATR", "correct the levels")
         if distance < MIN_DISTANCE_ATR:
@@ -111,7 +118,7 @@ def _check_room(levels: Levels, atr: float) -> None:
             raise BadInput(wanted, f"{distance:.2g} ATR", "correct the level")
 
 
-def check_in_time(idea: Row, settings: Settings, now: datetime) -> None:
+def check_deadline(idea: Row, settings: Settings, now: datetime) -> None:
     """Raise `Conflict` after the review deadline, `BadInput` before the idea existed."""
     if now < idea["as_of"]:
         raise BadInput(f"a decision after {idea['as_of'].isoformat()}", now.isoformat(), "check the clock")
@@ -122,17 +129,17 @@ def check_in_time(idea: Row, settings: Settings, now: datetime) -> None:
         )
 
 
-def ask_to_close(advice: AdviceStore, idea: str, price: float | None, by: str, now: datetime) -> Row:
+def request_close(advice: AdviceStore, idea: str, price: float | None, by: str, now: datetime) -> Row:
     """Ask the outcome logger to close the trade of an accepted idea, at `price` (raw, in currency) or what trades next.
 
     A level that was reached before stands. Raises `NotFound`, `BadInput` for no price, `Conflict` as the store does.
     """
     if price is not None and not (math.isfinite(price) and price > 0):
         raise BadInput("a price above 0", repr(price), "give where the trade was closed")
-    return advice.ask_to_close(idea, now, price, by)
+    return advice.request_close(idea, now, price, by)
 
 
-def stored_time(moment: datetime) -> datetime:
+def to_stored_time(moment: datetime) -> datetime:
     """`moment` (aware) in UTC; raises `BadInput` for one at the edge of the calendar that UTC has no year for."""
     try:
         return as_utc(moment)
@@ -144,16 +151,18 @@ def _message(error: ValidationError) -> str:
     return error.errors()[0]["msg"].removeprefix("Value error, ")
 
 
-def _row(idea: str, key: str, kind: str, action: str, said: Row, reviewer: str, sent: datetime, now: datetime) -> Row:
+def _feedback_row(
+    idea: str, key: str, kind: str, action: str, content: Row, reviewer: str, sent_at: datetime, now: datetime
+) -> Row:
     return {
         "idempotency_key": key,
         "transaction_id": idea,
         "feedback_type": kind,
-        "feedback_content": json.dumps(said, sort_keys=True),
+        "feedback_content": json.dumps(content, sort_keys=True),
         "action": action,
         "reviewer": reviewer,
         "schema_version": SCHEMA_VERSION,
-        "timestamp": sent,
+        "timestamp": sent_at,
         "ts": now,
     }
 
@@ -163,7 +172,7 @@ def _changes(feedback: Feedback, levels: Levels, now: datetime) -> Row:
         "status": str(feedback.action),
         "status_at": now,
         "reviewer": feedback.feedback_content.reviewer,
-        "shadow": feedback.action not in ACCEPTED,
+        "shadow": feedback.action not in ACCEPTED_STATUSES,
     }
     if feedback.action is Status.EDITED:
         changes |= {"entry": levels.entry, "target": levels.target, "stop": levels.stop}

@@ -32,17 +32,17 @@ BUILTINS = (
     "abs", "all", "any", "bool", "dict", "divmod", "enumerate", "filter", "float", "int", "isinstance", "len", "list",
     "map", "max", "min", "pow", "range", "reversed", "round", "set", "sorted", "str", "sum", "tuple", "zip",
 )  # fmt: skip
-LAZY = ("enumerate", "filter", "map", "pairwise", "reversed", "zip")
+LAZY_ITERATORS = ("enumerate", "filter", "map", "pairwise", "reversed", "zip")
 """Give one element after the other, and are used up where they are made: in a loop or by one of `CONSUMERS`."""
 CONSUMERS = ("all", "any", "dict", "list", "max", "min", "set", "sorted", "sum", "tuple", "enumerate", "zip", "map",
              "filter", "pairwise", "fmean", "fsum", "prod", "mean", "median", "join", "extend")  # fmt: skip
-KEYS = ("abs", "float", "int", "len", "max", "min", "sum")
+CALLBACK_BUILTINS = ("abs", "float", "int", "len", "max", "min", "sum")
 """Built-in functions that may be handed over: `key=abs`, `map(float, prices)`."""
 TYPES = ("bool", "dict", "float", "int", "list", "set", "str", "tuple")
-READING = ("copy", "count", "endswith", "get", "index", "items", "join", "keys", "startswith", "values")
-RESULT_FIELDS = ("intercept", "slope")
+READ_METHODS = ("copy", "count", "endswith", "get", "index", "items", "join", "keys", "startswith", "values")
+REGRESSION_FIELDS = ("intercept", "slope")
 """Of `linear_regression`."""
-CHANGING = ("add", "append", "extend", "insert", "sort")
+MUTATING_METHODS = ("add", "append", "extend", "insert", "sort")
 """Methods that change what they are called on: a list or set that the same function made."""
 STATEMENTS = (
     ast.AnnAssign, ast.Assign, ast.AugAssign, ast.Break, ast.Continue, ast.Expr, ast.For, ast.If, ast.Pass, ast.Raise,
@@ -54,11 +54,11 @@ EXPRESSIONS = (
     ast.Set, ast.SetComp, ast.Slice, ast.Starred, ast.Subscript, ast.Tuple, ast.UnaryOp,
 )  # fmt: skip
 OPERATORS = (ast.Add, ast.BitAnd, ast.BitOr, ast.Div, ast.FloorDiv, ast.Mod, ast.Mult, ast.Pow, ast.Sub)
-PARTS = (
+AUXILIARY_NODES = (
     ast.arg, ast.arguments, ast.boolop, ast.cmpop, ast.comprehension, ast.expr_context, ast.keyword, ast.unaryop,
     *OPERATORS,
 )  # fmt: skip
-INSTEAD: dict[type[ast.AST], str] = {
+SUGGESTIONS: dict[type[ast.AST], str] = {
     ast.While: "`while`: write `for ... in range(...)`, which ends",
     ast.FunctionDef: "a function within a function: write it as a function of the file, beside the others",
     ast.ClassDef: "a class within a function: write it beside the functions, as a NamedTuple",
@@ -79,12 +79,12 @@ INSTEAD: dict[type[ast.AST], str] = {
     ast.MatMult: "`@`: write a sum over `zip(...)`",
 }
 """What people write, and what to write instead."""
-LARGEST, LARGEST_INT, LARGEST_POWER = 1e12, 1_000_000, 4
-LONGEST_RANGE, DEEPEST_LOOPS, MOST_NESTED = 1_000, 3, 40
+MAX_NUMBER, MAX_INT, MAX_EXPONENT = 1e12, 1_000_000, 4
+MAX_RANGE, MAX_LOOP_DEPTH, MAX_NESTING = 1_000, 3, 40
 """Largest number in a `range`, loops within loops (called functions included), syntax within syntax."""
 
 
-def _attributes() -> frozenset[str]:
+def _builtin_attributes() -> frozenset[str]:
     """What objects have as attributes that code can get hold of without an import: no field may be named so."""
 
     def sample() -> object:
@@ -101,10 +101,10 @@ def _attributes() -> frozenset[str]:
     return frozenset(found - {"name", "value"})  # those of ImportError and StopIteration, which nothing can catch
 
 
-TAKEN = _attributes()
+RESERVED_ATTRIBUTES = _builtin_attributes()
 
 
-def listed() -> dict[str, str]:
+def describe_allowed() -> dict[str, str]:
     """The lists as people read them: what it is about, and what is allowed."""
     members = {f"from {name} or {name}.": ", ".join(names) for name, names in MEMBERS.items()}
     imports = {f"from {name}": ", ".join(names) for name, names in IMPORTS.items() if names}
@@ -118,10 +118,10 @@ def listed() -> dict[str, str]:
         "expressions": "+ - * / // %, ** with a small constant (else math.pow), comparisons, and, or, not, in, "
         "if else, indices and slices, lists, tuples, sets, dicts, comprehensions, f-strings, [*a, b]",
         "built-in functions": ", ".join(BUILTINS),
-        "methods": ", ".join(READING),
-        "methods of a list or set that the same function made": ", ".join(CHANGING),
-        "handed over (key=, map, filter)": f"a lambda, a function of the file, or {', '.join(KEYS)}",
-        "limits": f"numbers up to {LARGEST:g} (whole ones {LARGEST_INT}), {LONGEST_RANGE} in a range, "
-        f"{DEEPEST_LOOPS} loops within loops, powers up to {LARGEST_POWER}",
-        "not": "; ".join(dict.fromkeys(INSTEAD.values())),
+        "methods": ", ".join(READ_METHODS),
+        "methods of a list or set that the same function made": ", ".join(MUTATING_METHODS),
+        "handed over (key=, map, filter)": f"a lambda, a function of the file, or {', '.join(CALLBACK_BUILTINS)}",
+        "limits": f"numbers up to {MAX_NUMBER:g} (whole ones {MAX_INT}), {MAX_RANGE} in a range, "
+        f"{MAX_LOOP_DEPTH} loops within loops, powers up to {MAX_EXPONENT}",
+        "not": "; ".join(dict.fromkeys(SUGGESTIONS.values())),
     }

@@ -16,9 +16,9 @@ import psutil
 
 from osiris.core.errors import OsirisError
 
-NOBODY = 65534
+NOBODY_ID = 65534
 MIB = 2**20
-DENIED = (
+DENIED_SYSCALLS = (
     "fork", "vfork", "socket", "socketpair", "ptrace", "process_vm_readv", "process_vm_writev", "mount", "umount2",
     "move_mount", "open_tree", "fsopen", "fsmount", "fsconfig", "fspick", "pivot_root", "chroot", "unshare", "setns",
     "bpf", "perf_event_open", "io_uring_setup", "io_uring_enter", "io_uring_register", "userfaultfd", "keyctl",
@@ -30,36 +30,36 @@ DENIED = (
     "timer_create", "mlock", "mlock2", "mlockall", "seccomp",
 )  # fmt: skip
 CLONE_THREAD, F_SETPIPE_SZ = 0x10000, 1031
-STAGED = "/mnt"
-STAGE = f"""set -e
-mount -t tmpfs -o mode=755 tmpfs {STAGED}
+STAGING_FOLDER = "/mnt"
+STAGING_SCRIPT = f"""set -e
+mount -t tmpfs -o mode=755 tmpfs {STAGING_FOLDER}
 place=0
 while [ "$1" != -- ]; do
-  if [ -d "$1" ]; then mkdir "{STAGED}/$place"; else : > "{STAGED}/$place"; fi
-  mount --bind "$1" "{STAGED}/$place"
+  if [ -d "$1" ]; then mkdir "{STAGING_FOLDER}/$place"; else : > "{STAGING_FOLDER}/$place"; fi
+  mount --bind "$1" "{STAGING_FOLDER}/$place"
   place=$((place + 1))
   shift
 done
 shift
 exec "$@"
 """
-INSTALL = "install it (Debian: apt-get install bubblewrap libseccomp2)"
+INSTALL_HINT = "install it (Debian: apt-get install bubblewrap libseccomp2)"
 
 
-class NoSandbox(OsirisError):
+class SandboxUnavailable(OsirisError):
     """This machine lacks what the sandbox is made of; nothing was run."""
 
 
-def require_sandbox() -> str:
+def require_bubblewrap() -> str:
     """The path of bubblewrap; raises `NoSandbox` with the line that installs it."""
     found = shutil.which("bwrap")
     if found is None:
-        raise NoSandbox("bubblewrap, without which no candidate is run", "no bwrap on the PATH", INSTALL)
+        raise SandboxUnavailable("bubblewrap, without which no candidate is run", "no bwrap on the PATH", INSTALL_HINT)
     return found
 
 
-def start(
-    program: list[str], shown: dict[Path, str], stdin: int, *, threads: bool = False
+def start_sandboxed(
+    program: list[str], mounts: dict[Path, str], stdin: int, *, allow_threads: bool = False
 ) -> "subprocess.Popen[bytes]":
     """Start this Python on `program` (a file and its arguments) in the box; `shown` are folders and where they appear.
 
@@ -68,23 +68,23 @@ def start(
     """
     script, *arguments = program
     prefix = Path(sys.base_prefix).resolve()
-    script_shown = f"/osiris/{Path(script).name}"
-    shown = {Path(script).resolve(): script_shown, prefix: str(prefix), **shown}
-    bubblewrap = require_sandbox()
+    script_mount = f"/osiris/{Path(script).name}"
+    mounts = {Path(script).resolve(): script_mount, prefix: str(prefix), **mounts}
+    bubblewrap = require_bubblewrap()
     with tempfile.TemporaryFile() as rules:
-        _write_rules(rules, threads)
-        outer, sources = _seen_by_nobody(list(shown)) if os.getuid() == 0 else ([], list(map(str, shown)))
-        binds = _read_only(zip(sources, shown.values(), strict=True))
+        _write_seccomp_program(rules, allow_threads)
+        outer, sources = _drop_root(list(mounts)) if os.getuid() == 0 else ([], list(map(str, mounts)))
+        binds = _read_only_binds(zip(sources, mounts.values(), strict=True))
         python = Path(sys._base_executable).resolve()
-        inside = [str(python), "-s", "-P", "-S", "-B", script_shown, *arguments]  # as -I, which ignores the seed too
-        command = [*outer, bubblewrap, *_walls(binds), "--seccomp", str(rules.fileno()), "--", *inside]
+        inside = [str(python), "-s", "-P", "-S", "-B", script_mount, *arguments]  # as -I, which ignores the seed too
+        command = [*outer, bubblewrap, *_bubblewrap_options(binds), "--seccomp", str(rules.fileno()), "--", *inside]
         return subprocess.Popen(
             command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={}, cwd="/",
             pass_fds=[rules.fileno()],
         )  # fmt: skip
 
 
-def held(process: "subprocess.Popen[bytes]") -> int:
+def resident_bytes(process: "subprocess.Popen[bytes]") -> int:
     """Bytes that a boxed process and all that is in its box hold now, shared ones included."""
     total = 0
     try:
@@ -99,7 +99,7 @@ def held(process: "subprocess.Popen[bytes]") -> int:
     return total
 
 
-def end(process: "subprocess.Popen[bytes]") -> None:
+def kill_sandboxed(process: "subprocess.Popen[bytes]") -> None:
     """Kill a boxed process, and with it all that is in its box."""
     process.kill()
     for pipe in (process.stdin, process.stdout):
@@ -111,16 +111,16 @@ def end(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
-def _read_only(pairs: Iterable[tuple[str, str]]) -> list[str]:
+def _read_only_binds(pairs: Iterable[tuple[str, str]]) -> list[str]:
     return [part for source, place in pairs for part in ("--ro-bind", source, place)]
 
 
-def _walls(binds: list[str]) -> list[str]:
+def _bubblewrap_options(binds: list[str]) -> list[str]:
     return [
         "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session",
         "--cap-drop", "ALL", "--clearenv", "--setenv", "PATH", "/usr/bin",
         "--setenv", "PYTHONHASHSEED", "0",  # else the order of a set of texts is another in each session
-        "--uid", str(NOBODY), "--gid", str(NOBODY),
+        "--uid", str(NOBODY_ID), "--gid", str(NOBODY_ID),
         "--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin", "--symlink", "usr/lib", "/lib",
         "--symlink", "usr/lib64", "/lib64", "--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev",
         # Nothing in the box can be written to: a file in a tmpfs is memory, and an empty one is memory of the kernel.
@@ -128,31 +128,31 @@ def _walls(binds: list[str]) -> list[str]:
     ]  # fmt: skip
 
 
-def _seen_by_nobody(folders: list[Path]) -> tuple[list[str], list[str]]:
+def _drop_root(folders: list[Path]) -> tuple[list[str], list[str]]:
     """For root: give up its rights before the box is made, with `folders` where another user can reach them.
 
     Each program becomes the next, none starts it: a death signal is not delivered to another user's process by a
     parent without rights, so that one of bubblewrap's own between Osiris and the box would let the box survive it.
     """
-    places = [f"{STAGED}/{number}" for number, _ in enumerate(folders)]
+    places = [f"{STAGING_FOLDER}/{number}" for number, _ in enumerate(folders)]
     setpriv = [
-        "setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all",
+        "setpriv", f"--reuid={NOBODY_ID}", f"--regid={NOBODY_ID}", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all",
         "--no-new-privs", "--pdeathsig=KILL",
     ]  # fmt: skip
-    mounts = ["unshare", "--mount", "--propagation=private", "sh", "-c", STAGE, "sh", *map(str, folders), "--"]
+    mounts = ["unshare", "--mount", "--propagation=private", "sh", "-c", STAGING_SCRIPT, "sh", *map(str, folders), "--"]
     return [*mounts, *setpriv], places
 
 
-def _write_rules(file: IO[bytes], threads: bool) -> None:
+def _write_seccomp_program(file: IO[bytes], allow_threads: bool) -> None:
     """Write the seccomp program: no second process, no socket, no kernel interface that a policy has no use for."""
     try:
         import pyseccomp as seccomp
     except (ImportError, OSError, RuntimeError) as error:
-        raise NoSandbox("libseccomp, without which no candidate is run", str(error), INSTALL) from error
+        raise SandboxUnavailable("libseccomp, without which no candidate is run", str(error), INSTALL_HINT) from error
     rules = seccomp.SyscallFilter(seccomp.ALLOW)
-    for name in DENIED:
+    for name in DENIED_SYSCALLS:
         rules.add_rule(seccomp.ERRNO(1), name)
-    if threads:
+    if allow_threads:
         rules.add_rule(seccomp.ERRNO(1), "clone", seccomp.Arg(0, seccomp.MASKED_EQ, CLONE_THREAD, 0))
     else:
         rules.add_rule(seccomp.ERRNO(1), "clone")

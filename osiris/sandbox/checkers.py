@@ -7,28 +7,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from osiris.policy import FOLDER
+from osiris.policy import POLICY_FOLDER
 from osiris.sandbox.session import write_files
 
-SECONDS = 60
-TESTS = FOLDER / "tests"
+MAX_CHECKER_SECONDS = 60
+POLICY_TESTS = POLICY_FOLDER / "tests"
 
 
-class Refused(Exception):
+class PatchRefused(Exception):
     """Why something is no patch, or none that may be run."""
 
 
-def on_files(module: str, options: list[str], files: dict[str, str]) -> str:
+def run_checker(module: str, options: list[str], files: dict[str, str]) -> str:
     """Have a checker look at files; raises `Refused` with what it says of them."""
-    with laid_out(files) as here:
-        ran = run_program(["-m", module, *options, *(str(here / name) for name in files)], SECONDS, here)
-        if ran.returncode:
-            said = (ran.stdout or ran.stderr).replace(f"{here}/", "").strip().splitlines()
-            raise Refused("; ".join(said) or f"{module} ended with {ran.returncode}")
+    with temporary_files(files) as folder:
+        result = run_python(
+            ["-m", module, *options, *(str(folder / name) for name in files)], MAX_CHECKER_SECONDS, folder
+        )
+        if result.returncode:
+            output = (result.stdout or result.stderr).replace(f"{folder}/", "").strip().splitlines()
+            raise PatchRefused("; ".join(output) or f"{module} ended with {result.returncode}")
     return ""
 
 
-def run_program(arguments: list[str], seconds: float, home: Path) -> "subprocess.CompletedProcess[str]":
+def run_python(arguments: list[str], seconds: float, home: Path) -> "subprocess.CompletedProcess[str]":
     """Run a module of this Python, told nothing of its caller's environment; `home` is not where it imports from."""
     try:
         return subprocess.run(
@@ -36,11 +38,11 @@ def run_program(arguments: list[str], seconds: float, home: Path) -> "subprocess
             env={"HOME": str(home), "PATH": "/usr/bin:/bin", "COLUMNS": "400"}, encoding="utf-8", errors="replace",
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
-        raise Refused(f"not done within {seconds:g} s") from error
+        raise PatchRefused(f"not done within {seconds:g} s") from error
 
 
 @contextmanager
-def laid_out(files: dict[str, str]) -> Iterator[Path]:
+def temporary_files(files: dict[str, str]) -> Iterator[Path]:
     """A folder with these files, as long as it is needed."""
     with tempfile.TemporaryDirectory(prefix="osiris-proof-") as folder:
         write_files(Path(folder), files)

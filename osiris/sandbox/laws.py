@@ -14,33 +14,33 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
-from osiris.policy.contracts import Sketch
+from osiris.policy.contracts import PolicyInput
 from osiris.sandbox import runner, symbolic
-from osiris.sandbox.bubblewrap import MIB, end, start
-from osiris.sandbox.checkers import TESTS, Refused, laid_out
-from osiris.sandbox.policies import Candidate
+from osiris.sandbox.bubblewrap import MIB, kill_sandboxed, start_sandboxed
+from osiris.sandbox.checkers import POLICY_TESTS, PatchRefused, temporary_files
+from osiris.sandbox.policies import CandidatePolicy
 from osiris.sandbox.session import CandidateFailed, read_line
 
-MEMORY = 3072 * MIB
-MOST_TRIED = 40
+SYMBOLIC_MEMORY_BYTES = 3072 * MIB
+MAX_TRIED_NUMBERS = 40
 """Numbers of a policy that are tried, each in seven places."""
-STANDS = Sketch(1, 3.0, 1.5, 0.6, 0.7, {"momentum": 1.0, "rsi": 10.0, "last": 0.5})
+BASE_INPUT = PolicyInput(1, 3.0, 1.5, 0.6, 0.7, {"momentum": 1.0, "rsi": 10.0, "last": 0.5})
 
 
-def contracts(files: dict[str, str], seconds: float) -> str:
+def check_laws(files: dict[str, str], law_seconds: float) -> str:
     """What came of the laws, `seconds` of CrossHair for each; raises `Refused`."""
-    told = _by_crosshair(files, seconds)
-    tried = _from_outside(files)
-    return f"{told}; {tried} ideas made of the policy's own numbers keep to the limits"
+    confirmed = _check_with_crosshair(files, law_seconds)
+    count = _check_literals(files)
+    return f"{confirmed}; {count} ideas made of the policy's own numbers keep to the limits"
 
 
 def law_names() -> set[str]:
     """The laws, by their names."""
-    tree = ast.parse((TESTS / "laws.py").read_text(encoding="utf-8"))
+    tree = ast.parse((POLICY_TESTS / "laws.py").read_text(encoding="utf-8"))
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
-def read_found(line: bytes, tag: str) -> dict[str, list[dict[str, str]]]:
+def parse_law_results(line: bytes, tag: str) -> dict[str, list[dict[str, str]]]:
     """What a line of the symbolic check tells of every law; raises `ValueError` for one that does not."""
     answer = json.loads(line)
     if not isinstance(answer, dict) or answer.keys() != {"tag", "laws"} or answer["tag"] != tag:
@@ -51,17 +51,17 @@ def read_found(line: bytes, tag: str) -> dict[str, list[dict[str, str]]]:
     return found
 
 
-def _by_crosshair(files: dict[str, str], law_seconds: float) -> str:
-    with laid_out(files) as here:
-        shown = {here: "/cand", TESTS: "/laws", Path(sysconfig.get_path("purelib")): "/site"}
-        shown[Path(str(runner.__file__))] = "/osiris/runner.py"
+def _check_with_crosshair(files: dict[str, str], law_seconds: float) -> str:
+    with temporary_files(files) as folder:
+        mounts = {folder: "/cand", POLICY_TESTS: "/laws", Path(sysconfig.get_path("purelib")): "/site"}
+        mounts[Path(str(runner.__file__))] = "/osiris/runner.py"
         seconds, tag = 60 + 10 * round(law_seconds), secrets.token_hex(8)
-        program = [str(symbolic.__file__), str(MEMORY), str(seconds), str(law_seconds)]
-        process = start(program, shown, stdin=subprocess.PIPE, threads=True)
+        program = [str(symbolic.__file__), str(SYMBOLIC_MEMORY_BYTES), str(seconds), str(law_seconds)]
+        process = start_sandboxed(program, mounts, stdin=subprocess.PIPE, allow_threads=True)
         try:
             process.stdin.write(f"{tag}\n".encode())
             process.stdin.flush()
-            found = read_found(read_line(process, seconds, MEMORY), tag)
+            found = parse_law_results(read_line(process, seconds, SYMBOLIC_MEMORY_BYTES), tag)
             states = [str(one["state"]) for law in found.values() for one in law]
             broken = [
                 str(one["message"])
@@ -70,29 +70,29 @@ def _by_crosshair(files: dict[str, str], law_seconds: float) -> str:
                 if one["state"] not in ("CONFIRMED", "CANNOT_CONFIRM")
             ]
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise Refused(f"no answer from the symbolic check: {error}") from error
+            raise PatchRefused(f"no answer from the symbolic check: {error}") from error
         finally:
-            end(process)
+            kill_sandboxed(process)
     if broken:
-        raise Refused("; ".join(broken))
+        raise PatchRefused("; ".join(broken))
     return f"{states.count('CONFIRMED')} of {len(found)} laws confirmed, no counterexample to the others"
 
 
-def _from_outside(files: dict[str, str]) -> int:
-    tried = 0
-    with Candidate(files) as candidate:
-        for number in named_numbers(files):
-            for idea in _ideas(number):
+def _check_literals(files: dict[str, str]) -> int:
+    count = 0
+    with CandidatePolicy(files) as candidate:
+        for number in literal_numbers(files):
+            for idea in _inputs_with(number):
                 try:
                     candidate.passes(idea)
                     candidate.size(idea)
                 except CandidateFailed as error:
-                    raise Refused(f"{error.came} for {idea}") from error
-                tried += 1
-    return tried
+                    raise PatchRefused(f"{error.actual} for {idea}") from error
+                count += 1
+    return count
 
 
-def named_numbers(files: dict[str, str]) -> list[float]:
+def literal_numbers(files: dict[str, str]) -> list[float]:
     """The finite numbers that stand in gate and sizing, as numbers or as texts, and those beside them, in order."""
     found: dict[float, None] = {}
     for name in ("gate.py", "sizing.py"):
@@ -104,17 +104,17 @@ def named_numbers(files: dict[str, str]) -> list[float]:
                     continue
                 if math.isfinite(number):
                     found[number] = None
-    return list(found)[-MOST_TRIED:]
+    return list(found)[-MAX_TRIED_NUMBERS:]
 
 
-def _ideas(number: float) -> Iterator[Sketch]:
+def _inputs_with(number: float) -> Iterator[PolicyInput]:
     """Ideas with a number in each place where it may stand."""
     if 0 <= number <= 1:
-        yield STANDS._replace(confidence=number)
-        yield STANDS._replace(hermes=number)
-        yield STANDS._replace(confidence=number, hermes=None, features={})
+        yield BASE_INPUT._replace(confidence=number)
+        yield BASE_INPUT._replace(hermes=number)
+        yield BASE_INPUT._replace(confidence=number, hermes=None, features={})
     if 0 < number <= 20:
-        yield STANDS._replace(target_atr=number)
-        yield STANDS._replace(stop_atr=number)
+        yield BASE_INPUT._replace(target_atr=number)
+        yield BASE_INPUT._replace(stop_atr=number)
     for side in (1, -1):
-        yield STANDS._replace(side=side, features=dict.fromkeys(STANDS.features, number))
+        yield BASE_INPUT._replace(side=side, features=dict.fromkeys(BASE_INPUT.features, number))

@@ -4,20 +4,20 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from osiris.policy.contracts import BadAnswer, Feature, Sketch, as_features, as_passed, as_size
+from osiris.policy.contracts import BadAnswer, Feature, PolicyInput, parse_features, parse_passes, parse_size
 from osiris.sandbox.session import CandidateFailed, PolicyFailed, Sandbox
 
 
 class SandboxedPolicy:
     """A policy of somebody's, which answers from its sandbox; each answer is checked here."""
 
-    renewed = True
+    renewable = True
     """Whether it may use more processor time than one session is given: one that is judged may not."""
 
     def __init__(self, files: dict[str, str], commit: str, patch_id: str | None) -> None:
         """Remember what is to be run; raises `NoSandbox` where it cannot be."""
         self.commit, self.patch_id = commit, patch_id
-        self._sandbox = Sandbox(files, renewed=self.renewed)
+        self._sandbox = Sandbox(files, renewable=self.renewable)
         self._lock = threading.Lock()
 
     def __enter__(self) -> "SandboxedPolicy":
@@ -32,22 +32,22 @@ class SandboxedPolicy:
         self, high: Sequence[float], low: Sequence[float], close: Sequence[float], unit: float
     ) -> list[Feature]:
         """See `contracts.Policy`."""
-        return self._asked("features", [high, low, close, unit], as_features)
+        return self._ask("features", [high, low, close, unit], parse_features)
 
-    def passes(self, idea: Sketch) -> bool:
+    def passes(self, idea: PolicyInput) -> bool:
         """See `contracts.Policy`."""
-        return self._asked("passes", list(idea), lambda answer: as_passed(answer, idea))
+        return self._ask("passes", list(idea), lambda answer: parse_passes(answer, idea))
 
-    def size(self, idea: Sketch) -> float:
+    def size(self, idea: PolicyInput) -> float:
         """See `contracts.Policy`."""
-        return self._asked("size", list(idea), as_size)
+        return self._ask("size", list(idea), parse_size)
 
     def close(self) -> None:
         """End the session, after the answer that is under way; the next question begins another one."""
         with self._lock:
             self._sandbox.close()
 
-    def _asked(self, call: str, args: list[Any], checked: Any) -> Any:
+    def _ask(self, call: str, args: list[Any], checked: Any) -> Any:
         with self._lock:
             answer = self._sandbox.ask(call, args)
         try:
@@ -59,7 +59,7 @@ class SandboxedPolicy:
             ) from error
 
 
-class Candidate(SandboxedPolicy):
+class CandidatePolicy(SandboxedPolicy):
     """A policy that is being judged; one that took too long once is not waited for again."""
 
     renewed = False
@@ -69,12 +69,12 @@ class Candidate(SandboxedPolicy):
         super().__init__(files, "candidate", None)
         self._too_slow: CandidateFailed | None = None
 
-    def _asked(self, call: str, args: list[Any], checked: Any) -> Any:
+    def _ask(self, call: str, args: list[Any], checked: Any) -> Any:
         if self._too_slow:
             raise self._too_slow
         try:
-            return super()._asked(call, args, checked)
+            return super()._ask(call, args, checked)
         except PolicyFailed as error:
-            failed = CandidateFailed(error.expected, error.came, "correct the patch")
-            self._too_slow = failed if "no answer within" in error.came else None
+            failed = CandidateFailed(error.expected, error.actual, "correct the patch")
+            self._too_slow = failed if "no answer within" in error.actual else None
             raise failed from error

@@ -10,14 +10,14 @@ import os
 import resource
 import sys
 
-HOMES = {"features": "context", "passes": "gate", "size": "sizing"}
+MODULE_BY_CALL = {"features": "context", "passes": "gate", "size": "sizing"}
 
 
-def limit(memory: int, seconds: int) -> None:
+def set_limits(memory_bytes: int, seconds: int) -> None:
     """Take away what cannot be taken back: `memory` in bytes, `seconds` of processor time, files and processes."""
-    for what, most in (
-        (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_DATA, memory),
+    for what, maximum in (
+        (resource.RLIMIT_AS, memory_bytes),
+        (resource.RLIMIT_DATA, memory_bytes),
         (resource.RLIMIT_CPU, seconds),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NOFILE, 64),
@@ -25,10 +25,10 @@ def limit(memory: int, seconds: int) -> None:
         (resource.RLIMIT_MEMLOCK, 0),
         (resource.RLIMIT_MSGQUEUE, 0),
     ):
-        resource.setrlimit(what, (most, most))
+        resource.setrlimit(what, (maximum, maximum))
 
 
-def load(name: str) -> object:
+def load_candidate(name: str) -> object:
     """Load a file of the policy as a module."""
     spec = importlib.util.spec_from_file_location(f"candidate_{name}", f"/cand/{name}.py")
     module = importlib.util.module_from_spec(spec)
@@ -37,31 +37,31 @@ def load(name: str) -> object:
     return module
 
 
-def answer(question: dict) -> dict:
+def answer_call(question: dict) -> dict:
     """The answer to `{tag, call, args}`: `{tag, value}`."""
-    home = HOMES[question["call"]]
-    module = sys.modules.get(f"candidate_{home}") or load(home)
+    home = MODULE_BY_CALL[question["call"]]
+    module = sys.modules.get(f"candidate_{home}") or load_candidate(home)
     return {"tag": question["tag"], "value": getattr(module, question["call"])(*question["args"])}
 
 
-def serve() -> None:
+def serve_calls() -> None:
     """Answer questions until there are no more, or until one raises: `{tag, error}` is then the last answer."""
     out = os.dup(1)
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 1)
-    os.dup2(nothing, 2)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
     question = {}
 
-    def last_words(kind: type, error: object, _: object) -> None:
-        said = {"tag": question.get("tag"), "error": f"{kind.__name__}: {error}"[:500]}
-        os.write(out, json.dumps(said).encode() + b"\n")
+    def report_error(kind: type, error: object, _: object) -> None:
+        report = {"tag": question.get("tag"), "error": f"{kind.__name__}: {error}"[:500]}
+        os.write(out, json.dumps(report).encode() + b"\n")
 
-    sys.excepthook = last_words
+    sys.excepthook = report_error
     for line in sys.stdin:
         question = json.loads(line)
-        os.write(out, json.dumps(answer(question)).encode() + b"\n")
+        os.write(out, json.dumps(answer_call(question)).encode() + b"\n")
 
 
 if __name__ == "__main__":
-    limit(int(sys.argv[1]), int(sys.argv[2]))
-    serve()
+    set_limits(int(sys.argv[1]), int(sys.argv[2]))
+    serve_calls()

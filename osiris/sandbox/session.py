@@ -24,18 +24,25 @@ from typing import Any
 
 from osiris.core.errors import OsirisError
 from osiris.sandbox import runner
-from osiris.sandbox.bubblewrap import MIB, NoSandbox, end, held, require_sandbox, start
+from osiris.sandbox.bubblewrap import (
+    MIB,
+    SandboxUnavailable,
+    kill_sandboxed,
+    require_bubblewrap,
+    resident_bytes,
+    start_sandboxed,
+)
 
-MEMORY, CPU_SECONDS = 512 * MIB, 60
+MAX_MEMORY_BYTES, MAX_CPU_SECONDS = 512 * MIB, 60
 """What one session may use, all its answers together."""
-MOST_HELD, LOOK_SECONDS = MEMORY + 64 * MIB, 0.1
+MAX_RESIDENT_BYTES, MEMORY_POLL_SECONDS = MAX_MEMORY_BYTES + 64 * MIB, 0.1
 """What the box may hold in all, bubblewrap included, and how often one who waits for an answer looks."""
-ANSWER_SECONDS, ANSWER_BYTES = 5.0, 64 * 1024
-START_SECONDS = 30.0
+POLICY_ANSWER_SECONDS, MAX_ANSWER_BYTES = 5.0, 64 * 1024
+FIRST_ANSWER_SECONDS = 30.0
 """For the first answer of a session: a busy machine is slow to start a process, and that is not the policy's fault."""
 
 
-ANSWERS = {"sizing.py": "def size():\n    return 0.0\n"}
+SMOKE_TEST_FILES = {"sizing.py": "def size():\n    return 0.0\n"}
 
 
 class PolicyFailed(OsirisError):
@@ -49,13 +56,13 @@ class CandidateFailed(PolicyFailed):
 class Sandbox:
     """A session with the policy in `files` (name to text), in a process that is started at the first question."""
 
-    def __init__(self, files: dict[str, str], *, renewed: bool = False) -> None:
+    def __init__(self, files: dict[str, str], *, renewable: bool = False) -> None:
         """Remember the files; raises `NoSandbox` where there is no bubblewrap.
 
         A `renewed` session is begun anew before its processor time can run out.
         """
-        require_sandbox()
-        self._files, self._renewed, self._answering = files, renewed, 0.0
+        require_bubblewrap()
+        self._files, self._renewable, self._seconds_used = files, renewable, 0.0
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
@@ -69,18 +76,18 @@ class Sandbox:
 
     def ask(self, call: str, args: Sequence[object]) -> Any:
         """The answer of `call` (features, passes, size) to `args`, as JSON carries it; raises `PolicyFailed`."""
-        if self._renewed and self._answering > CPU_SECONDS / 2:
+        if self._renewable and self._seconds_used > MAX_CPU_SECONDS / 2:
             self.close()
-        patience = ANSWER_SECONDS if self._process else START_SECONDS
+        timeout = POLICY_ANSWER_SECONDS if self._process else FIRST_ANSWER_SECONDS
         process, started = self._process or self._start(), time.monotonic()
         tag = secrets.token_hex(8)
         question = json.dumps({"tag": tag, "call": call, "args": args}, allow_nan=False).encode() + b"\n"
         try:
             process.stdin.write(question)
             process.stdin.flush()
-            line = read_line(process, patience, MOST_HELD)
-            self._answering += time.monotonic() - started
-            return _value(line, tag)
+            line = read_line(process, timeout, MAX_RESIDENT_BYTES)
+            self._seconds_used += time.monotonic() - started
+            return _parse_answer(line, tag)
         except (OSError, ValueError) as error:
             self.close()
             raise PolicyFailed(
@@ -90,29 +97,33 @@ class Sandbox:
     def close(self) -> None:
         """End the session and everything in it."""
         if self._process is not None:
-            end(self._process)
-            self._process, self._answering = None, 0.0
+            kill_sandboxed(self._process)
+            self._process, self._seconds_used = None, 0.0
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None
 
     def _start(self) -> "subprocess.Popen[bytes]":
         self._folder = tempfile.TemporaryDirectory(prefix="osiris-candidate-")
-        here = Path(self._folder.name)
-        write_files(here, self._files)
-        self._process = start(
-            [str(runner.__file__), str(MEMORY), str(CPU_SECONDS)], {here: "/cand"}, stdin=subprocess.PIPE
+        folder = Path(self._folder.name)
+        write_files(folder, self._files)
+        self._process = start_sandboxed(
+            [str(runner.__file__), str(MAX_MEMORY_BYTES), str(MAX_CPU_SECONDS)],
+            {folder: "/cand"},
+            stdin=subprocess.PIPE,
         )
         return self._process
 
 
-def try_sandbox() -> None:
+def check_sandbox() -> None:
     """Have a policy answer from the box; raises `NoSandbox` on a machine on which it cannot."""
-    with Sandbox(ANSWERS) as box:
+    with Sandbox(SMOKE_TEST_FILES) as sandbox:
         try:
-            box.ask("size", [])
+            sandbox.ask("size", [])
         except PolicyFailed as error:
-            raise NoSandbox("a sandbox that starts", error.came, "allow unprivileged user namespaces") from error
+            raise SandboxUnavailable(
+                "a sandbox that starts", error.actual, "allow unprivileged user namespaces"
+            ) from error
 
 
 def write_files(folder: Path, files: dict[str, str]) -> None:
@@ -123,7 +134,7 @@ def write_files(folder: Path, files: dict[str, str]) -> None:
         (folder / name).chmod(0o644)
 
 
-def read_line(process: "subprocess.Popen[bytes]", seconds: float, most: int) -> bytes:
+def read_line(process: "subprocess.Popen[bytes]", seconds: float, max_bytes: int) -> bytes:
     """One line of a boxed process and no byte more.
 
     Raises `ValueError` for anything else, when it takes longer than `seconds`, and when the box holds more than `most`
@@ -133,21 +144,21 @@ def read_line(process: "subprocess.Popen[bytes]", seconds: float, most: int) -> 
     with selectors.DefaultSelector() as selector:
         selector.register(pipe, selectors.EVENT_READ)
         while not line.endswith(b"\n"):
-            while not selector.select(max(0.0, min(LOOK_SECONDS, deadline - time.monotonic()))):
+            while not selector.select(max(0.0, min(MEMORY_POLL_SECONDS, deadline - time.monotonic()))):
                 if time.monotonic() >= deadline:
                     raise ValueError(f"no answer within {seconds:g} s")
-                if (now := held(process)) > most:
-                    raise ValueError(f"{now // MIB} MiB held in its box, at most {most // MIB}")
-            part = os.read(pipe.fileno(), ANSWER_BYTES)
+                if (now := resident_bytes(process)) > max_bytes:
+                    raise ValueError(f"{now // MIB} MiB held in its box, at most {max_bytes // MIB}")
+            part = os.read(pipe.fileno(), MAX_ANSWER_BYTES)
             if not part:
                 raise ValueError("the end of its process: it exited, or was killed for memory or processor time")
             line += part
-            if len(line) > ANSWER_BYTES:
-                raise ValueError(f"more than {ANSWER_BYTES} bytes")
+            if len(line) > MAX_ANSWER_BYTES:
+                raise ValueError(f"more than {MAX_ANSWER_BYTES} bytes")
     return line
 
 
-def _value(line: bytes, tag: str) -> Any:
+def _parse_answer(line: bytes, tag: str) -> Any:
     try:
         answer = json.loads(line)
     except (ValueError, RecursionError) as error:

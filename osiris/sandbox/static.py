@@ -13,83 +13,87 @@ import tokenize
 from collections.abc import Iterator
 
 from osiris.sandbox import allowed
-from osiris.sandbox.static_loops import endless
-from osiris.sandbox.static_syntax import Module, is_text, largest, of_annotation
-from osiris.sandbox.static_uses import of_function
+from osiris.sandbox.static_loops import check_termination
+from osiris.sandbox.static_syntax import PolicyModule, check_annotation, is_docstring, max_magnitude
+from osiris.sandbox.static_uses import check_function
 
-SWITCHES = re.compile(
+CHECKER_DIRECTIVES = re.compile(
     r"#\s*(?:type|mypy|ruff|flake8|isort|fmt|yapf|pyright|pylint|crosshair)\s*:|\bnoqa\b|\bcrosshair\s*[:=]", re.I
 )
-CODING = re.compile(r"coding[:=]", re.I)
-CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]*")
-CLASS = re.compile(r"_?[A-Z][A-Za-z0-9]*")
-FUNCTION = re.compile(r"_?[a-z][a-z0-9_]*")
-FIELD = re.compile(r"[a-z][a-z0-9_]*")
-MOST_WRITTEN = 10**18
+ENCODING_COMMENT = re.compile(r"coding[:=]", re.I)
+CONSTANT_NAME = re.compile(r"_?[A-Z][A-Z0-9_]*")
+CLASS_NAME = re.compile(r"_?[A-Z][A-Za-z0-9]*")
+FUNCTION_NAME = re.compile(r"_?[a-z][a-z0-9_]*")
+FIELD_NAME = re.compile(r"[a-z][a-z0-9_]*")
+MAX_WRITABLE_INT = 10**18
 """Python refuses to write whole numbers of thousands of digits, so a refusal could not even name them."""
-SEEN_BY_CHECKERS = {"MYPY", "TYPE_CHECKING"}
+CHECKER_CONSTANTS = {"MYPY", "TYPE_CHECKING"}
 Problem = tuple[int, str]
 
 
-def problems(text: str) -> list[str]:
+def find_problems(text: str) -> list[str]:
     """What is wrong with a file of the policy, `line: what`, in order; empty for a file that may be."""
     odd = [character for character in text if not (character.isprintable() or character == "\n")]
     if odd:
-        return [f"0: {_named(odd[0])}: write printable characters, spaces and plain line ends"]
+        return [f"0: {_describe_character(odd[0])}: write printable characters, spaces and plain line ends"]
     try:
         tree = ast.parse(text)
         tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
     except (SyntaxError, ValueError, RecursionError, MemoryError, tokenize.TokenError) as error:
         return [f"{getattr(error, 'lineno', 0) or 0}: it does not parse: {error}"]
-    if deep := _too_deep(tree):
+    if deep := _line_too_deep(tree):
         return [f"{deep}: nesting that is too deep: give parts of it names"]
-    if numbers := [node for node in ast.walk(tree) if _endless_number(node)]:  # nobody can even write them down
-        return [f"{node.lineno}: a whole number of so many digits: at most {allowed.LARGEST_INT:,}" for node in numbers]
-    found = [*_of_tokens(tokens), *_of_module(tree)]
+    if numbers := [node for node in ast.walk(tree) if _has_too_many_digits(node)]:  # nobody can even write them down
+        return [f"{node.lineno}: a whole number of so many digits: at most {allowed.MAX_INT:,}" for node in numbers]
+    found = [*_check_tokens(tokens), *_check_module(tree)]
     return [f"{line}: {what}" for line, what in sorted(set(found))]
 
 
-def _named(character: str) -> str:
+def _describe_character(character: str) -> str:
     return {"\t": "a tab", "\r": "a carriage return"}.get(character, f"the character U+{ord(character):04X}")
 
 
-def _of_tokens(tokens: list[tokenize.TokenInfo]) -> Iterator[Problem]:
+def _check_tokens(tokens: list[tokenize.TokenInfo]) -> Iterator[Problem]:
     for token in tokens:
         line, text = token.start[0], token.string
-        if token.type == tokenize.COMMENT and (SWITCHES.search(text) or (line <= 2 and CODING.search(text))):
+        if token.type == tokenize.COMMENT and (
+            CHECKER_DIRECTIVES.search(text) or (line <= 2 and ENCODING_COMMENT.search(text))
+        ):
             yield line, f"a comment that a checker takes as an order, {text!r}: say it in other words"
         elif token.type not in (tokenize.COMMENT, tokenize.STRING) and not text.isascii():
             yield line, f"a name that is not ASCII, {text!r}: only comments and texts may hold such letters"
 
 
-def _of_module(tree: ast.Module) -> Iterator[Problem]:
-    module, found = Module(), []
+def _check_module(tree: ast.Module) -> Iterator[Problem]:
+    module, found = PolicyModule(), []
     for number, node in enumerate(tree.body):
         if isinstance(node, ast.Import | ast.ImportFrom):
-            found += _of_import(node, module)
+            found += _check_import(node, module)
         elif isinstance(node, ast.ClassDef):
-            found += _of_class(node, module)
+            found += _check_class(node, module)
         elif isinstance(node, ast.Assign | ast.AnnAssign):
-            found += _of_constant(node, module)
+            found += _check_constant(node, module)
         elif isinstance(node, ast.FunctionDef):
-            found += _of_name(node, node.name, FUNCTION, module)
+            found += _check_name(node, node.name, FUNCTION_NAME, module)
             module.functions[node.name] = node
-        elif not (is_text(node) and (number == 0 or isinstance(tree.body[number - 1], ast.Assign | ast.AnnAssign))):
+        elif not (
+            is_docstring(node) and (number == 0 or isinstance(tree.body[number - 1], ast.Assign | ast.AnnAssign))
+        ):
             found.append((node.lineno, "a statement outside functions: there are only CONSTANTS and functions"))
     yield from found
     for function in module.functions.values():
-        yield from of_function(function, module)
-    yield from endless(module)
+        yield from check_function(function, module)
+    yield from check_termination(module)
 
 
-def _of_name(node: ast.stmt, name: str, form: re.Pattern[str], module: Module) -> Iterator[Problem]:
-    if not form.fullmatch(name) or "__" in name or name in SEEN_BY_CHECKERS or name in dir(builtins):
+def _check_name(node: ast.stmt, name: str, form: re.Pattern[str], module: PolicyModule) -> Iterator[Problem]:
+    if not form.fullmatch(name) or "__" in name or name in CHECKER_CONSTANTS or name in dir(builtins):
         yield node.lineno, f"the name {name}: CONSTANT, function_name and ClassName are how names are written"
     if name in module.names():
         yield node.lineno, f"{name} a second time: each name of the file stands for one thing"
 
 
-def _of_import(node: ast.Import | ast.ImportFrom, module: Module) -> Iterator[Problem]:
+def _check_import(node: ast.Import | ast.ImportFrom, module: PolicyModule) -> Iterator[Problem]:
     for alias in node.names:
         name, members = alias.name, None
         if isinstance(node, ast.ImportFrom):
@@ -99,94 +103,94 @@ def _of_import(node: ast.Import | ast.ImportFrom, module: Module) -> Iterator[Pr
             written = ast.unparse(node)
             yield node.lineno, f"`{written}`: see `osiris kernel allowed` for what may be imported, and under its name"
             continue
-        yield from _of_name(node, name, re.compile(r"\w+"), module) if name not in allowed.BUILTINS else ()
+        yield from _check_name(node, name, re.compile(r"\w+"), module) if name not in allowed.BUILTINS else ()
         if name in allowed.BUILTINS:
             yield node.lineno, f"`{ast.unparse(node)}`: it would hide the built-in {name}; write math.{name}"
-        kind = module.modules if members is None else module.types if node.module in _OF_TYPES else module.imported
+        kind = module.modules if members is None else module.types if node.module in _TYPE_MODULES else module.imported
         kind.add(name)
 
 
-_OF_TYPES = ("collections.abc", "typing")
+_TYPE_MODULES = ("collections.abc", "typing")
 
 
-def _of_class(node: ast.ClassDef, module: Module) -> Iterator[Problem]:
+def _check_class(node: ast.ClassDef, module: PolicyModule) -> Iterator[Problem]:
     plain = [ast.dump(base) for base in node.bases] == [ast.dump(ast.Name("NamedTuple", ast.Load()))]
     if not plain or "NamedTuple" not in module.types or node.keywords or node.decorator_list:
         yield node.lineno, f"class {node.name}: write `class {node.name}(NamedTuple):` without decorators"
-    yield from _of_name(node, node.name, CLASS, module)
+    yield from _check_name(node, node.name, CLASS_NAME, module)
     for number, inner in enumerate(node.body):
         if isinstance(inner, ast.AnnAssign) and isinstance(inner.target, ast.Name):
-            yield from of_annotation(inner.annotation, module)
-            yield from _of_field(inner, inner.target.id, module)
-        elif not (number == 0 and is_text(inner)):
+            yield from check_annotation(inner.annotation, module)
+            yield from _check_field(inner, inner.target.id, module)
+        elif not (number == 0 and is_docstring(inner)):
             yield inner.lineno, f"something in class {node.name} that is no field, as in `slope: float`"
     module.classes.add(node.name)
 
 
-def _of_field(node: ast.AnnAssign, name: str, module: Module) -> Iterator[Problem]:
+def _check_field(node: ast.AnnAssign, name: str, module: PolicyModule) -> Iterator[Problem]:
     """A field's name gives a right to read that attribute: of anything, so nothing else in Python may have one."""
-    if name in allowed.TAKEN or not FIELD.fullmatch(name) or "__" in name:
+    if name in allowed.RESERVED_ATTRIBUTES or not FIELD_NAME.fullmatch(name) or "__" in name:
         yield (
             node.lineno,
             f"a field named {name}, which other objects of Python have too: write {name.strip('_')}_of_it",
         )
     if node.value is not None:
         try:
-            value_of(node.value, module.constants)
-        except _NoConstant as error:
+            constant_value(node.value, module.constants)
+        except _NotConstant as error:
             yield node.lineno, f"the value of field {name}: {error}"
     module.fields.add(name)
 
 
-def _of_constant(node: ast.Assign | ast.AnnAssign, module: Module) -> Iterator[Problem]:
+def _check_constant(node: ast.Assign | ast.AnnAssign, module: PolicyModule) -> Iterator[Problem]:
     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
     if len(targets) != 1 or not isinstance(targets[0], ast.Name) or node.value is None:
         yield node.lineno, "an assignment outside functions that is not as `CONSTANT = 0.5`"
         return
     name = targets[0].id
-    yield from _of_name(node, name, CONSTANT, module)
+    yield from _check_name(node, name, CONSTANT_NAME, module)
     if isinstance(node, ast.AnnAssign):
-        yield from of_annotation(node.annotation, module)
+        yield from check_annotation(node.annotation, module)
     module.constants[name] = None
     try:
-        module.constants[name] = value_of(node.value, module.constants)
-    except _NoConstant as error:
+        module.constants[name] = constant_value(node.value, module.constants)
+    except _NotConstant as error:
         yield node.lineno, f"the constant {name}: {error}"
 
 
-class _NoConstant(Exception):
+class _NotConstant(Exception):
     """Why an expression is no constant."""
 
 
-def value_of(node: ast.expr, constants: dict[str, object]) -> object:
+def constant_value(node: ast.expr, constants: dict[str, object]) -> object:
     """The value of a constant: numbers, texts, tuples, arithmetic on numbers; raises `_NoConstant`."""
     if isinstance(node, ast.Constant) and isinstance(node.value, int | float | str | None):
         value = node.value
     elif isinstance(node, ast.Tuple):
-        return tuple(value_of(part, constants) for part in node.elts)
+        return tuple(constant_value(part, constants) for part in node.elts)
     elif isinstance(node, ast.Name) and constants.get(node.id) is not None:
         return constants[node.id]
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
         value = _number(node.operand, constants) * (-1 if isinstance(node.op, ast.USub) else 1)
     elif isinstance(node, ast.BinOp):
-        value = _computed(node, constants)
+        value = _arithmetic_value(node, constants)
     elif isinstance(node, ast.Call | ast.Attribute):
-        raise _NoConstant("expected a number: write what it comes to, as in 252**0.5 or 3.14159")
+        raise _NotConstant("expected a number: write what it comes to, as in 252**0.5 or 3.14159")
     else:
-        raise _NoConstant("expected a number, a text, or a tuple of them: a list or dict belongs into a function")
-    if isinstance(value, int | float) and not abs(value) <= largest(value):
-        raise _NoConstant(f"expected numbers up to {allowed.LARGEST:g}, whole ones up to {allowed.LARGEST_INT}")
+        raise _NotConstant("expected a number, a text, or a tuple of them: a list or dict belongs into a function")
+    if isinstance(value, int | float) and not abs(value) <= max_magnitude(value):
+        raise _NotConstant(f"expected numbers up to {allowed.MAX_NUMBER:g}, whole ones up to {allowed.MAX_INT}")
     return value
 
 
 def _number(node: ast.expr, constants: dict[str, object]) -> int | float:
-    value = value_of(node, constants)
+    value = constant_value(node, constants)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _NoConstant("expected numbers on both sides of a sign")
+        raise _NotConstant("expected numbers on both sides of a sign")
     return value
 
 
-def _computed(node: ast.BinOp, constants: dict[str, object]) -> int | float:
+def _arithmetic_value(node: ast.BinOp, constants: dict[str, object]) -> int | float:
     left, right = _number(node.left, constants), _number(node.right, constants)
     try:
         if isinstance(node.op, ast.Add | ast.Sub):
@@ -195,24 +199,24 @@ def _computed(node: ast.BinOp, constants: dict[str, object]) -> int | float:
             return left * right if isinstance(node.op, ast.Mult) else left / right
         if isinstance(node.op, ast.FloorDiv):
             return left // right
-        if isinstance(node.op, ast.Pow) and abs(right) <= allowed.LARGEST_POWER and left >= 0:
+        if isinstance(node.op, ast.Pow) and abs(right) <= allowed.MAX_EXPONENT and left >= 0:
             return left**right
     except (ArithmeticError, ValueError) as error:
-        raise _NoConstant(str(error)) from error
-    raise _NoConstant("expected + - * / // or a small power")
+        raise _NotConstant(str(error)) from error
+    raise _NotConstant("expected + - * / // or a small power")
 
 
-def _endless_number(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, int) and abs(node.value) > MOST_WRITTEN
+def _has_too_many_digits(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, int) and abs(node.value) > MAX_WRITABLE_INT
 
 
-def _too_deep(node: ast.AST) -> int:
+def _line_too_deep(node: ast.AST) -> int:
     """The line of the first syntax within too much syntax; 0 for none."""
     waiting, lines = [(node, 0, 0)], []
     while waiting:
         one, depth, line = waiting.pop()
         line = getattr(one, "lineno", line)
-        if depth > allowed.MOST_NESTED:
+        if depth > allowed.MAX_NESTING:
             lines.append(max(line, 1))
             continue
         waiting += [(child, depth + 1, line) for child in ast.iter_child_nodes(one)]

@@ -8,49 +8,49 @@ import ast
 from collections.abc import Iterable, Iterator
 
 from osiris.sandbox import allowed
-from osiris.sandbox.static_ranges import bindings, long_ranges
+from osiris.sandbox.static_ranges import bindings, check_ranges
 from osiris.sandbox.static_syntax import (
-    Module,
+    PolicyModule,
     called_name,
+    is_new_container,
     method_name,
-    only_makes_new,
-    operator_of,
-    reached,
+    operator_text,
     root_name,
+    transitive_closure,
 )
 
 Problem = tuple[int, str]
-GROWING = {"add", "append", "extend", "insert"}
-COPIES = {"list", "sorted", "tuple"}
-SCALARS = {"float", "int", "bool"}
-NO_NUMBER = {"linear_regression", "median_high", "median_low", "pairwise", "prod", "quantiles"}
+GROWING_METHODS = {"add", "append", "extend", "insert"}
+COPYING_BUILTINS = {"list", "sorted", "tuple"}
+SCALAR_TYPES = {"float", "int", "bool"}
+NON_NUMERIC_FUNCTIONS = {"linear_regression", "median_high", "median_low", "pairwise", "prod", "quantiles"}
 """Functions of the modules that may give back a list, or what a list held."""
-NUMBERS = {"abs", "bool", "float", "int", "isinstance", "len", "round", "str"}
+NUMERIC_BUILTINS = {"abs", "bool", "float", "int", "isinstance", "len", "round", "str"}
 
 
-def endless(module: Module) -> Iterator[Problem]:
+def check_termination(module: PolicyModule) -> Iterator[Problem]:
     """Everything in the functions of a file that may not end, or not soon."""
-    circle = _on_a_circle(module)
-    for name in circle:
+    recursive = _recursive_functions(module)
+    for name in recursive:
         yield module.functions[name].lineno, f"recursion in {name}: write a loop"
-    if circle:
+    if recursive:
         return
     for function in module.functions.values():
-        yield from _grown(function, module)
-        yield from long_ranges(function, module)
+        yield from _check_growth(function, module)
+        yield from check_ranges(function, module)
     depths: dict[str, int] = {}
     for name, function in module.functions.items():
-        if (depth := _loops(name, module, depths)) > allowed.DEEPEST_LOOPS:
-            yield function.lineno, f"{depth} loops within loops in {name}, at most {allowed.DEEPEST_LOOPS}"
+        if (depth := _loop_depth(name, module, depths)) > allowed.MAX_LOOP_DEPTH:
+            yield function.lineno, f"{depth} loops within loops in {name}, at most {allowed.MAX_LOOP_DEPTH}"
 
 
-def _on_a_circle(module: Module) -> list[str]:
+def _recursive_functions(module: PolicyModule) -> list[str]:
     """Functions that come back to themselves, directly or through others, called or handed over."""
     calls = {
         name: {node.id for node in ast.walk(function) if isinstance(node, ast.Name)} & module.functions.keys()
         for name, function in module.functions.items()
     }
-    return [name for name, others in reached(calls).items() if name in others]
+    return [name for name, others in transitive_closure(calls).items() if name in others]
 
 
 def _names(nodes: Iterable[ast.AST]) -> set[str]:
@@ -67,67 +67,71 @@ def _flows(function: ast.FunctionDef) -> dict[str, set[str]]:
             sources, targets = _names([node.value] if node.value else []), {root_name(node.target)}
         elif isinstance(node, ast.For | ast.comprehension):
             sources, targets = _names([node.iter]), _names([node.target])
-        elif isinstance(node, ast.Call) and method_name(node) in GROWING:
+        elif isinstance(node, ast.Call) and method_name(node) in GROWING_METHODS:
             sources, targets = _names(node.args), {root_name(node.func)}
         else:
             continue
         for source in sources:
             flows.setdefault(source, set()).update(targets)
-    return reached(flows)
+    return transitive_closure(flows)
 
 
-def _grown(function: ast.FunctionDef, module: Module) -> Iterator[Problem]:
+def _check_growth(function: ast.FunctionDef, module: PolicyModule) -> Iterator[Problem]:
     """Lists that a loop over them makes longer, and `+=` on what may be somebody else's list."""
-    flows, fixed, numeric = _flows(function), _immutable(function, module), _immutable(function, module, texts=False)
+    flows, fixed, numeric = (
+        _flows(function),
+        _immutable_names(function, module),
+        _immutable_names(function, module, texts=False),
+    )
     for node in ast.walk(function):
-        if isinstance(node, ast.AugAssign) and not _harmless(node, numeric, module):
-            name, sign = root_name(node.target), operator_of(node).removesuffix("=")
+        if isinstance(node, ast.AugAssign) and not _is_harmless(node, numeric, module):
+            name, sign = root_name(node.target), operator_text(node).removesuffix("=")
             if not isinstance(node.target, ast.Name):
                 yield node.lineno, f"`{ast.unparse(node)}`: write `{ast.unparse(node.target)} = ...` in full"
-            elif name not in fixed and not only_makes_new(name, function):
+            elif name not in fixed and not is_new_container(name, function):
                 yield node.lineno, f"`{ast.unparse(node)}`, which may change a list: write `{name} = {name} {sign} ...`"
         if not isinstance(node, ast.For):
             continue
-        looped = _names(_watched(node.iter))
-        for grown in sorted({*_growing(node, fixed, numeric, module)}):
+        looped = _names(_iterated_live(node.iter))
+        for grown in sorted({*_growing_names(node, fixed, numeric, module)}):
             if looped & ({grown} | flows.get(grown, set())):
                 yield node.lineno, f"a loop over what it makes longer, {grown}: write `for ... in list(...)`"
 
 
-def _watched(node: ast.expr) -> list[ast.expr]:
+def _iterated_live(node: ast.expr) -> list[ast.expr]:
     """What a loop goes over as it is at each step; a copy and a length are taken once."""
     if isinstance(node, ast.Call):
-        if called_name(node) in COPIES | {"len"}:
+        if called_name(node) in COPYING_BUILTINS | {"len"}:
             return []
-        return [watched for part in ast.iter_child_nodes(node) for watched in _watched(part)]
+        return [watched for part in ast.iter_child_nodes(node) for watched in _iterated_live(part)]
     return [node]
 
 
-def _harmless(node: ast.AugAssign, numeric: set[str], module: Module) -> bool:
+def _is_harmless(node: ast.AugAssign, numeric: set[str], module: PolicyModule) -> bool:
     """Whether an operator changes no list, whatever it is applied to: a list times a fraction is an error."""
     if isinstance(node.op, ast.Mult):
         fraction = isinstance(node.value, ast.Constant) and isinstance(node.value.value, float)
         return fraction or (isinstance(node.value, ast.BinOp) and isinstance(node.value.op, ast.Div))
     changing = isinstance(node.op, ast.Add | ast.BitAnd | ast.BitOr | ast.Sub)
-    return not changing or _of_numbers(node.value, numeric, module, False)
+    return not changing or _is_numeric(node.value, numeric, module, False)
 
 
-def _growing(loop: ast.For, fixed: set[str], numeric: set[str], module: Module) -> Iterator[str]:
+def _growing_names(loop: ast.For, fixed: set[str], numeric: set[str], module: PolicyModule) -> Iterator[str]:
     for statement in (*loop.body, *loop.orelse):
         for node in ast.walk(statement):
-            if isinstance(node, ast.Call) and method_name(node) in GROWING:
+            if isinstance(node, ast.Call) and method_name(node) in GROWING_METHODS:
                 yield root_name(node.func)
-            elif isinstance(node, ast.AugAssign) and not _harmless(node, numeric, module):
+            elif isinstance(node, ast.AugAssign) and not _is_harmless(node, numeric, module):
                 yield from {root_name(node.target)} - fixed
 
 
-def _immutable(function: ast.FunctionDef, module: Module, *, texts: bool = True) -> set[str]:
+def _immutable_names(function: ast.FunctionDef, module: PolicyModule, *, texts: bool = True) -> set[str]:
     """Names that never stand for a list: constants, and those to which only numbers are assigned.
 
     With `texts` also those that stand for texts and tuples.
     """
     arguments = function.args
-    kinds = SCALARS | {"str"} if texts else SCALARS
+    kinds = SCALAR_TYPES | {"str"} if texts else SCALAR_TYPES
     given = [(one.arg, one.annotation) for one in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
     typed = [
         node for node in ast.walk(function) if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
@@ -135,19 +139,19 @@ def _immutable(function: ast.FunctionDef, module: Module, *, texts: bool = True)
     given += [(node.target.id, node.annotation) for node in typed]  # mypy holds them to it
     scalar = {name for name, kind in given if isinstance(kind, ast.Name) and kind.id in kinds}
     known = {name for name, value in module.constants.items() if texts or isinstance(value, int | float)}
-    bound = bindings(function)
+    assigned = bindings(function)
 
     def are_numbers(name: str) -> bool:
-        return all(_of_numbers(one, fixed, module, texts) for one in bound[name])
+        return all(_is_numeric(one, fixed, module, texts) for one in assigned[name])
 
     fixed = known | scalar
-    while found := {name for name in bound if name not in fixed and are_numbers(name)}:
+    while found := {name for name in assigned if name not in fixed and are_numbers(name)}:
         fixed |= found
     declared = {node.target.id for node in typed} & scalar
-    return {name for name in fixed if name not in bound or name in declared or are_numbers(name)}
+    return {name for name in fixed if name not in assigned or name in declared or are_numbers(name)}
 
 
-def _of_numbers(node: ast.expr, fixed: set[str], module: Module, texts: bool = True) -> bool:
+def _is_numeric(node: ast.expr, fixed: set[str], module: PolicyModule, texts: bool = True) -> bool:
     """Whether a value is surely a number, so that `+=` with it changes no list; with `texts` also a text or tuple."""
     if isinstance(node, ast.Constant):
         return texts or not isinstance(node.value, str)
@@ -158,53 +162,55 @@ def _of_numbers(node: ast.expr, fixed: set[str], module: Module, texts: bool = T
     if isinstance(node, ast.Name):
         return node.id in fixed
     if isinstance(node, ast.IfExp):
-        return all(_of_numbers(part, fixed, module, texts) for part in (node.body, node.orelse))
+        return all(_is_numeric(part, fixed, module, texts) for part in (node.body, node.orelse))
     if isinstance(node, ast.BinOp):
         parts = (node.left, node.right)
         if isinstance(node.op, ast.Div | ast.Pow):
             return True
         if isinstance(node.op, ast.Mult):  # a list may be multiplied, a difference of lists there is not
             fraction = any(isinstance(getattr(part, "value", None), float) for part in parts)
-            return fraction or all(_of_numbers(part, fixed, module, texts) or _difference(part) for part in parts)
+            return fraction or all(_is_numeric(part, fixed, module, texts) or _is_difference(part) for part in parts)
         added = isinstance(node.op, ast.Add | ast.Sub)
-        return added and any(_of_numbers(part, fixed, module, texts) for part in parts)
-    return isinstance(node, ast.Call) and _gives_number(node, fixed, module, texts)
+        return added and any(_is_numeric(part, fixed, module, texts) for part in parts)
+    return isinstance(node, ast.Call) and _returns_number(node, fixed, module, texts)
 
 
-def _gives_number(node: ast.Call, fixed: set[str], module: Module, texts: bool) -> bool:
+def _returns_number(node: ast.Call, fixed: set[str], module: PolicyModule, texts: bool) -> bool:
     called = called_name(node)
     if called in ("max", "min"):
-        several = len(node.args) > 1 and all(_of_numbers(part, fixed, module, texts) for part in node.args)
+        several = len(node.args) > 1 and all(_is_numeric(part, fixed, module, texts) for part in node.args)
         return several and not node.keywords
     if called == "sum":
         return len(node.args) == 1 and not node.keywords
     if called in module.functions:
         returns = module.functions[called].returns
-        return isinstance(returns, ast.Name) and returns.id in SCALARS
+        return isinstance(returns, ast.Name) and returns.id in SCALAR_TYPES
     of_module = isinstance(node.func, ast.Attribute) and root_name(node.func) in ("math", "statistics")
     name = node.func.attr if of_module else called if called in module.imported else ""
-    return (called in NUMBERS and (texts or called != "str")) or (bool(name) and name not in NO_NUMBER)
+    return (called in NUMERIC_BUILTINS and (texts or called != "str")) or (
+        bool(name) and name not in NON_NUMERIC_FUNCTIONS
+    )
 
 
-def _difference(node: ast.expr) -> bool:
+def _is_difference(node: ast.expr) -> bool:
     return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub)
 
 
-def _loops(name: str, module: Module, depths: dict[str, int]) -> int:
+def _loop_depth(name: str, module: PolicyModule, depths: dict[str, int]) -> int:
     """How deep loops stand within loops in a function, those of the functions it calls included."""
     if name not in depths:
         depths[name] = _deepest(module.functions[name].body, module, depths)
     return depths[name]
 
 
-def _deepest(nodes: Iterable[ast.AST], module: Module, depths: dict[str, int]) -> int:
+def _deepest(nodes: Iterable[ast.AST], module: PolicyModule, depths: dict[str, int]) -> int:
     return max((_depth(node, module, depths) for node in nodes), default=0)
 
 
-def _depth(node: ast.AST, module: Module, depths: dict[str, int]) -> int:
+def _depth(node: ast.AST, module: PolicyModule, depths: dict[str, int]) -> int:
     inner = _deepest(ast.iter_child_nodes(node), module, depths)
     if isinstance(node, ast.Name) and node.id in module.functions:
-        return _loops(node.id, module, depths)
+        return _loop_depth(node.id, module, depths)
     if isinstance(node, ast.For):
         return inner + 1
     if isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):

@@ -3,13 +3,13 @@
 import ast
 
 from osiris.sandbox import allowed
-from osiris.sandbox.static_syntax import Module, all_arguments, called_name, method_name, only_makes_new
+from osiris.sandbox.static_syntax import PolicyModule, all_arguments, called_name, is_new_container, method_name
 
 
 class Scope:
     """What is known of one function."""
 
-    def __init__(self, function: ast.FunctionDef, module: Module, parameters: set[str]) -> None:
+    def __init__(self, function: ast.FunctionDef, module: PolicyModule, parameters: set[str]) -> None:
         """Read the function once."""
         self.function, self.module, self.parameters = function, module, parameters
         nodes = [node for statement in function.body for node in ast.walk(statement)]
@@ -17,8 +17,8 @@ class Scope:
         self.parents = {id(child): node for node in nodes for child in ast.iter_child_nodes(node)}
         stored = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
         lambdas = {one.arg for node in nodes if isinstance(node, ast.Lambda) for one in all_arguments(node.args)}
-        self.own = parameters | stored | lambdas
-        self.typing = {
+        self.local_names = parameters | stored | lambdas
+        self.annotation_ids = {
             id(part) for node in nodes if isinstance(node, ast.AnnAssign) for part in ast.walk(node.annotation)
         }
 
@@ -26,11 +26,11 @@ class Scope:
         """What a node stands in."""
         return self.parents.get(id(node))
 
-    def handed_over(self, node: ast.AST) -> bool:
+    def may_be_passed(self, node: ast.AST) -> bool:
         """Whether a function stands where one may: `key=`, first of map and filter, a type of isinstance."""
         parent = self.parent(node)
         if isinstance(parent, ast.Tuple):
-            return self.of_isinstance(self.parent(parent), parent, node)
+            return self.is_isinstance_type(self.parent(parent), parent, node)
         if isinstance(parent, ast.keyword):
             call = self.parent(parent)
             takes = isinstance(call, ast.Call) and (
@@ -39,9 +39,9 @@ class Scope:
             return parent.arg == "key" and takes and self.is_function(node)
         if isinstance(parent, ast.Call) and called_name(parent) in ("map", "filter") and parent.args[:1] == [node]:
             return self.is_function(node)
-        return self.of_isinstance(parent, node, node)
+        return self.is_isinstance_type(parent, node, node)
 
-    def of_isinstance(self, call: ast.AST | None, second: ast.AST, kind: ast.AST) -> bool:
+    def is_isinstance_type(self, call: ast.AST | None, second: ast.AST, kind: ast.AST) -> bool:
         """Whether `kind` is a type where isinstance takes one."""
         named = isinstance(kind, ast.Name) and kind.id in {*allowed.TYPES, *self.module.classes}
         return named and isinstance(call, ast.Call) and called_name(call) == "isinstance" and call.args[1:] == [second]
@@ -51,22 +51,24 @@ class Scope:
         if isinstance(node, ast.Lambda):
             return True
         if isinstance(node, ast.Attribute):
-            return self.of_module(node)
-        known = {*allowed.KEYS, *self.module.functions, *self.module.imported}
-        return isinstance(node, ast.Name) and node.id in known - self.own
+            return self.is_module_member(node)
+        known = {*allowed.CALLBACK_BUILTINS, *self.module.functions, *self.module.imported}
+        return isinstance(node, ast.Name) and node.id in known - self.local_names
 
-    def of_module(self, node: ast.Attribute) -> bool:
+    def is_module_member(self, node: ast.Attribute) -> bool:
         """Whether an attribute is one of a module's that are listed."""
         name = node.value.id if isinstance(node.value, ast.Name) else ""
-        return name in self.module.modules and name not in self.own and node.attr in allowed.MEMBERS.get(name, ())
+        return (
+            name in self.module.modules and name not in self.local_names and node.attr in allowed.MEMBERS.get(name, ())
+        )
 
-    def made_here(self, name: str) -> bool:
+    def is_own_container(self, name: str) -> bool:
         """Whether a name only ever stands for a list, dict or set that this function made."""
-        return name not in self.parameters and only_makes_new(name, self.function)
+        return name not in self.parameters and is_new_container(name, self.function)
 
-    def small(self, node: ast.expr) -> bool:
+    def is_small_exponent(self, node: ast.expr) -> bool:
         """Whether an exponent is a small constant."""
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
             node = node.operand
         value = self.module.constants.get(node.id) if isinstance(node, ast.Name) else getattr(node, "value", None)
-        return isinstance(value, int | float) and abs(value) <= allowed.LARGEST_POWER
+        return isinstance(value, int | float) and abs(value) <= allowed.MAX_EXPONENT

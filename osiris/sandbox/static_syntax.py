@@ -10,7 +10,7 @@ Problem = tuple[int, str]
 
 
 @dataclass
-class Module:
+class PolicyModule:
     """The names of a file by what they stand for; `constants` have their values, `None` for one that is refused."""
 
     modules: set[str] = field(default_factory=set)
@@ -28,13 +28,13 @@ class Module:
         return {*self.modules, *self.imported, *self.types, *self.classes, *self.constants, *self.functions}
 
 
-def of_annotation(node: ast.expr | None, module: Module) -> Iterator[Problem]:
+def check_annotation(node: ast.expr | None, module: PolicyModule) -> Iterator[Problem]:
     """A type: names of types, `X[...]`, `X | None`. A text is none, since checkers evaluate it."""
     if node is None:
         return
     types = {*allowed.TYPES, *module.types, *module.classes}
     literals = [part for part in ast.walk(node) if _is_literal(part) and "Literal" in module.types]
-    values = {id(inner) for part in literals if _of_values(part.slice) for inner in ast.walk(part.slice)}
+    values = {id(inner) for part in literals if _is_literal_value(part.slice) for inner in ast.walk(part.slice)}
     for part in ast.walk(node):
         if id(part) in values:
             continue
@@ -53,10 +53,10 @@ def _is_literal(node: ast.AST) -> bool:
     return isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "Literal"
 
 
-def _of_values(node: ast.expr) -> bool:
+def _is_literal_value(node: ast.expr) -> bool:
     """Whether a type's values are numbers and texts: what stands there is evaluated."""
     if isinstance(node, ast.Tuple):
-        return all(map(_of_values, node.elts))
+        return all(map(_is_literal_value, node.elts))
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         node = node.operand
     return isinstance(node, ast.Constant) and isinstance(node.value, int | str | None)
@@ -77,22 +77,22 @@ def method_name(node: ast.Call) -> str:
     return node.func.attr if isinstance(node.func, ast.Attribute) else ""
 
 
-def is_text(node: ast.stmt) -> bool:
+def is_docstring(node: ast.stmt) -> bool:
     """Whether a statement is a text alone: a docstring, or one under a constant."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
-def largest(value: int | float) -> float:
+def max_magnitude(value: int | float) -> float:
     """The largest number of its kind that a policy may write."""
-    return allowed.LARGEST_INT if isinstance(value, int) else allowed.LARGEST
+    return allowed.MAX_INT if isinstance(value, int) else allowed.MAX_NUMBER
 
 
-def operator_of(node: ast.AugAssign) -> str:
+def operator_text(node: ast.AugAssign) -> str:
     """The operator as it is written: `+=`."""
     return ast.unparse(node)[len(ast.unparse(node.target)) :].split()[0]
 
 
-def reached(edges: dict[str, set[str]]) -> dict[str, set[str]]:
+def transitive_closure(edges: dict[str, set[str]]) -> dict[str, set[str]]:
     """From each name to all that any number of steps lead to."""
     found = {}
     for name in edges:
@@ -112,7 +112,7 @@ def root_name(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else "result"
 
 
-def _makes(node: ast.expr) -> bool:
+def _creates_container(node: ast.expr) -> bool:
     made = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)
     if isinstance(node, ast.BinOp):  # as in [0.0] * n
         return isinstance(node.left, ast.List)
@@ -121,15 +121,15 @@ def _makes(node: ast.expr) -> bool:
     )
 
 
-def only_makes_new(name: str, function: ast.FunctionDef) -> bool:
+def is_new_container(name: str, function: ast.FunctionDef) -> bool:
     """Whether a name only ever stands for a list, dict or set that the function made itself."""
-    values, stored, told = [], 0, 0
+    values, stored, assignments = [], 0, 0
     for node in ast.walk(function):
         stored += isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store)
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         if not isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign) or len(targets) != 1:
             continue
         if isinstance(targets[0], ast.Name) and targets[0].id == name:
-            told += 1
+            assignments += 1
             values += [node.value] if node.value is not None and not isinstance(node, ast.AugAssign) else []
-    return stored == told and bool(values) and all(map(_makes, values))
+    return stored == assignments and bool(values) and all(map(_creates_container, values))

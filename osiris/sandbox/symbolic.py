@@ -11,10 +11,10 @@ import json
 import os
 import sys
 
-WHERE = ["/site", "/cand", "/laws"]
+IMPORT_PATHS = ["/site", "/cand", "/laws"]
 
 
-def check(seconds: float) -> dict[str, list[dict[str, str]]]:
+def analyze_laws(seconds: float) -> dict[str, list[dict[str, str]]]:
     """What CrossHair finds of each law, giving each `seconds`."""
     from crosshair.core_and_libs import analyze_function, run_checkables
     from crosshair.options import AnalysisKind, AnalysisOptionSet
@@ -30,16 +30,16 @@ def check(seconds: float) -> dict[str, list[dict[str, str]]]:
     return found
 
 
-def main() -> None:
+def run_analysis() -> None:
     """Set the limits, look, and print."""
     sys.path.insert(0, "/osiris")
     importlib.import_module("runner").limit(int(sys.argv[1]), int(sys.argv[2]))
     out = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    sys.path += WHERE
+    sys.path += IMPORT_PATHS
     tag = sys.stdin.readline().strip()
-    os.write(out, json.dumps({"tag": tag, "laws": check(float(sys.argv[3]))}).encode() + b"\n")
+    os.write(out, json.dumps({"tag": tag, "laws": analyze_laws(float(sys.argv[3]))}).encode() + b"\n")
 
 
 if __name__ == "__main__":
-    main()
+    run_analysis()

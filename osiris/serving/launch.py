@@ -8,12 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from osiris.config.settings import HOUSE, child_environment
-from osiris.core.server_lifetime import end_with_us
+from osiris.config.settings import PROJECT_ROOT, child_environment
+from osiris.core.server_lifetime import stop_on_exit
 from osiris.workspace import Workspace
 
 STOP_SECONDS = 20
-REVIEW_PAGE = HOUSE / "notebooks" / "02_review.ipynb"
+REVIEW_NOTEBOOK = PROJECT_ROOT / "notebooks" / "02_review.ipynb"
 
 
 def serve_api(workspace: Workspace, port: int | None = None) -> None:
@@ -36,17 +36,19 @@ def open_review(
     from osiris.serving.server import find_api, start_api
 
     token = secrets.token_urlsafe(32)
-    address = port or free_port()
-    command = _lab(address) if lab else _voila(address, dark)
+    chosen_port = port or find_free_port()
+    command = _lab_command(chosen_port) if lab else _voila_command(chosen_port, dark)
     environment = child_environment(workspace.folder) | {"JUPYTER_TOKEN": token}  # not an argument: `ps` shows those
-    print(f"The Advisory tab: http://127.0.0.1:{address}{_path(lab)}?token={token} (Ctrl-C stops it.)", flush=True)
+    print(
+        f"The Advisory tab: http://127.0.0.1:{chosen_port}{_url_path(lab)}?token={token} (Ctrl-C stops it.)", flush=True
+    )
     with contextlib.nullcontext() if find_api(workspace) else start_api(workspace, port=0):
         server = subprocess.Popen([*command, *([] if browser else ["--no-browser"])], env=environment)
-        with end_with_us(server.pid):
-            return _until_stopped(server)
+        with stop_on_exit(server.pid):
+            return _wait_for_server(server)
 
 
-def _until_stopped(server: subprocess.Popen) -> int:
+def _wait_for_server(server: subprocess.Popen) -> int:
     """Wait for `server`, which ends with this process, whoever stops it."""
     try:
         return server.wait()
@@ -57,33 +59,33 @@ def _until_stopped(server: subprocess.Popen) -> int:
         server.wait(STOP_SECONDS)
 
 
-def _lab(port: int) -> list[str]:
+def _lab_command(port: int) -> list[str]:
     return [
-        sys.executable, "-m", "jupyter", "lab", str(REVIEW_PAGE), "--ServerApp.ip=127.0.0.1", f"--port={port}",
+        sys.executable, "-m", "jupyter", "lab", str(REVIEW_NOTEBOOK), "--ServerApp.ip=127.0.0.1", f"--port={port}",
         "--ServerApp.port_retries=0",
     ]  # fmt: skip
 
 
-def _voila(port: int, dark: bool) -> list[str]:
+def _voila_command(port: int, dark: bool) -> list[str]:
     return [
-        sys.executable, "-m", "voila", str(REVIEW_PAGE), "--Voila.ip=127.0.0.1", f"--port={port}",
+        sys.executable, "-m", "voila", str(REVIEW_NOTEBOOK), "--Voila.ip=127.0.0.1", f"--port={port}",
         "--Voila.port_retries=0", "--Voila.auto_token=True", "--preheat_kernel=True",
         f"--theme={'dark' if dark else 'light'}",
     ]  # fmt: skip
 
 
-def _path(lab: bool) -> str:
-    return f"/lab/tree/{REVIEW_PAGE.name}" if lab else "/"
+def _url_path(lab: bool) -> str:
+    return f"/lab/tree/{REVIEW_NOTEBOOK.name}" if lab else "/"
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     """A port of loopback that nobody listens on."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return found.getsockname()[1]
 
 
-def review_command(workspace: Workspace) -> str:
+def review_command_line(workspace: Workspace) -> str:
     """The shell command that opens the review page on `workspace`."""
     program = Path(sys.executable).with_name("osiris")
     return shlex.join([str(program), "review", "--workspace", str(workspace.folder)])

@@ -18,14 +18,14 @@ from types import TracebackType
 import httpx
 import uvicorn
 
-from osiris.api import api_token, create_app
+from osiris.api import create_app, ensure_api_token
 from osiris.core.errors import SourceUnavailable
-from osiris.core.files import write_whole
+from osiris.core.files import write_atomically
 from osiris.workspace import Workspace
 
-START_SECONDS = 30
-ANSWER_SECONDS = 10
-CONNECT_SECONDS = 2
+API_START_SECONDS = 30
+API_TIMEOUT_SECONDS = 10
+API_CONNECT_SECONDS = 2
 
 
 @dataclass
@@ -36,7 +36,7 @@ class RunningApi:
     token: str
     _server: uvicorn.Server
     _thread: threading.Thread
-    _note: Path
+    _address_path: Path
 
     def client(self) -> httpx.Client:
         """An HTTP client with the token."""
@@ -45,9 +45,9 @@ class RunningApi:
     def stop(self) -> None:
         """Stop answering, after the requests under way, and take the address back."""
         self._server.should_exit = True
-        self._thread.join(START_SECONDS)
-        if _noted(self._note) == self.url:
-            self._note.unlink(missing_ok=True)
+        self._thread.join(API_START_SECONDS)
+        if _read_address(self._address_path) == self.url:
+            self._address_path.unlink(missing_ok=True)
         atexit.unregister(self.stop)
 
     def wait(self) -> None:
@@ -71,25 +71,25 @@ def start_api(workspace: Workspace, port: int | None = None) -> RunningApi:
     server = uvicorn.Server(uvicorn.Config(create_app(workspace), log_level="warning"))
     thread = threading.Thread(target=server.run, args=([listening],), name="osiris-api", daemon=True)
     thread.start()
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + API_START_SECONDS
     while not server.started:
         if not thread.is_alive() or time.monotonic() > deadline:
             server.should_exit = True
-            raise SourceUnavailable("the API to start", f"no answer in {START_SECONDS} s", "see the log above")
+            raise SourceUnavailable("the API to start", f"no answer in {API_START_SECONDS} s", "see the log above")
         time.sleep(0.02)
     url = f"http://{review.host}:{listening.getsockname()[1]}"
-    api = RunningApi(url, api_token(workspace), server, thread, address_path(workspace))
-    write_whole(address_path(workspace), json.dumps({"url": url, "pid": os.getpid()}))
+    api = RunningApi(url, ensure_api_token(workspace), server, thread, address_path(workspace))
+    write_atomically(address_path(workspace), json.dumps({"url": url, "pid": os.getpid()}))
     atexit.register(api.stop)
     return api
 
 
 def find_api(workspace: Workspace) -> httpx.Client | None:
     """A client of the API that runs for this workspace, in whichever process; `None` when none answers."""
-    url = _noted(address_path(workspace))
+    url = _read_address(address_path(workspace))
     if url is None:
         return None
-    token = api_token(workspace)
+    token = ensure_api_token(workspace)
     try:
         with _client(url, token) as client:
             answers = client.get("/health").is_success
@@ -116,11 +116,11 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _client(url: str, token: str) -> httpx.Client:
-    timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
+    timeout = httpx.Timeout(API_TIMEOUT_SECONDS, connect=API_CONNECT_SECONDS)
     return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=timeout, trust_env=False)
 
 
-def _noted(path: Path) -> str | None:
+def _read_address(path: Path) -> str | None:
     """The address in the note, if the process that wrote it lives: a stranger on its port must not see the token."""
     try:
         note = json.loads(path.read_text())

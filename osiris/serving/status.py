@@ -3,39 +3,38 @@
 from collections.abc import Sequence
 from typing import Any
 
-from osiris.adapters.mlflow_runs import TAGGED
+from osiris.adapters.mlflow_runs import CARD_TAGS
 from osiris.core.errors import BadInput, NotFound
 from osiris.core.ideas import Outcome, Status
-from osiris.policy import edit_note
+from osiris.core.types import Row
+from osiris.policy import edit_warning
 from osiris.storage.tables import ACCEPTED_SQL
 from osiris.workspace import Workspace
 
-Row = dict[str, Any]
 
-
-def workspace_status(workspace: Workspace) -> Row:
+def get_workspace_status(workspace: Workspace) -> Row:
     """What is in the workspace: ideas by status and outcome, disputes, adapters, and which one is served and why."""
     return {
         "workspace": str(workspace.folder),
         "as_of": workspace.now.isoformat(),
         "ideas": workspace.advice.count(),
         "status": {str(s): workspace.advice.count(f"status = '{s}'") for s in Status},
-        "outcomes": accepted_outcomes(workspace),
+        "outcomes": count_accepted_outcomes(workspace),
         "unpublished_events": workspace.advice.count("event_id IS NOT NULL AND published_at IS NULL"),
         "feedback": len(workspace.advice.feedback()),
         "tickers": workspace.bars.tickers(),
         "disputed_bars": sum(len(found) for found in workspace.bars.disputes().values()),
         "model": workspace.settings.model.base,
-        **live_policy(workspace),
-        "adapters": workspace.shelf.names(),
-        **served_adapter(workspace),
-        "gate_policy": workspace.settings.gate.policy,
+        **get_live_policy(workspace),
+        "adapters": workspace.registry.names(),
+        **get_served_adapter(workspace),
+        "gate_policy": workspace.settings.gate.serve,
     }
 
 
-def served_adapter(workspace: Workspace) -> Row:
+def get_served_adapter(workspace: Workspace) -> Row:
     """The adapter in use, the sha256 of its weights (of the base's, where none is), and those passed over, with why."""
-    served, shelf = workspace.served(), workspace.shelf
+    served, shelf = workspace.find_served(), workspace.registry
     return {
         "served": served.name or "base",
         "served_sha256": shelf.weights_hash(served.name) if served.name else shelf.base_hash(),
@@ -44,40 +43,40 @@ def served_adapter(workspace: Workspace) -> Row:
     }
 
 
-def live_policy(workspace: Workspace) -> Row:
+def get_live_policy(workspace: Workspace) -> Row:
     """The commit of the policy that drafts, the patch it came by, which are on trial, and what is wrong."""
-    from osiris.kernel.observe import quiet
-    from osiris.kernel.shadow import on_trial
+    from osiris.kernel.observe import check_pass_rate
+    from osiris.kernel.shadow_trial import patches_on_trial
 
-    head, book = workspace.policy_repo.head(), workspace.patch_book
-    said = [
+    head, book = workspace.policy_repo.head(), workspace.patch_log
+    warnings = [
         f"{patch_id} LETS TOO LITTLE THROUGH: {words}"
-        for patch_id in book.live()
-        if (words := quiet(workspace.advice, book.get(patch_id), workspace.settings, workspace.now)[0])
+        for patch_id in book.live_ids()
+        if (words := check_pass_rate(workspace.advice, book.get(patch_id), workspace.settings, workspace.now)[0])
     ]
-    edited = {"policy_note": note} if (note := edit_note()) else {}
+    edited = {"policy_note": note} if (note := edit_warning()) else {}
     return {
         "policy": head.commit,
         "patch": head.patch_id,
-        "on_trial": list(on_trial(book)),
-        "policy_warnings": said,
+        "on_trial": list(patches_on_trial(book)),
+        "policy_warnings": warnings,
         **edited,
     }
 
 
-def accepted_outcomes(workspace: Workspace) -> dict[str, int]:
+def count_accepted_outcomes(workspace: Workspace) -> dict[str, int]:
     """How many accepted ideas have each outcome."""
     return {str(o): workspace.advice.count(f"{ACCEPTED_SQL} AND outcome = '{o}'") for o in Outcome}
 
 
-def adapter_table(workspace: Workspace) -> list[Row]:
+def build_adapter_table(workspace: Workspace) -> list[Row]:
     """A row an adapter: what it was trained from and on, its held-out numbers, the verdict, whether it is served."""
     logged = {row["name"]: row for row in workspace.tracking.adapters()}
-    served = workspace.served().name
-    return [_adapter_row(workspace, name, logged.get(name, {}), served) for name in workspace.shelf.names()]
+    served = workspace.find_served().name
+    return [_adapter_row(workspace, name, logged.get(name, {}), served) for name in workspace.registry.names()]
 
 
-def compared(adapters: Sequence[Row], a: str, b: str) -> Row:
+def compare_logged(adapters: Sequence[Row], a: str, b: str) -> Row:
     """Two of `Tracking.adapters` side by side: facts, params and metrics as {key: [of a, of b]}, `None` for none.
 
     Raises `NotFound` for an adapter that was never logged.
@@ -87,22 +86,22 @@ def compared(adapters: Sequence[Row], a: str, b: str) -> Row:
         if name not in known:
             raise NotFound(f"a logged adapter ({', '.join(known) or 'none yet'})", name, "see: osiris adapters")
     one, other = known[a], known[b]
-    facts = ("kind", "version", "run_id", *TAGGED, "verdict")
+    facts = ("kind", "version", "run_id", *CARD_TAGS, "verdict")
     return {
         "adapters": [a, b],
         "facts": {key: [one[key], other[key]] for key in facts},
-        "params": _side_by_side(one["params"], other["params"]),
-        "metrics": _side_by_side(one["metrics"], other["metrics"]),
+        "params": _paired_values(one["params"], other["params"]),
+        "metrics": _paired_values(one["metrics"], other["metrics"]),
     }
 
 
-def comparison_rows(found: Row) -> list[Row]:
+def to_comparison_rows(comparison: Row) -> list[Row]:
     """What was `compared`, as rows of a table."""
-    a, b = found["adapters"]
+    a, b = comparison["adapters"]
     return [
         {"what": f"{section}.{key}", a: values[0], b: values[1]}
         for section in ("facts", "params", "metrics")
-        for key, values in found[section].items()
+        for key, values in comparison[section].items()
     ]
 
 
@@ -131,10 +130,10 @@ def _rounded(value: float | None) -> float | None:
 def _verdict(workspace: Workspace, name: str) -> Row:
     """What was decided about an adapter; where that cannot be read, the reason says so, and the others are shown."""
     try:
-        return workspace.shelf.verdict(name) or {}
+        return workspace.registry.verdict(name) or {}
     except BadInput as error:
         return {"reason": str(error)}
 
 
-def _side_by_side(one: Row, other: Row) -> dict[str, list[Any]]:
+def _paired_values(one: Row, other: Row) -> dict[str, list[Any]]:
     return {key: [one.get(key), other.get(key)] for key in sorted(one.keys() | other.keys())}

@@ -14,21 +14,30 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from osiris.storage.group_commit import Grouped
-from osiris.storage.rules import Asked, Ballot, Change, as_drafted, may_close, may_undo, same_decision, unknown
+from osiris.core.types import Row
+from osiris.storage.group_commit import GroupCommit
+from osiris.storage.rules import (
+    DecisionBatch,
+    DecisionRequest,
+    IdeaChange,
+    check_can_close,
+    check_can_undo,
+    check_same_decision,
+    idea_not_found,
+    undo_changes,
+)
 from osiris.storage.tables import (
-    PENDING,
-    UNSETTLED,
-    Row,
+    PENDING_SQL,
+    UNSETTLED_SQL,
     Tables,
-    changed,
-    compact,
-    distances,
-    one_of,
+    build_update,
+    compact_tables,
+    escape_sql,
+    nearest_distances,
     open_tables,
-    quoted,
     scan,
-    writes_of,
+    sql_in,
+    to_writes,
 )
 
 if TYPE_CHECKING:
@@ -49,7 +58,7 @@ class AdviceStore:
         folder.parent.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(folder.with_name("advice.lock"))
         self._applied_path = folder.with_name("advice.applied")
-        self._decided: Grouped[Asked, Row] = Grouped(self._decide_all)
+        self._group_commit: GroupCommit[DecisionRequest, Row] = GroupCommit(self._decide_all)
 
     def add(self, rows: Sequence[Row]) -> int:
         """Store drafted ideas; an id that exists is left alone. Returns how many were new."""
@@ -57,7 +66,7 @@ class AdviceStore:
             known = self._ids()
             return self._commit("drafted", list({r["id"]: r for r in rows if r["id"] not in known}.values()))
 
-    def decide(self, decision: Row, change: Change) -> Row:
+    def decide(self, decision: Row, change: IdeaChange) -> Row:
         """Store one decision on a pending idea: the `feedback` row, and the columns of the idea that `change` returns.
 
         `change` gets the idea under the lock and raises to refuse the decision. Decisions that come at once from
@@ -65,9 +74,9 @@ class AdviceStore:
         unchanged. Raises `NotFound` for an unknown idea, and `Conflict` when it was decided already (naming who, what
         and when) or the key was used for something else.
         """
-        return self._decided(Asked(decision, change))
+        return self._group_commit(DecisionRequest(decision, change))
 
-    def undo(self, decision: Row, made: Row) -> Row:
+    def undo(self, decision: Row, undone: Row) -> Row:
         """Take back the decision `made` (status, status_at, reviewer): the idea is pending again, as it was drafted.
 
         `decision` is the `feedback` row that says so. A repeat of its idempotency key returns the idea unchanged.
@@ -75,22 +84,22 @@ class AdviceStore:
         """
         with self._writing():
             idea = self.get(decision["transaction_id"])
-            earlier = self.feedback(f"idempotency_key = '{quoted(decision['idempotency_key'])}'")
+            earlier = self.feedback(f"idempotency_key = '{escape_sql(decision['idempotency_key'])}'")
             if earlier:
-                same_decision(earlier[0], decision)
+                check_same_decision(earlier[0], decision)
                 return idea
-            may_undo(idea, made)
-            changes = as_drafted(idea, self.feedback(f"transaction_id = '{quoted(idea['id'])}'"))
+            check_can_undo(idea, undone)
+            changes = undo_changes(idea, self.feedback(f"transaction_id = '{escape_sql(idea['id'])}'"))
             self._commit("undone", [{"decision": decision, "changes": {"id": idea["id"], **changes}}])
             return idea | changes
 
     def expire(self, ids: Iterable[str], at: datetime) -> int:
         """Mark ideas that are still pending as expired; returns how many were."""
         with self._writing():
-            rows = [{"id": i, "status": "expired", "status_at": at} for i in sorted(self._ids(PENDING) & set(ids))]
+            rows = [{"id": i, "status": "expired", "status_at": at} for i in sorted(self._ids(PENDING_SQL) & set(ids))]
             return self._commit("expired", rows)
 
-    def settle(self, verdicts: "pa.Table") -> int:
+    def settle(self, outcomes: "pa.Table") -> int:
         """Write outcomes (`id` and outcome columns) of ideas that have no final one; returns how many were written.
 
         With `status` and `status_at` a verdict holds only for an idea of which both are still so: one that was decided
@@ -99,12 +108,12 @@ class AdviceStore:
         import pyarrow.compute as pc
 
         with self._writing():
-            judged = [name for name in ("id", "status", "status_at") if name in verdicts.column_names]
-            unsettled = scan(self._tables.advice, UNSETTLED, judged)
-            holds = pc.is_in(_joined(verdicts.select(judged)), _joined(unsettled))
-            return self._commit("settled", verdicts.filter(holds).drop_columns(judged[1:]))
+            key_columns = [name for name in ("id", "status", "status_at") if name in outcomes.column_names]
+            unsettled = scan(self._tables.advice, UNSETTLED_SQL, key_columns)
+            holds = pc.is_in(_row_keys(outcomes.select(key_columns)), _row_keys(unsettled))
+            return self._commit("settled", outcomes.filter(holds).drop_columns(key_columns[1:]))
 
-    def ask_to_close(self, idea: str, at: datetime, price: float | None, by: str) -> Row:
+    def request_close(self, idea: str, at: datetime, price: float | None, by: str) -> Row:
         """Note a person's word to close the trade of an accepted idea; the outcome logger acts on it.
 
         The same price again changes nothing. One that did not trade can be corrected; the moment stays. Raises
@@ -112,7 +121,7 @@ class AdviceStore:
         """
         with self._writing():
             row = self.get(idea)
-            may_close(row, price, at)
+            check_can_close(row, price, at)
             first = row["close_asked_at"]
             changes = {"id": idea, "close_asked_at": first or at, "close_asked_price": price, "close_asked_by": by}
             changes |= {"open_reason": None} if first else {}  # it is the new price's turn
@@ -128,19 +137,19 @@ class AdviceStore:
         with self._writing():
             if len(ids):
                 published = pa.table({"id": ids, "published_at": pa.repeat(at, len(ids))})
-                changed(self._tables.advice, published, "target.published_at IS NULL")()
+                build_update(self._tables.advice, published, "target.published_at IS NULL")()
                 self._mark_applied(self.journal.size, self._tables)
 
     def optimize(self) -> None:
         """Compact both tables and drop versions older than an hour."""
         with self._writing():
-            compact(self._tables, above=0)
+            compact_tables(self._tables, max_fragments=0)
 
     def get(self, idea: str) -> Row:
         """Return one idea; raises `NotFound`."""
-        rows = self.rows(f"id = '{quoted(idea)}'")
+        rows = self.rows(f"id = '{escape_sql(idea)}'")
         if not rows:
-            raise unknown(idea)
+            raise idea_not_found(idea)
         return rows[0]
 
     def rows(self, where: str | None = None, columns: Sequence[str] | None = None) -> list[Row]:
@@ -168,24 +177,26 @@ class AdviceStore:
         """Return the ideas nearest to `vector` (L2; squared distance in `_distance`), nearest first."""
         return self._tables.advice.search(list(vector)).where(where, prefilter=True).limit(limit).to_list()
 
-    def distances(self, vectors: Sequence[Sequence[float]], where: str) -> list[float | None]:
+    def nearest_distances(self, vectors: Sequence[Sequence[float]], where: str) -> list[float | None]:
         """L2 distance of each vector to the nearest idea that is `where`, `None` where there is none."""
-        return distances(self._tables.advice, vectors, where)
+        return nearest_distances(self._tables.advice, vectors, where)
 
     @property
     def version(self) -> str:
         """Changes with every fact that is stored; read it before the rows that it is to speak of."""
-        return " ".join(map(str, _numbers(self._applied_path)))
+        return " ".join(map(str, _read_position(self._applied_path)))
 
-    def _decide_all(self, asked: "Sequence[Asked]") -> "list[Row | Exception]":
+    def _decide_all(self, requests: "Sequence[DecisionRequest]") -> "list[Row | Exception]":
         """Decide on all that were asked at once: one line of the journal, one write a table."""
         with self._writing():
-            ideas = {row["id"]: row for row in self.rows(one_of("id", [a.decision["transaction_id"] for a in asked]))}
-            keys = one_of("idempotency_key", [a.decision["idempotency_key"] for a in asked])
+            ideas = {
+                row["id"]: row for row in self.rows(sql_in("id", [a.decision["transaction_id"] for a in requests]))
+            }
+            keys = sql_in("idempotency_key", [a.decision["idempotency_key"] for a in requests])
             known = {row["idempotency_key"]: row for row in self.feedback(keys)}
-            ballot = Ballot(ideas, known)
-            answers = [ballot.answer(*one) for one in asked]
-            self._commit("decided", ballot.accepted)
+            batch = DecisionBatch(ideas, known)
+            answers = [batch.decide(*one) for one in requests]
+            self._commit("decided", batch.accepted)
             return answers
 
     def _ids(self, where: str | None = None) -> set[str]:
@@ -200,12 +211,12 @@ class AdviceStore:
 
     def _commit(self, kind: str, rows: "list[Row] | pa.Table") -> int:
         if len(rows):
-            writes = writes_of(kind, rows, self._tables)  # a row that fits no column fails here, before the journal
+            writes = to_writes(kind, rows, self._tables)  # a row that fits no column fails here, before the journal
             end = (self.journal.append if isinstance(rows, list) else self.journal.append_table)(kind, rows)
             for write in writes:
                 write()
             self._mark_applied(end, self._tables)
-            compact(self._tables, MAX_FRAGMENTS)
+            compact_tables(self._tables, MAX_FRAGMENTS)
         return len(rows)
 
     def _mark_applied(self, end: int, tables: Tables) -> None:
@@ -213,14 +224,14 @@ class AdviceStore:
 
     def _catch_up(self, tables: Tables) -> None:
         """Apply what the journal has and the tables do not."""
-        end, *versions = _numbers(self._applied_path)
+        end, *versions = _read_position(self._applied_path)
         if tables.advice.version < versions[0] or tables.feedback.version < versions[1]:
             self._applied_path.unlink()
             end = 0
         if end == self.journal.size:
             return
         for entry in self.journal.read(end):
-            for write in writes_of(entry.kind, entry.rows, tables):
+            for write in to_writes(entry.kind, entry.rows, tables):
                 write()
             end = entry.end
         self._mark_applied(end, tables)
@@ -233,12 +244,12 @@ class AdviceStore:
             return tables
 
 
-def _numbers(path: Path) -> list[int]:
-    words = path.read_text().split() if path.exists() else []
-    return [int(word) for word in words] if len(words) == 3 else [0, 0, 0]
+def _read_position(path: Path) -> list[int]:
+    numbers = path.read_text().split() if path.exists() else []
+    return [int(word) for word in numbers] if len(numbers) == 3 else [0, 0, 0]
 
 
-def _joined(rows: "pa.Table") -> "pa.Array":
+def _row_keys(rows: "pa.Table") -> "pa.Array":
     """A text a row, equal where all columns are."""
     import pyarrow as pa
     import pyarrow.compute as pc

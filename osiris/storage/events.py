@@ -18,26 +18,27 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from osiris.core.errors import SettingsError, SourceUnavailable
-from osiris.core.ideas import trace_of
+from osiris.core.ideas import to_trace
+from osiris.core.types import Row
 from osiris.storage.redis_server import EmbeddedRedis
 
 if TYPE_CHECKING:
     from redis import Redis
     from redis.client import PubSub
 
-OUTCOME = "advice.outcome"
-GENERATED = "advice.generated"
-SEEN = "advice.outcome:seen"
-TRACES, TRACES_KEPT = "dgm:recent_traces", 1000
-KEYS = SEEN, OUTCOME, TRACES
-CONFIRM_SECONDS = 5
-STREAM_LENGTH = 1_000_000
-BATCH = 1000
+OUTCOME_TOPIC = "advice.outcome"
+GENERATED_TOPIC = "advice.generated"
+SEEN_EVENTS_KEY = "advice.outcome:seen"
+TRACES_KEY, MAX_TRACES = "dgm:recent_traces", 1000
+OUTCOME_SCRIPT_KEYS = SEEN_EVENTS_KEY, OUTCOME_TOPIC, TRACES_KEY
+SUBSCRIBE_TIMEOUT_SECONDS = 5
+MAX_STREAM_EVENTS = 1_000_000
+EVENT_BATCH_SIZE = 1000
 POLL_MILLISECONDS = 500
-LEFT_MILLISECONDS = 60_000
+CLAIM_IDLE_MILLISECONDS = 60_000
 """An event that a reader took and did not acknowledge for so long goes to another one of its group."""
 
-PUBLISH_ONCE = """
+PUBLISH_ONCE_SCRIPT = """
 local new = 0
 for _, event in ipairs(cjson.decode(ARGV[2])) do
   if redis.call('HSETNX', KEYS[1], event[1], event[3]) == 1 then
@@ -52,7 +53,6 @@ for _, event in ipairs(cjson.decode(ARGV[2])) do
 end
 return new
 """
-Payload = dict[str, Any]
 
 
 class Events:
@@ -69,75 +69,87 @@ class Events:
         def announce(redis: "Redis") -> None:
             pipe = redis.pipeline(transaction=False)
             for idea in ideas:
-                pipe.publish(GENERATED, _json({**idea, "as_of": as_of}))
+                pipe.publish(GENERATED_TOPIC, _json({**idea, "as_of": as_of}))
             pipe.execute()
 
-        self.ask(announce)
+        self.execute(announce)
 
     def publish_outcomes(self, payloads: Sequence[Mapping[str, object]]) -> int:
         """Deliver outcome events, and traces of sized trades, once per `event_id`; returns how many were new."""
         new = 0
-        for first in range(0, len(payloads), BATCH):
-            batch = payloads[first : first + BATCH]
+        for first in range(0, len(payloads), EVENT_BATCH_SIZE):
+            batch = payloads[first : first + EVENT_BATCH_SIZE]
             packed = orjson.dumps([[p["event_id"], _json(p).decode(), str(p["closed_at"]), _trace(p)] for p in batch])
-            new += self.ask(lambda redis, p=packed: redis.eval(PUBLISH_ONCE, 3, *KEYS, STREAM_LENGTH, p, TRACES_KEPT))
+            new += self.execute(
+                lambda redis, p=packed: redis.eval(
+                    PUBLISH_ONCE_SCRIPT, 3, *OUTCOME_SCRIPT_KEYS, MAX_STREAM_EVENTS, p, MAX_TRACES
+                )
+            )
         return new
 
     def subscribe(self, *channels: str) -> "PubSub":
         """Return a subscription the server has confirmed; `heard` reads it, and so do its own methods."""
-        subscription = self._asked(lambda: self._redis.pubsub(ignore_subscribe_messages=True))
-        self._asked(lambda: subscription.subscribe(*channels))
+        subscription = self._execute(lambda: self._redis.pubsub(ignore_subscribe_messages=True))
+        self._execute(lambda: subscription.subscribe(*channels))
         for _ in channels:
-            subscription.get_message(timeout=CONFIRM_SECONDS)
+            subscription.get_message(timeout=SUBSCRIBE_TIMEOUT_SECONDS)
         return subscription
 
-    def outcomes(self, count: int | None = None) -> Iterator[Payload]:
+    def read_outcomes(self, count: int | None = None) -> Iterator[Row]:
         """Yield the outcome events in the stream, oldest first."""
-        for _, fields in self._asked(lambda: self._redis.xrange(OUTCOME, count=count)):
+        for _, fields in self._execute(lambda: self._redis.xrange(OUTCOME_TOPIC, count=count)):
             yield json.loads(fields["payload"])
 
-    def tail(self, from_start: bool = False) -> Iterator[Payload | None]:
+    def tail(self, from_start: bool = False) -> Iterator[Row | None]:
         """Yield outcome events as they come, `None` whenever none came for half a second; never ends by itself."""
         after = "0" if from_start else self._newest()
         while True:
-            found = self._asked(lambda a=after: self._redis.xread({OUTCOME: a}, count=BATCH, block=POLL_MILLISECONDS))
+            found = self._execute(
+                lambda a=after: self._redis.xread({OUTCOME_TOPIC: a}, count=EVENT_BATCH_SIZE, block=POLL_MILLISECONDS)
+            )
             entries = found[0][1] if found else []
             for after, fields in entries:  # noqa: B007
                 yield json.loads(fields["payload"])
             if not entries:
                 yield None
 
-    def deliver(self, group: str, reader: str, handle: Callable[[list[Payload]], None], idle: int | None = None) -> int:
+    def deliver(
+        self, group: str, consumer: str, handle: Callable[[list[Row]], None], idle_milliseconds: int | None = None
+    ) -> int:
         """Hand `handle` every outcome event that `group` has not acknowledged, oldest first; returns how many.
 
         Events are acknowledged after `handle` has returned. What another reader of the group took and left for `idle`
         milliseconds (default: a minute) is claimed first. Returns when there is none left.
         """
-        self._asked(lambda: self._make_group(group))
-        handled, left = 0, LEFT_MILLISECONDS if idle is None else idle
+        self._execute(lambda: self._make_group(group))
+        handled, left = 0, CLAIM_IDLE_MILLISECONDS if idle_milliseconds is None else idle_milliseconds
         while True:
-            _, entries, *_ = self._asked(lambda: self._redis.xautoclaim(OUTCOME, group, reader, left, count=BATCH))
+            _, entries, *_ = self._execute(
+                lambda: self._redis.xautoclaim(OUTCOME_TOPIC, group, consumer, left, count=EVENT_BATCH_SIZE)
+            )
             if not entries:
-                found = self._asked(lambda: self._redis.xreadgroup(group, reader, {OUTCOME: ">"}, count=BATCH))
+                found = self._execute(
+                    lambda: self._redis.xreadgroup(group, consumer, {OUTCOME_TOPIC: ">"}, count=EVENT_BATCH_SIZE)
+                )
                 entries = found[0][1] if found else []
             if not entries:
                 return handled
-            there = [fields for _, fields in entries if fields]
-            if len(there) < len(entries):
-                self._asked(lambda: self._forget_dropped(group))
-            if there:
-                handle([json.loads(fields["payload"]) for fields in there])
-            if named := [entry for entry, _ in entries if entry]:
-                self._asked(lambda ids=named: self._redis.xack(OUTCOME, group, *ids))
-            handled += len(there)
+            present = [fields for _, fields in entries if fields]
+            if len(present) < len(entries):
+                self._execute(lambda: self._forget_dropped(group))
+            if present:
+                handle([json.loads(fields["payload"]) for fields in present])
+            if entry_ids := [entry for entry, _ in entries if entry]:
+                self._execute(lambda ids=entry_ids: self._redis.xack(OUTCOME_TOPIC, group, *ids))
+            handled += len(present)
 
     def ping(self) -> bool:
         """Whether the server answers; raises `SourceUnavailable` when it does not."""
-        return bool(self._asked(self._redis.ping))
+        return bool(self._execute(self._redis.ping))
 
     def server_pid(self) -> int:
         """Process id of the server."""
-        return int(self._asked(lambda: self._redis.info("server"))["process_id"])
+        return int(self._execute(lambda: self._redis.info("server"))["process_id"])
 
     def close(self) -> None:
         """Leave the server; an embedded one stops with its last user."""
@@ -145,29 +157,29 @@ class Events:
         if client is not None:
             client.close()
         if not self.url:
-            self._embedded.leave(client)
+            self._embedded.release(client)
 
-    def ask(self, question: "Callable[[Redis], Any]") -> Any:
+    def execute(self, question: "Callable[[Redis], Any]") -> Any:
         """What the server answers to `question`; raises `SourceUnavailable` when it does not."""
-        return self._asked(lambda: question(self._redis))
+        return self._execute(lambda: question(self._redis))
 
     def _make_group(self, group: str) -> None:
         from redis.exceptions import ResponseError
 
         try:
-            self._redis.xgroup_create(OUTCOME, group, id="0", mkstream=True)
+            self._redis.xgroup_create(OUTCOME_TOPIC, group, id="0", mkstream=True)
         except ResponseError as error:
             if "BUSYGROUP" not in str(error):
                 raise
 
     def _forget_dropped(self, group: str) -> None:
         """Acknowledge what the stream no longer has: Redis 6 would hand it out, nameless, for ever."""
-        for entry in self._redis.xpending_range(OUTCOME, group, "-", "+", BATCH):
-            if not self._redis.xrange(OUTCOME, entry["message_id"], entry["message_id"]):
-                self._redis.xack(OUTCOME, group, entry["message_id"])
+        for entry in self._redis.xpending_range(OUTCOME_TOPIC, group, "-", "+", EVENT_BATCH_SIZE):
+            if not self._redis.xrange(OUTCOME_TOPIC, entry["message_id"], entry["message_id"]):
+                self._redis.xack(OUTCOME_TOPIC, group, entry["message_id"])
 
     def _newest(self) -> str:
-        entries = self._asked(lambda: self._redis.xrevrange(OUTCOME, count=1))
+        entries = self._execute(lambda: self._redis.xrevrange(OUTCOME_TOPIC, count=1))
         return entries[0][0] if entries else "0"
 
     @cached_property
@@ -178,11 +190,11 @@ class Events:
             try:
                 return Redis.from_url(self.url, decode_responses=True)
             except ValueError as error:
-                expected, came = "a url such as redis://localhost:6379/0", f"{self.url!r} ({error})"
-                raise SettingsError(expected, came, "correct redis.url") from error
+                expected, actual = "a url such as redis://localhost:6379/0", f"{self.url!r} ({error})"
+                raise SettingsError(expected, actual, "correct redis.url") from error
         return self._embedded.open()
 
-    def _asked(self, question: Any) -> Any:
+    def _execute(self, question: Any) -> Any:
         from redis.exceptions import RedisError
 
         try:
@@ -195,14 +207,14 @@ class Events:
             ) from error
 
 
-def heard(subscription: "PubSub", timeout: float = 0.5) -> list[dict[str, Any]]:
+def read_messages(subscription: "PubSub", timeout: float = 0.5) -> list[dict[str, Any]]:
     """The payloads a subscription has received, waiting `timeout` seconds for each further one."""
     messages = iter(lambda: subscription.get_message(timeout=timeout), None)
     return [json.loads(message["data"]) for message in messages]
 
 
 def _trace(payload: Mapping[str, Any]) -> str:
-    return "" if payload.get("size") is None else _json(trace_of(payload)).decode()
+    return "" if payload.get("size") is None else _json(to_trace(payload)).decode()
 
 
 def _json(payload: Mapping[str, object]) -> bytes:

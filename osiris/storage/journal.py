@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from osiris.core.errors import WorkspaceError
-from osiris.core.files import sync
+from osiris.core.files import fsync_path
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 TIME_KEY = "$time"
 MICROSECONDS_KEY = "$microseconds"
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Entry(NamedTuple):
+class JournalEntry(NamedTuple):
     """One line: what happened (past tense) and the rows it happened to; `end` is the offset behind it."""
 
     kind: str
@@ -63,10 +63,10 @@ class Journal:
             os.fsync(file.fileno())
             end = file.tell()
         if new:
-            sync(self.path.parent)
+            fsync_path(self.path.parent)
         return end
 
-    def read(self, start: int = 0) -> Iterator[Entry]:
+    def read(self, start: int = 0) -> Iterator[JournalEntry]:
         """Yield the entries from offset `start` on; a torn last line is not one of them.
 
         Raises `WorkspaceError` on a damaged line in the middle, which no crash explains.
@@ -81,7 +81,7 @@ class Journal:
                 try:
                     value = json.loads(line, object_hook=_decode)
                     rows = value["rows"] if "rows" in value else _rows(value["columns"])
-                    entry = Entry(value["kind"], rows, file.tell())
+                    entry = JournalEntry(value["kind"], rows, file.tell())
                 except (ValueError, KeyError, TypeError) as error:
                     at = file.tell() - len(line)
                     raise WorkspaceError(
@@ -109,7 +109,7 @@ def _encode(value: object) -> object:
 def _decode(value: dict[str, Any]) -> object:
     if MICROSECONDS_KEY in value:
         moments = value[MICROSECONDS_KEY]
-        return [None if moment is None else EPOCH + timedelta(microseconds=moment) for moment in moments]
+        return [None if moment is None else UNIX_EPOCH + timedelta(microseconds=moment) for moment in moments]
     return datetime.fromisoformat(value[TIME_KEY]) if TIME_KEY in value else value
 
 

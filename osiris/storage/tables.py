@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from osiris.core.errors import WorkspaceError
 from osiris.core.schemas import advice_schema, feedback_schema
+from osiris.core.types import Row
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-Row = dict[str, Any]
-Write = Callable[[], object]
+TableWrite = Callable[[], object]
 ACCEPTED_SQL = "status IN ('approved', 'edited')"
-PENDING = "status = 'pending'"
+PENDING_SQL = "status = 'pending'"
 DECIDED_SQL = "status IN ('approved', 'edited', 'rejected')"
-UNSETTLED = "(outcome IS NULL OR outcome = 'open')"
+UNSETTLED_SQL = "(outcome IS NULL OR outcome = 'open')"
 
 
 class Tables(NamedTuple):
@@ -38,14 +37,14 @@ def open_tables(folder: Path) -> Tables:
     return Tables(advice, _open(database, folder, "feedback", feedback_schema()))
 
 
-def quoted(text: str) -> str:
+def escape_sql(text: str) -> str:
     """Escape a value for a SQL string literal."""
     return text.replace("'", "''")
 
 
-def one_of(column: str, values: Iterable[str]) -> str:
+def sql_in(column: str, values: Iterable[str]) -> str:
     """SQL that is true where `column` has one of `values` (at least one)."""
-    listed = ", ".join(f"'{quoted(value)}'" for value in sorted(set(values)))
+    listed = ", ".join(f"'{escape_sql(value)}'" for value in sorted(set(values)))
     return f"{column} IN ({listed})"
 
 
@@ -61,7 +60,7 @@ def _open(database: Any, folder: Path, name: str, schema: "pa.Schema") -> Any:
         newest = min((table / "_versions").glob("*.manifest"), default=table)
         for damaged in dict.fromkeys((newest, table)):
             try:
-                return _completed(database.open_table(name), schema)
+                return _add_missing_columns(database.open_table(name), schema)
             except (RuntimeError, ValueError, OSError):
                 aside = folder.parent / "quarantine" / f"{name}-{time.time_ns()}-{damaged.name}"
                 aside.parent.mkdir(exist_ok=True)
@@ -69,7 +68,7 @@ def _open(database: Any, folder: Path, name: str, schema: "pa.Schema") -> Any:
     return database.create_table(name, schema=schema, exist_ok=True)
 
 
-def _completed(table: Any, schema: "pa.Schema") -> Any:
+def _add_missing_columns(table: Any, schema: "pa.Schema") -> Any:
     """The table with the columns that newer versions of Osiris added, null for the rows that are there."""
     import pyarrow as pa
 
@@ -79,10 +78,10 @@ def _completed(table: Any, schema: "pa.Schema") -> Any:
     return table
 
 
-def compact(tables: Tables, above: int) -> None:
+def compact_tables(tables: Tables, max_fragments: int) -> None:
     """Compact the tables of more than `above` fragments, and drop their versions older than an hour."""
     for table in tables:
-        if table.stats()["fragment_stats"]["num_fragments"] > above:
+        if table.stats()["fragment_stats"]["num_fragments"] > max_fragments:
             table.optimize(cleanup_older_than=timedelta(hours=1))
 
 
@@ -93,7 +92,7 @@ def scan(table: Any, where: str | None, columns: Sequence[str] | None = None) ->
     return (query.select(list(columns)) if columns else query).to_arrow()
 
 
-def distances(table: Any, vectors: Sequence[Sequence[float]], where: str) -> list[float | None]:
+def nearest_distances(table: Any, vectors: Sequence[Sequence[float]], where: str) -> list[float | None]:
     """L2 distance of each vector to its nearest row that is `where`, by vector search; `None` where there is none."""
     found = (
         table.search([list(vector) for vector in vectors])
@@ -107,21 +106,21 @@ def distances(table: Any, vectors: Sequence[Sequence[float]], where: str) -> lis
     return nearest
 
 
-def writes_of(kind: str, rows: list[Row], tables: Tables) -> list[Write]:
+def to_writes(kind: str, rows: list[Row], tables: Tables) -> list[TableWrite]:
     """The writes that one journal entry stands for; made again they change nothing."""
-    pending, unsettled = f"target.{PENDING}", UNSETTLED.replace("outcome", "target.outcome")
+    pending, unsettled = f"target.{PENDING_SQL}", UNSETTLED_SQL.replace("outcome", "target.outcome")
     if kind == "drafted":
-        return [_inserted(tables.advice, "id", rows)]
+        return [_build_insert(tables.advice, "id", rows)]
     if kind in ("decided", "undone"):
         from_status = pending if kind == "decided" else f"target.{DECIDED_SQL} AND {unsettled}"
-        inserted = _inserted(tables.feedback, "idempotency_key", [row["decision"] for row in rows])
-        return [inserted, *(changed(tables.advice, alike, from_status) for alike in _alike(rows))]
+        inserted = _build_insert(tables.feedback, "idempotency_key", [row["decision"] for row in rows])
+        return [inserted, *(build_update(tables.advice, alike, from_status) for alike in _group_by_columns(rows))]
     if kind in ("expired", "settled", "close_asked"):
-        return [changed(tables.advice, rows, pending if kind == "expired" else unsettled)]
+        return [build_update(tables.advice, rows, pending if kind == "expired" else unsettled)]
     raise WorkspaceError("a journal of this version of Osiris", f"an entry {kind!r}", "update Osiris")
 
 
-def _alike(rows: list[Row]) -> list[list[Row]]:
+def _group_by_columns(rows: list[Row]) -> list[list[Row]]:
     """The `changes` of decisions, those of the same columns together: each group is one write."""
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
@@ -129,14 +128,14 @@ def _alike(rows: list[Row]) -> list[list[Row]]:
     return list(groups.values())
 
 
-def _inserted(table: Any, key: str, rows: list[Row]) -> Write:
+def _build_insert(table: Any, key: str, rows: list[Row]) -> TableWrite:
     import pyarrow as pa
 
     data = pa.Table.from_pylist(rows, schema=table.schema)
     return partial(table.merge_insert(key).when_not_matched_insert_all().execute, data)
 
 
-def changed(table: Any, rows: "list[Row] | pa.Table", where: str) -> Write:
+def build_update(table: Any, rows: "list[Row] | pa.Table", where: str) -> TableWrite:
     """The write of the columns that `rows` name, to the ideas that are still `where`."""
     import pyarrow as pa
 

@@ -2,12 +2,12 @@
 
 from typing import Any, TypedDict
 
-from osiris.training.tokens import Row, assistant, user
+from osiris.training.tokens import ChatRow, to_assistant_message, to_user_message
 
-NEEDS = ("at least one pair", "let more ideas be settled first")
+DPO_REQUIREMENT = ("at least one pair", "let more ideas be settled first")
 
 
-class Pair(TypedDict):
+class DpoExample(TypedDict):
     """A prompt with a reply to prefer over another one; a line of the preference JSONL."""
 
     prompt: str
@@ -15,16 +15,16 @@ class Pair(TypedDict):
     bad_reply: str
 
 
-def row(line: Pair) -> Row:
+def to_dpo_row(line: DpoExample) -> ChatRow:
     """A line of the dataset as the trainer takes it."""
     return {
-        "prompt": user(line["prompt"]),
-        "chosen": assistant(line["good_reply"]),
-        "rejected": assistant(line["bad_reply"]),
+        "prompt": to_user_message(line["prompt"]),
+        "chosen": to_assistant_message(line["good_reply"]),
+        "rejected": to_assistant_message(line["bad_reply"]),
     }
 
 
-def trainer(**given: Any) -> Any:
+def make_dpo_trainer(**given: Any) -> Any:
     """The trainer of TRL."""
     from trl import DPOTrainer
 

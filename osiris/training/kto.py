@@ -2,12 +2,12 @@
 
 from typing import Any, TypedDict
 
-from osiris.training.tokens import Row, assistant, user
+from osiris.training.tokens import ChatRow, to_assistant_message, to_user_message
 
-NEEDS = ("at least one reply", "let more ideas be settled first")
+KTO_REQUIREMENT = ("at least one reply", "let more ideas be settled first")
 
 
-class Judged(TypedDict):
+class KtoExample(TypedDict):
     """A prompt, a reply to it, and whether it was good; a line of the unpaired JSONL."""
 
     prompt: str
@@ -15,12 +15,16 @@ class Judged(TypedDict):
     label: bool
 
 
-def row(line: Judged) -> Row:
+def to_kto_row(line: KtoExample) -> ChatRow:
     """A line of the dataset as the trainer takes it."""
-    return {"prompt": user(line["prompt"]), "completion": assistant(line["reply"]), "label": line["label"]}
+    return {
+        "prompt": to_user_message(line["prompt"]),
+        "completion": to_assistant_message(line["reply"]),
+        "label": line["label"],
+    }
 
 
-def trainer(**given: Any) -> Any:
+def make_kto_trainer(**given: Any) -> Any:
     """The trainer of TRL."""
     from trl import KTOTrainer
 

@@ -14,29 +14,30 @@ from typing import Any
 
 import pandas as pd
 
-from osiris.adapters.registry import AdapterShelf
+from osiris.adapters.registry import AdapterRegistry
 from osiris.config.settings import Settings
-from osiris.core.clock import YEARS
+from osiris.core.clock import VALID_YEARS
 from osiris.core.errors import BadInput, NoPrices, NotFound
-from osiris.core.ideas import Status, ticker_symbol
-from osiris.llm.loader import BASE
+from osiris.core.ideas import Status, parse_ticker
+from osiris.core.types import Row
+from osiris.llm.loader import BASE_ADAPTER
 from osiris.market.bar_store import BarStore
-from osiris.market.calendars import calendar_of, sessions_between
-from osiris.policy.contracts import WARM_UP
+from osiris.market.calendars import calendar_of, closes_between
+from osiris.policy.contracts import WARM_UP_BARS
 from osiris.storage.advice import AdviceStore
-from osiris.storage.tables import Row, one_of, quoted
-from osiris.training.datasets import dataset_of, told_of
+from osiris.storage.tables import escape_sql, sql_in
+from osiris.training.datasets import dataset_file, read_metadata
 
-HUMAN = ("feedback", "edit", "review")
+HUMAN_SOURCES = ("feedback", "edit", "review")
 """Lines that rest on what a person decided; others do where the person edited the idea."""
-ASKED = "an adapter, the id of an idea, TICKER:YYYY-MM-DD or reviewer:NAME"
-DAY = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
-ROLES = {"good_id": "good", "bad_id": "bad", "id": "only"}
-IDEA_COLUMNS = ["id", "ticker", "as_of", "closed_at", "status", "reviewer"]
+EXPECTED_SUBJECT = "an adapter, the id of an idea, TICKER:YYYY-MM-DD or reviewer:NAME"
+ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
+ROLE_OF_KEY = {"good_id": "good", "bad_id": "bad", "id": "only"}
+LINEAGE_COLUMNS = ["id", "ticker", "as_of", "closed_at", "status", "reviewer"]
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedAdapter:
     """An adapter and what it was trained on itself; a line is `{source, id}` or `{source, good_id, bad_id}`."""
 
     adapter: str
@@ -47,75 +48,75 @@ class Trained:
 class Lineage:
     """What the adapters of a workspace were trained on."""
 
-    def __init__(self, shelf: AdapterShelf, advice: AdviceStore, settings: Settings) -> None:
+    def __init__(self, registry: AdapterRegistry, advice: AdviceStore, settings: Settings) -> None:
         """Read nothing yet."""
-        self.shelf, self.advice, self.settings = shelf, advice, settings
+        self.registry, self.advice, self.settings = registry, advice, settings
 
-    def of_adapter(self, name: str) -> list[Row]:
+    def trace_adapter(self, name: str) -> list[Row]:
         """A row for the adapter and each ancestor, itself first: lines, ideas, days, reviewers.
 
         Raises `NotFound` for an unknown one.
         """
-        self.shelf.path(name)
-        return [self._row(one) for one in ancestry(name, self._trained)]
+        self.registry.path(name)
+        return [self._row(one) for one in walk_ancestors(name, self._read_trained)]
 
-    def touched(self, what: str) -> list[Row]:
+    def find_affected(self, what: str) -> list[Row]:
         """Adapters, newest first, that an idea (its id), a bar (`TICKER:YYYY-MM-DD`) or `reviewer:NAME` has touched.
 
         A row an adapter: `lines` of its own dataset, and `through` the ancestors that have any. Raises `BadInput` for
         what is none of these, `NotFound` for an unknown idea.
         """
-        concerns = self._concerns(what)
-        known = {name: self._trained(name) for name in self.shelf.names()}
-        own = {name: sum(map(concerns, trained.lines)) for name, trained in known.items()}
+        concerns_line = self._line_filter(what)
+        known = {name: self._read_trained(name) for name in self.registry.names()}
+        own = {name: sum(map(concerns_line, trained.lines)) for name, trained in known.items()}
         found = []
         for name in known:
-            line = [one.adapter for one in ancestry(name, lambda one: known.get(one) or self._trained(one))]
+            line = [one.adapter for one in walk_ancestors(name, lambda one: known.get(one) or self._read_trained(one))]
             through = [one for one in line[1:] if own[one]]
             if own[name] or through:
                 found.append({"adapter": name, "lines": own[name], "through": ", ".join(through)})
         return found
 
-    def _concerns(self, what: str) -> Callable[[dict[str, str]], bool]:
+    def _line_filter(self, what: str) -> Callable[[dict[str, str]], bool]:
         kind, colon, rest = what.partition(":")
         if kind == "reviewer":
             if not rest.strip():
-                raise BadInput(ASKED, repr(what), "name the reviewer")
-            rows = self.advice.rows(f"reviewer = '{quoted(rest)}'", IDEA_COLUMNS)
+                raise BadInput(EXPECTED_SUBJECT, repr(what), "name the reviewer")
+            rows = self.advice.rows(f"reviewer = '{escape_sql(rest)}'", LINEAGE_COLUMNS)
             decided = {row["id"] for row in rows}
             edited = {row["id"] for row in rows if row["status"] == Status.EDITED}
-            return lambda line: bool(_ids(line) & (decided if line["source"] in HUMAN else edited))
+            return lambda line: bool(_ids(line) & (decided if line["source"] in HUMAN_SOURCES else edited))
         if colon:
-            seen = self._that_saw(ticker_symbol(kind), rest)
-            return lambda line: bool(_ids(line) & seen)
+            idea_ids = self._ideas_using_bar(parse_ticker(kind), rest)
+            return lambda line: bool(_ids(line) & idea_ids)
         self.advice.get(what)
         return lambda line: what in _ids(line)
 
-    def _that_saw(self, ticker: str, day: str) -> set[str]:
+    def _ideas_using_bar(self, ticker: str, day: str) -> set[str]:
         """Ideas on `ticker` whose prompt or outcome rests on the bar of that day."""
         start = pd.Timestamp(_day(day), tz="UTC")
         calendar = calendar_of(ticker, self.settings.prices)
-        closes = sessions_between(calendar, start, start + timedelta(days=2 * WARM_UP))[:WARM_UP]
+        closes = closes_between(calendar, start, start + timedelta(days=2 * WARM_UP_BARS))[:WARM_UP_BARS]
         last = closes[-1] if len(closes) else start
-        rows = self.advice.rows(f"ticker = '{ticker}'", IDEA_COLUMNS)
+        rows = self.advice.rows(f"ticker = '{ticker}'", LINEAGE_COLUMNS)
         return {
             row["id"]
             for row in rows
             if row["as_of"] <= last and (row["closed_at"] is None or row["closed_at"] >= start)
         }
 
-    def _trained(self, name: str) -> Trained:
-        card, dataset = self.shelf.validate(name), dataset_of(self.settings, name)
-        about = told_of(dataset)
-        if about is None:
+    def _read_trained(self, name: str) -> TrainedAdapter:
+        card, dataset = self.registry.validate(name), dataset_file(self.settings, name)
+        metadata = read_metadata(dataset)
+        if metadata is None:
             raise NotFound(f"what {name} was trained on, {dataset}", "not there", "restore it from a backup")
-        if about["sha256"] != card.data_hash:
-            expected, came = (sha[:12] for sha in (card.data_hash, about["sha256"]))
+        if metadata["sha256"] != card.data_hash:
+            expected, came = (sha[:12] for sha in (card.data_hash, metadata["sha256"]))
             raise BadInput(f"the dataset of {name}, sha256 {expected}", f"{came} in {dataset}", "restore it")
-        return Trained(name, card.parent, about["lineage"])
+        return TrainedAdapter(name, card.parent, metadata["lineage"])
 
-    def _row(self, trained: Trained) -> Row:
-        ideas = self.advice.rows(one_of("id", sorted(set().union(*map(_ids, trained.lines)))), IDEA_COLUMNS)
+    def _row(self, trained: TrainedAdapter) -> Row:
+        ideas = self.advice.rows(sql_in("id", sorted(set().union(*map(_ids, trained.lines)))), LINEAGE_COLUMNS)
         sources, days = [line["source"] for line in trained.lines], [row["as_of"] for row in ideas]
         return {
             "adapter": trained.adapter,
@@ -129,34 +130,34 @@ class Lineage:
         }
 
 
-def ancestry(name: str, find: Callable[[str], Trained]) -> Iterator[Trained]:
+def walk_ancestors(name: str, read_adapter: Callable[[str], TrainedAdapter]) -> Iterator[TrainedAdapter]:
     """The adapter of that name, its parent and so on to the base; raises what `find` does for one that is not there."""
-    trained = find(name)
+    trained = read_adapter(name)
     yield trained
-    while trained.parent not in (None, BASE):
+    while trained.parent not in (None, BASE_ADAPTER):
         child, parent = trained.adapter, str(trained.parent)
         try:
-            trained = find(parent)
+            trained = read_adapter(parent)
         except NotFound as error:
             raise NotFound(
-                f"{parent}, from which {child} was trained", error.came, "restore it from a backup"
+                f"{parent}, from which {child} was trained", error.actual, "restore it from a backup"
             ) from error
         yield trained
 
 
 def _day(text: str) -> date:
     try:
-        day = date.fromisoformat(text) if DAY.match(text) else None
+        day = date.fromisoformat(text) if ISO_DATE.match(text) else None
     except ValueError:
         day = None
-    if day is None or day.year not in YEARS:
-        raise BadInput(ASKED, repr(text), "write the day as 2005-02-28")
+    if day is None or day.year not in VALID_YEARS:
+        raise BadInput(EXPECTED_SUBJECT, repr(text), "write the day as 2005-02-28")
     return day
 
 
-def datasets(folder: Path) -> list[Row]:
+def list_datasets(folder: Path) -> list[Row]:
     """A row a dataset of pairs, newest first: night, kind, lines, by source, cut-off."""
-    found = [told_of(path.with_suffix(".jsonl")) for path in sorted(folder.glob("pairs-*.json"), reverse=True)]
+    found = [read_metadata(path.with_suffix(".jsonl")) for path in sorted(folder.glob("pairs-*.json"), reverse=True)]
     return [
         {
             "night": about["dataset"].removeprefix("pairs-").removesuffix(".jsonl"),
@@ -170,32 +171,32 @@ def datasets(folder: Path) -> list[Row]:
     ]
 
 
-def explain_pair(advice: AdviceStore, bars: BarStore, folder: Path, night: str, number: int) -> dict[str, Any]:
+def explain_pair(advice: AdviceStore, bars: BarStore, folder: Path, nightly_date: str, number: int) -> dict[str, Any]:
     """A line of a night's dataset (from 1): its `source`, the `ideas` behind it by role, and the `bars` of each.
 
     The bars are the daily ones from the session before the draft to the end of the trade. Raises `NotFound` for a night
     without a dataset or a line that it has not.
     """
-    about = told_of(folder / f"pairs-{night}.jsonl")
-    if about is None:
-        nights = ", ".join(row["night"] for row in datasets(folder)) or "none yet"
-        raise NotFound(f"the dataset of a night ({nights})", night, "see: osiris pairs list")
-    lines = about["lineage"]
+    metadata = read_metadata(folder / f"pairs-{nightly_date}.jsonl")
+    if metadata is None:
+        nights = ", ".join(row["night"] for row in list_datasets(folder)) or "none yet"
+        raise NotFound(f"the dataset of a night ({nights})", nightly_date, "see: osiris pairs list")
+    lines = metadata["lineage"]
     if not 1 <= number <= len(lines):
         raise NotFound(f"a line from 1 to {len(lines)}", str(number), "see: osiris pairs list")
     line = lines[number - 1]
-    ideas = {role: advice.get(line[key]) for key, role in ROLES.items() if key in line}
-    shown = {role: _bars(bars, idea) for role, idea in ideas.items()}
+    ideas = {role: advice.get(line[key]) for key, role in ROLE_OF_KEY.items() if key in line}
+    bars_by_role = {role: _bars(bars, idea) for role, idea in ideas.items()}
     if line["source"] == "edit":
         ideas["bad"] = _as_drafted(advice, ideas["bad"])
-    return {"source": line["source"], "ideas": ideas, "bars": shown}
+    return {"source": line["source"], "ideas": ideas, "bars": bars_by_role}
 
 
 def _as_drafted(advice: AdviceStore, edited: Row) -> Row:
     """An edited idea with the levels that it was drafted with, which no outcome speaks of."""
-    edits = advice.feedback(f"action = '{Status.EDITED}' AND transaction_id = '{quoted(edited['id'])}'")
-    kept = [row["original"] for row in edits if row["original"]]  # the last: it stands, whatever was undone before
-    levels = json.loads(kept[-1]) if kept else {}
+    edits = advice.feedback(f"action = '{Status.EDITED}' AND transaction_id = '{escape_sql(edited['id'])}'")
+    originals = [row["original"] for row in edits if row["original"]]  # the last: it stands, whatever was undone before
+    levels = json.loads(originals[-1]) if originals else {}
     return edited | levels | dict.fromkeys(("outcome", "exit_reason", "closed_at", "r_multiple"))
 
 
@@ -204,8 +205,8 @@ def _bars(bars: BarStore, idea: Row) -> list[Row]:
         frame = bars.get(idea["ticker"], idea["as_of"] - timedelta(days=1), idea["closed_at"])
     except NoPrices:
         return []
-    shown = frame[["end", "open", "high", "low", "close", "split"]]
-    return shown.assign(end=[end.isoformat() for end in shown["end"]]).to_dict("records")
+    bars_by_role = frame[["end", "open", "high", "low", "close", "split"]]
+    return bars_by_role.assign(end=[end.isoformat() for end in bars_by_role["end"]]).to_dict("records")
 
 
 def _ids(line: dict[str, str]) -> set[str]:

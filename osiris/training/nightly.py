@@ -17,24 +17,24 @@ from typing import Any
 import pandas as pd
 
 from osiris.adapters.mlflow_runs import Tracking
-from osiris.adapters.probe import probe_folder
-from osiris.adapters.registry import AdapterShelf
+from osiris.adapters.probe import load_and_probe
+from osiris.adapters.registry import AdapterRegistry
 from osiris.config.settings import Settings
 from osiris.core.clock import parse_moment
 from osiris.core.errors import BadInput, TooLittleData
 from osiris.evaluation import heldout
-from osiris.llm.loader import BASE, load_drafter
+from osiris.llm.loader import BASE_ADAPTER, load_drafter
 from osiris.storage.advice import AdviceStore
-from osiris.training.behaviour import behaviour, failure
-from osiris.training.datasets import Accepted, build_lessons, dataset_of, told_of, write_dataset
-from osiris.training.learned import learned_before
-from osiris.training.mlflow_sync import CANNOT, log_adapter, not_logged
-from osiris.training.night_facts import Night, begin_night, night_name
-from osiris.training.pairs import examples, never
+from osiris.training.behaviour import failure_reason, measure_behaviour
+from osiris.training.datasets import AcceptedReply, build_dataset, dataset_file, read_metadata, write_dataset
+from osiris.training.learned_decisions import build_learned_filter
+from osiris.training.mlflow_sync import LOGGING_ERRORS, log_adapter, not_logged_note
+from osiris.training.nightly_run import NightlyRun, begin_nightly_run, nightly_date
+from osiris.training.pairs import load_accepted_ideas, nothing_learned
 from osiris.training.recipe import Recipe, load_recipe
 from osiris.training.run import TrainResult
-from osiris.training.stored_replies import words_of
-from osiris.training.train import train
+from osiris.training.stored_replies import describe_left_out
+from osiris.training.train import train_adapter
 
 
 @dataclass
@@ -50,26 +50,26 @@ class StepReport:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
-def dataset_path(settings: Settings, as_of: datetime) -> Path:
+def pairs_file(settings: Settings, as_of: datetime) -> Path:
     """Where the preference pairs of a night lie."""
-    return dataset_of(settings, f"{night_name(as_of)}-dpo")
+    return dataset_file(settings, f"{nightly_date(as_of)}-dpo")
 
 
 def read_pairs(settings: Settings, as_of: datetime) -> pd.DataFrame:
     """The preference pairs of a night as they are trained on, a row a pair; empty without any."""
-    path = dataset_path(settings, as_of)
+    path = pairs_file(settings, as_of)
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return pd.DataFrame([json.loads(line) for line in lines])
 
 
-def since_when(since: str) -> datetime | None:
+def parse_since(since: str) -> datetime | None:
     """From when on feedback is learned from: the moment `since` (ISO 8601); `None` for all that nobody learned from."""
     return parse_moment(since) if since else None
 
 
 def learn_from_feedback(
     advice: AdviceStore,
-    shelf: AdapterShelf,
+    registry: AdapterRegistry,
     tracking: Tracking,
     settings: Settings,
     since: datetime | None,
@@ -80,142 +80,168 @@ def learn_from_feedback(
     They are those that no adapter has learned from, or all since `since`. The adapter knows what their reviewers knew:
     all days until the last of their decisions.
     """
-    night = begin_night(shelf, settings, as_of)
-    data, notes = dataset_of(settings, night.name), []
-    lesson = Lesson("qlora", night.name, data, night.as_of, night)
+    nightly_run = begin_nightly_run(registry, settings, as_of)
+    dataset, notes = dataset_file(settings, nightly_run.name), []
+    task = TrainingTask("qlora", nightly_run.name, dataset, nightly_run.as_of, nightly_run)
     recipe = load_recipe(settings.training.sft_recipe, "sft")
-    if night.name not in shelf.names():
-        learned = never if since else learned_before(shelf, settings, night, notes)
+    if nightly_run.name not in registry.names():
+        learned = nothing_learned if since else build_learned_filter(registry, settings, nightly_run, notes)
         try:
-            rows, left_out = examples(advice, settings, since, night.as_of, learned)
+            rows, left_out = load_accepted_ideas(advice, settings, since, nightly_run.as_of, learned)
         except TooLittleData as error:
             return StepReport("qlora", note="; ".join([str(error), *notes]))
-        lessons = [Accepted(row["prompt"], row["taught"], row["id"]) for row in rows]
-        write_dataset(data, lessons, night.as_of, "feedback", left_out)
+        examples = [AcceptedReply(row["prompt"], row["taught"], row["id"]) for row in rows]
+        write_dataset(dataset, examples, nightly_run.as_of, "feedback", left_out)
         until = max(max(row["as_of"], row["status_at"]) for row in rows)
-        lesson = Lesson("qlora", night.name, data, until, night)
+        task = TrainingTask("qlora", nightly_run.name, dataset, until, nightly_run)
         notes += [left_out] if left_out else []
-    return _teach(lesson, night.champion, recipe, shelf, tracking, settings, notes)
+    return _train_once(task, nightly_run.champion, recipe, registry, tracking, settings, notes)
 
 
-def preference_recipe(settings: Settings, name: str = "") -> Recipe:
+def load_preference_recipe(settings: Settings, name: str = "") -> Recipe:
     """The recipe of steps 05 and 06: `name` (of recipes/, or a YAML file), where it is empty `training.dpo_recipe`."""
     return load_recipe(name or settings.training.dpo_recipe, "dpo", "kto", "sft")
 
 
 def collect_pairs(
-    advice: AdviceStore, shelf: AdapterShelf, settings: Settings, as_of: datetime, recipe: str = ""
+    advice: AdviceStore, registry: AdapterRegistry, settings: Settings, as_of: datetime, recipe: str = ""
 ) -> StepReport:
     """What the recipe learns from, known at the night's cut-off -> `data/datasets/pairs-YYYYMMDD.jsonl`.
 
     Once an adapter was trained on it, it stays as it is: the adapter's card and lineage speak of it.
     """
-    night, data = begin_night(shelf, settings, as_of), preference_recipe(settings, recipe).data
-    cutoff, path = heldout.training_window(settings, night.as_of).cutoff, dataset_path(settings, night.as_of)
-    if f"{night.name}-dpo" in shelf.names():
-        about = told_of(path)
-        if about is None:
-            return StepReport("pairs", note=f"trained before; what {night.name}-dpo was trained on is not in {path}")
+    nightly_run, dataset = begin_nightly_run(registry, settings, as_of), load_preference_recipe(settings, recipe).data
+    cutoff, path = heldout.training_window(settings, nightly_run.as_of).cutoff, pairs_file(settings, nightly_run.as_of)
+    if f"{nightly_run.name}-dpo" in registry.names():
+        metadata = read_metadata(path)
+        if metadata is None:
+            return StepReport(
+                "pairs", note=f"trained before; what {nightly_run.name}-dpo was trained on is not in {path}"
+            )
     else:
         left_out: Counter[str] = Counter()
         try:
-            lessons = build_lessons(advice, settings, cutoff, data, left_out)
+            examples = build_dataset(advice, settings, cutoff, dataset, left_out)
         except TooLittleData as error:
             return StepReport("pairs", note=str(error))
-        about = write_dataset(path, lessons, cutoff, data, words_of(left_out))
-    metrics = {f"pairs_{source}": float(count) for source, count in about["by_source"].items()}
-    note = "; ".join(filter(None, [f"known at {about['cutoff']}", about["left_out"]]))
-    return StepReport("pairs", rows=about["pairs"], note=note, metrics=metrics)
+        metadata = write_dataset(path, examples, cutoff, dataset, describe_left_out(left_out))
+    metrics = {f"pairs_{source}": float(count) for source, count in metadata["by_source"].items()}
+    note = "; ".join(filter(None, [f"known at {metadata['cutoff']}", metadata["left_out"]]))
+    return StepReport("pairs", rows=metadata["pairs"], note=note, metrics=metrics)
 
 
 def learn_from_outcomes(
-    shelf: AdapterShelf, tracking: Tracking, settings: Settings, as_of: datetime, recipe: str = ""
+    registry: AdapterRegistry, tracking: Tracking, settings: Settings, as_of: datetime, recipe: str = ""
 ) -> StepReport:
     """Train by the recipe (DPO) on the night's dataset -> `adapters/YYYYMMDD-dpo`.
 
     It begins from the night's QLoRA adapter, else from the one served when the night began. Raises `BadInput` for a
     dataset that was made for another kind of recipe, or was changed since.
     """
-    night = begin_night(shelf, settings, as_of)
-    data, name = dataset_path(settings, night.as_of), f"{night.name}-dpo"
-    if name in shelf.names():
-        return _teach(Lesson("dpo", name, data, night.as_of, night), None, None, shelf, tracking, settings, [])
-    about = told_of(data)
-    if about is None:
-        return StepReport("dpo", note="no pairs tonight; nothing is trained")
-    asked = preference_recipe(settings, recipe)
-    if asked.data != about["data"]:
-        raise BadInput(
-            f"a dataset of kind {asked.data}", f"one of kind {about['data']}", "run page 05 with this recipe first"
+    nightly_run = begin_nightly_run(registry, settings, as_of)
+    dataset, name = pairs_file(settings, nightly_run.as_of), f"{nightly_run.name}-dpo"
+    if name in registry.names():
+        return _train_once(
+            TrainingTask("dpo", name, dataset, nightly_run.as_of, nightly_run),
+            None,
+            None,
+            registry,
+            tracking,
+            settings,
+            [],
         )
-    taught = night.name in shelf.names(night.as_of) and not shelf.validate(night.name).failed
-    lesson = Lesson("dpo", name, data, parse_moment(about["cutoff"]), night)
-    return _teach(lesson, night.name if taught else night.champion, asked, shelf, tracking, settings, [])
+    metadata = read_metadata(dataset)
+    if metadata is None:
+        return StepReport("dpo", note="no pairs tonight; nothing is trained")
+    chosen_recipe = load_preference_recipe(settings, recipe)
+    if chosen_recipe.data != metadata["data"]:
+        raise BadInput(
+            f"a dataset of kind {chosen_recipe.data}",
+            f"one of kind {metadata['data']}",
+            "run page 05 with this recipe first",
+        )
+    has_new_parent = (
+        nightly_run.name in registry.names(nightly_run.as_of) and not registry.validate(nightly_run.name).failed
+    )
+    task = TrainingTask("dpo", name, dataset, parse_moment(metadata["cutoff"]), nightly_run)
+    return _train_once(
+        task,
+        nightly_run.name if has_new_parent else nightly_run.champion,
+        chosen_recipe,
+        registry,
+        tracking,
+        settings,
+        [],
+    )
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingTask:
     """What an adapter is to be trained on: a JSONL file of what was known at `until`, outcomes and decisions alike."""
 
     step: str
     name: str
-    data: Path
+    dataset: Path
     until: datetime
-    night: Night
+    nightly_run: NightlyRun
 
 
-def _teach(
-    lesson: Lesson,
+def _train_once(
+    task: TrainingTask,
     parent: str | None,
     recipe: Recipe | None,
-    shelf: AdapterShelf,
+    registry: AdapterRegistry,
     tracking: Tracking,
     settings: Settings,
     notes: list[str],
 ) -> StepReport:
     """Train and publish unless that was done before, then log it: the card keeps what a killed run could not log."""
-    done = lesson.name in shelf.names()
+    done = task.name in registry.names()
     if recipe and not done:
-        _train_and_publish(lesson, parent, recipe, shelf, settings)
-    card = shelf.validate(lesson.name).model_dump()
-    told = ["published before; nothing changed" if done else f"from {card['parent']}"]
-    told += [f"failed, and never served: {card['failed']}"] if card["failed"] else []
+        _train_and_publish(task, parent, recipe, registry, settings)
+    card = registry.validate(task.name).model_dump()
+    messages = ["published before; nothing changed" if done else f"from {card['parent']}"]
+    messages += [f"failed, and never served: {card['failed']}"] if card["failed"] else []
     run_id = None
     try:
-        run_id = log_adapter(shelf, tracking, settings, lesson.name)
-    except CANNOT as error:  # it is trained and published: the next night tells MLflow
-        told.append(not_logged(error))
+        run_id = log_adapter(registry, tracking, settings, task.name)
+    except LOGGING_ERRORS as error:  # it is trained and published: the next night tells MLflow
+        messages.append(not_logged_note(error))
     rows, metrics, history = int(card["metrics"]["rows"]), card["metrics"], card["history"]
-    return StepReport(lesson.step, lesson.name, rows, "; ".join([*told, *notes]), run_id, metrics, history)
+    return StepReport(task.step, task.name, rows, "; ".join([*messages, *notes]), run_id, metrics, history)
 
 
 def _train_and_publish(
-    lesson: Lesson, parent: str | None, recipe: Recipe, shelf: AdapterShelf, settings: Settings
+    task: TrainingTask, parent: str | None, recipe: Recipe, registry: AdapterRegistry, settings: Settings
 ) -> None:
-    text = lesson.data.read_text(encoding="utf-8")
+    text = task.dataset.read_text(encoding="utf-8")
     rows = [json.loads(line) for line in text.splitlines()]
-    inherited, begin = ([shelf.validate(parent).knows_until], shelf.path(parent)) if parent else ([], None)
+    inherited, parent_folder = (
+        ([registry.validate(parent).knowledge_cutoff], registry.path(parent)) if parent else ([], None)
+    )
     with tempfile.TemporaryDirectory(dir=settings.data) as scratch:
-        out = Path(scratch) / lesson.name
-        result = train(settings, rows, begin, out, recipe, settings.model.seed)
-        drafters = load_drafter(settings, begin), probe_folder(settings, out)
-        metrics, history = _numbers(result, *(behaviour(drafter, rows, settings) for drafter in drafters))
+        out = Path(scratch) / task.name
+        result = train_adapter(settings, rows, parent_folder, out, recipe, settings.model.seed)
+        drafters = load_drafter(settings, parent_folder), load_and_probe(settings, out)
+        metrics, history = _combine_metrics(
+            result, *(measure_behaviour(drafter, rows, settings) for drafter in drafters)
+        )
         card = {
-            "parent": parent or BASE,
+            "parent": parent or BASE_ADAPTER,
             "data_hash": hashlib.sha256(text.encode()).hexdigest(),
             "recipe": recipe.name,
             "recipe_hash": recipe.hash,
-            "params": json.loads(json.dumps(recipe.params())),
-            "as_of": lesson.night.as_of,
-            "trained_until": max([lesson.until, *inherited]),
-            "failed": failure(metrics, settings),
+            "params": json.loads(json.dumps(recipe.to_params())),
+            "as_of": task.nightly_run.as_of,
+            "trained_until": max([task.until, *inherited]),
+            "failed": failure_reason(metrics, settings),
             "metrics": metrics,
             "history": history,
         }
-        shelf.publish(lesson.name, out, card)
+        registry.publish(task.name, out, card)
 
 
-def _numbers(
+def _combine_metrics(
     result: TrainResult, before: dict[str, float], after: dict[str, float]
 ) -> tuple[dict[str, float], list[dict[str, float]]]:
     parts = {"before": result.before | before, "after": result.after | after}
@@ -224,6 +250,6 @@ def _numbers(
     return metrics | {key: float(value) for key, value in counts.items()}, result.history
 
 
-def as_json(report: StepReport) -> dict[str, Any]:
+def report_to_dict(report: StepReport) -> dict[str, Any]:
     """A step's report without its curves."""
     return {key: value for key, value in asdict(report).items() if key != "history"}

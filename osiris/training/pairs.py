@@ -13,21 +13,28 @@ from itertools import islice, product
 
 from osiris.config.settings import Settings
 from osiris.core.errors import TooLittleData
-from osiris.core.ideas import FINAL, ExitReason, Status
+from osiris.core.ideas import FINAL_OUTCOMES, ExitReason, Status
+from osiris.core.types import Row
 from osiris.storage.advice import AdviceStore
-from osiris.storage.tables import ACCEPTED_SQL, Row, sql_time
-from osiris.training.stored_replies import CLOSE, at_the_price, same_ticker, sound, words_of
+from osiris.storage.tables import ACCEPTED_SQL, sql_time
+from osiris.training.stored_replies import (
+    PRICE_ROUNDING,
+    describe_left_out,
+    is_entry_at_price,
+    replace_ticker,
+    select_trainable,
+)
 
-COLUMNS = [
+PAIR_COLUMNS = [
     "id", "prompt_id", "as_of", "ticker", "side", "entry", "target", "stop", "price", "atr", "confidence", "prompt",
     "reply", "status", "status_at", "outcome", "exit_reason", "closed_at", "r_multiple", "ambiguous", "vector",
 ]  # fmt: skip
 
-TEACHING = (ExitReason.TARGET, ExitReason.STOP)
+BARRIER_EXITS = (ExitReason.TARGET, ExitReason.STOP)
 """A winner hit its target, a loser its stop; what was closed by expiry or by hand teaches nothing."""
-NEAREST = 8
+MAX_NEIGHBOURS = 8
 """Ideas of other prompts that are looked at for a partner."""
-Learned = Callable[[str, datetime], bool]
+LearnedFilter = Callable[[str, datetime], bool]
 """Whether an adapter has learned from the decision on an idea (its id) that was made at a moment."""
 
 
@@ -56,20 +63,22 @@ class Pair:
 def build_pairs(rows: Sequence[Row], advice: AdviceStore, settings: Settings, cutoff: datetime) -> list[Pair]:
     """Pairs known at `cutoff` of the `sound` ideas `rows`, by prompt time; partners come from all of `advice`."""
     pairs: dict[str, Pair] = {}
-    lonely: list[list[Row]] = []
-    for prompt, candidates in by_prompt(rows).items():
-        ended = [row for row in candidates if settled(row, cutoff)]
-        pair = outcome_pair(ended, settings.training.max_ratio_gap) or human_pair(candidates, cutoff)
+    one_sided: list[list[Row]] = []
+    for prompt, candidates in group_by_prompt(rows).items():
+        ended = [row for row in candidates if is_settled(row, cutoff)]
+        pair = find_outcome_pair(ended, settings.training.max_ratio_gap) or find_human_pair(candidates, cutoff)
         if pair:
             pairs[prompt] = pair
-        elif any(row["exit_reason"] in TEACHING for row in ended):
-            lonely.append(ended)
-    room = int(settings.training.max_partner_share * len(pairs))
-    partners = (partner_pair(ended, advice, settings.training.max_ratio_gap, cutoff) for ended in lonely)
-    return [*pairs.values(), *islice(filter(None, partners), room)]
+        elif any(row["exit_reason"] in BARRIER_EXITS for row in ended):
+            one_sided.append(ended)
+    max_cross_pairs = int(settings.training.max_partner_share * len(pairs))
+    cross_prompt_pairs = (
+        find_cross_prompt_pair(ended, advice, settings.training.max_ratio_gap, cutoff) for ended in one_sided
+    )
+    return [*pairs.values(), *islice(filter(None, cross_prompt_pairs), max_cross_pairs)]
 
 
-def outcome_pair(ended: list[Row], max_ratio_gap: float) -> Pair | None:
+def find_outcome_pair(ended: list[Row], max_ratio_gap: float) -> Pair | None:
     """A winner and a loser of like reward-to-risk, with opposite sides if possible; of several the largest such ratio.
 
     Near targets are hit more often. Pairs of unlike reward-to-risk would teach that, and not what the market does; so
@@ -77,18 +86,18 @@ def outcome_pair(ended: list[Row], max_ratio_gap: float) -> Pair | None:
     """
     winners = [row for row in ended if row["exit_reason"] == ExitReason.TARGET]
     losers = [row for row in ended if row["exit_reason"] == ExitReason.STOP]
-    couples = [
+    pairings = [
         (won, lost)
         for won, lost in product(winners, losers)
         if won["taught"] != lost["taught"] and _ratio_gap(won, lost) <= max_ratio_gap
     ]
-    if not couples:
+    if not pairings:
         return None
-    won, lost = min(couples, key=_preference)
-    return Pair(won["prompt"], won["taught"], lost["taught"], "outcome", won["id"], lost["id"])
+    won, loser = min(pairings, key=_pairing_rank)
+    return Pair(won["prompt"], won["taught"], loser["taught"], "outcome", won["id"], loser["id"])
 
 
-def human_pair(candidates: list[Row], cutoff: datetime) -> Pair | None:
+def find_human_pair(candidates: list[Row], cutoff: datetime) -> Pair | None:
     """An edit over its original, else an approved over a rejected idea of the same prompt."""
     decided = [row for row in candidates if row["status_at"] is not None and row["status_at"] <= cutoff]
     for row in decided:
@@ -102,36 +111,42 @@ def human_pair(candidates: list[Row], cutoff: datetime) -> Pair | None:
     return None
 
 
-def partner_pair(ended: list[Row], advice: AdviceStore, max_ratio_gap: float, cutoff: datetime) -> Pair | None:
+def find_cross_prompt_pair(
+    ended: list[Row], advice: AdviceStore, max_ratio_gap: float, cutoff: datetime
+) -> Pair | None:
     """A pair of a prompt that has one side alone with the nearest idea of the other outcome from another prompt.
 
     Of the `NEAREST` ones the first of like reward-to-risk. Its reply is given this prompt's ticker, lest the symbol
     give the loser away.
     """
-    own = next(row for row in ended if row["exit_reason"] in TEACHING)
-    won = own["exit_reason"] == ExitReason.TARGET
-    other_end = ExitReason.STOP if won else ExitReason.TARGET
+    own = next(row for row in ended if row["exit_reason"] in BARRIER_EXITS)
+    winner = own["exit_reason"] == ExitReason.TARGET
+    other_end = ExitReason.STOP if winner else ExitReason.TARGET
     where = (
         f"exit_reason = '{other_end}' AND closed_at <= {sql_time(cutoff)} AND ambiguous = false "
-        f"AND abs(entry - price) <= {CLOSE} AND prompt_id != '{own['prompt_id']}'"
+        f"AND abs(entry - price) <= {PRICE_ROUNDING} AND prompt_id != '{own['prompt_id']}'"
     )
-    near = [row for row in advice.nearest(own["vector"], where, NEAREST) if settled(row, cutoff)]
-    for other in sound(near, Counter()):
-        reply = same_ticker(other["taught"], own["ticker"])
+    near = [row for row in advice.nearest(own["vector"], where, MAX_NEIGHBOURS) if is_settled(row, cutoff)]
+    for other in select_trainable(near, Counter()):
+        reply = replace_ticker(other["taught"], own["ticker"])
         if reply not in (None, own["taught"]) and _ratio_gap(own, other) <= max_ratio_gap:
-            good, bad = (own["taught"], reply) if won else (reply, own["taught"])
-            ids = (own["id"], other["id"]) if won else (other["id"], own["id"])
+            good, bad = (own["taught"], reply) if winner else (reply, own["taught"])
+            ids = (own["id"], other["id"]) if winner else (other["id"], own["id"])
             return Pair(own["prompt"], good, bad, "partner", *ids)
     return None
 
 
-def never(_id: str, _decided_at: datetime) -> bool:
+def nothing_learned(_id: str, _decided_at: datetime) -> bool:
     """No adapter has learned from anything yet."""
     return False
 
 
-def examples(
-    advice: AdviceStore, settings: Settings, since: datetime | None, cutoff: datetime, learned: Learned = never
+def load_accepted_ideas(
+    advice: AdviceStore,
+    settings: Settings,
+    since: datetime | None,
+    cutoff: datetime,
+    is_learned: LearnedFilter = nothing_learned,
 ) -> tuple[list[Row], str]:
     """The ideas approved or edited in (since, cutoff] that `sound` lets teach, and a note on those it left out.
 
@@ -139,21 +154,21 @@ def examples(
     `training.min_examples`.
     """
     after = f" AND status_at > {sql_time(since)}" if since else ""
-    decided = advice.rows(f"{ACCEPTED_SQL}{after} AND status_at <= {sql_time(cutoff)}", COLUMNS)
+    decided = advice.rows(f"{ACCEPTED_SQL}{after} AND status_at <= {sql_time(cutoff)}", PAIR_COLUMNS)
     left_out: Counter[str] = Counter()
-    rows = sound((row for row in decided if not learned(row["id"], row["status_at"])), left_out)
+    rows = select_trainable((row for row in decided if not is_learned(row["id"], row["status_at"])), left_out)
     if len(rows) < settings.training.min_examples:
-        told = "; ".join(filter(None, [str(len(rows)), words_of(left_out)]))
+        counts = "; ".join(filter(None, [str(len(rows)), describe_left_out(left_out)]))
         raise TooLittleData(
             f"at least {settings.training.min_examples} accepted ideas "
             + (f"since {since.isoformat()}" if since else "that no adapter has learned from"),
-            told,
+            counts,
             "nothing is trained; the next night takes it up",
         )
-    return rows, words_of(left_out)
+    return rows, describe_left_out(left_out)
 
 
-def by_prompt(rows: Sequence[Row]) -> dict[str, list[Row]]:
+def group_by_prompt(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """The candidates of each prompt."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
@@ -161,17 +176,17 @@ def by_prompt(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return groups
 
 
-def settled(row: Row, cutoff: datetime) -> bool:
+def is_settled(row: Row, cutoff: datetime) -> bool:
     """Whether the outcome was known, beyond doubt, and is that of a reply (which cannot name another entry)."""
-    known = row["outcome"] in FINAL and row["ambiguous"] is False and row["closed_at"] is not None
-    if not known or row["closed_at"] > cutoff or not at_the_price(row):
+    known = row["outcome"] in FINAL_OUTCOMES and row["ambiguous"] is False and row["closed_at"] is not None
+    if not known or row["closed_at"] > cutoff or not is_entry_at_price(row):
         return False
     return row["status"] != Status.EDITED or (row["status_at"] is not None and row["status_at"] <= cutoff)
 
 
-def _preference(couple: tuple[Row, Row]) -> tuple[bool, float, str, str]:
-    won, lost = couple
-    return won["side"] == lost["side"], -round(reward_to_risk(won), 6), won["id"], lost["id"]
+def _pairing_rank(pairing: tuple[Row, Row]) -> tuple[bool, float, str, str]:
+    won, loser = pairing
+    return won["side"] == loser["side"], -round(reward_to_risk(won), 6), won["id"], loser["id"]
 
 
 def reward_to_risk(row: Row) -> float:

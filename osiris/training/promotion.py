@@ -11,28 +11,28 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from osiris.adapters.mlflow_runs import Tracking
-from osiris.adapters.registry import AdapterShelf
+from osiris.adapters.registry import AdapterRegistry
 from osiris.config.settings import Settings
 from osiris.core.errors import AdapterRejected, BadInput
 from osiris.core.ideas import stable_hash
 from osiris.drafting.snapshot import Snapshot
 from osiris.evaluation import heldout
-from osiris.evaluation.evidence import weigh
-from osiris.evaluation.gate import Verdict, can_be_tested, decide
-from osiris.evaluation.looks import LookLedger, Span
+from osiris.evaluation.evidence import compare_evaluations
+from osiris.evaluation.gate import GateVerdict, can_be_tested, decide_promotion
+from osiris.evaluation.looks import HeldOutSpan, LookLedger
 from osiris.llm.models import Models
-from osiris.market.provider import PriceDesk
+from osiris.market.provider import BarProvider
 from osiris.policy.contracts import Policy
-from osiris.training.mlflow_sync import CANNOT, catch_up, heldout_metrics, not_logged
-from osiris.training.night_facts import begin_night, end_night, night_name, serve
+from osiris.training.mlflow_sync import LOGGING_ERRORS, heldout_metrics, log_missing, not_logged_note
 from osiris.training.nightly import StepReport
+from osiris.training.nightly_run import begin_nightly_run, end_nightly_run, find_served_adapter, nightly_date
 
 
-def judge_adapters(
-    shelf: AdapterShelf,
+def evaluate_adapters(
+    registry: AdapterRegistry,
     tracking: Tracking,
     models: Models,
-    prices: PriceDesk,
+    prices: BarProvider,
     policy: Policy,
     settings: Settings,
     as_of: datetime,
@@ -42,91 +42,104 @@ def judge_adapters(
 
     They draft at every session close that is held out, or at those of the moments `drafted_at`.
     """
-    night = begin_night(shelf, settings, as_of)
-    champion, as_of, notes = night.champion, night.as_of, list[str]()
-    catch_up(shelf, tracking, settings, notes)
-    challenger, shots = _to_judge(shelf, champion, prices, policy, settings, as_of, drafted_at, notes)
+    nightly_run = begin_nightly_run(registry, settings, as_of)
+    champion, as_of, notes = nightly_run.champion, nightly_run.as_of, list[str]()
+    log_missing(registry, tracking, settings, notes)
+    challenger, snapshots = _select_challenger(registry, champion, prices, policy, settings, as_of, drafted_at, notes)
     if challenger is None:
-        end_night(settings, night)
+        end_nightly_run(settings, nightly_run)
         return StepReport("compare", note="; ".join(["no adapter to compare", *notes])), []
-    drafters = [models.serve(shelf.path(name) if name else None) for name in (challenger, champion)]
-    evaluations = [heldout.evaluate(drafter, shots, prices, settings, as_of) for drafter in drafters]
-    span = Span(min(shot.as_of for shot in shots), max(shot.as_of for shot in shots))
-    key = look_key(shelf, (challenger, champion), shots, prices, settings, as_of)
+    drafters = [models.serve(registry.path(name) if name else None) for name in (challenger, champion)]
+    evaluations = [heldout.evaluate_drafter(drafter, snapshots, prices, settings, as_of) for drafter in drafters]
+    span = HeldOutSpan(min(shot.as_of for shot in snapshots), max(shot.as_of for shot in snapshots))
+    key = look_key(registry, (challenger, champion), snapshots, prices, settings, as_of)
     verdict = reach_verdict(evaluations, LookLedger(settings.data / "looks.jsonl"), key, span, settings, as_of)
     held_out = [day.isoformat() for day in span]
-    shelf.record_verdict(challenger, verdict.as_dict() | {"as_of": as_of.isoformat(), "held_out": held_out})
+    registry.record_verdict(challenger, verdict.as_dict() | {"as_of": as_of.isoformat(), "held_out": held_out})
     metrics, run_id = heldout_metrics(challenger, verdict.as_dict()), None
     try:
         run_id = tracking.log_verdict(challenger, metrics, verdict.as_dict())
-        point_aliases(shelf, tracking, settings, as_of)
-    except CANNOT as error:  # the verdict is on the shelf: the next night tells MLflow
-        notes.append(not_logged(error))
-    end_night(settings, night)
-    served = challenger in shelf.eligible(settings.gate.policy)
-    note = f"{verdict.reason}; {'served' if served else 'not served'} (heldout.policy = {settings.gate.policy})"
-    told = StepReport("compare", challenger, len(shots), "; ".join([note, *notes]), run_id, metrics)
-    return told, evaluations
+        update_aliases(registry, tracking, settings, as_of)
+    except LOGGING_ERRORS as error:  # the verdict is on the shelf: the next night tells MLflow
+        notes.append(not_logged_note(error))
+    end_nightly_run(settings, nightly_run)
+    served = challenger in registry.eligible_names(settings.gate.serve)
+    note = f"{verdict.reason}; {'served' if served else 'not served'} (heldout.serve = {settings.gate.serve})"
+    report = StepReport("compare", challenger, len(snapshots), "; ".join([note, *notes]), run_id, metrics)
+    return report, evaluations
 
 
 def reach_verdict(
     evaluations: Sequence[heldout.Evaluation],
     ledger: LookLedger,
     key: str,
-    span: Span,
+    span: HeldOutSpan,
     settings: Settings,
     as_of: datetime,
-) -> Verdict:
+) -> GateVerdict:
     """Look at the evidence if it suffices and a look is due, and remember that; else say what it waits for.
 
     Whether there is a look hangs on how much evidence there is, never on what it says.
     """
     challenger, champion = evaluations
-    evidence = weigh(challenger, champion, settings.prices)
+    evidence = compare_evaluations(challenger, champion, settings.prices)
     if not can_be_tested(evidence, challenger, champion, settings):
-        return decide(evidence, challenger, champion, settings)
+        return decide_promotion(evidence, challenger, champion, settings)
     due = ledger.due_at(span)
-    if due is not None and span.last < due and not ledger.knows(key):
-        return decide(evidence, challenger, champion, settings, wait=f"the next look is due on {due:%Y-%m-%d}")
-    look = ledger.take(key, span, as_of, challenger=challenger.adapter, champion=champion.adapter)
-    return decide(evidence, challenger, champion, settings, look)
+    if due is not None and span.last < due and not ledger.has_look(key):
+        return decide_promotion(
+            evidence, challenger, champion, settings, waiting_for=f"the next look is due on {due:%Y-%m-%d}"
+        )
+    look = ledger.record_look(key, span, as_of, challenger=challenger.adapter, champion=champion.adapter)
+    return decide_promotion(evidence, challenger, champion, settings, look)
 
 
 def look_key(
-    shelf: AdapterShelf,
+    registry: AdapterRegistry,
     names: tuple[str, str | None],
-    shots: Sequence[Snapshot],
-    prices: PriceDesk,
+    snapshots: Sequence[Snapshot],
+    prices: BarProvider,
     settings: Settings,
     as_of: datetime,
 ) -> str:
     """What a look is known by: the weights of both adapters, the held-out prompts, the bars, and how is drafted."""
-    weights = [shelf.weights_hash(name) if name else shelf.base_hash() for name in names]
-    prompts = [(shot.ticker, shot.as_of.isoformat(), shot.prompt) for shot in shots]
-    bars = prices.bars_many(sorted({shot.ticker for shot in shots}), min(shot.as_of for shot in shots), as_of, as_of)
+    weights = [registry.weights_hash(name) if name else registry.base_hash() for name in names]
+    prompts = [(shot.ticker, shot.as_of.isoformat(), shot.prompt) for shot in snapshots]
+    bars = prices.get_many_bars(
+        sorted({shot.ticker for shot in snapshots}), min(shot.as_of for shot in snapshots), as_of, as_of
+    )
     seen = {ticker: frame[["start", "open", "high", "low", "close"]].to_csv() for ticker, frame in sorted(bars.items())}
     model = settings.model
-    drawn = (settings.gate.candidates, model.seed, model.temperature, model.top_p, model.max_new_tokens, model.bound)
-    return stable_hash("look", *weights, prompts, seen, drawn)
+    sampling = (
+        settings.gate.candidates,
+        model.seed,
+        model.temperature,
+        model.top_p,
+        model.max_new_tokens,
+        model.constrained,
+    )
+    return stable_hash("look", *weights, prompts, seen, sampling)
 
 
-def challengers(shelf: AdapterShelf, champion: str | None, as_of: datetime, policy: str = "better") -> list[str]:
+def list_challengers(
+    registry: AdapterRegistry, champion: str | None, as_of: datetime, rule: str = "better"
+) -> list[str]:
     """Adapters that nobody has decided on, of one date the `-dpo` one alone: the one on trial first, then the newest.
 
     Where the newest is served whatever the gate says, tonight's goes first.
     """
-    newest_of_date = {name[:8]: name for name in reversed(shelf.names(as_of))}
-    verdicts = {name: _decided_on(shelf, name) for _, name in sorted(newest_of_date.items(), reverse=True)}
-    open_ones = [name for name, verdict in verdicts.items() if name != champion and not _is_decided(verdict)]
-    if policy == "newest":
-        return sorted(open_ones, key=lambda name: name[:8] != night_name(as_of))
-    return sorted(open_ones, key=lambda name: verdicts[name] is None)
+    newest_of_date = {name[:8]: name for name in reversed(registry.names(as_of))}
+    verdicts = {name: _read_verdict(registry, name) for _, name in sorted(newest_of_date.items(), reverse=True)}
+    undecided = [name for name, verdict in verdicts.items() if name != champion and not _is_decided(verdict)]
+    if rule == "newest":
+        return sorted(undecided, key=lambda name: name[:8] != nightly_date(as_of))
+    return sorted(undecided, key=lambda name: verdicts[name] is None)
 
 
-def _decided_on(shelf: AdapterShelf, name: str) -> dict[str, Any] | None:
+def _read_verdict(registry: AdapterRegistry, name: str) -> dict[str, Any] | None:
     """The verdict on `name`. One that cannot be read may be a person's word, and stands like one until it is mended."""
     try:
-        return shelf.verdict(name)
+        return registry.verdict(name)
     except BadInput:
         return {"promoted": False, "by": "a file that cannot be read"}
 
@@ -136,16 +149,16 @@ def _is_decided(verdict: dict[str, Any] | None) -> bool:
     return verdict is not None and (bool(verdict.get("by")) or verdict.get("decided", True))
 
 
-def _days_needed(shelf: AdapterShelf) -> int:
+def _days_needed(registry: AdapterRegistry) -> int:
     """How many held-out days the last comparison asked for."""
-    found = [verdict.get("days_needed", 0) for name in shelf.names() if (verdict := _decided_on(shelf, name))]
+    found = [verdict.get("days_needed", 0) for name in registry.names() if (verdict := _read_verdict(registry, name))]
     return next((days for days in found if days), 0)
 
 
-def _to_judge(
-    shelf: AdapterShelf,
+def _select_challenger(
+    registry: AdapterRegistry,
     champion: str | None,
-    prices: PriceDesk,
+    prices: BarProvider,
     policy: Policy,
     settings: Settings,
     as_of: datetime,
@@ -154,29 +167,32 @@ def _to_judge(
 ) -> tuple[str | None, list[Snapshot]]:
     """The newest usable challenger with held-out prompts, and those; `notes` gets why newer ones were passed over."""
     waiting = []
-    for challenger in challengers(shelf, champion, as_of, settings.gate.policy):
+    for challenger in list_challengers(registry, champion, as_of, settings.gate.serve):
         try:
-            seen = [shelf.usable(name).knows_until for name in (challenger, champion) if name]
+            seen = [registry.require_usable(name).knowledge_cutoff for name in (challenger, champion) if name]
         except AdapterRejected as error:
             notes.append(str(error))
             continue
         window = heldout.training_window(settings, as_of, seen)
-        on_trial, suffices = shelf.verdict(challenger) is not None, (as_of - window.first).days >= _days_needed(shelf)
-        if on_trial or suffices or settings.gate.policy == "newest":
+        on_trial, suffices = (
+            registry.verdict(challenger) is not None,
+            (as_of - window.first).days >= _days_needed(registry),
+        )
+        if on_trial or suffices or settings.gate.serve == "newest":
             waiting = [(challenger, window)]
             break
         waiting.append((challenger, window))
     for challenger, window in reversed(waiting):
-        shots = heldout.held_out(prices, policy, settings, window, notes, drafted_at)
-        if shots:
-            return challenger, shots
+        snapshots = heldout.take_heldout_snapshots(prices, policy, settings, window, notes, drafted_at)
+        if snapshots:
+            return challenger, snapshots
         until = window.first - timedelta(days=settings.gate.embargo_days)
         notes.append(f"{challenger}: too early, what is compared was trained on days up to {until:%Y-%m-%d}")
     return None, []
 
 
-def point_aliases(shelf: AdapterShelf, tracking: Tracking, settings: Settings, as_of: datetime) -> None:
+def update_aliases(registry: AdapterRegistry, tracking: Tracking, settings: Settings, as_of: datetime) -> None:
     """Point MLflow's aliases: `champion` at the adapter served at `as_of`, `challenger` at the newest other one."""
-    champion = serve(shelf, settings, as_of).name
-    challenger = next((name for name in shelf.names(as_of) if name != champion), None)
-    tracking.point_aliases({"champion": champion, "challenger": challenger})
+    champion = find_served_adapter(registry, settings, as_of).name
+    challenger = next((name for name in registry.names(as_of) if name != champion), None)
+    tracking.set_aliases({"champion": champion, "challenger": challenger})

@@ -2,24 +2,24 @@
 
 from typing import Any, TypedDict
 
-from osiris.training.tokens import Row, assistant, user
+from osiris.training.tokens import ChatRow, to_assistant_message, to_user_message
 
-NEEDS = ("at least one example", "approve or edit ideas first")
+SFT_REQUIREMENT = ("at least one example", "approve or edit ideas first")
 
 
-class Example(TypedDict):
+class SftExample(TypedDict):
     """A prompt and the reply to learn."""
 
     prompt: str
     reply: str
 
 
-def row(line: Example) -> Row:
+def to_sft_row(line: SftExample) -> ChatRow:
     """A line of the dataset as the trainer takes it."""
-    return {"prompt": user(line["prompt"]), "completion": assistant(line["reply"])}
+    return {"prompt": to_user_message(line["prompt"]), "completion": to_assistant_message(line["reply"])}
 
 
-def trainer(**given: Any) -> Any:
+def make_sft_trainer(**given: Any) -> Any:
     """The trainer of TRL."""
     from trl import SFTTrainer
 

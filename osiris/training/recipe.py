@@ -16,18 +16,18 @@ from typing import Any, Literal
 
 import yaml
 
-from osiris.config.settings import HOUSE
+from osiris.config.settings import PROJECT_ROOT
 from osiris.core.errors import BadInput, NotFound
 from osiris.core.ideas import stable_hash
-from osiris.training.limits import OTHER_TOKENS, Lora, limit_of, swapped
+from osiris.training.recipe_limits import TOKEN_ARGUMENTS, LoraArguments, argument_type, boolean_mismatch
 
 Method = Literal["sft", "dpo", "kto"]
-Data = Literal["like", "ranked", "unpaired", "winners"]
-SHOWN: dict[Method, tuple[Data, ...]] = {"dpo": ("like", "ranked"), "kto": ("unpaired",), "sft": ("winners",)}
+DataKind = Literal["like", "ranked", "unpaired", "winners"]
+DATA_KINDS: dict[Method, tuple[DataKind, ...]] = {"dpo": ("like", "ranked"), "kto": ("unpaired",), "sft": ("winners",)}
 """The kinds of data that a method can be shown, its default first."""
-RECIPES = HOUSE / "recipes"
-SECTIONS = ("method", "data", "lora", "args")
-OURS = {
+RECIPE_FOLDER = PROJECT_ROOT / "recipes"
+RECIPE_SECTIONS = ("method", "data", "lora", "args")
+FIXED_ARGUMENTS = {
     "save_strategy": "no",
     "eval_strategy": "no",
     "report_to": "none",
@@ -35,8 +35,8 @@ OURS = {
     "logging_nan_inf_filter": False,
 }
 """What the training itself decides: nothing but the adapter is kept, and a NaN is seen in the log."""
-RESERVED = OTHER_TOKENS | {
-    *OURS,
+RESERVED_ARGUMENTS = TOKEN_ARGUMENTS | {
+    *FIXED_ARGUMENTS,
     "output_dir",
     "seed",
     "data_seed",
@@ -53,7 +53,7 @@ class Recipe:
 
     name: str
     method: Method
-    data: Data
+    data: DataKind
     lora: dict[str, Any]
     args: dict[str, Any]
 
@@ -64,7 +64,7 @@ class Recipe:
             self.method, self.data, *(json.dumps(part, sort_keys=True) for part in (self.lora, self.args))
         )
 
-    def params(self) -> dict[str, Any]:
+    def to_params(self) -> dict[str, Any]:
         """All settings under flat names, as a tracker wants them: `lora.r`, `learning_rate`."""
         return (
             {"method": self.method, "data": self.data}
@@ -72,54 +72,54 @@ class Recipe:
             | self.args
         )
 
-    def lora_config(self) -> Any:
+    def to_lora_config(self) -> Any:
         """Return the `peft.LoraConfig` of a new adapter."""
         from peft import LoraConfig
 
         return LoraConfig(**({"task_type": "CAUSAL_LM"} | self.lora))
 
-    def trainer_args(self, output_dir: Path, seed: int) -> Any:
+    def to_trainer_args(self, output_dir: Path, seed: int) -> Any:
         """Return the configuration of the method's trainer; raises `BadInput` for values that do not go together."""
         try:
             return _config_class(self.method)(
-                **(self.args | OURS), output_dir=str(output_dir), seed=seed, data_seed=seed
+                **(self.args | FIXED_ARGUMENTS), output_dir=str(output_dir), seed=seed, data_seed=seed
             )
         except (ValueError, TypeError, ImportError) as error:
             raise BadInput("trainer arguments that go together", str(error), f"correct recipe {self.name}") from error
 
 
-def load_recipe(name_or_path: str | Path, *kinds: Method) -> Recipe:
+def load_recipe(name_or_path: str | Path, *methods: Method) -> Recipe:
     """Read a recipe of the house by name, or any YAML file by path.
 
     Raises `NotFound` if there is none, `BadInput` for malformed YAML, a method that is none of `kinds`, data that the
     method cannot be shown, an unknown key (with the nearest known one), or a value of the wrong type.
     """
     path = _find(str(name_or_path))
-    where = f"correct {path}"
+    remedy = f"correct {path}"
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _OneOfEach)
+        content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise BadInput("a recipe in YAML", " ".join(str(error).split()), where) from error
+        raise BadInput("a recipe in YAML", " ".join(str(error).split()), remedy) from error
     if not isinstance(content, dict):
-        raise BadInput(f"a recipe with {', '.join(SECTIONS)}", repr(content), where)
+        raise BadInput(f"a recipe with {', '.join(RECIPE_SECTIONS)}", repr(content), remedy)
     for key in content:
-        _known(key, SECTIONS, "recipe section", where)
+        _require_known(key, RECIPE_SECTIONS, "recipe section", remedy)
     kind = content.get("method")
-    if kind not in kinds:
-        raise BadInput(f"a recipe of method {' or '.join(kinds)}", f"method {kind!r}", where)
-    data = content.get("data", SHOWN[kind][0])
-    if data not in SHOWN[kind]:
-        raise BadInput(f"data {' or '.join(SHOWN[kind])} for method {kind}", repr(data), where)
+    if kind not in methods:
+        raise BadInput(f"a recipe of method {' or '.join(methods)}", f"method {kind!r}", remedy)
+    data = content.get("data", DATA_KINDS[kind][0])
+    if data not in DATA_KINDS[kind]:
+        raise BadInput(f"data {' or '.join(DATA_KINDS[kind])} for method {kind}", repr(data), remedy)
     return Recipe(
         name=path.stem,
         method=kind,
         data=data,
-        lora=_lora(content.get("lora"), where),
-        args=_args(content.get("args"), kind, where),
+        lora=_lora(content.get("lora"), remedy),
+        args=_args(content.get("args"), kind, remedy),
     )
 
 
-class _OneOfEach(yaml.SafeLoader):
+class _UniqueKeyLoader(yaml.SafeLoader):
     """YAML in which a key that stands twice is an error: of two values the last one would count, unseen."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -133,9 +133,11 @@ class _OneOfEach(yaml.SafeLoader):
 
 
 def _find(name: str) -> Path:
-    path = Path(name).expanduser() if name.endswith((".yaml", ".yml")) or "/" in name else RECIPES / f"{name}.yaml"
+    path = (
+        Path(name).expanduser() if name.endswith((".yaml", ".yml")) or "/" in name else RECIPE_FOLDER / f"{name}.yaml"
+    )
     if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.yaml")))
+        known = ", ".join(sorted(file.stem for file in RECIPE_FOLDER.glob("*.yaml")))
         raise NotFound(f"a recipe ({known}) or a YAML file", str(path), "correct training.sft_recipe or .dpo_recipe")
     return path
 
@@ -146,66 +148,66 @@ def _config_class(method: Method) -> Any:
     return {"sft": trl.SFTConfig, "dpo": trl.DPOConfig, "kto": trl.KTOConfig}[method]
 
 
-def _known(key: object, names: typing.Iterable[str], what: str, where: str) -> None:
+def _require_known(key: object, names: typing.Iterable[str], what: str, remedy: str) -> None:
     if key not in names:
         nearest = difflib.get_close_matches(str(key), names, n=1, cutoff=0.0)
-        raise BadInput(f"a {what}, nearest is {nearest[0]}", f"the unknown key {key}", where)
+        raise BadInput(f"a {what}, nearest is {nearest[0]}", f"the unknown key {key}", remedy)
 
 
-def _section(section: object, config: Any, title: str, where: str) -> dict[str, Any]:
+def _section(section: object, config: Any, title: str, remedy: str) -> dict[str, Any]:
     """The section, of keys of the dataclass `config` alone."""
     if not isinstance(section, dict) or not section:
-        raise BadInput(f"a section `{title}` with keys of {config.__name__}", repr(section), where)
+        raise BadInput(f"a section `{title}` with keys of {config.__name__}", repr(section), remedy)
     names = sorted(field.name for field in dataclasses.fields(config) if field.init)
     for key in section:
-        _known(key, names, f"key of {config.__name__}", where)
+        _require_known(key, names, f"key of {config.__name__}", remedy)
     return section
 
 
-def _lora(section: object, where: str) -> dict[str, Any]:
+def _lora(section: object, remedy: str) -> dict[str, Any]:
     """The arguments of a plain adapter, in their own types."""
     from peft import LoraConfig
     from pydantic import ValidationError
 
-    given = _section(section, LoraConfig, "lora", where)
+    given = _section(section, LoraConfig, "lora", remedy)
     for key, value in given.items():
-        if key not in Lora.model_fields:
+        if key not in LoraArguments.model_fields:
             raise BadInput(
-                f"plain LoRA of {', '.join(Lora.model_fields)}",
+                f"plain LoRA of {', '.join(LoraArguments.model_fields)}",
                 f"lora.{key}, which may change the base or more than two matrices a layer",
-                where,
+                remedy,
             )
-        if wrong := swapped(value, Lora.model_fields[key].annotation):
-            raise BadInput(f"lora.{key}: {wrong}", repr(value), where)
+        if mismatch := boolean_mismatch(value, LoraArguments.model_fields[key].annotation):
+            raise BadInput(f"lora.{key}: {mismatch}", repr(value), remedy)
     try:
-        return Lora(**given).model_dump(exclude_unset=True)
+        return LoraArguments(**given).model_dump(exclude_unset=True)
     except ValidationError as error:
-        raise _refused("lora", error, where) from error
+        raise _bad_value("lora", error, remedy) from error
 
 
-def _args(section: object, method: Method, where: str) -> dict[str, Any]:
+def _args(section: object, method: Method, remedy: str) -> dict[str, Any]:
     """The trainer's arguments in the types of its configuration ("1e-3" is a string to YAML), within `LIMITS`."""
     from pydantic import ConfigDict, TypeAdapter, ValidationError
 
     config = _config_class(method)
     hints, values = typing.get_type_hints(config), {}
-    for key, value in _section(section, config, "args", where).items():
-        if key in RESERVED:
-            raise BadInput("only keys a recipe may set", f"{key}, which the training sets itself", where)
-        if wrong := swapped(value, hints[key]):
-            raise BadInput(f"args.{key}: {wrong}", repr(value), where)
-        kind = dict[str, limit_of(method, key, hints[key])]
+    for key, value in _section(section, config, "args", remedy).items():
+        if key in RESERVED_ARGUMENTS:
+            raise BadInput("only keys a recipe may set", f"{key}, which the training sets itself", remedy)
+        if mismatch := boolean_mismatch(value, hints[key]):
+            raise BadInput(f"args.{key}: {mismatch}", repr(value), remedy)
+        kind = dict[str, argument_type(method, key, hints[key])]
         adapter = TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True))
         try:
             values[key] = adapter.validate_python({key: value})[key]
         except ValidationError as error:
-            raise _refused("args", error, where) from error
+            raise _bad_value("args", error, remedy) from error
     if not any(values.get("loss_weights") or [1.0]):
-        raise BadInput("args.loss_weights of which one is above 0", repr(values["loss_weights"]), where)
+        raise BadInput("args.loss_weights of which one is above 0", repr(values["loss_weights"]), remedy)
     return values
 
 
-def _refused(title: str, error: Any, where: str) -> BadInput:
+def _bad_value(title: str, error: Any, remedy: str) -> BadInput:
     first = error.errors()[0]
     key = ".".join([title, *(str(part) for part in first["loc"] if isinstance(part, str) and part.islower())][:2])
-    return BadInput(f"{key}: {first['msg']}", repr(first["input"]), where)
+    return BadInput(f"{key}: {first['msg']}", repr(first["input"]), remedy)

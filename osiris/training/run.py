@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from osiris.adapters.manifest import CONFIG
+from osiris.adapters.manifest import CONFIG_FILE
 from osiris.config.settings import Settings
 from osiris.core.errors import BadInput, OsirisError
 from osiris.llm.loader import load_drafter
-from osiris.llm.suppress_output import no_bars
-from osiris.training.measures import Likelihoods, likelihoods, row_means
+from osiris.llm.suppress_output import suppress_output
+from osiris.training.likelihoods import Likelihoods, measure_likelihoods, row_means
 from osiris.training.recipe import Method, Recipe
-from osiris.training.targets import require_same_lora, require_targets
-from osiris.training.tokens import Row, as_given, in_chat
+from osiris.training.target_modules import require_same_lora, require_targets
+from osiris.training.tokens import ChatRow, apply_chat_format, without_chat_template
 
-MEASURED = 256
+MAX_MEASURED_ROWS = 256
 """Rows that metrics before and after a training are taken on: more would take longer than the training gains."""
 
 
@@ -52,19 +52,19 @@ class TrainResult:
     reference: str
 
 
-def evenly(rows: Sequence[Any], most: int) -> Sequence[Any]:
+def sample_evenly(rows: Sequence[Any], max_count: int) -> Sequence[Any]:
     """At most `most` of `rows`, at even distances from the first on."""
-    return rows[:: -(-len(rows) // most)]
+    return rows[:: -(-len(rows) // max_count)]
 
 
-def adapter_tensors(model: Any) -> dict[str, Any]:
+def copy_adapter_tensors(model: Any) -> dict[str, Any]:
     """Float32 copies of the weights under training."""
     return {name: weight.detach().float().clone() for name, weight in model.named_parameters() if weight.requires_grad}
 
 
-def teach(
+def run_training(
     make_trainer: Callable[..., Any],
-    rows: Sequence[Row],
+    rows: Sequence[ChatRow],
     settings: Settings,
     parent: Path | None,
     out: Path,
@@ -77,33 +77,33 @@ def teach(
     A `parent` adapter is continued. Raises `BadInput` for a parent, tokenizer or recipe that does not fit,
     `TrainingDiverged` when it is not finite; nothing is written then.
     """
-    began = time.perf_counter()
+    started = time.perf_counter()
     from datasets import Dataset
 
-    with workbench() as scratch:
-        args = recipe.trainer_args(scratch, seed)
+    with scratch_folder() as scratch:
+        args = recipe.to_trainer_args(scratch, seed)
         drafter = load_drafter(settings, parent, trainable=True)
-        texts = in_chat(drafter.tokenizer, rows, args.max_length)
+        texts = apply_chat_format(drafter.tokenizer, rows, args.max_length)
         if parent is None:
             require_targets(drafter.model, recipe)
         else:
             require_same_lora(drafter.model, recipe, parent)
-        inherited = adapter_tensors(drafter.model) if parent is not None else None
+        inherited = copy_adapter_tensors(drafter.model) if parent is not None else None
         data = Dataset.from_list(texts)
-        trainer = _made(
+        trainer = _build_trainer(
             make_trainer,
             recipe,
             model=drafter.model,
             args=args,
             train_dataset=data,
-            eval_dataset=data.select(evenly(range(len(data)), MEASURED)),
-            processing_class=as_given(drafter.tokenizer),
-            peft_config=recipe.lora_config() if parent is None else None,
+            eval_dataset=data.select(sample_evenly(range(len(data)), MAX_MEASURED_ROWS)),
+            processing_class=without_chat_template(drafter.tokenizer),
+            peft_config=recipe.to_lora_config() if parent is None else None,
         )
-        return _run(trainer, out, texts, began, inherited, recipe.method, progress)
+        return _run(trainer, out, texts, started, inherited, recipe.method, progress)
 
 
-def _made(make_trainer: Callable[..., Any], recipe: Recipe, **given: Any) -> Any:
+def _build_trainer(make_trainer: Callable[..., Any], recipe: Recipe, **given: Any) -> Any:
     try:
         return make_trainer(**given)
     except ValueError as error:
@@ -113,8 +113,8 @@ def _made(make_trainer: Callable[..., Any], recipe: Recipe, **given: Any) -> Any
 def _run(
     trainer: Any,
     out: Path,
-    rows: list[Row],
-    began: float,
+    rows: list[ChatRow],
+    started: float,
     inherited: dict[str, Any] | None,
     method: Method,
     progress: bool,
@@ -123,13 +123,15 @@ def _run(
     reference = "none" if method == "sft" else "parent" if "ref" in trainer.model.peft_config else "base"
     _forbid_inference_kernels(trainer.model)
     _restore_full_precision(trainer.model, inherited)
-    start = adapter_tensors(trainer.model)
-    _report_by(trainer, progress)
-    before, begun = _metrics(trainer, rows)
+    start = copy_adapter_tensors(trainer.model)
+    _add_progress_bar(trainer, progress)
+    before, initial = _metrics(trainer, rows)
     trainer.train()
     history = [_numbers(entry) for entry in trainer.state.log_history if "loss" in entry]
-    after, _ = _metrics(trainer, rows, begun)
-    changes = [float((weight - start[name]).abs().max()) for name, weight in adapter_tensors(trainer.model).items()]
+    after, _ = _metrics(trainer, rows, initial)
+    changes = [
+        float((weight - start[name]).abs().max()) for name, weight in copy_adapter_tensors(trainer.model).items()
+    ]
     if not all(map(math.isfinite, [*changes, *after.values()])):
         raise _diverged("weights and metrics", "NaN or infinity after the last step")
     if not any(changes):
@@ -143,7 +145,7 @@ def _run(
         history=history,
         before=before,
         after=after,
-        seconds=time.perf_counter() - began,
+        seconds=time.perf_counter() - started,
         tensors=len(changes),
         tensors_changed=sum(change > 0 for change in changes),
         largest_change=max(changes),
@@ -152,18 +154,18 @@ def _run(
 
 
 @contextlib.contextmanager
-def workbench() -> Iterator[Path]:
+def scratch_folder() -> Iterator[Path]:
     """Yield a folder for what a trainer leaves behind, thrown away afterwards; libraries keep quiet meanwhile."""
     import datasets
 
-    shown = not datasets.are_progress_bars_disabled()
+    were_enabled = not datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     try:
-        with no_bars(), tempfile.TemporaryDirectory(prefix="osiris-training-") as folder:
+        with suppress_output(), tempfile.TemporaryDirectory(prefix="osiris-training-") as folder:
             warnings.filterwarnings("ignore", message="'pin_memory' argument")
             yield Path(folder)
     finally:
-        if shown:
+        if were_enabled:
             datasets.enable_progress_bars()
 
 
@@ -180,20 +182,22 @@ def _forbid_inference_kernels(model: Any) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def _metrics(trainer: Any, rows: list[Row], begun: Likelihoods | None = None) -> tuple[dict[str, float], Likelihoods]:
+def _metrics(
+    trainer: Any, rows: list[ChatRow], initial: Likelihoods | None = None
+) -> tuple[dict[str, float], Likelihoods]:
     """Loss and means over rows, and what they rest on; `begun` is that of the model before its training."""
-    args, seen = trainer.args, evenly(rows, MEASURED)
-    found = likelihoods(trainer.model, trainer.processing_class, seen, args.per_device_eval_batch_size)
-    means = row_means(found, begun or found, getattr(args, "beta", 0.0))
+    args, seen = trainer.args, sample_evenly(rows, MAX_MEASURED_ROWS)
+    found = measure_likelihoods(trainer.model, trainer.processing_class, seen, args.per_device_eval_batch_size)
+    means = row_means(found, initial or found, getattr(args, "beta", 0.0))
     return {"loss": float(trainer.evaluate()["eval_loss"])} | means, found
 
 
 def _save(model: Any, out: Path) -> None:
     """Save the adapter; its config is the same whatever the order of a set of names was."""
     model.save_pretrained(out, selected_adapters=["default"])
-    config = json.loads((out / CONFIG).read_text(encoding="utf-8"))
+    config = json.loads((out / CONFIG_FILE).read_text(encoding="utf-8"))
     config["target_modules"] = sorted(config["target_modules"])
-    (out / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
+    (out / CONFIG_FILE).write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
 
 
 def _numbers(entry: dict[str, Any]) -> dict[str, float]:
@@ -204,7 +208,7 @@ def _diverged(expected: str, came: str) -> TrainingDiverged:
     return TrainingDiverged(f"finite {expected}", came, "lower args.learning_rate in the recipe; no adapter was kept")
 
 
-def _report_by(trainer: Any, progress: bool) -> None:
+def _add_progress_bar(trainer: Any, progress: bool) -> None:
     from rich.console import Console
     from rich.progress import Progress
     from transformers import PrinterCallback, TrainerCallback
@@ -219,10 +223,10 @@ def _report_by(trainer: Any, progress: bool) -> None:
             self.task = bar.add_task("training the adapter", total=state.max_steps)
 
         def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
-            odd = [key for key in ("loss", "grad_norm") if not math.isfinite(logs.get(key, 0.0))]
-            if odd:
+            not_finite = [key for key in ("loss", "grad_norm") if not math.isfinite(logs.get(key, 0.0))]
+            if not_finite:
                 bar.stop()
-                raise _diverged(odd[0], f"{logs[odd[0]]} at step {state.global_step}")
+                raise _diverged(not_finite[0], f"{logs[not_finite[0]]} at step {state.global_step}")
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             bar.update(self.task, completed=state.global_step)

@@ -14,20 +14,20 @@ from typing import Any
 from pydantic import ValidationError
 
 from osiris.core.ideas import Reply, Status, levels_from_reply, parse_reply
-from osiris.storage.tables import Row
+from osiris.core.types import Row
 
-NUMBER = r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?"
-LEVELS = ("entry", "target", "stop")
-MOST_DECIMALS = 4
-CLOSE = 1e-6
+JSON_NUMBER = r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?"
+LEVEL_COLUMNS = ("entry", "target", "stop")
+MAX_DECIMALS = 4
+PRICE_ROUNDING = 1e-6
 """Prices are stored rounded to this."""
 
 
-def sound(rows: Iterable[Row], left_out: Counter[str]) -> list[Row]:
+def select_trainable(rows: Iterable[Row], left_out: Counter[str]) -> list[Row]:
     """The rows that can teach, each with its reply as `taught`; `left_out` counts the others by their reason."""
     kept = []
     for row in rows:
-        reply, reason = _told(row)
+        reply, reason = _trainable_reply(row)
         if reply is None:
             left_out[reason] += 1
         else:
@@ -35,42 +35,44 @@ def sound(rows: Iterable[Row], left_out: Counter[str]) -> list[Row]:
     return kept
 
 
-def words_of(left_out: Counter[str]) -> str:
+def describe_left_out(left_out: Counter[str]) -> str:
     """What was left out, for a note; empty for nothing."""
-    told = ", ".join(f"{count} with {reason}" for reason, count in sorted(left_out.items()))
-    return f"left out: {told}" if told else ""
+    replaced = ", ".join(f"{count} with {reason}" for reason, count in sorted(left_out.items()))
+    return f"left out: {replaced}" if replaced else ""
 
 
-def at_the_price(row: Row) -> bool:
+def is_entry_at_price(row: Row) -> bool:
     """Whether the entry is the last price, as that of a reply is."""
-    return math.isclose(row["entry"], row["price"], abs_tol=CLOSE)
+    return math.isclose(row["entry"], row["price"], abs_tol=PRICE_ROUNDING)
 
 
-def with_values(text: str, values: dict[str, str]) -> str | None:
+def replace_values(text: str, values: dict[str, str]) -> str | None:
     """A reply's text with the JSON of some values replaced and no other character; `None` where it is not told."""
     told = text
     for key, value in values.items():
         told, found = re.subn(
-            rf'("{key}"\s*:\s*)(?:{NUMBER}|"(?:[^"\\]|\\.)*")', lambda m, value=value: m[1] + value, told
+            rf'("{key}"\s*:\s*)(?:{JSON_NUMBER}|"(?:[^"\\]|\\.)*")', lambda m, value=value: m[1] + value, told
         )
         if found != 1:
             return None
     return told
 
 
-def _told(row: Row) -> tuple[str | None, str]:
+def _trainable_reply(row: Row) -> tuple[str | None, str]:
     """The reply that a row teaches, else why it teaches none."""
     original = parse_reply(row["reply"], row["ticker"]) if isinstance(row["reply"], str) else None
     if original is None or not row["prompt"] or not row["prompt_id"] or str(original.side) != row["side"]:
         return None, "no prompt or no valid reply of their own"
-    if not all(map(_positive, (row[name] for name in (*LEVELS, "price", "atr")))) or not _share(row["confidence"]):
+    if not all(map(_is_positive, (row[name] for name in (*LEVEL_COLUMNS, "price", "atr")))) or not _is_share(
+        row["confidence"]
+    ):
         return None, "levels, a price, an ATR or a confidence that are missing or no numbers"
     sign = original.side.sign
     if not sign * row["stop"] < sign * row["entry"] < sign * row["target"]:
         return None, "levels that make no trade"
     if row["status"] != Status.EDITED:
         return row["reply"], ""
-    if not at_the_price(row):
+    if not is_entry_at_price(row):
         return None, "an edited entry, which a reply cannot name"
     return _corrected(row, original), "an edit that a reply cannot say"
 
@@ -79,13 +81,13 @@ def _corrected(row: Row, original: Reply) -> str | None:
     """The reply with the numbers that the reviewer changed, in the way of writing of the old ones."""
     values: dict[str, float] = {}
     for name, level in _as_drafted(row, original).items():
-        if not math.isclose(row[name], level, abs_tol=CLOSE):
+        if not math.isclose(row[name], level, abs_tol=PRICE_ROUNDING):
             key = f"{name}_atr"
             values[key] = round(abs(row[name] - row["entry"]) / row["atr"], max(1, _decimals(row["reply"], key)))
     if row["confidence"] != original.confidence:
         values["confidence"] = row["confidence"]
     texts = {key: _as_written(row["reply"], key, value) for key, value in values.items()}
-    told = with_values(row["reply"], texts)
+    told = replace_values(row["reply"], texts)
     try:
         wanted = Reply(**original.model_dump() | values)
     except ValidationError:
@@ -111,18 +113,18 @@ def _as_written(text: str, key: str, value: float) -> str:
 
 def _decimals(text: str, key: str) -> int:
     """How many decimals the number of `key` has in `text`, `MOST_DECIMALS` at most."""
-    old = re.search(rf'"{key}"\s*:\s*({NUMBER})', text)
-    return min(len(old[1].partition(".")[2]), MOST_DECIMALS) if old and "e" not in old[1].lower() else 1
+    old = re.search(rf'"{key}"\s*:\s*({JSON_NUMBER})', text)
+    return min(len(old[1].partition(".")[2]), MAX_DECIMALS) if old and "e" not in old[1].lower() else 1
 
 
-def _positive(value: Any) -> bool:
+def _is_positive(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value) and value > 0
 
 
-def _share(value: Any) -> bool:
+def _is_share(value: Any) -> bool:
     return isinstance(value, int | float) and 0 <= value <= 1
 
 
-def same_ticker(text: str, ticker: str) -> str | None:
+def replace_ticker(text: str, ticker: str) -> str | None:
     """A reply's text about another ticker."""
-    return with_values(text, {"ticker": json.dumps(ticker)})
+    return replace_values(text, {"ticker": json.dumps(ticker)})

@@ -5,67 +5,67 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from osiris.core.errors import BadInput
-from osiris.llm.chat import answered
+from osiris.llm.chat import format_exchange
 
-Message = list[dict[str, str]]
-Row = Mapping[str, Message | bool]  # a prompt, the replies to it and, for KTO, whether they were good
-WRITTEN_BY_CODE = '"rationale":"'
+ChatMessages = list[dict[str, str]]
+ChatRow = Mapping[str, ChatMessages | bool]  # a prompt, the replies to it and, for KTO, whether they were good
+PREFILL_END = '"rationale":"'
 """What code writes of a reply ends here."""
-REPLIES = ("completion", "chosen", "rejected")
+REPLY_COLUMNS = ("completion", "chosen", "rejected")
 
 
-def user(text: str) -> Message:
+def to_user_message(text: str) -> ChatMessages:
     """A prompt as the chat template wants it."""
     return [{"role": "user", "content": text}]
 
 
-def assistant(text: str) -> Message:
+def to_assistant_message(text: str) -> ChatMessages:
     """A reply as the chat template wants it."""
     return [{"role": "assistant", "content": text}]
 
 
-def text_of(message: Message) -> str:
+def message_text(message: ChatMessages) -> str:
     """What a message of one part says."""
     return message[0]["content"]
 
 
-def ids_of(tokenizer: Any, text: str) -> list[int]:
+def token_ids(tokenizer: Any, text: str) -> list[int]:
     """The tokens of a text that is in the chat format already."""
     return tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
-def in_chat(tokenizer: Any, rows: Sequence[Row], max_length: int | None) -> list[Row]:
+def apply_chat_format(tokenizer: Any, rows: Sequence[ChatRow], max_length: int | None) -> list[ChatRow]:
     """The rows with whole texts in place of messages: what is asked, and each reply with the token that ends it.
 
     Tokenized by `as_given`, they are the tokens of drafting. Raises `BadInput` where a token would be merged across
     the places at which generation begins (behind the question, and behind the ticker that code writes), since it would
     be trained and never met, and for a row of more than `max_length` tokens.
     """
-    return [_in_chat(tokenizer, row, max_length) for row in rows]
+    return [_apply_chat_format(tokenizer, row, max_length) for row in rows]
 
 
-def as_given(tokenizer: Any) -> Any:
+def without_chat_template(tokenizer: Any) -> Any:
     """A copy of the tokenizer whose chat template adds nothing: the texts of `in_chat` are in the chat format."""
     plain = copy.deepcopy(tokenizer)
     plain.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
     return plain
 
 
-def _in_chat(tokenizer: Any, row: Row, max_length: int | None) -> Row:
+def _apply_chat_format(tokenizer: Any, row: ChatRow, max_length: int | None) -> ChatRow:
     found = dict(row)
-    for name in (name for name in REPLIES if name in row):
-        start, reply = answered(tokenizer, text_of(row["prompt"]), text_of(row[name]))
-        whole = ids_of(tokenizer, start + reply)
-        written = reply.find(WRITTEN_BY_CODE) + len(WRITTEN_BY_CODE) if WRITTEN_BY_CODE in reply else 0
-        for place in (0, written, reply.rindex(text_of(row[name])) + len(text_of(row[name]))):
-            begun = ids_of(tokenizer, start + reply[:place])
-            if whole[: len(begun)] != begun:
+    for name in (name for name in REPLY_COLUMNS if name in row):
+        start, reply = format_exchange(tokenizer, message_text(row["prompt"]), message_text(row[name]))
+        all_ids = token_ids(tokenizer, start + reply)
+        prefill_length = reply.find(PREFILL_END) + len(PREFILL_END) if PREFILL_END in reply else 0
+        for place in (0, prefill_length, reply.rindex(message_text(row[name])) + len(message_text(row[name]))):
+            prefix_ids = token_ids(tokenizer, start + reply[:place])
+            if all_ids[: len(prefix_ids)] != prefix_ids:
                 raise BadInput(
                     "a tokenizer that keeps prompt and reply apart",
                     f"one that merges {(start + reply[:place])[-12:]!r} and {reply[place:][:12]!r}",
                     "isolate the newline before a reply in the tokenizer or its chat template",
                 )
-        if max_length is not None and len(whole) > max_length:
-            raise BadInput(f"rows of at most {max_length} tokens", f"one of {len(whole)}", "raise args.max_length")
-        found |= {"prompt": user(start), name: assistant(reply)}
+        if max_length is not None and len(all_ids) > max_length:
+            raise BadInput(f"rows of at most {max_length} tokens", f"one of {len(all_ids)}", "raise args.max_length")
+        found |= {"prompt": to_user_message(start), name: to_assistant_message(reply)}
     return found

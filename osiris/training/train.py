@@ -9,12 +9,12 @@ from osiris.config.settings import Settings
 from osiris.core.errors import TooLittleData
 from osiris.training import dpo, kto, qlora
 from osiris.training.recipe import Method, Recipe
-from osiris.training.run import TrainResult, teach
+from osiris.training.run import TrainResult, run_training
 
-METHODS: dict[Method, ModuleType] = {"sft": qlora, "dpo": dpo, "kto": kto}
+TRAINING_METHODS: dict[Method, ModuleType] = {"sft": qlora, "dpo": dpo, "kto": kto}
 
 
-def train(
+def train_adapter(
     settings: Settings,
     lines: Sequence[Mapping[str, Any]],
     parent: Path | None,
@@ -29,8 +29,10 @@ def train(
     Raises `TooLittleData` for no lines, `BadInput` for a parent, tokenizer or recipe that does not fit,
     `TrainingDiverged` when it is not finite; nothing is written then.
     """
-    method = METHODS[recipe.method]
+    method = TRAINING_METHODS[recipe.method]
     if not lines:
         needed, remedy = method.NEEDS
         raise TooLittleData(needed, "none", remedy)
-    return teach(method.trainer, [method.row(line) for line in lines], settings, parent, out, recipe, seed, progress)
+    return run_training(
+        method.trainer, [method.row(line) for line in lines], settings, parent, out, recipe, seed, progress
+    )

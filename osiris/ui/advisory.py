@@ -15,24 +15,25 @@ import ipywidgets as widgets
 from osiris.core.clock import Clock, SystemClock
 from osiris.core.commands import FeedbackType
 from osiris.core.ideas import Status
-from osiris.ui.api_client import WORDS, Away, DeskClient, Idea, Letter
-from osiris.ui.controls import button, plain
-from osiris.ui.edits import check, typed_from
-from osiris.ui.idea_details import Dossier
-from osiris.ui.pinned_page import ALL, Look, PinnedPage
-from osiris.ui.polling import beat, beside_the_loop
-from osiris.ui.review_table import ReviewTable, row_of
+from osiris.core.types import Row
+from osiris.ui.api_client import DECISION_NAMES, ApiClient, PendingDecision, ServerUnavailable
+from osiris.ui.controls import button, escape_tex
+from osiris.ui.edits import check_edit, initial_fields
+from osiris.ui.idea_details import IdeaDetails
+from osiris.ui.pinned_page import ALL_STATUSES, PageSnapshot, PinnedPage
+from osiris.ui.polling import poll, run_in_thread
+from osiris.ui.review_table import ReviewTable, to_table_row
 
 if TYPE_CHECKING:
     from osiris.serving.server import RunningApi
     from osiris.workspace import Workspace
 
-BEAT, SLOWEST = 1.0, 4.0
+REFRESH_SECONDS, MAX_REFRESH_SECONDS = 1.0, 4.0
 """Seconds between two looks at the server, and at most between two while it is away."""
 
 
 class AdvisoryTab(widgets.VBox):
-    """The desk: `page` has the ideas shown, `desk.unsent` the decisions without an answer, `made` those made here."""
+    """The desk: `page` has the ideas shown, `desk.pending` the decisions without an answer, `made` those made here."""
 
     def __init__(
         self,
@@ -43,56 +44,62 @@ class AdvisoryTab(widgets.VBox):
         clock: Clock | None = None,
     ) -> None:
         """Show the ideas that the API behind `client` has; a server that is away is said in `notice`."""
-        self.desk, self.clock = DeskClient(client), clock or SystemClock()
-        self.page = PinnedPage(self.desk, page_size, status)
+        self.client, self.clock = ApiClient(client), clock or SystemClock()
+        self.page = PinnedPage(self.client, page_size, status)
         self.api: RunningApi | None = None
-        self.find: Callable[[], httpx.Client | None] = lambda: None
+        self.find_client: Callable[[], httpx.Client | None] = lambda: None
         self.notes: dict[str, tuple[str, str]] = {}
-        self.made: list[list[Idea]] = []
-        self._pause, self._looking = BEAT, False
-        self.served_by, self.notice, self.place = widgets.Label(), widgets.Label(), widgets.Label()
-        self.status = widgets.Dropdown(options=[*map(str, Status), ALL], value=status, description="Status")
+        self.undo_stack: list[list[Row]] = []
+        self._refresh_seconds, self._is_fetching = REFRESH_SECONDS, False
+        self.server_label, self.notice_label, self.position_label = widgets.Label(), widgets.Label(), widgets.Label()
+        self.status = widgets.Dropdown(options=[*map(str, Status), ALL_STATUSES], value=status, description="Status")
         self.ticker = widgets.Text(placeholder="all", description="Ticker", continuous_update=False)
         self.reviewer = widgets.Text(reviewer, description="Reviewer")
-        self.approve = button("✅ Approve selected", lambda: self.table.ask(FeedbackType.APPROVAL))
-        self.reject = button("❌ Reject selected", lambda: self.table.ask(FeedbackType.REJECTION))
-        self.take_back = button("↩ Undo", self.undo)
-        self.back, self.forth = button("◀", lambda: self.turn(-1)), button("▶", lambda: self.turn(+1))
-        self.table, self.dossier = ReviewTable(), Dossier()
-        super().__init__([self.served_by, *self._controls(), self.table, self.dossier])
+        self.approve_button = button("✅ Approve selected", lambda: self.table.request_decision(FeedbackType.APPROVAL))
+        self.reject_button = button("❌ Reject selected", lambda: self.table.request_decision(FeedbackType.REJECTION))
+        self.undo_button = button("↩ Undo", self.undo)
+        self.previous_button, self.next_button = (
+            button("◀", lambda: self.turn_page(-1)),
+            button("▶", lambda: self.turn_page(+1)),
+        )
+        self.table, self.details = ReviewTable(), IdeaDetails()
+        super().__init__([self.server_label, *self._controls(), self.table, self.details])
         self.reload()
-        self.table.observe(lambda _: self._look_beside(), ["cursor", "dark"])  # the first picture comes with the beat
-        self._beating = beat(self.tick, self._say_stopped)
+        self.table.observe(lambda _: self._show_details(), ["cursor", "dark"])  # the first picture comes with the beat
+        self._refresh_task = poll(self.refresh, self._show_stopped)
 
     def _controls(self) -> list[widgets.HBox]:
-        self.table.on_msg(lambda _, message, __: self.act(message))
-        self.table.observe(lambda _: self._offer(), "selected")
+        self.table.on_msg(lambda _, message, __: self.handle_message(message))
+        self.table.observe(lambda _: self._update_controls(), "selected")
         for control in (self.status, self.ticker):
-            control.observe(lambda _: self.filter(), "value")
+            control.observe(lambda _: self.apply_filter(), "value")
         for field in (self.reviewer, self.status, self.ticker):
             field.layout.width, field.style.description_width = "220px", "70px"
-        filters = [self.reviewer, self.status, self.ticker, self.back, self.place, self.forth]
-        return [widgets.HBox(filters), widgets.HBox([self.approve, self.reject, self.take_back, self.notice])]
+        filters = [self.reviewer, self.status, self.ticker, self.previous_button, self.position_label, self.next_button]
+        return [
+            widgets.HBox(filters),
+            widgets.HBox([self.approve_button, self.reject_button, self.undo_button, self.notice_label]),
+        ]
 
-    def act(self, message: dict[str, Any]) -> None:
+    def handle_message(self, message: dict[str, Any]) -> None:
         """Do what the table says that a person did."""
         match message["do"]:
             case "opened":  # the page may have been made long before somebody came: old rows are never seen
-                if not (self.made or self.desk.unsent):
+                if not (self.undo_stack or self.client.pending):
                     self.reload()
-                self.table.fresh = True
+                self.table.is_fresh = True
             case "approval" | "rejection" as kind:
                 self.decide(FeedbackType(kind), message["ids"])
             case "edit":
                 self.open_form(message["id"])
             case "typed" | "save" as kind if message["id"] == self.table.form.get("id"):  # no other form's
-                (self.save if kind == "save" else self._check)(message["values"])
+                (self.save if kind == "save" else self._check_form)(message["values"])
             case "cancel":
                 self.table.form = {}
             case "undo":
                 self.undo()
             case "turn":
-                self.turn(message["by"])
+                self.turn_page(message["by"])
             case "sort":
                 self.sort(message["by"])
 
@@ -103,33 +110,37 @@ class AdvisoryTab(widgets.VBox):
         body = {"feedback_type": str(kind), "feedback_content": said, "timestamp": now, "schema_version": "1.0"}
         self._send(
             [
-                Letter(idea, "/feedback/phi3/", {"transaction_id": idea["id"], **body}, WORDS[kind])
+                PendingDecision(idea, "/feedback/phi3/", {"transaction_id": idea["id"], **body}, DECISION_NAMES[kind])
                 for idea in self.page.ideas
-                if idea["id"] in ids and self.page.open(idea)
+                if idea["id"] in ids and self.page.is_open(idea)
             ]
         )
 
     def undo(self) -> None:
         """Take back the last decision made here, or all of the last selection."""
-        group = [idea for idea in (self.made.pop() if self.made else []) if idea["id"] not in self.desk.unsent]
+        group = [
+            idea for idea in (self.undo_stack.pop() if self.undo_stack else []) if idea["id"] not in self.client.pending
+        ]
         made = [{name: idea[name] for name in ("status", "status_at", "reviewer")} for idea in group]
-        self._send([Letter(i, f"/advice/{i['id']}/undo", body, "undo") for i, body in zip(group, made, strict=True)])
+        self._send(
+            [PendingDecision(i, f"/advice/{i['id']}/undo", body, "undo") for i, body in zip(group, made, strict=True)]
+        )
 
     def open_form(self, idea: str) -> None:
         """Open the fields of an edit under the row of an open idea."""
-        found = self.page.find(idea)
-        if found and self.page.open(found):
-            self.table.form = {"id": idea, "values": typed_from(found)}
-            self._check(typed_from(found))
+        found = self.page.find_idea(idea)
+        if found and self.page.is_open(found):
+            self.table.form = {"id": idea, "values": initial_fields(found)}
+            self._check_form(initial_fields(found))
 
     def save(self, typed: dict[str, str]) -> None:
         """Send the edit, unless the server would refuse it: then say why."""
-        content = self._check(typed)
+        content = self._check_form(typed)
         if content is not None:
             idea, self.table.form = self.table.form["id"], {}
             self.decide(FeedbackType.HUMAN_EDIT, [idea], content)
 
-    def filter(self) -> None:
+    def apply_filter(self) -> None:
         """Show the first page of what the filters ask for."""
         self.page.status, self.page.ticker = self.status.value, self.ticker.value.strip().upper()
         self.reload()
@@ -142,98 +153,100 @@ class AdvisoryTab(widgets.VBox):
             self.table.descending, self.table.sort = self.page.descending, by
             self.reload()
 
-    def turn(self, pages: int) -> None:
+    def turn_page(self, pages: int) -> None:
         """Turn a page, if there is one."""
         if self.page.has_next if pages > 0 else self.page.has_previous:
-            self.reload(self.page.turned(pages))
+            self.reload(self.page.path_after_turn(pages))
 
     def reload(self, path: Sequence[list[str]] = ()) -> None:
-        """Show the page at the end of `path`; ideas with an unsent decision stay on top, whatever became of them."""
-        self.notes = {key: note for key, note in self.notes.items() if key in self.desk.unsent}
+        """Show the page at the end of `path`; ideas with an pending decision stay on top, whatever became of them."""
+        self.notes = {key: note for key, note in self.notes.items() if key in self.client.pending}
         self.table.form, self.table.selected = {}, []
-        self.page.begin(path)
-        self._take(self._fetched())
+        self.page.restart(path)
+        self._apply_page(self._fetch_page())
         self._show()
 
-    def tick(self) -> float:
+    def refresh(self) -> float:
         """Send what is kept, look what changed; returns the seconds until the next time."""
-        self._send(list(self.desk.unsent.values()))
-        if not self._looking:
-            self._looking = True
-            beside_the_loop(self._fetched, self._take, self._say_stopped)  # no decision waits for it
-        if self.table.cursor and not self.dossier.wanted:
-            self._look_beside()
-        return self._pause
+        self._send(list(self.client.pending.values()))
+        if not self._is_fetching:
+            self._is_fetching = True
+            run_in_thread(self._fetch_page, self._apply_page, self._show_stopped)  # no decision waits for it
+        if self.table.cursor and not self.details.requested:
+            self._show_details()
+        return self._refresh_seconds
 
-    def _send(self, letters: list[Letter]) -> None:
-        if not letters:
+    def _send(self, decisions: list[PendingDecision]) -> None:
+        if not decisions:
             return
-        answers = self.desk.send(letters)
-        self.notes |= {answer.letter.idea["id"]: answer.note for answer in answers}
-        self.page.put(answer.idea for answer in answers if answer.idea)
-        decided = [answer.idea for answer in answers if answer.saved and answer.idea["status"] != Status.PENDING]
-        self.made += [decided] if decided else []
+        results = self.client.send(decisions)
+        self.notes |= {answer.decision.idea["id"]: answer.note for answer in results}
+        self.page.update(answer.idea for answer in results if answer.idea)
+        decided = [answer.idea for answer in results if answer.saved and answer.idea["status"] != Status.PENDING]
+        self.undo_stack += [decided] if decided else []
         self._show()
 
-    def _fetched(self) -> Look | Away | None:
+    def _fetch_page(self) -> PageSnapshot | ServerUnavailable | None:
         try:
             return self.page.fetch()
-        except Away as error:
+        except ServerUnavailable as error:
             return error
 
-    def _take(self, found: Look | Away | None) -> None:
-        self._looking = False
-        if isinstance(found, Away):
-            self._pause = min(self._pause * 2, SLOWEST)
-            self.notice.value = plain(f"⚠ Not up to date: {found}. Trying again.")
-            self._find_again()
+    def _apply_page(self, found: PageSnapshot | ServerUnavailable | None) -> None:
+        self._is_fetching = False
+        if isinstance(found, ServerUnavailable):
+            self._refresh_seconds = min(self._refresh_seconds * 2, MAX_REFRESH_SECONDS)
+            self.notice_label.value = escape_tex(f"⚠ Not up to date: {found}. Trying again.")
+            self._reconnect()
             return
-        self._pause, kept = BEAT, len(self.desk.unsent)
-        self.notice.value = f"⚠ Not saved yet: {kept}; kept here, sent again until the server answers." if kept else ""
-        if self.page.take(found):
+        self._refresh_seconds, kept = REFRESH_SECONDS, len(self.client.pending)
+        self.notice_label.value = (
+            f"⚠ Not saved yet: {kept}; kept here, sent again until the server answers." if kept else ""
+        )
+        if self.page.apply(found):
             self._show()
 
     def _show(self) -> None:
         now, page = self.clock.now(), self.page
-        self.table.rows = [row_of(idea, now, *self.notes.get(idea["id"], ("", ""))) for idea in page.ideas]
-        if not page.find(self.table.cursor):
-            best = [idea["id"] for idea in page.ideas if page.open(idea)] or [idea["id"] for idea in page.ideas]
+        self.table.rows = [to_table_row(idea, now, *self.notes.get(idea["id"], ("", ""))) for idea in page.ideas]
+        if not page.find_idea(self.table.cursor):
+            best = [idea["id"] for idea in page.ideas if page.is_open(idea)] or [idea["id"] for idea in page.ideas]
             self.table.cursor = next(iter(best), "")
-        form = page.find(self.table.form.get("id", ""))
-        if self.table.form and not (form and page.open(form)):
+        form = page.find_idea(self.table.form.get("id", ""))
+        if self.table.form and not (form and page.is_open(form)):
             self.table.form = {}
-        self._offer()
+        self._update_controls()
 
-    def _offer(self) -> None:
-        self.place.value = self.page.where()
-        self.back.disabled, self.forth.disabled = not self.page.has_previous, not self.page.has_next
-        self.approve.disabled = self.reject.disabled = not self.table.selected
-        last = self.made[-1] if self.made else []
+    def _update_controls(self) -> None:
+        self.position_label.value = self.page.position_text()
+        self.previous_button.disabled, self.next_button.disabled = not self.page.has_previous, not self.page.has_next
+        self.approve_button.disabled = self.reject_button.disabled = not self.table.selected
+        last = self.undo_stack[-1] if self.undo_stack else []
         about = f" {last[0]['status']} {last[0]['ticker']}" if len(last) == 1 else f" {len(last)} decisions"
-        self.take_back.disabled, self.take_back.description = not last, "↩ Undo" + (about if last else "")
+        self.undo_button.disabled, self.undo_button.description = not last, "↩ Undo" + (about if last else "")
 
-    def _look_beside(self) -> None:
-        self.dossier.follow(self.page.find(self.table.cursor), self.desk.beside, self.table.dark)
+    def _show_details(self) -> None:
+        self.details.show_idea(self.page.find_idea(self.table.cursor), self.client.get_details, self.table.dark)
 
-    def _check(self, typed: dict[str, str]) -> dict[str, Any] | None:
+    def _check_form(self, typed: dict[str, str]) -> dict[str, Any] | None:
         """What the edit would send, or `None`; the form says what it comes to or what is wrong."""
-        found = self.page.find(self.table.form.get("id", ""))
+        found = self.page.find_idea(self.table.form.get("id", ""))
         if found is None:
             return None
-        checked = check(found, typed)
+        checked = check_edit(found, typed)
         self.table.form = self.table.form | {"message": checked.message, "ok": checked.ok}
         return checked.content if checked.ok else None
 
-    def _find_again(self) -> None:
-        client = self.find()
-        if client is not None and client.base_url != self.desk.http.base_url:
-            self.desk.http = client
-            self.served_by.value = plain(f"API of this workspace: {client.base_url} (found again).")
+    def _reconnect(self) -> None:
+        client = self.find_client()
+        if client is not None and client.base_url != self.client.http.base_url:
+            self.client.http = client
+            self.server_label.value = escape_tex(f"API of this workspace: {client.base_url} (found again).")
 
-    def _say_stopped(self, error: BaseException) -> None:
-        self._looking, self.notice.value = (
+    def _show_stopped(self, error: BaseException) -> None:
+        self._is_fetching, self.notice_label.value = (
             False,
-            plain(f"⚠ The page no longer follows the server: {error!r}. Open it anew."),
+            escape_tex(f"⚠ The page no longer follows the server: {error!r}. Open it anew."),
         )
 
 
@@ -244,7 +257,7 @@ def open_advisory(workspace: "Workspace", reviewer: str = "anonymous") -> Adviso
     client = find_api(workspace)
     api = None if client else start_api(workspace, port=0)
     tab = AdvisoryTab(client or api.client(), reviewer=reviewer, clock=workspace.clock)
-    tab.api, tab.find = api, lambda: find_api(workspace)
+    tab.api, tab.find_client = api, lambda: find_api(workspace)
     where = "started here; it ends with this notebook" if api else "already running"
-    tab.served_by.value = f"API of this workspace: {tab.desk.http.base_url} ({where})."
+    tab.server_label.value = f"API of this workspace: {tab.client.http.base_url} ({where})."
     return tab

@@ -12,20 +12,20 @@ from matplotlib.dates import ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from osiris.market.bar_frames import rebased
-from osiris.ui.tables import title
+from osiris.market.bar_frames import adjust_splits
+from osiris.ui.tables import metric_title
 
 if TYPE_CHECKING:
     from osiris.evaluation.heldout import Evaluation
 
-UNITS = {
+METRIC_UNITS = {
     "loss": "nats a token", "mean_token_accuracy": "share", "learning_rate": "step size", "logps/chosen": "nats",
     "rewards/margins": "log ratio", "rewards/accuracies": "share",
 }  # fmt: skip
-COLOURS = {"win": "#2a9d5c", "loss": "#c8453b", "breakeven": "#8a8a8a", "open": "#3b6fc8"}
+OUTCOME_COLOURS = {"win": "#2a9d5c", "loss": "#c8453b", "breakeven": "#8a8a8a", "open": "#3b6fc8"}
 
 
-def setup(bars: dict[str, list], idea: dict[str, Any], earlier: Sequence[dict[str, Any]], dark: bool) -> Figure:
+def plot_setup(bars: dict[str, list], idea: dict[str, Any], earlier: Sequence[dict[str, Any]], dark: bool) -> Figure:
     """Daily bars and volume round an idea, with its entry, target and stop, and where earlier ideas were drafted.
 
     `bars` has columns `end` (ISO 8601), `open`, `high`, `low`, `close`, `volume`; prices are in the idea's basis.
@@ -34,7 +34,7 @@ def setup(bars: dict[str, list], idea: dict[str, Any], earlier: Sequence[dict[st
     opens, highs, lows, closes = (np.array(bars[name], float) for name in ("open", "high", "low", "close"))
     place, moment = np.arange(len(ends)), pd.Timestamp(idea["as_of"])
     ink = "#d0d0d0" if dark else "#333333"
-    colours = np.where(closes >= opens, COLOURS["win"], COLOURS["loss"])
+    colours = np.where(closes >= opens, OUTCOME_COLOURS["win"], OUTCOME_COLOURS["loss"])
     figure = Figure(figsize=(8, 4.2), facecolor="none")
     layout = {"left": 0.07, "right": 0.99, "bottom": 0.06, "top": 0.99, "hspace": 0.04, "height_ratios": [5, 1]}
     price, volume = figure.subplots(2, 1, sharex=True, gridspec_kw=layout)
@@ -47,7 +47,7 @@ def setup(bars: dict[str, list], idea: dict[str, Any], earlier: Sequence[dict[st
     then = int((ends <= moment).sum()) - 0.5
     for axis in (price, volume):
         axis.axvline(then, color=ink, linewidth=0.8, linestyle=":")
-    for name, colour in (("target", COLOURS["win"]), ("entry", ink), ("stop", COLOURS["loss"])):
+    for name, colour in (("target", OUTCOME_COLOURS["win"]), ("entry", ink), ("stop", OUTCOME_COLOURS["loss"])):
         price.hlines(idea[name], then - 0.5, len(ends) + 2, colour, linewidth=1.4)
         price.text(len(ends) + 2.3, idea[name], f"{name} {idea[name]:,.6g}", color=colour, va="center", fontsize=9)
     _mark_earlier(price, earlier, ends, lows, highs)
@@ -64,28 +64,28 @@ def setup(bars: dict[str, list], idea: dict[str, Any], earlier: Sequence[dict[st
     return figure
 
 
-def estimates(table: pd.DataFrame) -> Figure:
+def plot_estimates(table: pd.DataFrame) -> Figure:
     """Values with their confidence intervals, rates on the left, means in R on the right (see `loop.reviewers`)."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 0.6 + 0.42 * len(table) / 2), layout="constrained")
     is_rate = table.index.str.contains("rate")
     for axis, chosen, unit, neutral in ((axes[0], table[is_rate], "share", 0.5), (axes[1], table[~is_rate], "R", 0.0)):
-        intervals(axis, chosen)
+        draw_intervals(axis, chosen)
         axis.axvline(neutral, color="grey", linewidth=0.6)
         axis.set(xlabel=unit)
     axes[0].set_xlim(0, 1)
     return figure
 
 
-def intervals(axis: plt.Axes, table: pd.DataFrame) -> None:
+def draw_intervals(axis: plt.Axes, table: pd.DataFrame) -> None:
     """A line a row, from `low` to `high` through `value`, the first row on top, its name with its number of `ideas`."""
     shown = table[::-1]
     place = range(len(shown))
-    axis.hlines(place, shown["low"], shown["high"], color=COLOURS["open"], linewidth=2)
-    axis.plot(shown["value"], place, "o", color=COLOURS["open"])
+    axis.hlines(place, shown["low"], shown["high"], color=OUTCOME_COLOURS["open"], linewidth=2)
+    axis.plot(shown["value"], place, "o", color=OUTCOME_COLOURS["open"])
     axis.set_yticks(place, [f"{name} ({row['ideas']:.0f})" for name, row in shown.iterrows()])
 
 
-def png(figure: Figure) -> bytes:
+def to_png(figure: Figure) -> bytes:
     """A figure as a picture, sharp on dense screens."""
     out = BytesIO()
     figure.savefig(out, format="png", dpi=150)
@@ -100,14 +100,14 @@ def _mark_earlier(
         at = int((ends <= pd.Timestamp(idea["as_of"])).sum()) - 1
         if at >= 0:
             level, marker = (lows[at] * 0.99, "^") if idea["side"] == "long" else (highs[at] * 1.01, "v")
-            axis.plot([at], [level], marker, color=COLOURS.get(idea["outcome"], "#8a8a8a"), markersize=7)
+            axis.plot([at], [level], marker, color=OUTCOME_COLOURS.get(idea["outcome"], "#8a8a8a"), markersize=7)
 
 
-def drafted(ideas: pd.DataFrame) -> Figure:
+def plot_drafts(ideas: pd.DataFrame) -> Figure:
     """Hermes scores (0-1) and reward-to-risk of drafted ideas, long and short beside each other."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3), layout="constrained")
     ratio = (ideas["target"] - ideas["entry"]).abs() / (ideas["entry"] - ideas["stop"]).abs()
-    for side, colour in (("long", COLOURS["win"]), ("short", COLOURS["loss"])):
+    for side, colour in (("long", OUTCOME_COLOURS["win"]), ("short", OUTCOME_COLOURS["loss"])):
         chosen = ideas["side"] == side
         left.hist(ideas["hermes_score"][chosen].dropna(), bins=np.arange(-0.05, 1.15, 0.1), alpha=0.6, color=colour)
         right.hist(ratio[chosen], bins=20, alpha=0.6, color=colour, label=f"{side} ({chosen.sum()})")
@@ -117,43 +117,43 @@ def drafted(ideas: pd.DataFrame) -> Figure:
     return figure
 
 
-def paths(ideas: pd.DataFrame, bars: dict[str, pd.DataFrame], most: int = 12) -> Figure:
+def plot_price_paths(ideas: pd.DataFrame, bars: dict[str, pd.DataFrame], max_ideas: int = 12) -> Figure:
     """Small multiples: close and range around each idea in R, with target, entry, stop and exit; splits taken out."""
-    shown = ideas.head(most)
+    shown = ideas.head(max_ideas)
     rows = max(1, -(-len(shown) // 4))
     figure, axes = plt.subplots(rows, 4, figsize=(12, 2.4 * rows), layout="constrained", squeeze=False)
     for axis in axes.flat[len(shown) :]:
         axis.axis("off")
     for axis, idea in zip(axes.flat, shown.itertuples(), strict=False):
         if idea.ticker in bars and len(bars[idea.ticker]):
-            _path(axis, idea, bars[idea.ticker])
+            _draw_price_path(axis, idea, bars[idea.ticker])
         else:
             axis.set(title=f"{idea.ticker}: no prices", xticks=[], yticks=[])
     return figure
 
 
-def curves(history: Sequence[dict[str, float]], names: Sequence[str]) -> Figure:
+def plot_training_curves(history: Sequence[dict[str, float]], names: Sequence[str]) -> Figure:
     """Training metrics by step, one panel a name; a metric that was never logged keeps an empty panel."""
     figure, axes = plt.subplots(1, len(names), figsize=(4 * len(names), 3), layout="constrained", squeeze=False)
     for axis, name in zip(axes.flat, names, strict=True):
         points = [(entry["step"], entry[name]) for entry in history if name in entry]
         axis.plot(*zip(*points, strict=True), marker="o") if points else None
-        axis.set_title(title(name), fontsize=10)
-        axis.set(xlabel="step", ylabel=UNITS.get(name, ""))
+        axis.set_title(metric_title(name), fontsize=10)
+        axis.set(xlabel="step", ylabel=METRIC_UNITS.get(name, ""))
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 
-def counts(values: dict[str, float], heading: str) -> Figure:
+def plot_counts(values: dict[str, float], heading: str) -> Figure:
     """Bars of named counts."""
     figure, axis = plt.subplots(figsize=(6, 0.5 + 0.5 * max(len(values), 1)), layout="constrained")
-    axis.barh([name.replace("_", " ") for name in values], list(values.values()), color=COLOURS["open"])
+    axis.barh([name.replace("_", " ") for name in values], list(values.values()), color=OUTCOME_COLOURS["open"])
     axis.set(title=heading, xlabel="lines")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 
-def equity(evaluations: Sequence["Evaluation"]) -> Figure:
+def plot_equity(evaluations: Sequence["Evaluation"]) -> Figure:
     """Cumulative R of held-out trades by draft time, per adapter, and the distribution of R."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.4), layout="constrained")
     for evaluation in evaluations:
@@ -170,10 +170,10 @@ def equity(evaluations: Sequence["Evaluation"]) -> Figure:
     return figure
 
 
-def _path(axis: plt.Axes, idea: Any, bars: pd.DataFrame) -> None:
+def _draw_price_path(axis: plt.Axes, idea: Any, bars: pd.DataFrame) -> None:
     end = idea.closed_at if pd.notna(idea.closed_at) else bars["end"].iloc[-1]
     shown = bars[(bars["end"] >= idea.as_of - timedelta(days=5)) & (bars["end"] <= end + timedelta(days=3))]
-    basis = rebased(shown)
+    basis = adjust_splits(shown)
     then = int((shown["end"] <= idea.as_of).sum()) - 1
     unit = shown["close"].iloc[then] / basis["close"].iloc[then]
     sign, risk = (1 if idea.side == "long" else -1), abs(idea.entry - idea.stop)
@@ -181,10 +181,10 @@ def _path(axis: plt.Axes, idea: Any, bars: pd.DataFrame) -> None:
     axis.fill_between(basis["end"], low, high, color="black", alpha=0.12, linewidth=0)
     axis.plot(basis["end"], close, color="black", linewidth=1)
     axis.axvline(idea.as_of, color="grey", linewidth=0.8, linestyle=":")
-    axis.axhline(sign * (idea.target - idea.entry) / risk, color=COLOURS["win"], linewidth=1)
+    axis.axhline(sign * (idea.target - idea.entry) / risk, color=OUTCOME_COLOURS["win"], linewidth=1)
     axis.axhline(0, color="grey", linewidth=0.8)
-    axis.axhline(-1, color=COLOURS["loss"], linewidth=1)
-    colour = COLOURS.get(idea.outcome, "black")
+    axis.axhline(-1, color=OUTCOME_COLOURS["loss"], linewidth=1)
+    colour = OUTCOME_COLOURS.get(idea.outcome, "black")
     if pd.notna(idea.closed_at):
         axis.plot([idea.closed_at], [idea.r_multiple], marker="o", color=colour)
     how = f" by {idea.exit_reason}" if idea.exit_reason else ""

@@ -16,17 +16,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from osiris.core.ideas import UNSEEN
+from osiris.core.ideas import INVISIBLE_CATEGORIES
 
-WIDE, LONGEST_CELL = 6, 24
+MAX_NARROW_COLUMNS, MAX_CELL_CHARACTERS = 6, 24
 """A table of more columns than `WIDE` keeps cells of at most `LONGEST_CELL` characters."""
-MANY = 8
+MAX_LISTED_ITEMS = 8
 """A list of more items is shown as their number: so many ids or hashes tell a reader nothing."""
 MILLION = 1e6
-MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d(?:\.\d+)?(?:Z|\+00:00)")
+ISO_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d(?:\.\d+)?(?:Z|\+00:00)")
 
 
-def plain(report: Any) -> Any:
+def to_json_values(report: Any) -> Any:
     """A dataclass, or what is made of them, as JSON values: moments in ISO 8601, paths as text.
 
     What is no number JSON has (NaN, an infinity, a moment that is absent) is null.
@@ -36,35 +36,37 @@ def plain(report: Any) -> Any:
     if isinstance(report, float):
         return float(report) if math.isfinite(report) else None
     if isinstance(report, dict):
-        return {str(name): plain(value) for name, value in report.items()}
+        return {str(name): to_json_values(value) for name, value in report.items()}
     if isinstance(report, list | tuple | set | frozenset):
-        return [plain(value) for value in report]
+        return [to_json_values(value) for value in report]
     if is_dataclass(report) and not isinstance(report, type):
-        return {part.name: plain(getattr(report, part.name)) for part in fields(report)}
-    return _text(report)
+        return {part.name: to_json_values(getattr(report, part.name)) for part in fields(report)}
+    return _json_scalar(report)
 
 
 def to_json(report: Any, indent: int | None = 1) -> str:
     """`plain` values as JSON that every parser takes, in ASCII."""
-    return json.dumps(plain(report), indent=indent, allow_nan=False)
+    return json.dumps(to_json_values(report), indent=indent, allow_nan=False)
 
 
-def printable(text: str) -> str:
+def to_printable(text: str) -> str:
     """`text` as a terminal may have it: what it would obey (ESC, bidirectional marks) as an escape such as `\\\\x1b`.
 
     Lines and tabs stay.
     """
     return "".join(
-        one.encode("unicode_escape").decode() if unicodedata.category(one) in UNSEEN and one not in "\n\t" else one
+        one.encode("unicode_escape").decode()
+        if unicodedata.category(one) in INVISIBLE_CATEGORIES and one not in "\n\t"
+        else one
         for one in text
     )
 
 
 def print_report(report: Any, title: str) -> None:
     """Print a report as a table of names and values; nested reports as `name.part`."""
-    table = Table(title=_plain_text(title), show_header=False, title_justify="left")
-    for name, value in named_values(plain(report)):
-        table.add_row(_plain_text(name), Text(value))
+    table = Table(title=_printable_text(title), show_header=False, title_justify="left")
+    for name, value in named_values(to_json_values(report)):
+        table.add_row(_printable_text(name), Text(value))
     Console().print(table)
 
 
@@ -72,28 +74,30 @@ def print_rows(rows: Sequence[dict[str, Any]], title: str) -> None:
     """Print rows that share their keys as a table, moments to the minute; long texts of a wide one stand beneath it."""
     console = Console()
     if not rows:
-        return console.print(_plain_text(f"{title}: nothing yet"))
+        return console.print(_printable_text(f"{title}: nothing yet"))
     names = list(rows[0])
-    beneath = [name for name in names if len(names) > WIDE and _longest(rows, name) > LONGEST_CELL]
+    beneath = [
+        name for name in names if len(names) > MAX_NARROW_COLUMNS and _max_cell_length(rows, name) > MAX_CELL_CHARACTERS
+    ]
     shown = [name for name in names if name not in beneath]
-    table = Table(title=_plain_text(title), title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=0)
+    table = Table(title=_printable_text(title), title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=0)
     for name in shown:
         numbers = all(isinstance(row[name], int | float | None) for row in rows)
-        longest, header = _longest(rows, name), printable(name.replace("_", " "))
-        width = max(longest, *map(len, header.split())) if longest <= LONGEST_CELL else None
+        longest, header = _max_cell_length(rows, name), to_printable(name.replace("_", " "))
+        width = max(longest, *map(len, header.split())) if longest <= MAX_CELL_CHARACTERS else None
         table.add_column(header, justify="right" if numbers else "left", width=width)
     for row in rows:
-        table.add_row(*(Text(_cell(row[name])) for name in shown))
+        table.add_row(*(Text(_format_cell(row[name])) for name in shown))
     console.print(table)
     for name in beneath:
         texts = Table(title=name.replace("_", " "), title_justify="left", box=None, show_header=False, pad_edge=False)
         for row in rows:
-            texts.add_row(_short(row[names[0]]), Text(_short(row[name])))
+            texts.add_row(_format_value(row[names[0]]), Text(_format_value(row[name])))
         console.print(texts)
 
 
-def _longest(rows: Sequence[dict[str, Any]], name: str) -> int:
-    return max((len(_cell(row[name])) for row in rows), default=0)
+def _max_cell_length(rows: Sequence[dict[str, Any]], name: str) -> int:
+    return max((len(_format_cell(row[name])) for row in rows), default=0)
 
 
 def named_values(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
@@ -102,14 +106,14 @@ def named_values(values: dict[str, Any], prefix: str = "") -> list[tuple[str, st
     for name, value in values.items():
         if isinstance(value, dict) and value:
             lines += named_values(value, f"{prefix}{name}.")
-        elif isinstance(value, list) and len(value) > MANY:
+        elif isinstance(value, list) and len(value) > MAX_LISTED_ITEMS:
             lines.append((prefix + name, f"{len(value)} items"))
         else:
-            lines.append((prefix + name, _short(value)))
+            lines.append((prefix + name, _format_value(value)))
     return lines
 
 
-def _short(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -117,24 +121,24 @@ def _short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value / MILLION:,.2f}M" if abs(value) >= MILLION else f"{value:.6g}"
     if isinstance(value, list):
-        return "\n".join(_short(item) for item in value) or "-"
-    return printable(str(value))
+        return "\n".join(_format_value(item) for item in value) or "-"
+    return to_printable(str(value))
 
 
-def _plain_text(text: str) -> Text:
+def _printable_text(text: str) -> Text:
     """Without markup, and with nothing that a terminal obeys."""
-    return Text(printable(text))
+    return Text(to_printable(text))
 
 
-def _cell(value: Any) -> str:
-    return MOMENT.sub(r"\1 \2", _short(value))
+def _format_cell(value: Any) -> str:
+    return ISO_MOMENT.sub(r"\1 \2", _format_value(value))
 
 
-def _text(value: object) -> Any:
+def _json_scalar(value: object) -> Any:
     if isinstance(value, date | datetime):  # pandas' NaT is one, and the only one that is not itself
         return value.isoformat() if value == value else None
     if isinstance(value, Path):
         return str(value)
     if hasattr(value, "item"):  # a number of numpy's
-        return plain(value.item())
+        return to_json_values(value.item())
     raise TypeError(f"a report holds JSON values, moments and paths, got {type(value).__name__}")

@@ -7,14 +7,14 @@ from pydantic import ValidationError
 
 from osiris.core.commands import Feedback, FeedbackType
 from osiris.core.errors import BadInput
-from osiris.review.decide import adjusted_levels
+from osiris.core.types import Row
+from osiris.review.decide import adjust_levels
 
-Idea = dict[str, Any]
-NUMBERS = ("entry", "target", "stop", "confidence")
+NUMBER_FIELDS = ("entry", "target", "stop", "confidence")
 
 
 @dataclass(frozen=True)
-class Checked:
+class EditCheck:
     """What an edit comes to: the content to send where it is `ok`, and a line that says so or what is wrong."""
 
     ok: bool
@@ -22,29 +22,29 @@ class Checked:
     content: dict[str, Any] = field(default_factory=dict)
 
 
-def typed_from(idea: Idea) -> dict[str, str]:
+def initial_fields(idea: Row) -> dict[str, str]:
     """The fields of an edit as they begin: the idea's numbers, no comment."""
-    return {name: f"{idea[name]:.10g}" for name in NUMBERS} | {"comment": ""}
+    return {name: f"{idea[name]:.10g}" for name in NUMBER_FIELDS} | {"comment": ""}
 
 
-def check(idea: Idea, typed: dict[str, str]) -> Checked:
+def check_edit(idea: Row, typed: dict[str, str]) -> EditCheck:
     """Check the texts of the fields against `idea`; only what was changed is sent."""
     content: dict[str, Any] = {}
-    began = typed_from(idea)
-    for name in NUMBERS:
+    initial = initial_fields(idea)
+    for name in NUMBER_FIELDS:
         text = str(typed.get(name, "")).strip()
-        if text == began[name]:
+        if text == initial[name]:
             continue
         try:
             content[name] = float(text.replace("−", "-"))
         except ValueError:
-            return Checked(False, f"{name}: expected a number such as {began[name]}")
+            return EditCheck(False, f"{name}: expected a number such as {initial[name]}")
     comment = str(typed.get("comment", ""))
     content |= {"comment": comment} if comment else {}
-    return _judged(idea, content)
+    return _check_levels(idea, content)
 
 
-def _judged(idea: Idea, content: dict[str, Any]) -> Checked:
+def _check_levels(idea: Row, content: dict[str, Any]) -> EditCheck:
     body = {
         "transaction_id": idea["id"],
         "feedback_type": FeedbackType.HUMAN_EDIT,
@@ -52,14 +52,14 @@ def _judged(idea: Idea, content: dict[str, Any]) -> Checked:
         "timestamp": idea["as_of"],
     }
     try:
-        levels = adjusted_levels(idea, Feedback.model_validate(body))
+        levels = adjust_levels(idea, Feedback.model_validate(body))
     except ValidationError as error:
         first = error.errors()[0]
         where = first["loc"][-1] if first["loc"] else "edit"
-        return Checked(False, f"{where}: {first['msg']}".replace("Value error, ", ""))
+        return EditCheck(False, f"{where}: {first['msg']}".replace("Value error, ", ""))
     except BadInput as error:
-        return Checked(False, str(error))
-    moved = [
+        return EditCheck(False, str(error))
+    distances = [
         f"{name} {abs(getattr(levels, name) - levels.entry) / idea['atr']:.1f} ATR away" for name in ("target", "stop")
     ]
-    return Checked(True, f"reward to risk {levels.reward_to_risk:.2f}, {', '.join(moved)}", content)
+    return EditCheck(True, f"reward to risk {levels.reward_to_risk:.2f}, {', '.join(distances)}", content)

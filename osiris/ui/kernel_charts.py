@@ -5,13 +5,13 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from osiris.evaluation.block_stats import p_words
-from osiris.ui.charts import COLOURS
+from osiris.evaluation.sign_flip import format_p_value
+from osiris.ui.charts import OUTCOME_COLOURS
 
-PARTS = ("profit", "risk_adjusted", "novelty", "latency", "total")
+CHART_COMPONENTS = ("profit", "risk_adjusted", "novelty", "latency", "total")
 
 
-def rewards(measured: dict[str, Any] | None) -> Figure:
+def plot_rewards(measured: dict[str, Any] | None) -> Figure:
     """Candidate and incumbent by component, and the difference of their profits with its 95 % interval."""
     figure, (parts, difference) = plt.subplots(1, 2, figsize=(11, 3), layout="constrained", width_ratios=[3, 2])
     parts.set(title="rewards on the past", ylabel="reward")
@@ -19,26 +19,26 @@ def rewards(measured: dict[str, Any] | None) -> Figure:
     if measured is None:
         difference.set_title("nothing was measured in this turn")
         return figure
-    for shift, name, colour in ((-0.2, "incumbent", "grey"), (0.2, "candidate", COLOURS["open"])):
-        places = [place + shift for place in range(len(PARTS))]
-        parts.bar(places, [measured[name][part] for part in PARTS], width=0.38, color=colour, label=name)
-    parts.set_xticks(range(len(PARTS)), [part.replace("_", " ") for part in PARTS])
+    for shift, name, colour in ((-0.2, "incumbent", "grey"), (0.2, "candidate", OUTCOME_COLOURS["open"])):
+        places = [place + shift for place in range(len(CHART_COMPONENTS))]
+        parts.bar(places, [measured[name][part] for part in CHART_COMPONENTS], width=0.38, color=colour, label=name)
+    parts.set_xticks(range(len(CHART_COMPONENTS)), [part.replace("_", " ") for part in CHART_COMPONENTS])
     parts.axhline(0, color="grey", linewidth=0.6)
     parts.legend(frameon=False)
-    difference.hlines(0, measured["low"], measured["high"], color=COLOURS["open"], linewidth=3)
-    difference.plot(measured["gain"], 0, "o", color=COLOURS["open"])
+    difference.hlines(0, measured["low"], measured["high"], color=OUTCOME_COLOURS["open"], linewidth=3)
+    difference.plot(measured["gain"], 0, "o", color=OUTCOME_COLOURS["open"])
     difference.axvline(0, color="grey", linewidth=0.6)
     difference.set_yticks([])
-    words = f"{p_words(measured['p_value'])}, level {measured['level']:.4g}, {measured['weeks']} weeks"
+    words = f"{format_p_value(measured['p_value'])}, level {measured['level']:.4g}, {measured['weeks']} weeks"
     difference.set_xlabel(f"R a week; {words}")
     return figure
 
 
-def lives(history: list[dict[str, Any]]) -> Figure:
+def plot_patch_history(history: list[dict[str, Any]]) -> Figure:
     """One bar a patch that was judged: what it promised on the past, and what it then made."""
     measured = [row for row in reversed(history) if row["reward"] is not None]
     figure, axis = plt.subplots(figsize=(11, 1 + 0.35 * max(len(measured), 1)), layout="constrained")
-    colours = {"applied": COLOURS["win"], "rolled_back": COLOURS["loss"]}
+    colours = {"applied": OUTCOME_COLOURS["win"], "rolled_back": OUTCOME_COLOURS["loss"]}
     for place, row in enumerate(measured):
         axis.barh(place, row["reward"], color=colours.get(row["state"], "grey"), height=0.5)
         if row["live reward"] is not None:

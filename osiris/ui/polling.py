@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
-_TASKS: "set[asyncio.Task[None]]" = set()  # a loop keeps but weak references
-_THREAD = ThreadPoolExecutor(1, "osiris-beside")
+_RUNNING_TASKS: "set[asyncio.Task[None]]" = set()  # a loop keeps but weak references
+_EXECUTOR = ThreadPoolExecutor(1, "osiris-beside")
 
 
-def beside_the_loop(
-    work: Callable[[], T], then: Callable[[T], object], failed: Callable[[BaseException], object]
+def run_in_thread(
+    work: Callable[[], T], on_result: Callable[[T], object], on_error: Callable[[BaseException], object]
 ) -> None:
     """Do `work` in a thread and give `then` its result on the event loop; where no loop runs, do both here.
 
@@ -20,16 +20,16 @@ def beside_the_loop(
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
-        then(work())
+        on_result(work())
         return
 
     async def on() -> None:
-        then(await loop.run_in_executor(_THREAD, work))
+        on_result(await loop.run_in_executor(_EXECUTOR, work))
 
-    _watched(loop.create_task(on()), failed)
+    _watch(loop.create_task(on()), on_error)
 
 
-def beat(act: Callable[[], float], failed: Callable[[BaseException], None]) -> "asyncio.Task[None] | None":
+def poll(action: Callable[[], float], on_error: Callable[[BaseException], None]) -> "asyncio.Task[None] | None":
     """Call `act` now and again: it returns the seconds until the next time. `None` where no event loop runs.
 
     It runs between the cells of a notebook, never beside one, so `act` may touch widgets freely. An error ends it, and
@@ -42,20 +42,20 @@ def beat(act: Callable[[], float], failed: Callable[[BaseException], None]) -> "
 
     async def on() -> None:
         while True:
-            await asyncio.sleep(act())
+            await asyncio.sleep(action())
 
-    return _watched(loop.create_task(on(), name="osiris-pulse"), failed)
+    return _watch(loop.create_task(on(), name="osiris-pulse"), on_error)
 
 
-def _watched(task: "asyncio.Task[None]", failed: Callable[[BaseException], object]) -> "asyncio.Task[None]":
+def _watch(task: "asyncio.Task[None]", failed: Callable[[BaseException], object]) -> "asyncio.Task[None]":
     """The task, kept until it is over; `failed` is told of its error."""
 
     def over(task: "asyncio.Task[None]") -> None:
-        _TASKS.discard(task)
+        _RUNNING_TASKS.discard(task)
         error = None if task.cancelled() else task.exception()
         if error:
             failed(error)
 
-    _TASKS.add(task)
+    _RUNNING_TASKS.add(task)
     task.add_done_callback(over)
     return task

@@ -258,8 +258,8 @@ function render({ model, el }) {
   model.on("change:sort change:descending", drawHead);
   model.on("change:cursor", () => { if (model.get("cursor") !== cursor) { cursor = model.get("cursor"); mark(); } });
   model.on("msg:custom", (message) => decide(message.do, [...chosen()]));
-  const show = () => { root.hidden = !model.get("fresh") && Date.now() / 1000 - model.get("made") > OLD_SECONDS; };
-  model.on("change:fresh", show);
+  const show = () => { root.hidden = !model.get("is_fresh") && Date.now() / 1000 - model.get("created_at") > OLD_SECONDS; };
+  model.on("change:is_fresh", show);
   drawHead();
   draw();
   show();

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-FOLDER = Path(__file__).parent
+UI_FOLDER = Path(__file__).parent
 
 
-def script(name: str) -> str:
+def read_script(name: str) -> str:
     """A widget's module, with what all of them share before it."""
-    return (FOLDER / "dom.js").read_text(encoding="utf-8") + (FOLDER / f"{name}.js").read_text(encoding="utf-8")
+    return (UI_FOLDER / "dom.js").read_text(encoding="utf-8") + (UI_FOLDER / f"{name}.js").read_text(encoding="utf-8")
 
 
-def style(name: str) -> str:
+def read_style(name: str) -> str:
     """A widget's style sheet."""
-    return (FOLDER / f"{name}.css").read_text(encoding="utf-8")
+    return (UI_FOLDER / f"{name}.css").read_text(encoding="utf-8")

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from osiris.adapters.mlflow_runs import EXPERIMENT, MODEL, Tracking, TrackingFailed
+from osiris.adapters.mlflow_runs import EXPERIMENT, REGISTERED_MODEL, Tracking, TrackingFailed
 from osiris.config.settings import Settings
 from osiris.core.errors import BadInput, NotFound
-from osiris.serving.status import compared
+from osiris.serving.status import compare_logged
 
 CARD = {
     "parent": "20050301",
@@ -82,7 +82,7 @@ def test_a_run_has_params_curves_dataset_artifacts_tags_and_a_version(workspace)
     for kind, file in (("adapter", "adapter_model.safetensors"), ("dataset", "jsonl")):
         (artifact,) = client(tracking).list_artifacts(logged.run_id, kind)
         assert artifact.path.endswith(file)
-    (version,) = client(tracking).search_model_versions(f"name = '{MODEL}'")
+    (version,) = client(tracking).search_model_versions(f"name = '{REGISTERED_MODEL}'")
     assert (int(version.version), version.run_id) == (logged.version, logged.run_id)
     assert version.tags["osiris.adapter"] == "20050301-dpo"
 
@@ -127,8 +127,8 @@ def test_an_unfinished_run_is_replaced(workspace):
 def test_adapters_of_a_night_are_nested_under_its_run(workspace):
     folder, _ = workspace
     tracking = Tracking(Settings(workspace=folder))
-    night = tracking.night("20050302")
-    assert tracking.night("20050302") == night
+    night = tracking.ensure_nightly_run("20050302")
+    assert tracking.ensure_nightly_run("20050302") == night
     logged = log(tracking, folder, "20050302-dpo", parent_run_id=night)
     assert client(tracking).get_run(logged.run_id).data.tags["mlflow.parentRunId"] == night
     assert "night 20050302" not in [row["name"] for row in tracking.adapters()]
@@ -141,7 +141,7 @@ def test_a_page_is_attached_after_the_run_was_written(workspace, tmp_path):
     assert client(tracking).list_artifacts(logged.run_id, "page") == []
     page = tmp_path / "04_qlora.ipynb"
     page.write_text("{}")
-    tracking.attach_page(logged.run_id, page)
+    tracking.attach_notebook(logged.run_id, page)
     assert [artifact.path for artifact in client(tracking).list_artifacts(logged.run_id, "page")] == [
         "page/04_qlora.ipynb"
     ]
@@ -199,13 +199,13 @@ def test_two_adapters_are_put_side_by_side(workspace):
     folder, _ = workspace
     tracking = Tracking(Settings(workspace=folder))
     log(tracking, folder, "20050304", kind="qlora", params={"learning_rate": 0.0005}, metrics={"after.loss": 0.5})
-    table = compared(tracking.adapters(), "20050301-dpo", "20050304")
+    table = compare_logged(tracking.adapters(), "20050301-dpo", "20050304")
     assert table["adapters"] == ["20050301-dpo", "20050304"]
     assert table["facts"]["kind"] == ["dpo", "qlora"]
     assert table["params"]["learning_rate"] == ["0.001", "0.0005"]
     assert table["metrics"]["after.loss"] == [None, 0.5]
     with pytest.raises(NotFound, match="20990101"):
-        compared(tracking.adapters(), "20050304", "20990101")
+        compare_logged(tracking.adapters(), "20050304", "20990101")
 
 
 def test_a_workspace_without_runs_is_listed_without_making_a_database(tmp_path):
@@ -229,7 +229,7 @@ def test_the_command_to_open_mlflow_is_local_and_survives_blanks_in_paths(worksp
     import shlex
 
     folder, _ = workspace
-    command = shlex.split(Tracking(Settings(workspace=folder)).open_command())
+    command = shlex.split(Tracking(Settings(workspace=folder)).server_command())
     assert command[command.index("--backend-store-uri") + 1] == f"sqlite:///{folder}/mlruns/mlflow.db"
     assert command[command.index("--host") + 1] == "127.0.0.1"
     assert command[1].endswith("/mlflow")
@@ -237,15 +237,15 @@ def test_the_command_to_open_mlflow_is_local_and_survives_blanks_in_paths(worksp
 
 def test_aliases_follow_what_is_served_and_what_came_last(tmp_path):
     tracking = Tracking(Settings(workspace=tmp_path))
-    tracking.point_aliases({"champion": None, "challenger": None})
+    tracking.set_aliases({"champion": None, "challenger": None})
     for name in ("20050301-dpo", "20050302-dpo"):
         log(tracking, tmp_path, name)
-    tracking.point_aliases({"champion": None, "challenger": "20050302-dpo"})
-    assert client(tracking).get_registered_model(MODEL).aliases == {"challenger": 2}
-    tracking.point_aliases({"champion": "20050302-dpo", "challenger": "20050301-dpo"})
-    assert client(tracking).get_registered_model(MODEL).aliases == {"champion": 2, "challenger": 1}
-    tracking.point_aliases({"champion": None, "challenger": "20050302-dpo"})
-    assert client(tracking).get_registered_model(MODEL).aliases == {"challenger": 2}
+    tracking.set_aliases({"champion": None, "challenger": "20050302-dpo"})
+    assert client(tracking).get_registered_model(REGISTERED_MODEL).aliases == {"challenger": 2}
+    tracking.set_aliases({"champion": "20050302-dpo", "challenger": "20050301-dpo"})
+    assert client(tracking).get_registered_model(REGISTERED_MODEL).aliases == {"champion": 2, "challenger": 1}
+    tracking.set_aliases({"champion": None, "challenger": "20050302-dpo"})
+    assert client(tracking).get_registered_model(REGISTERED_MODEL).aliases == {"challenger": 2}
 
 
 # -- what people do to MLflow, and to the folder it lies in ------------------------------------------------------------
@@ -296,17 +296,17 @@ def test_a_deleted_experiment_run_version_or_model_is_there_again_when_it_is_nee
     asked.delete_experiment(asked.get_experiment_by_name(EXPERIMENT).experiment_id)
     assert tracking.log_verdict(name, {}, VERDICT) == before.run_id
     asked.delete_run(before.run_id)
-    tracking.point_aliases({"champion": name})
+    tracking.set_aliases({"champion": name})
     assert tracking.aliases() == {"champion": name}
-    asked.delete_registered_model(MODEL)
+    asked.delete_registered_model(REGISTERED_MODEL)
     assert tracking.aliases() == {}
-    tracking.point_aliases({"champion": name, "challenger": None})
+    tracking.set_aliases({"champion": name, "challenger": None})
     assert tracking.aliases() == {"champion": name}
     asked.delete_run(before.run_id)
     assert tracking.aliases() == {"champion": name}
-    night = tracking.night("20050301")
+    night = tracking.ensure_nightly_run("20050301")
     asked.delete_run(night)
-    assert tracking.night("20050301") == night
+    assert tracking.ensure_nightly_run("20050301") == night
 
 
 def test_what_mlflow_cannot_do_has_a_name(tmp_path):

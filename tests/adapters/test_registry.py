@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from osiris.adapters.manifest import CARD, CONFIG, MANIFEST, WEIGHTS, _sha256
-from osiris.adapters.registry import AdapterShelf
+from osiris.adapters.manifest import CARD_FILE, CONFIG_FILE, MANIFEST_FILE, WEIGHTS_FILE, _sha256
+from osiris.adapters.registry import AdapterRegistry
 from osiris.core.errors import AdapterRejected, BadInput, Conflict, NotFound
 from tests.builders import adapter_card as card
 from tests.builders import trained_adapter as trained
@@ -28,7 +28,7 @@ LATER = datetime(2005, 4, 1, tzinfo=UTC)
 @pytest.fixture
 def shelf(tmp_path):
     """Two sound adapters, the later one to be damaged."""
-    shelf = AdapterShelf(tmp_path / "adapters", lambda: BASE)
+    shelf = AdapterRegistry(tmp_path / "adapters", lambda: BASE)
     shelf.publish("20050301", trained(tmp_path / "a"), card())
     shelf.publish("20050301-dpo", trained(tmp_path / "b", 0.25), card(parent="20050301"))
     return shelf
@@ -36,14 +36,14 @@ def shelf(tmp_path):
 
 def resign(folder: Path) -> None:
     """Make the manifest fit the changed files, as a forger would, so that the hash alone does not catch them."""
-    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest = json.loads((folder / MANIFEST_FILE).read_text())
     manifest["files"] = {file: _sha256(folder / file) for file in manifest["files"]}
-    manifest["tensors"] = {key: list(value.shape) for key, value in load_file(folder / WEIGHTS).items()}
-    (folder / MANIFEST).write_text(json.dumps(manifest))
+    manifest["tensors"] = {key: list(value.shape) for key, value in load_file(folder / WEIGHTS_FILE).items()}
+    (folder / MANIFEST_FILE).write_text(json.dumps(manifest))
 
 
 def rewrite_weights(folder: Path, change) -> None:
-    save_file(change(load_file(folder / WEIGHTS)), folder / WEIGHTS)
+    save_file(change(load_file(folder / WEIGHTS_FILE)), folder / WEIGHTS_FILE)
 
 
 def rewrite_json(path: Path, **changes) -> None:
@@ -51,9 +51,9 @@ def rewrite_json(path: Path, **changes) -> None:
 
 
 def flip_byte(folder):
-    data = bytearray((folder / WEIGHTS).read_bytes())
+    data = bytearray((folder / WEIGHTS_FILE).read_bytes())
     data[-5] ^= 1
-    (folder / WEIGHTS).write_bytes(data)
+    (folder / WEIGHTS_FILE).write_bytes(data)
 
 
 def drop_half_unsigned(folder):
@@ -76,8 +76,8 @@ def wrong_rank(folder):
 
 
 def unlisted_tensors(folder):
-    manifest = json.loads((folder / MANIFEST).read_text())
-    rewrite_json(folder / MANIFEST, tensors=dict(list(manifest["tensors"].items())[:1]))
+    manifest = json.loads((folder / MANIFEST_FILE).read_text())
+    rewrite_json(folder / MANIFEST_FILE, tensors=dict(list(manifest["tensors"].items())[:1]))
 
 
 def nan(folder):
@@ -86,34 +86,34 @@ def nan(folder):
 
 
 def absurd_alpha(folder):
-    rewrite_json(folder / CONFIG, lora_alpha=16000)
+    rewrite_json(folder / CONFIG_FILE, lora_alpha=16000)
     resign(folder)
 
 
 def absurd_alpha_by_pattern(folder):
-    rewrite_json(folder / CONFIG, alpha_pattern={"o_proj": 16000})
+    rewrite_json(folder / CONFIG_FILE, alpha_pattern={"o_proj": 16000})
     resign(folder)
 
 
 def more_than_two_matrices(folder):
-    rewrite_json(folder / CONFIG, lora_bias=True, trainable_token_indices=[1], use_dora=False, loftq_config={})
+    rewrite_json(folder / CONFIG_FILE, lora_bias=True, trainable_token_indices=[1], use_dora=False, loftq_config={})
     resign(folder)
 
 
 def a_start_that_rewrites_the_base(folder):
-    rewrite_json(folder / CONFIG, init_lora_weights="pissa_niter_4")
+    rewrite_json(folder / CONFIG_FILE, init_lora_weights="pissa_niter_4")
     resign(folder)
 
 
 def other_base(folder):
-    rewrite_json(folder / CARD, base_hash="c" * 64)
+    rewrite_json(folder / CARD_FILE, base_hash="c" * 64)
     resign(folder)
-    rewrite_json(folder / MANIFEST, base_hash="c" * 64)
+    rewrite_json(folder / MANIFEST_FILE, base_hash="c" * 64)
 
 
 def linked_weights(folder):
-    (folder / WEIGHTS).rename(folder.parent / "elsewhere")
-    (folder / WEIGHTS).symlink_to(folder.parent / "elsewhere")
+    (folder / WEIGHTS_FILE).rename(folder.parent / "elsewhere")
+    (folder / WEIGHTS_FILE).symlink_to(folder.parent / "elsewhere")
 
 
 def linked_folder(folder):
@@ -126,29 +126,29 @@ def pickle_beside(folder):
 
 
 def pickle_instead(folder):
-    (folder / WEIGHTS).write_bytes(b"\x80\x04N.")
-    manifest = json.loads((folder / MANIFEST).read_text())
-    rewrite_json(folder / MANIFEST, files=manifest["files"] | {WEIGHTS: _sha256(folder / WEIGHTS)})
+    (folder / WEIGHTS_FILE).write_bytes(b"\x80\x04N.")
+    manifest = json.loads((folder / MANIFEST_FILE).read_text())
+    rewrite_json(folder / MANIFEST_FILE, files=manifest["files"] | {WEIGHTS_FILE: _sha256(folder / WEIGHTS_FILE)})
 
 
 def truncated(folder):
-    (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-64])
+    (folder / WEIGHTS_FILE).write_bytes((folder / WEIGHTS_FILE).read_bytes()[:-64])
 
 
 def no_card(folder):
-    (folder / CARD).unlink()
+    (folder / CARD_FILE).unlink()
 
 
 def no_manifest(folder):
-    (folder / MANIFEST).unlink()
+    (folder / MANIFEST_FILE).unlink()
 
 
 def garbage_manifest(folder):
-    (folder / MANIFEST).write_text("[1")
+    (folder / MANIFEST_FILE).write_text("[1")
 
 
 def another_name(folder):
-    rewrite_json(folder / MANIFEST, name="20050228")
+    rewrite_json(folder / MANIFEST_FILE, name="20050228")
 
 
 DAMAGES = {
@@ -181,7 +181,7 @@ def test_a_damaged_adapter_is_rejected_and_the_last_good_one_served(shelf, damag
     damage(shelf.folder / "20050301-dpo")
     with pytest.raises(AdapterRejected, match=reason):
         shelf.validate("20050301-dpo")
-    served = shelf.serving("newest", LATER)
+    served = shelf.find_served("newest", LATER)
     assert served.name == "20050301"
     assert [name for name, _ in served.skipped] == ["20050301-dpo"]
     assert reason in served.skipped[0][1]
@@ -190,50 +190,52 @@ def test_a_damaged_adapter_is_rejected_and_the_last_good_one_served(shelf, damag
 def test_a_sound_adapter_is_served_with_its_card_and_dpo_comes_first(shelf):
     assert shelf.names() == ["20050301-dpo", "20050301"]
     assert shelf.newest() == "20050301-dpo"
-    served = shelf.serving("newest", LATER)
+    served = shelf.find_served("newest", LATER)
     assert (served.name, served.path, served.skipped) == ("20050301-dpo", shelf.folder / "20050301-dpo", ())
     assert shelf.validate("20050301-dpo").parent == "20050301"
-    assert sorted(path.name for path in served.path.iterdir()) == sorted([CARD, CONFIG, MANIFEST, WEIGHTS])
+    assert sorted(path.name for path in served.path.iterdir()) == sorted(
+        [CARD_FILE, CONFIG_FILE, MANIFEST_FILE, WEIGHTS_FILE]
+    )
 
 
 def test_an_empty_shelf_serves_the_base(tmp_path):
-    shelf = AdapterShelf(tmp_path / "none", lambda: BASE)
-    assert (shelf.names(), shelf.newest(), shelf.serving("better", LATER).name) == ([], None, None)
+    shelf = AdapterRegistry(tmp_path / "none", lambda: BASE)
+    assert (shelf.names(), shelf.newest(), shelf.find_served("better", LATER).name) == ([], None, None)
 
 
 def test_a_historical_clock_does_not_see_later_adapters(shelf):
-    assert shelf.serving("newest", datetime(2005, 2, 28, 23, tzinfo=UTC)).name is None
-    assert shelf.serving("newest", datetime(2005, 3, 1, 21, tzinfo=UTC)).name is None, "made an hour later that day"
-    assert shelf.serving("newest", NIGHT).name == "20050301-dpo"
+    assert shelf.find_served("newest", datetime(2005, 2, 28, 23, tzinfo=UTC)).name is None
+    assert shelf.find_served("newest", datetime(2005, 3, 1, 21, tzinfo=UTC)).name is None, "made an hour later that day"
+    assert shelf.find_served("newest", NIGHT).name == "20050301-dpo"
     assert shelf.newest(datetime(2005, 2, 28, tzinfo=UTC)) is None
 
 
 def test_only_promoted_adapters_are_served_unless_the_policy_is_newest(shelf):
-    assert shelf.serving("better", LATER).name is None
+    assert shelf.find_served("better", LATER).name is None
     shelf.record_verdict("20050301", {"promoted": True, "p": 0.01})
     shelf.record_verdict("20050301-dpo", {"promoted": False, "p": 0.6})
-    served = shelf.serving("better", LATER)
+    served = shelf.find_served("better", LATER)
     assert served.name == "20050301"
     assert served.skipped == (("20050301-dpo", "the gate did not promote it"),)
-    assert shelf.eligible("better") == ["20050301"]
-    assert shelf.serving("newest", LATER).name == "20050301-dpo"
+    assert shelf.eligible_names("better") == ["20050301"]
+    assert shelf.find_served("newest", LATER).name == "20050301-dpo"
     assert shelf.verdict("20050301") == {"promoted": True, "p": 0.01}
 
 
 def test_a_person_overrules_the_gate_and_leaves_a_name_and_a_reason(shelf):
     shelf.record_verdict("20050301-dpo", {"promoted": False, "p": 0.6})
     shelf.promote("20050301-dpo", "ada", "small sample", LATER)
-    assert shelf.serving("better", LATER).name == "20050301-dpo"
+    assert shelf.find_served("better", LATER).name == "20050301-dpo"
     shelf.demote("20050301-dpo", "ada", "shorts only", LATER)
-    assert shelf.serving("newest", LATER).skipped == (("20050301-dpo", "demoted by ada: shorts only"),)
+    assert shelf.find_served("newest", LATER).skipped == (("20050301-dpo", "demoted by ada: shorts only"),)
     assert shelf.verdict("20050301-dpo")["p"] == 0.6
 
 
 def test_a_pin_goes_first_and_a_damaged_pin_falls_back(shelf):
     shelf.pin("20050301")
-    assert shelf.serving("better", LATER).name == "20050301"
+    assert shelf.find_served("better", LATER).name == "20050301"
     flip_byte(shelf.folder / "20050301")
-    assert shelf.serving("newest", LATER).name == "20050301-dpo"
+    assert shelf.find_served("newest", LATER).name == "20050301-dpo"
     shelf.unpin()
     assert shelf.pinned() is None
     with pytest.raises(AdapterRejected):
@@ -275,7 +277,7 @@ def test_the_probe_is_asked_once_and_its_no_is_remembered(shelf):
             raise AdapterRejected("a finite forward pass", "NaN", "train anew")
 
     for _ in range(2):
-        served = shelf.serving("newest", LATER, probe)
+        served = shelf.find_served("newest", LATER, probe)
         assert (served.name, asked) == ("20050301", ["20050301-dpo", "20050301"])
         assert "NaN" in served.skipped[0][1]
 
@@ -295,7 +297,7 @@ for day in itertools.count(int(sys.argv[3])):
 
 def test_a_kill_during_publishing_never_leaves_a_visible_half_adapter(tmp_path):
     source = trained(tmp_path / "source")
-    shelf = AdapterShelf(tmp_path / "adapters", lambda: BASE)
+    shelf = AdapterRegistry(tmp_path / "adapters", lambda: BASE)
     drafts = 0
     for attempt in range(24):
         first = 1 + len(shelf.names())
@@ -316,7 +318,7 @@ def test_a_kill_during_publishing_never_leaves_a_visible_half_adapter(tmp_path):
 
 def test_an_adapter_whose_training_failed_is_kept_and_never_served(tmp_path, shelf):
     shelf.publish("20050302-dpo", trained(tmp_path / "c", 0.1), card(failed="valid replies fell to 12.0%"))
-    served = shelf.serving("newest", LATER)
+    served = shelf.find_served("newest", LATER)
     assert served.name == "20050301-dpo"
     assert "valid replies fell to 12.0%" in dict(served.skipped)["20050302-dpo"]
     for word in (
@@ -345,7 +347,7 @@ def test_a_persons_word_outlives_the_gates_whichever_comes_first(shelf, gate_fir
     kept = shelf.verdict(name)
     assert (kept["by"], kept["why"], kept["promoted"]) == ("ann", "her reasons", word == "promote")
     assert (kept["gate_promoted"], kept["p"]) == (word == "demote", 0.03)
-    served = shelf.serving("better", LATER).name
+    served = shelf.find_served("better", LATER).name
     assert served == ("20050301-dpo" if word == "promote" else None)
 
 
@@ -361,14 +363,14 @@ def test_a_pin_outlives_a_verdict_and_a_newer_adapter(shelf, tmp_path):
     shelf.pin("20050301")
     shelf.record_verdict("20050301", {"promoted": False})
     shelf.publish("20050302", trained(tmp_path / "c", 0.75), card())
-    assert shelf.serving("newest", LATER).name == "20050301"
+    assert shelf.find_served("newest", LATER).name == "20050301"
 
 
 @pytest.mark.parametrize("kind", ["file", "dangling link", "link to a file"])
 def test_what_is_no_folder_is_passed_over_and_named(shelf, kind):
     odd = shelf.folder / "20050305"
     odd.write_text("x") if kind == "file" else odd.symlink_to("nowhere" if kind == "dangling link" else __file__)
-    served = shelf.serving("newest", LATER)
+    served = shelf.find_served("newest", LATER)
     assert (served.name, [name for name, _ in served.skipped]) == ("20050301-dpo", ["20050305"])
     with pytest.raises(AdapterRejected, match="a folder in adapter 20050305"):
         shelf.validate("20050305")
@@ -381,7 +383,7 @@ def test_an_adapter_whose_verdict_cannot_be_read_is_not_served_and_stops_no_othe
     shelf.demote("20050301-dpo", "ann", "nonsense", LATER)
     file = shelf.folder / ".verdicts" / "20050301-dpo.json"
     file.write_text(text)
-    served = shelf.serving("newest", LATER)
+    served = shelf.find_served("newest", LATER)
     assert served.name == "20050301"
     assert str(file) in served.skipped[0][1]
     with pytest.raises(BadInput, match=r"20050301-dpo\.json.*delete it and decide anew"):
@@ -392,15 +394,15 @@ def test_an_adapter_whose_verdict_cannot_be_read_is_not_served_and_stops_no_othe
 def test_a_pin_that_cannot_be_read_is_an_error_until_somebody_says_whom_to_serve(shelf, text):
     (shelf.folder / ".pin.json").write_text(text)
     with pytest.raises(BadInput, match="osiris adapters unpin"):
-        shelf.serving("newest", LATER)
+        shelf.find_served("newest", LATER)
     shelf.pin("20050301")
-    assert shelf.serving("newest", LATER).name == "20050301"
+    assert shelf.find_served("newest", LATER).name == "20050301"
 
 
 def test_a_pinned_adapter_that_is_gone_is_named(shelf):
     shelf.pin("20050301")
     shutil.rmtree(shelf.folder / "20050301")
-    served = shelf.serving("newest", LATER)
+    served = shelf.find_served("newest", LATER)
     assert (served.name, served.skipped[0][0]) == ("20050301-dpo", "20050301")
 
 
@@ -408,5 +410,5 @@ def test_an_answer_of_the_probe_that_cannot_be_read_is_asked_for_anew(shelf):
     (shelf.folder / ".verdicts").mkdir()
     (shelf.folder / ".verdicts" / "20050301-dpo.probe.json").write_text("[]")
     asked = []
-    shelf.serving("newest", LATER, lambda path: asked.append(path.name))
+    shelf.find_served("newest", LATER, lambda path: asked.append(path.name))
     assert asked == ["20050301-dpo"]

@@ -35,7 +35,7 @@ def test_whatever_is_asked_is_answered_as_described(tmp_path, known, asked_secon
     )
     workspace.advice.add([idea() | {"id": EXAMPLE_ID}, *(row for row in ideas(20, ticker="MSFT"))])
     (tmp_path / "schemathesis.toml").write_text(CONFIG if known else REFUSALS)
-    _ = workspace.drafter(), workspace.models.judge  # in memory, so that nothing waits for them
+    _ = workspace.load_drafter(), workspace.models.judge  # in memory, so that nothing waits for them
     program = Path(sys.executable).with_name("schemathesis")
     with start_api(workspace, port=0) as api:
         asked = [

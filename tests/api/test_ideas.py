@@ -11,12 +11,12 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from osiris.api import api_token, token_path
+from osiris.api import ensure_api_token, token_path
 from osiris.core.errors import WorkspaceError
 from osiris.llm.starter import starter_folder, starter_recipe
 from osiris.market.sample import load_sample
 from osiris.serving.server import start_api
-from tests.builders import MOMENT, idea, ideas, make_workspace, table_of, to
+from tests.builders import MOMENT, idea, ideas, make_workspace, outcome_table, with_changes
 
 NOW = MOMENT + timedelta(hours=2)
 numbers = itertools.count()
@@ -422,14 +422,14 @@ def test_a_token_that_cannot_be_sent_is_named(tmp_path, made):
     else:
         path.write_text(texts[made], encoding="utf-8")
     with pytest.raises(WorkspaceError, match="a token of visible ASCII"):
-        api_token(workspace)
+        ensure_api_token(workspace)
 
 
 def test_a_token_file_may_end_with_a_line(tmp_path):
     workspace = make_workspace(tmp_path)
     token_path(workspace).parent.mkdir()
     token_path(workspace).write_text("secret\r\n")
-    assert api_token(workspace) == "secret"
+    assert ensure_api_token(workspace) == "secret"
 
 
 # -- who may ask ------------------------------------------------------------------------------------------------------
@@ -534,8 +534,8 @@ def shelf(workspace):
     workspace.advice.add(rows)
     approved = {"status": "approved", "status_at": NOW, "reviewer": "ann", "shadow": False}
     given = {"idempotency_key": "shelf", "transaction_id": rows[0]["id"], "feedback_content": "{}", "ts": NOW}
-    workspace.advice.decide(given | {"feedback_type": "approval"}, to(approved))
-    workspace.advice.settle(table_of({"id": rows[1]["id"], "outcome": "win"}))
+    workspace.advice.decide(given | {"feedback_type": "approval"}, with_changes(approved))
+    workspace.advice.settle(outcome_table({"id": rows[1]["id"], "outcome": "win"}))
     return [row["id"] for row in rows]
 
 
@@ -672,7 +672,7 @@ def test_only_the_decision_that_stands_is_taken_back_by_who_made_it(client, work
 
 def test_what_has_its_outcome_or_was_asked_to_close_is_not_taken_back(client, workspace, new_idea):
     settled, closing = (post(client, feedback(new_idea())).json() for _ in range(2))
-    workspace.advice.settle(table_of({"id": settled["id"], "outcome": "loss"}))
+    workspace.advice.settle(outcome_table({"id": settled["id"], "outcome": "loss"}))
     assert_problem(take_back(client, settled), 409, "settled as loss")
     client.post(f"/advice/{closing['id']}/close", json={"reviewer": "bob"})
     assert_problem(take_back(client, closing), 409, "bob asked to close")
@@ -681,7 +681,7 @@ def test_what_has_its_outcome_or_was_asked_to_close_is_not_taken_back(client, wo
 
 def test_what_is_still_open_is_taken_back_with_its_outcome(client, workspace, new_idea):
     decided = post(client, feedback(new_idea())).json()
-    workspace.advice.settle(table_of({"id": decided["id"], "outcome": "open", "open_reason": "not yet"}))
+    workspace.advice.settle(outcome_table({"id": decided["id"], "outcome": "open", "open_reason": "not yet"}))
     undone = take_back(client, decided).json()
     assert (undone["status"], undone["outcome"], undone["open_reason"]) == ("pending", None, None)
 
@@ -707,7 +707,7 @@ def test_beside_an_idea_stand_its_siblings_what_came_before_and_what_was_like_it
     unsettled = idea(ticker="SIDE", number=5, as_of=MOMENT - week, vector=[1.0] * 16)
     workspace.advice.add([asked, sibling, near, far, later, unsettled])
     for row, outcome in ((near, "win"), (far, "loss"), (later, "win")):
-        workspace.advice.settle(table_of({"id": row["id"], "outcome": outcome, "r_multiple": 1.0}))
+        workspace.advice.settle(outcome_table({"id": row["id"], "outcome": outcome, "r_multiple": 1.0}))
     found = client.get(f"/advice/{asked['id']}/beside").json()
     assert [row["id"] for row in found["siblings"]] == ["sibling"]
     assert [row["id"] for row in found["earlier"]] == [far["id"], unsettled["id"]]
@@ -739,7 +739,7 @@ def test_no_outcome_beside_an_idea_is_later_than_the_clock(tmp_path):
     workspace.advice.add([row, before, sibling])
     for one in (before, sibling):
         end = {"outcome": "win", "r_multiple": 2.0, "closed_at": MOMENT + timedelta(days=3)}
-        workspace.advice.settle(table_of({"id": one["id"], **end}))
+        workspace.advice.settle(outcome_table({"id": one["id"], **end}))
     with start_api(workspace, port=0) as api, api.client() as client:
         found = client.get(f"/advice/{row['id']}/beside").json()
     assert found["similar"] == []

@@ -6,15 +6,15 @@ from datetime import timedelta
 
 import pytest
 
-from osiris.api.models import AT_ONCE
-from osiris.llm.hermes import Idea, score
-from osiris.llm.local_models import KEPT
+from osiris.api.models import MAX_MODEL_REQUESTS
+from osiris.llm.hermes import JudgedIdea, score_ideas
+from osiris.llm.local_models import MAX_ATTACHED_ADAPTERS
 from osiris.serving.server import start_api
 from osiris.workspace import open_workspace
 from tests.builders import MOMENT, adapter_card, make_workspace, random_adapter
 
 PROMPT = "Ticker: AAPL\nmomentum up 1.2\nrsi down 40.1\nlast up 0.3"
-NAMES = [f"2005022{day}" for day in range(KEPT + 2)]
+NAMES = [f"2005022{day}" for day in range(MAX_ATTACHED_ADAPTERS + 2)]
 ASKERS, SWAPS = 4, 12
 
 
@@ -23,7 +23,7 @@ def workspace(tmp_path_factory):
     made = make_workspace(tmp_path_factory.mktemp("workspace"), "[model]\ntemperature = 0\n", MOMENT)
     for seed, name in enumerate(NAMES):
         trained = random_adapter(tmp_path_factory.mktemp("trained") / name, seed)
-        made.shelf.publish(name, trained, adapter_card(as_of=MOMENT - timedelta(days=1)))
+        made.registry.publish(name, trained, adapter_card(as_of=MOMENT - timedelta(days=1)))
     return made
 
 
@@ -40,7 +40,7 @@ def ask(client, **changes):
 
 def swapped(client, workspace, name):
     """Pin an adapter and swap; what it then answers."""
-    workspace.shelf.pin(name)
+    workspace.registry.pin(name)
     assert client.post("/adapters/swap").json()["adapter"] == name
     return ask(client).json()
 
@@ -55,7 +55,7 @@ def test_a_prompt_is_answered_by_the_model_that_is_asked(client):
 
 def test_hermes_scores_as_it_does_within_the_house(client, workspace):
     found = client.post("/score/hermes/", json={"proposal": '{"side":"long"}', "context": "momentum up 1.2"}).json()
-    (expected,) = score(workspace.models.judge, [Idea('{"side":"long"}', "momentum up 1.2")], 1)
+    (expected,) = score_ideas(workspace.models.judge, [JudgedIdea('{"side":"long"}', "momentum up 1.2")], 1)
     assert found == {"score": expected.normalized, "raw": expected.raw, "note": expected.note}
 
 
@@ -81,7 +81,7 @@ def test_adapters_are_swapped_while_requests_go_on_and_each_is_answered_whole(cl
         done.set()
         for one in asking:
             one.result()
-    workspace.shelf.unpin()
+    workspace.registry.unpin()
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.json()["adapter"] for answer in answers}) > 3
     assert all(alone[answer.json()["adapter"]] == answer.json()["text"] for answer in answers)
@@ -90,21 +90,21 @@ def test_adapters_are_swapped_while_requests_go_on_and_each_is_answered_whole(cl
 def test_the_first_requests_may_come_all_at_once(workspace, client):
     expected = [ask(client).json(), ask(client, model_id="hermes").json()]
     fresh = open_workspace(workspace.folder, MOMENT)
-    (fresh.shelf.folder / ".verdicts" / f"{NAMES[0]}.probe.json").unlink(missing_ok=True)
-    fresh.shelf.pin(NAMES[0])
+    (fresh.registry.folder / ".verdicts" / f"{NAMES[0]}.probe.json").unlink(missing_ok=True)
+    fresh.registry.pin(NAMES[0])
     adapted = swapped(client, workspace, NAMES[0])
-    (fresh.shelf.folder / ".verdicts" / f"{NAMES[0]}.probe.json").unlink()
+    (fresh.registry.folder / ".verdicts" / f"{NAMES[0]}.probe.json").unlink()
     with start_api(fresh, port=0) as api, api.client() as other, ThreadPoolExecutor(6) as pool:
         other.timeout = 120
         asked = [pool.submit(ask, other, model_id=model) for model in ("phi3", "hermes") * 3]
         found = [one.result().json() for one in asked]
-    fresh.shelf.unpin()
+    fresh.registry.unpin()
     assert found == [adapted, expected[1]] * 3
 
 
 def test_more_than_some_at_once_are_asked_to_come_again(client):
-    with ThreadPoolExecutor(4 * AT_ONCE) as pool:
-        answers = list(pool.map(lambda _: ask(client, max_length=64), range(4 * AT_ONCE)))
+    with ThreadPoolExecutor(4 * MAX_MODEL_REQUESTS) as pool:
+        answers = list(pool.map(lambda _: ask(client, max_length=64), range(4 * MAX_MODEL_REQUESTS)))
     told = {answer.status_code: answer for answer in answers}
     assert set(told) == {200, 503}
     assert told[503].headers["Retry-After"] == "1"

@@ -13,11 +13,11 @@ import httpx
 import pytest
 
 CHROMIUM = shutil.which("chromium")
-FLAGS = [
+CHROMIUM_FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 ]  # fmt: skip
-START_SECONDS = 90
+REVIEW_START_SECONDS = 90
 
 
 def pytest_collection_modifyitems(items):
@@ -33,7 +33,7 @@ def browser():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
 
 
 @pytest.fixture
@@ -72,25 +72,25 @@ def review_server(folder, config, *options):
             program, stdout=file, stderr=file, env=os.environ | {"JUPYTER_CONFIG_DIR": str(config)}
         )
     try:
-        yield _answering(server, log)
+        yield _wait_for_address(server, log)
     finally:
         server.terminate()
         server.wait(30)
 
 
-def _answering(server, log):
-    deadline = time.monotonic() + START_SECONDS
+def _wait_for_address(server, log):
+    deadline = time.monotonic() + REVIEW_START_SECONDS
     while time.monotonic() < deadline and server.poll() is None:
         # By a handle of its own: one that it shared with the server would move where that writes.
         text = log.read_text()
         printed = re.search(r"http://\S+token=\S+", text)
-        if printed and _answers(printed[0]) and ("--lab" in server.args or "Kernel pool" in text):
+        if printed and _is_answering(printed[0]) and ("--lab" in server.args or "Kernel pool" in text):
             return printed[0]
         time.sleep(0.2)
     raise AssertionError(f"no answer from the review page: {log.read_text()}")
 
 
-def _answers(url):
+def _is_answering(url):
     try:
         return httpx.get(url.replace("/?", "/static/?"), trust_env=False).status_code < 500
     except httpx.HTTPError:

@@ -6,11 +6,11 @@ from datetime import timedelta
 import pytest
 
 from osiris.core.commands import Feedback
-from osiris.core.ideas import UNSEEN
+from osiris.core.ideas import INVISIBLE_CATEGORIES
 from osiris.serving.server import start_api
 from tests.browser.conftest import review_server
-from tests.browser.desk import NOW, TOML
 from tests.browser.injections import INJECTIONS
+from tests.browser.review_workspace import NOW, TOML
 from tests.builders import idea, make_workspace
 
 COUNT = "window.hits = 0; window.hit = () => { window.hits += 1; };"
@@ -89,7 +89,7 @@ def test_no_script_runs_in_a_comment_a_name_or_a_refusal(desk, browser):
     for number, text in enumerate(INJECTIONS):
         key = page.locator('tr.osiris-idea[data-status="pending"]').first.get_attribute("data-id")
         line = page.locator(f'tr.osiris-idea[data-id="{key}"]')
-        name = "".join(one for one in text if unicodedata.category(one) not in UNSEEN)[:80].strip()
+        name = "".join(one for one in text if unicodedata.category(one) not in INVISIBLE_CATEGORIES)[:80].strip()
         page.get_by_label("Reviewer").fill(name)
         line.get_by_role("button", name="Edit").click()
         page.locator(".osiris-field-target").fill(text.replace("\x00", ""))

@@ -4,14 +4,14 @@ import pytest
 
 from osiris.serving.server import start_api
 from tests.browser.conftest import review_server
-from tests.browser.desk import NOW, make_desk
-from tests.browser.test_desk import becomes, first_open, press, row, stand_on
+from tests.browser.review_workspace import NOW, make_review_workspace
+from tests.browser.test_review_table import becomes, first_open, press, row, stand_on
 
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lab")
-    workspace = make_desk(folder, ideas=80, pending=30)
+    workspace = make_review_workspace(folder, ideas=80, pending=30)
     with start_api(workspace, port=0) as api, review_server(folder, folder / "config", "--lab") as url:
         yield workspace, url, api
 

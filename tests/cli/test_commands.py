@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from osiris.core.files import one_at_a_time
+from osiris.core.files import exclusive_lock
 from osiris.market.sample import load_sample, sample_bars
 from tests.builders import MOMENT, idea, ideas, make_workspace
 
@@ -200,7 +200,7 @@ def test_events_are_shown_a_line_each(folder):
 
 def test_a_second_outcome_run_is_refused(folder):
     workspace = make_workspace(folder, '[prices]\nsource = "local"\n')
-    with one_at_a_time(workspace.settings.data / "outcomes.lock", "outcome run"):
+    with exclusive_lock(workspace.settings.data / "outcomes.lock", "outcome run"):
         assert "the only outcome run" in refused(osiris("outcomes", cwd=folder))
 
 

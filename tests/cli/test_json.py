@@ -13,11 +13,11 @@ import typer
 from typer.testing import CliRunner
 
 from osiris.cli import app
-from osiris.learn_check.report import checks, interval, of_edge
+from osiris.learn_check.report import check_results, summarize_edge, t_interval
 from osiris.market.sample import load_sample, sample_bars
-from osiris.training.datasets import Accepted, write_dataset
+from osiris.training.datasets import AcceptedReply, write_dataset
 from osiris.training.pairs import Pair
-from osiris.ui.console import plain, to_json
+from osiris.ui.console import to_json, to_json_values
 from tests.builders import MOMENT, adapter_card, idea, ideas, make_workspace, trained_adapter
 from tests.kernel.test_repo import GOOD
 
@@ -92,16 +92,18 @@ def workspace(tmp_path_factory):
     halved = sample_bars("IBM").assign(close=sample_bars("IBM")["close"] / 2, source="other")
     ws.bars.merge("IBM", halved[halved["start"].dt.strftime("%Y-%m-%d") == "2005-03-01"])
     datasets = ws.settings.data / "datasets"
-    about = write_dataset(datasets / "feedback-20050226.jsonl", [Accepted("p", "r", taken["id"])], MOMENT, "feedback")
+    about = write_dataset(
+        datasets / "feedback-20050226.jsonl", [AcceptedReply("p", "r", taken["id"])], MOMENT, "feedback"
+    )
     write_dataset(
         datasets / "pairs-20050226.jsonl", [Pair("p", "g", "b", "outcome", good["id"], bad["id"])], MOMENT, "like"
     )
     for name in ("20050226", "20050227"):
         card = adapter_card(data_hash=about["sha256"])
-        ws.shelf.publish(name, trained_adapter(folder / name), card)
+        ws.registry.publish(name, trained_adapter(folder / name), card)
         ws.tracking.log_adapter(
             name, "qlora", card, {}, [], {"rows": 1.0, "loss": float("nan")},
-            datasets / "feedback-20050226.jsonl", ws.shelf.path(name), ws.tracking.night(name),
+            datasets / "feedback-20050226.jsonl", ws.registry.path(name), ws.tracking.ensure_nightly_run(name),
         )  # fmt: skip
     (folder / "ideas.csv").write_text(
         "id,ticker,side,entry,target,stop,accepted_at\na,IBM,long,92.5,99,91,2005-02-24T21:00:00Z\nb,IBM,long,92,1,2,x\n"
@@ -155,8 +157,12 @@ def test_what_libraries_and_their_programs_print_is_on_stderr(tmp_path):
 
 
 def test_a_check_of_one_seed_has_no_interval_and_says_null():
-    edge = of_edge([{"rise": {"mean_r": 0.3, "win_rate": 0.1, "reward_to_risk": 0.0, "valid_share": 1.0}}])
-    report = {"edges": {"momentum": edge}, "checks": checks({"momentum": edge}, None), "alone": interval([1.0])}
+    edge = summarize_edge([{"rise": {"mean_r": 0.3, "win_rate": 0.1, "reward_to_risk": 0.0, "valid_share": 1.0}}])
+    report = {
+        "edges": {"momentum": edge},
+        "checks": check_results({"momentum": edge}, None),
+        "alone": t_interval([1.0]),
+    }
     found = strict(to_json(report))
     assert (found["edges"]["momentum"]["mean_r_low"], found["alone"]) == (None, [None, None])
 
@@ -168,7 +174,7 @@ def test_what_is_no_number_is_null_wherever_it_is(value):
 
 def test_what_a_report_may_hold_has_one_form():
     values = {1: np.int64(3), "at": pd.Timestamp("2005-03-01", tz="UTC"), "then": datetime(2005, 3, 1, tzinfo=UTC)}
-    assert plain(values) == {"1": 3, "at": "2005-03-01T00:00:00+00:00", "then": "2005-03-01T00:00:00+00:00"}
+    assert to_json_values(values) == {"1": 3, "at": "2005-03-01T00:00:00+00:00", "then": "2005-03-01T00:00:00+00:00"}
     assert to_json({"näme": True}, None) == '{"n\\u00e4me": true}'
     with pytest.raises(TypeError, match="object"):
-        plain({"a": object()})
+        to_json_values({"a": object()})

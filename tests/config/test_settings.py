@@ -11,20 +11,20 @@ from osiris.core.errors import SettingsError, WorkspaceError
 
 def test_defaults_need_no_file(tmp_path):
     settings = load_settings(tmp_path)
-    assert (settings.gate.policy, settings.data) == ("better", tmp_path / "data")
+    assert (settings.gate.serve, settings.data) == ("better", tmp_path / "data")
 
 
 def test_the_file_overrides_defaults(tmp_path):
-    (tmp_path / "osiris.toml").write_text("[gate]\nlevel = 0.1\n")
-    assert load_settings(tmp_path).gate.level == 0.1
+    (tmp_path / "osiris.toml").write_text("[gate]\nalpha = 0.1\n")
+    assert load_settings(tmp_path).gate.alpha == 0.1
 
 
 @pytest.mark.parametrize(
     ("toml", "words"),
     [
-        ("[gate]\nlevl = 0.1\n", r"level.*unknown key gate\.levl"),
-        ("[gaet]\nlevel = 0.1\n", r"gate.*unknown key gaet"),
-        ("[gate]\nlevel = 2\n", r"gate\.level: .*less than 1; got 2"),
+        ("[gate]\nlevl = 0.1\n", r"alpha.*unknown key gate\.levl"),
+        ("[gaet]\nalpha = 0.1\n", r"gate.*unknown key gaet"),
+        ("[gate]\nalpha = 2\n", r"gate\.alpha: .*less than 1; got 2"),
         ("[gate\n", "valid TOML"),
         ('[prices.calendars]\nVOD.L = "XLON"\n', 'a dot in quotes: "VOD.L" = "XLON"'),
         ('[prices.calendars]\n"vod.l" = "XLON"\n', 'in capitals: "VOD.L" = "XLON"'),
@@ -42,13 +42,13 @@ def test_a_missing_folder_is_named(tmp_path):
 
 
 def level_seen_by_a_process(folder, **variables):
-    code = "from osiris.config.settings import load_settings; print(load_settings().gate.level)"
+    code = "from osiris.config.settings import load_settings; print(load_settings().gate.alpha)"
     environment = {"OSIRIS_WORKSPACE": str(folder), **variables}
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
 
 
 def test_the_environment_wins_over_the_file(tmp_path):
-    (tmp_path / "osiris.toml").write_text("[gate]\nlevel = 0.1\n")
+    (tmp_path / "osiris.toml").write_text("[gate]\nalpha = 0.1\n")
     assert level_seen_by_a_process(tmp_path).stdout == "0.1\n"
     assert level_seen_by_a_process(tmp_path, OSIRIS_GATE__LEVEL="0.2").stdout == "0.2\n"
 
@@ -80,5 +80,5 @@ def test_a_bad_value_names_its_variable(tmp_path, monkeypatch, name, value):
 
 
 def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
-    (tmp_path / "osiris.toml").write_bytes(b"\xef\xbb\xbf[gate]\nlevel = 0.1\n")
-    assert load_settings(tmp_path).gate.level == 0.1
+    (tmp_path / "osiris.toml").write_bytes(b"\xef\xbb\xbf[gate]\nalpha = 0.1\n")
+    assert load_settings(tmp_path).gate.alpha == 0.1

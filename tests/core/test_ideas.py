@@ -14,8 +14,8 @@ from osiris.core.ideas import (
     advice_id,
     levels_from_reply,
     parse_reply,
-    rounded_price,
-    ticker_symbol,
+    parse_ticker,
+    round_price,
 )
 
 GOOD = (
@@ -86,12 +86,12 @@ def test_levels_keep_their_digits_whatever_a_share_or_coin_costs(scale, side):
 
 
 def test_a_price_is_rounded_to_what_it_says():
-    assert [rounded_price(p) for p in (100.12345678, 0.1 + 0.2, 4.5e-7 * 1.1)] == [100.123457, 0.3, 4.95e-7]
+    assert [round_price(p) for p in (100.12345678, 0.1 + 0.2, 4.5e-7 * 1.1)] == [100.123457, 0.3, 4.95e-7]
 
 
 @pytest.mark.parametrize("symbol", ["M&M.NS", "L&TFH.NS", "J&KBANK.NS", "AAPL240119C00190000", "SPXW251219P05000000"])
 def test_indian_shares_and_options_are_tickers_and_name_a_file(symbol, tmp_path):
-    assert ticker_symbol(symbol.lower()) == symbol
+    assert parse_ticker(symbol.lower()) == symbol
     (tmp_path / f"{symbol}.parquet").touch()
 
 
@@ -140,5 +140,5 @@ def test_ids_depend_on_all_parts_alone():
 @pytest.mark.parametrize("text", ["", "A B", "../x", "AAPL;DROP", "A" * 20])
 def test_what_is_no_symbol_is_refused(text):
     with pytest.raises(BadInput):
-        ticker_symbol(text)
-    assert ticker_symbol(" brk-b ") == "BRK-B"
+        parse_ticker(text)
+    assert parse_ticker(" brk-b ") == "BRK-B"

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from osiris.core.server_lifetime import LOOK_SECONDS, end_with_us
+from osiris.core.server_lifetime import LOCK_POLL_SECONDS, stop_on_exit
 from osiris.storage.events import Events
 from tests.builders import make_workspace
 
@@ -67,7 +67,7 @@ def test_a_killed_process_takes_the_server_from_nobody_who_shares_it(tmp_path, e
     with tail(tmp_path) as first:
         pid = events.server_pid()
         first.kill()
-    assert not ended(psutil.Process(pid), 4 * LOOK_SECONDS)
+    assert not ended(psutil.Process(pid), 4 * LOCK_POLL_SECONDS)
     assert events.server_pid() == pid
     events.close()
     assert not psutil.pid_exists(pid) or ended(psutil.Process(pid))
@@ -78,11 +78,11 @@ def test_who_comes_while_a_server_is_ended_gets_a_server_of_their_own(tmp_path, 
     with tail(tmp_path) as command:
         command.kill()
     assert events.ping()
-    assert [event["event_id"] for event in events.outcomes()] == ["e"]
+    assert [event["event_id"] for event in events.read_outcomes()] == ["e"]
 
 
 def test_a_server_that_was_killed_leaves_no_keeper_behind(tmp_path):
-    with subprocess.Popen(["sleep", "60"]) as server, end_with_us(server.pid, tmp_path):
+    with subprocess.Popen(["sleep", "60"]) as server, stop_on_exit(server.pid, tmp_path):
         (lock,) = tmp_path.iterdir()
         server.kill()
         server.wait()

@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from osiris.core.ideas import parse_reply
-from osiris.drafting.draft_ideas import add_gate_and_size, advise, drafting_moments, rows_of, take_snapshots
-from osiris.llm.generate import draft
+from osiris.drafting.draft_ideas import apply_policy, draft_ideas, drafting_moments, take_snapshots, to_advice_rows
+from osiris.llm.generate import draft_replies
 from osiris.market.sample import load_sample
-from osiris.policy import Shipped
+from osiris.policy import ShippedPolicy
 from osiris.policy.contracts import Feature
-from osiris.storage.events import GENERATED, Events, heard
+from osiris.storage.events import GENERATED_TOPIC, Events, read_messages
 from tests.builders import make_workspace
 
 CLOSE = datetime(2005, 2, 25, 21, tzinfo=UTC)
@@ -33,13 +33,13 @@ def workspace(tmp_path, models):
 
 
 def run(ws, moments=(CLOSE,), events=None):
-    return advise(
-        ws.advice, ws.prices, events or ws.events, ws.drafter(), ws.models.judge, ws.policy, ws.settings, moments
+    return draft_ideas(
+        ws.advice, ws.prices, events or ws.events, ws.load_drafter(), ws.models.judge, ws.policy, ws.settings, moments
     )
 
 
 def test_every_candidate_becomes_a_pending_scored_idea_in_prices(workspace):
-    subscription = workspace.events.subscribe(GENERATED)
+    subscription = workspace.events.subscribe(GENERATED_TOPIC)
     report = run(workspace)
     rows = workspace.advice.rows()
     assert (report.prompts, report.replies, report.stored) == (2, 6, len(rows))
@@ -50,11 +50,11 @@ def test_every_candidate_becomes_a_pending_scored_idea_in_prices(workspace):
         assert abs(row["target"] - row["entry"]) == pytest.approx(reply.target_atr * row["atr"], abs=1e-5)
         assert row["hermes_score"] == row["hermes_raw"] / 10
         assert row["decision_latency_ms"] > 0
-    assert sorted(event["id"] for event in heard(subscription)) == sorted(row["id"] for row in rows)
+    assert sorted(event["id"] for event in read_messages(subscription)) == sorted(row["id"] for row in rows)
     subscription.close()
 
 
-class ByMomentum(Shipped):
+class ByMomentum(ShippedPolicy):
     """A policy that lets through what goes with the momentum it sees."""
 
     def passes(self, idea):
@@ -69,9 +69,9 @@ def test_two_moments_with_one_text_are_gated_each_by_its_own_features(workspace)
     ]
     assert twins[0].prompt == twins[1].prompt
     assert twins[0].prompt_id != twins[1].prompt_id
-    drafts = draft(workspace.drafter(), [shot.request for shot in twins], 2, workspace.settings, 0)
-    rows = rows_of(twins, drafts, workspace.drafter(), workspace.policy)
-    add_gate_and_size(rows, twins, ByMomentum())
+    drafts = draft_replies(workspace.load_drafter(), [shot.request for shot in twins], 2, workspace.settings, 0)
+    rows = to_advice_rows(twins, drafts, workspace.load_drafter(), workspace.policy)
+    apply_policy(rows, twins, ByMomentum())
     assert {(row["as_of"], row["status"]) for row in rows} == {
         (twins[0].as_of, "pending"),
         (twins[1].as_of, "gated"),

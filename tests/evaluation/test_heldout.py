@@ -8,8 +8,14 @@ import pytest
 
 from osiris.core.ideas import Side
 from osiris.drafting.draft_ideas import take_snapshots
-from osiris.evaluation.heldout import IDEA_COLUMNS, held_out, on_paper, settle_on_paper, training_window
-from osiris.learn_check.no_skill import reply
+from osiris.evaluation.heldout import (
+    PAPER_COLUMNS,
+    evaluate_drafts,
+    simulate_paper_trades,
+    take_heldout_snapshots,
+    training_window,
+)
+from osiris.learn_check.no_skill import coin_reply
 from osiris.llm.generate import Draft
 from osiris.market.sample import load_sample
 from tests.builders import make_workspace
@@ -27,7 +33,7 @@ def workspace(tmp_path_factory):
 
 def test_held_out_prompts_begin_after_the_cut_off_and_the_embargo(workspace):
     window = training_window(workspace.settings, NIGHT)
-    shots = held_out(workspace.prices, workspace.policy, workspace.settings, window, [])
+    shots = take_heldout_snapshots(workspace.prices, workspace.policy, workspace.settings, window, [])
     assert window.cutoff == NIGHT - timedelta(days=20)
     assert min(shot.as_of for shot in shots) > window.cutoff + timedelta(days=5)
     assert max(shot.as_of for shot in shots) <= NIGHT
@@ -39,8 +45,8 @@ def test_on_paper_open_trades_are_marked_at_the_last_close_before_the_moment(wor
     bars = workspace.bars.get("IBM")
     at = bars[bars["end"] == pd.Timestamp(as_of)].iloc[0]
     values = (0, "IBM", as_of, as_of, as_of, "long", 0.6, at.close, at.close * 1.5, at.close * 0.5, 1.0, 1.0)
-    idea = pd.DataFrame([values], columns=IDEA_COLUMNS)
-    settled = settle_on_paper(idea, workspace.prices, workspace.settings, NIGHT).iloc[0]
+    idea = pd.DataFrame([values], columns=PAPER_COLUMNS)
+    settled = simulate_paper_trades(idea, workspace.prices, workspace.settings, NIGHT).iloc[0]
     last = bars[bars["end"] <= pd.Timestamp(NIGHT)].iloc[-1]
     assert settled.filled
     assert settled.r == pytest.approx((last.close - at.close) / (at.close * 0.5))
@@ -51,10 +57,10 @@ def test_on_paper_open_trades_are_marked_at_the_last_close_before_the_moment(wor
 def test_a_habit_is_what_earlier_decisions_would_have_made(workspace):
     moments = [bar.end.to_pydatetime() for bar in workspace.bars.get("IBM").iloc[-60:-20].itertuples()]
     shots = take_snapshots(workspace.prices, workspace.policy, ["IBM"], moments, [])
-    long = reply("IBM", Side.LONG)
+    long = coin_reply("IBM", Side.LONG)
     drafts = [[Draft(long.to_json(), long, 0.0, 1)] * 2 for _ in shots]
     as_of = workspace.bars.get("IBM").iloc[-1].end.to_pydatetime()
-    found = on_paper("always long", shots, drafts, workspace.prices, workspace.settings, as_of).filled
+    found = evaluate_drafts("always long", shots, drafts, workspace.prices, workspace.settings, as_of).filled
     assert found["habit"].isna().sum() == 2  # the two replies of the first session
     assert found["habit"].dropna().to_numpy() == pytest.approx(found["r"][found["habit"].notna()].to_numpy())
 
@@ -67,8 +73,8 @@ def test_the_wait_for_an_entry_is_no_time_in_the_market(workspace):
     place = int(np.argmax(low < later["low"].iloc[:3].min()))  # the first bar below the lows of the first three
     entry = (low.iloc[place] + low.iloc[place - 1]) / 2
     values = (0, "IBM", as_of, as_of, as_of, "long", 0.6, entry, entry * 1.5, entry * 0.5, 1.0, 1.0)
-    settled = settle_on_paper(
-        pd.DataFrame([values], columns=IDEA_COLUMNS), workspace.prices, workspace.settings, NIGHT
+    settled = simulate_paper_trades(
+        pd.DataFrame([values], columns=PAPER_COLUMNS), workspace.prices, workspace.settings, NIGHT
     ).iloc[0]
     last = bars[bars["end"] <= pd.Timestamp(NIGHT)]["end"].iloc[-1]
     assert place >= 3

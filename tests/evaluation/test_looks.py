@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from osiris.evaluation.looks import LookLedger, Span, level_of
+from osiris.evaluation.looks import HeldOutSpan, LookLedger, alpha_for_look
 from tests.builders import MOMENT, make_settings
 
 
@@ -13,14 +13,14 @@ def day(number):
 
 
 def span(first, last):
-    return Span(day(first), day(last))
+    return HeldOutSpan(day(first), day(last))
 
 
 @pytest.fixture
 def ledger(tmp_path):
     """One look, at the days 0 to 10."""
     ledger = LookLedger(tmp_path / "looks.jsonl")
-    assert ledger.take("one", span(0, 10), day(11)) == 1
+    assert ledger.record_look("one", span(0, 10), day(11)) == 1
     return ledger
 
 
@@ -29,17 +29,17 @@ def ledger(tmp_path):
     [(0, 10, 2), (5, 15, 2), (6, 16, 1), (-20, 40, 2), (4, 4, 2), (10, 10, 2), (11, 11, 1), (10, 20, 1), (20, 30, 1)],
 )
 def test_a_look_at_much_the_same_days_counts(ledger, first, last, look):
-    assert ledger.take("two", span(first, last), day(50)) == look
+    assert ledger.record_look("two", span(first, last), day(50)) == look
 
 
 def test_the_very_same_comparison_is_the_same_look_also_after_others(ledger):
-    assert [ledger.take(key, span(0, 10), day(12)) for key in ("two", "one", "three", "two")] == [2, 1, 3, 2]
+    assert [ledger.record_look(key, span(0, 10), day(12)) for key in ("two", "one", "three", "two")] == [2, 1, 3, 2]
 
 
 def test_looks_outlive_the_process_and_whatever_becomes_of_the_adapters(ledger, tmp_path):
     again = LookLedger(tmp_path / "looks.jsonl")
-    assert again.knows("one")
-    assert again.take("another adapter under the same name", span(0, 10), day(12)) == 2
+    assert again.has_look("one")
+    assert again.record_look("another adapter under the same name", span(0, 10), day(12)) == 2
 
 
 def test_another_look_waits_until_a_quarter_of_the_days_is_new(ledger):
@@ -49,6 +49,6 @@ def test_another_look_waits_until_a_quarter_of_the_days_is_new(ledger):
 
 
 def test_all_looks_together_err_no_more_often_than_the_level_says(tmp_path):
-    level = make_settings(tmp_path).gate.level
-    assert level_of(1, level) == level / 2
-    assert sum(level_of(look, level) for look in range(1, 10_000)) == pytest.approx(level, rel=1e-3)
+    level = make_settings(tmp_path).gate.alpha
+    assert alpha_for_look(1, level) == level / 2
+    assert sum(alpha_for_look(look, level) for look in range(1, 10_000)) == pytest.approx(level, rel=1e-3)

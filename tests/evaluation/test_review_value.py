@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osiris.core.commands import Feedback, Undo
-from osiris.evaluation.review_value import difference, mean, rate, review_value
+from osiris.core.commands import Feedback, UndoRequest
+from osiris.evaluation.review_value import estimate_difference, estimate_mean, estimate_rate, estimate_review_value
 from osiris.market.sample import load_sample
 from osiris.review.decide import decide, undo
-from tests.builders import MOMENT, idea, make_workspace, table_of
+from tests.builders import MOMENT, idea, make_workspace, outcome_table
 
 
 @pytest.fixture
@@ -35,11 +35,11 @@ def history(workspace, kind, rs, **content):
         decide(workspace.advice, asked, row["id"], workspace.settings, row["as_of"] + timedelta(hours=1))
         outcome = "win" if r > 0 else "loss"
         end = {"closed_at": MOMENT, "ambiguous": False, "exit_reason": "target" if r > 0 else "stop"}
-        workspace.advice.settle(table_of({"id": row["id"], "outcome": outcome, "r_multiple": r, **end}))
+        workspace.advice.settle(outcome_table({"id": row["id"], "outcome": outcome, "r_multiple": r, **end}))
 
 
 def valued(workspace):
-    return review_value(workspace.advice, workspace.local_prices, workspace.settings, workspace.now)
+    return estimate_review_value(workspace.advice, workspace.local_prices, workspace.settings, workspace.now)
 
 
 def test_what_was_accepted_stands_against_what_was_rejected(workspace):
@@ -52,7 +52,7 @@ def test_what_was_accepted_stands_against_what_was_rejected(workspace):
     assert (found.expectancy["approved"].value, found.expectancy["rejected"].value) == (1.25, -0.5)
     assert found.approved_over_rejected.value == 1.75
     assert np.isnan(found.approved_over_rejected[1:3]).all()  # too few sessions to claim anything
-    table = found.table()
+    table = found.to_frame()
     assert table.loc["mean R, approved minus rejected", "ideas"] == 10
     assert list(table.columns) == ["value", "low", "high", "ideas", "sessions"]
 
@@ -66,7 +66,7 @@ def test_an_edit_stands_against_the_same_idea_as_it_was_drafted(workspace):
     )
     decide(workspace.advice, asked, "key", workspace.settings, MOMENT + timedelta(hours=1))
     end = {"closed_at": MOMENT + timedelta(days=3), "ambiguous": False, "exit_reason": "target"}
-    workspace.advice.settle(table_of({"id": row["id"], "outcome": "win", "r_multiple": 2.51 / 8.99, **end}))
+    workspace.advice.settle(outcome_table({"id": row["id"], "outcome": "win", "r_multiple": 2.51 / 8.99, **end}))
     found = valued(workspace)
     drafted = found.expectancy["edited, as drafted"]
     assert drafted.count == 1
@@ -84,24 +84,28 @@ def test_what_was_taken_back_open_or_in_doubt_is_left_out(workspace):
     for row in rows:
         asked = Feedback(transaction_id=row["id"], feedback_type="approval", feedback_content={}, timestamp=MOMENT)
         decide(workspace.advice, asked, row["id"], workspace.settings, later)
-    undo(workspace.advice, rows[0]["id"], Undo(status="approved", status_at=later), "undo", later)
-    workspace.advice.settle(table_of({"id": rows[1]["id"], "outcome": "open", "r_multiple": None, "ambiguous": None}))
-    workspace.advice.settle(table_of({"id": rows[2]["id"], "outcome": "loss", "r_multiple": -1.0, "ambiguous": True}))
+    undo(workspace.advice, rows[0]["id"], UndoRequest(status="approved", status_at=later), "undo", later)
+    workspace.advice.settle(
+        outcome_table({"id": rows[1]["id"], "outcome": "open", "r_multiple": None, "ambiguous": None})
+    )
+    workspace.advice.settle(
+        outcome_table({"id": rows[2]["id"], "outcome": "loss", "r_multiple": -1.0, "ambiguous": True})
+    )
     found = valued(workspace)
     assert found.expectancy["approved"][:1] + found.expectancy["approved"][3:4] == (1.0, 2)
     assert found.approval_rate.count == 4
 
 
 def test_nothing_is_worth_nothing_known(workspace):
-    table = valued(workspace).table()
+    table = valued(workspace).to_frame()
     assert table[["value", "low", "high"]].isna().all(axis=None)
     assert (table["ideas"] == 0).all()
 
 
 def test_one_session_has_no_interval_of_a_mean_and_a_wide_one_of_a_rate():
     same = np.zeros(50)
-    assert np.isnan(mean(np.ones(50), same)[1:3]).all()
-    low, high = rate(np.ones(50), same)[1:3]
+    assert np.isnan(estimate_mean(np.ones(50), same)[1:3]).all()
+    low, high = estimate_rate(np.ones(50), same)[1:3]
     assert low < 0.21
     assert high == pytest.approx(1.0)
 
@@ -110,8 +114,8 @@ def test_a_difference_has_no_interval_until_both_sides_have_sessions_enough():
     day = pd.date_range("2005-01-03", periods=20)
     many = pd.DataFrame({"session": day, "r_multiple": np.resize([2.0, -1.0], 20)})
     few = many.tail(9)
-    assert np.isnan(difference(many, few)[1:3]).all()
-    assert np.isfinite(difference(many, many.tail(10))[1:3]).all()
+    assert np.isnan(estimate_difference(many, few)[1:3]).all()
+    assert np.isfinite(estimate_difference(many, many.tail(10))[1:3]).all()
 
 
 def test_ideas_of_one_day_are_of_one_session(workspace):
@@ -136,10 +140,12 @@ def test_a_session_is_a_day_where_the_ticker_trades(tmp_path, ticker, sessions):
 
 def test_nothing_later_than_the_moment_is_counted(workspace):
     history(workspace, "approval", [1.0, 1.0])
-    before = review_value(workspace.advice, workspace.local_prices, workspace.settings, MOMENT - timedelta(minutes=1))
+    before = estimate_review_value(
+        workspace.advice, workspace.local_prices, workspace.settings, MOMENT - timedelta(minutes=1)
+    )
     assert (before.approval_rate.count, before.expectancy["approved"].count) == (1, 0)
     assert (
-        review_value(
+        estimate_review_value(
             workspace.advice, workspace.local_prices, workspace.settings, MOMENT - timedelta(9)
         ).approval_rate.count
         == 0
@@ -148,7 +154,7 @@ def test_nothing_later_than_the_moment_is_counted(workspace):
 
 def test_wilsons_interval_is_that_of_the_textbook_when_sessions_hold_one_idea_each():
     happened = np.repeat([1.0, 0.0], [9, 1])
-    low, high = rate(happened, np.arange(10))[1:3]
+    low, high = estimate_rate(happened, np.arange(10))[1:3]
     assert (low, high) == pytest.approx((0.596, 0.982), abs=0.025)  # 9 of 10; the effective size is within 10/9 of 10
 
 
@@ -164,7 +170,7 @@ def test_intervals_cover_what_they_claim(within):
         happened = (np.where(alike, common, rng.random(sessions * each)) < 0.4).astype(float)
         r = np.where(happened > 0, 2.0, -1.0)
         frame = pd.DataFrame({"session": number, "r_multiple": r})
-        found = rate(happened, number), mean(r, number), difference(frame[::2], frame[1::2])
+        found = estimate_rate(happened, number), estimate_mean(r, number), estimate_difference(frame[::2], frame[1::2])
         covered += [one.low <= true <= one.high for one, true in zip(found, (0.4, 0.2, 0.0), strict=True)]
     assert (covered / runs > 0.90).all(), covered / runs
     assert (covered / runs < 0.99).all(), covered / runs

@@ -6,12 +6,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osiris.config.sections import Rewards
+from osiris.config.sections import RewardsSettings
 from osiris.core.errors import BadInput, TooLittleData
-from osiris.evaluation.rewards import UNIT_RISK, live_trades, reward_of, scales
-from tests.builders import LATER, MOMENT, changes, decision, ideas, make_store, table_of, to
+from osiris.evaluation.rewards import UNIT_RISK, compute_reward, read_live_trades, risk_scales
+from tests.builders import (
+    DECIDED_AT,
+    MOMENT,
+    decision,
+    decision_changes,
+    ideas,
+    make_store,
+    outcome_table,
+    with_changes,
+)
 
-RULES = Rewards(min_trades=10)
+RULES = RewardsSettings(min_trades=10)
 
 
 def trades(r=None, size=0.01, novelty=0.5, latency_ms=2000.0, count=40):
@@ -22,28 +31,28 @@ def trades(r=None, size=0.01, novelty=0.5, latency_ms=2000.0, count=40):
 
 
 def test_profit_is_money_a_week_in_r_at_one_percent_risk():
-    assert reward_of(trades(), RULES).profit == pytest.approx(14 / 51)
-    assert reward_of(trades(size=0.02), RULES).profit == pytest.approx(28 / 51)
+    assert compute_reward(trades(), RULES).profit == pytest.approx(14 / 51)
+    assert compute_reward(trades(size=0.02), RULES).profit == pytest.approx(28 / 51)
 
 
 def test_weeks_that_offered_ideas_and_had_no_trade_count():
     weeks = pd.date_range("2005-02-21", periods=102, freq="7D")
-    assert reward_of(trades(), RULES, weeks).profit == pytest.approx(14 / 102)
+    assert compute_reward(trades(), RULES, weeks).profit == pytest.approx(14 / 102)
 
 
 class TestTheScalesOfACandidateAtEqualRisk:
     def test_one_that_risks_more_is_brought_down_to_the_incumbents_risk(self):
-        assert scales(trades(size=0.02), trades(size=0.01), RULES) == [0.5]
+        assert risk_scales(trades(size=0.02), trades(size=0.01), RULES) == [0.5]
 
     def test_one_that_risks_less_has_to_be_better_as_it_is_and_at_equal_risk(self):
-        assert scales(trades(count=20), trades(count=40), RULES) == [1.0, pytest.approx(2.0)]
+        assert risk_scales(trades(count=20), trades(count=40), RULES) == [1.0, pytest.approx(2.0)]
 
     def test_one_that_risks_the_same_is_taken_as_it_is(self):
-        assert scales(trades(), trades(), RULES) == [1.0]
+        assert risk_scales(trades(), trades(), RULES) == [1.0]
 
     def test_where_the_incumbent_has_too_few_trades_the_mean_size_is_one_percent_at_most(self):
-        assert scales(trades(size=0.02), trades(count=9), RULES) == [pytest.approx(0.5)]
-        assert scales(trades(size=0.005), trades(count=9), RULES) == [1.0]
+        assert risk_scales(trades(size=0.02), trades(count=9), RULES) == [pytest.approx(0.5)]
+        assert risk_scales(trades(size=0.005), trades(count=9), RULES) == [1.0]
 
 
 def test_risk_adjusted_is_the_return_against_the_largest_drawdown():
@@ -51,16 +60,16 @@ def test_risk_adjusted_is_the_return_against_the_largest_drawdown():
     equity = (1 + returns).cumprod()
     drawdown = max(UNIT_RISK, (1 - equity / equity.cummax().clip(lower=1)).max())
     ratio = (equity.iloc[-1] - 1) / drawdown
-    assert reward_of(trades(), RULES).risk_adjusted == pytest.approx(ratio / (1 + ratio))
+    assert compute_reward(trades(), RULES).risk_adjusted == pytest.approx(ratio / (1 + ratio))
 
 
 def test_without_a_losing_week_the_drawdown_counts_as_one_unit_of_risk():
     ratio = (1.01**40 - 1) / UNIT_RISK
-    assert reward_of(trades(r=1.0), RULES).risk_adjusted == pytest.approx(ratio / (1 + ratio))
+    assert compute_reward(trades(r=1.0), RULES).risk_adjusted == pytest.approx(ratio / (1 + ratio))
 
 
 def test_novelty_and_latency_have_their_halves():
-    reward = reward_of(trades(novelty=1.0, latency_ms=10_000.0), RULES)
+    reward = compute_reward(trades(novelty=1.0, latency_ms=10_000.0), RULES)
     assert (reward.novelty, reward.latency) == (0.5, 0.5)
 
 
@@ -70,31 +79,33 @@ def test_novelty_and_latency_have_their_halves():
 )
 def test_every_component_moves_the_reward_in_its_direction(component, better):
     weight = {"profit": "w_profit", "novelty": "w_novelty", "latency": "w_latency"}[component]
-    alone = Rewards(min_trades=10, **{**dict.fromkeys(("w_profit", "w_risk", "w_novelty", "w_latency"), 0), weight: 1})
-    assert reward_of(trades(**better), alone).total > reward_of(trades(), alone).total
-    assert reward_of(trades(**better), RULES).total > reward_of(trades(), RULES).total
+    alone = RewardsSettings(
+        min_trades=10, **{**dict.fromkeys(("w_profit", "w_risk", "w_novelty", "w_latency"), 0), weight: 1}
+    )
+    assert compute_reward(trades(**better), alone).total > compute_reward(trades(), alone).total
+    assert compute_reward(trades(**better), RULES).total > compute_reward(trades(), RULES).total
 
 
 def test_losses_in_a_row_are_worse_than_the_same_losses_apart():
-    alone = Rewards(min_trades=10, w_profit=0, w_risk=1, w_novelty=0, w_latency=0)
+    alone = RewardsSettings(min_trades=10, w_profit=0, w_risk=1, w_novelty=0, w_latency=0)
     apart, together = np.tile([1.0, 1.0, -1.0, 1.0], 10), np.repeat([1.0, -1.0, 1.0], [15, 10, 15])
-    assert reward_of(trades(r=apart), alone).total > reward_of(trades(r=together), alone).total
-    assert reward_of(trades(r=apart), alone).profit == reward_of(trades(r=together), alone).profit
+    assert compute_reward(trades(r=apart), alone).total > compute_reward(trades(r=together), alone).total
+    assert compute_reward(trades(r=apart), alone).profit == compute_reward(trades(r=together), alone).profit
 
 
 def test_a_weight_of_zero_takes_its_component_out():
-    none = Rewards(min_trades=10, w_profit=0, w_risk=0, w_novelty=0, w_latency=0)
-    assert reward_of(trades(), none).total == 0
+    none = RewardsSettings(min_trades=10, w_profit=0, w_risk=0, w_novelty=0, w_latency=0)
+    assert compute_reward(trades(), none).total == 0
 
 
 def test_losing_trades_have_a_negative_reward():
-    assert reward_of(trades(r=-1.0), RULES).total < 0
+    assert compute_reward(trades(r=-1.0), RULES).total < 0
 
 
 @pytest.mark.parametrize("count", [0, 9])
 def test_too_few_trades_have_no_reward_yet(count):
     with pytest.raises(TooLittleData, match=f"10 settled trades; got {count}"):
-        reward_of(trades(count=40).head(count), RULES)
+        compute_reward(trades(count=40).head(count), RULES)
 
 
 @pytest.mark.parametrize("column", ["size", "pnl", "novelty", "latency_ms"])
@@ -103,7 +114,7 @@ def test_a_number_that_is_missing_is_an_error_and_never_zero(column, value):
     spoilt = trades()
     spoilt.loc[3, column] = value
     with pytest.raises(BadInput, match=f"{column} of every trade; got 1 trades"):
-        reward_of(spoilt, RULES)
+        compute_reward(spoilt, RULES)
 
 
 def test_the_trades_of_a_patch_are_its_accepted_ideas_with_an_outcome(tmp_path):
@@ -111,8 +122,14 @@ def test_the_trades_of_a_patch_are_its_accepted_ideas_with_an_outcome(tmp_path):
     rows = ideas(4, patch_id="p1", size=0.02, status="pending") + ideas(1, patch_id=None, ticker="IBM")
     store.add(rows)
     for row in (*rows[:3], rows[4]):
-        store.decide(decision(row, key=row["id"]), to(changes()))
-    ending = {"exit_reason": "stop", "close_price": 97.0, "closed_at": LATER, "ambiguous": False, "open_reason": None}
+        store.decide(decision(row, key=row["id"]), with_changes(decision_changes()))
+    ending = {
+        "exit_reason": "stop",
+        "close_price": 97.0,
+        "closed_at": DECIDED_AT,
+        "ambiguous": False,
+        "open_reason": None,
+    }
     settled = [
         {"id": row["id"], "outcome": outcome, "shadow": shadow, "event_id": None, "r_multiple": r, **ending}
         for row, outcome, r, shadow in (
@@ -120,7 +137,7 @@ def test_the_trades_of_a_patch_are_its_accepted_ideas_with_an_outcome(tmp_path):
             (rows[4], "win", 2.0, False),
         )
     ]  # fmt: skip
-    store.settle(table_of(*settled))
-    found = live_trades(store, "p1")
+    store.settle(outcome_table(*settled))
+    found = read_live_trades(store, "p1")
     assert sorted(found["pnl"]) == [-0.02, 0.04]
-    assert live_trades(store, "p2").empty
+    assert read_live_trades(store, "p2").empty

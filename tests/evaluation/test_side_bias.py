@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osiris.evaluation.side_bias import EARLIER, moved_decisions
+from osiris.evaluation.side_bias import MAX_EARLIER_SESSIONS, replay_decisions
 
 FIRST = pd.Timestamp("2005-03-01T21:00Z")
 
@@ -20,34 +20,34 @@ def ideas(sides, ticker="AAPL", price=100.0, unit=2.0):
 
 
 def test_a_decision_is_moved_to_later_prompts_alone():
-    moved = moved_decisions(ideas(["long", "short", "long"]))
+    moved = replay_decisions(ideas(["long", "short", "long"]))
     assert sorted(zip(moved["prompt"], moved["side"], strict=True)) == [
         ("AAPL1", "long"), ("AAPL2", "long"), ("AAPL2", "short"),
     ]  # fmt: skip
 
 
 def test_its_levels_lie_round_the_prompt_that_it_is_moved_to():
-    (row,) = moved_decisions(ideas(["short", "long"])).to_dict("records")
+    (row,) = replay_decisions(ideas(["short", "long"])).to_dict("records")
     assert (row["entry"], row["target"], row["stop"]) == (110, 104, 114)
 
 
 def test_no_decision_crosses_to_another_ticker():
-    moved = moved_decisions(pd.concat([ideas(["long", "long"]), ideas(["short", "short"], "IBM")]))
+    moved = replay_decisions(pd.concat([ideas(["long", "long"]), ideas(["short", "short"], "IBM")]))
     assert list(moved.groupby("ticker")["side"].unique().map(list)) == [["long"], ["short"]]
 
 
 def test_of_many_earlier_sessions_a_spread_is_tried():
-    moved = moved_decisions(ideas(["long"] * 200))
+    moved = replay_decisions(ideas(["long"] * 200))
     last = moved[moved["prompt"] == "AAPL199"]["from"]
-    assert len(last) == EARLIER
+    assert len(last) == MAX_EARLIER_SESSIONS
     assert (last.min(), last.max()) == (FIRST, FIRST + pd.Timedelta(days=198))
 
 
 def test_levels_below_zero_are_left_out():
-    moved = moved_decisions(ideas(["short", "short"], price=-6.0, unit=2.0).assign(entry=5.0))
+    moved = replay_decisions(ideas(["short", "short"], price=-6.0, unit=2.0).assign(entry=5.0))
     assert moved.empty
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_a_first_session_has_no_earlier_decision(count):
-    assert moved_decisions(ideas(["long"] * count) if count else ideas(["long"]).iloc[:0]).empty
+    assert replay_decisions(ideas(["long"] * count) if count else ideas(["long"]).iloc[:0]).empty

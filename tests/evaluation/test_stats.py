@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from osiris.evaluation.stats import MIN_BLOCKS, block_test, detectable, overlap_days, persistence_days
+from osiris.evaluation.stats import MIN_BLOCKS, block_test, detectable_effect, overlap_days, persistence_days
 
 DAYS = np.arange(120)
 
@@ -29,7 +29,7 @@ def test_sessions_that_are_taken_for_independent_would_err_far_more_often():
 
 def test_what_it_says_it_would_show_it_shows_four_times_in_five():
     rng = np.random.default_rng(1)
-    least = np.mean([detectable(block_test(overlapping(rng, 5), DAYS, 10), 0.025) for _ in range(300)])
+    least = np.mean([detectable_effect(block_test(overlapping(rng, 5), DAYS, 10), 0.025) for _ in range(300)])
     found = [block_test(overlapping(rng, 5, least), DAYS, 10).p_value for _ in range(1000)]
     assert np.mean(np.array(found) < 0.025) == pytest.approx(0.8, abs=0.08)
 
@@ -46,8 +46,8 @@ def test_a_perfect_record_passes_any_level():
 
 def test_too_few_independent_days_test_nothing():
     test = block_test(np.ones(60), DAYS[:60], 60 / (MIN_BLOCKS - 1))
-    assert (test.suffices, test.blocks) == (False, MIN_BLOCKS - 1)
-    assert np.isnan([test.p_value, detectable(test, 0.05)]).all()
+    assert (test.has_enough_blocks, test.blocks) == (False, MIN_BLOCKS - 1)
+    assert np.isnan([test.p_value, detectable_effect(test, 0.05)]).all()
     assert block_test(np.zeros(0), DAYS[:0], 5).blocks == 0
 
 

@@ -4,12 +4,12 @@ import pytest
 
 from flows.nightly import nightly
 from osiris.core.errors import Busy
-from osiris.core.files import one_at_a_time
+from osiris.core.files import exclusive_lock
 from tests.builders import make_workspace
 
 
 def test_a_second_night_at_the_same_time_is_refused(tmp_path):
     make_workspace(tmp_path).close()
     lock = tmp_path / "data" / "nightly.lock"
-    with one_at_a_time(lock, "night"), pytest.raises(Busy, match=r"only night .* another one under way"):
+    with exclusive_lock(lock, "night"), pytest.raises(Busy, match=r"only night .* another one under way"):
         nightly.fn(str(tmp_path))

@@ -6,7 +6,7 @@ import sys
 import psutil
 from prefect.server.api.server import SubprocessASGIServer
 
-from flows.server import OwnServer, prefect_for
+from flows.server import TemporaryServer, prefect_server
 from tests.builders import make_settings
 from tests.core.test_server_lifetime import ended
 
@@ -19,8 +19,8 @@ time.sleep(60)
 
 
 def test_flows_are_given_the_server_that_ends_with_us(tmp_path):
-    with prefect_for(make_settings(tmp_path)):
-        assert isinstance(SubprocessASGIServer(), OwnServer)
+    with prefect_server(make_settings(tmp_path)):
+        assert isinstance(SubprocessASGIServer(), TemporaryServer)
 
 
 def test_a_killed_process_leaves_no_server_even_while_it_starts():

@@ -11,16 +11,31 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from osiris.config.settings import HOUSE
+from osiris.config.settings import PROJECT_ROOT
 from osiris.kernel.apply import apply_patch
-from osiris.kernel.history import history, rollbacks
-from osiris.kernel.meta_loop import turn
-from osiris.kernel.patch import change_of
-from osiris.kernel.repo import SHIPPED
-from osiris.policy import Shipped
-from osiris.storage.events import TRACES
-from osiris.storage.patches import APPLIED, DEAD, QUEUE, ROLLED_BACK, PatchLists
-from tests.kernel.market import FOLLOW, LAST, after_run, gate_patch, market_of, submit, trade_at, workspace_on
+from osiris.kernel.history import list_patches, summarize_rollbacks
+from osiris.kernel.meta_loop import run_turn
+from osiris.kernel.patch import patch_from_text
+from osiris.kernel.repo import SHIPPED_MESSAGE
+from osiris.policy import ShippedPolicy
+from osiris.storage.events import TRACES_KEY
+from osiris.storage.patches import (
+    APPLIED_PATCHES_KEY,
+    DEAD_LETTERS_KEY,
+    PATCH_QUEUE_KEY,
+    ROLLED_BACK_TRACES_KEY,
+    PatchLists,
+)
+from tests.kernel.market import (
+    FOLLOW_MOMENTUM,
+    LAST_CYCLE,
+    gate_patch,
+    make_market_workspace,
+    make_turning_market,
+    queue_patch,
+    run_end,
+    trade_at,
+)
 from tests.kernel.test_repo import diff_of
 from tests.sandbox.test_session import needs_bubblewrap
 
@@ -31,7 +46,7 @@ def osiris(ws, *arguments, **environment):
     """Run the command line on a workspace."""
     return subprocess.run(
         [str(Path(sys.executable).with_name("osiris")), *arguments, "-w", str(ws.folder)],
-        cwd=HOUSE,
+        cwd=PROJECT_ROOT,
         env=os.environ | environment,
         capture_output=True,
         text=True,
@@ -42,22 +57,22 @@ class TestAPatchThatPays:
     @pytest.fixture(scope="class")
     def told(self, tmp_path_factory):
         """The workspace after the patch went live and one run was traded by it, and the reports of its turns."""
-        market = market_of(good=LAST + 4)
-        ws = workspace_on(tmp_path_factory.mktemp("pays"), market, extra='drafter = "none"')
-        ws.clock.set(after_run(market, LAST))
-        patch = submit(ws, gate_patch(ws.policy_repo.head()).diff)
+        market = make_turning_market(good=LAST_CYCLE + 4)
+        ws = make_market_workspace(tmp_path_factory.mktemp("pays"), market, extra='drafter = "none"')
+        ws.clock.set(run_end(market, LAST_CYCLE))
+        patch = queue_patch(ws, gate_patch(ws.policy_repo.head()).diff)
         PatchLists(ws.events).push("nonsense")
 
         def move_the_branch(step):
             if step == "measuring":
                 live = ws.policy_repo.head()
-                moved = ws.policy_repo.commit(live.files, live.commit, SHIPPED, ws.now)
-                ws.policy_repo.go_live(moved, live.commit)
+                moved = ws.policy_repo.commit(live.files, live.commit, SHIPPED_MESSAGE, ws.now)
+                ws.policy_repo.set_live(moved, live.commit)
 
-        given_up = turn(ws.kernel(), move_the_branch)
-        first = turn(ws.kernel())
-        drafted = trade_at(ws, market, LAST + 1)
-        second = turn(ws.kernel())
+        given_up = run_turn(ws.kernel(), move_the_branch)
+        first = run_turn(ws.kernel())
+        drafted = trade_at(ws, market, LAST_CYCLE + 1)
+        second = run_turn(ws.kernel())
         yield ws, patch, (given_up, first), drafted, second
         ws.close()
 
@@ -68,7 +83,7 @@ class TestAPatchThatPays:
 
     def test_it_is_proved_measured_and_applied_by_the_next_turn(self, told):
         ws, patch, (_, first), *_ = told
-        known = ws.patch_book.get(patch.id)
+        known = ws.patch_log.get(patch.id)
         assert (first.patch, first.verdict, first.waiting) == (patch.id, "applied", 1)
         assert all(check["passed"] for check in known["checks"])
         measured = known["measured"]
@@ -101,7 +116,7 @@ class TestAPatchThatPays:
 
     def test_each_settled_trade_is_a_trace(self, told):
         ws, patch, *_ = told
-        traces = PatchLists(ws.events).read(TRACES)
+        traces = PatchLists(ws.events).read_list(TRACES_KEY)
         trades = ws.advice.frame(f"patch_id = '{patch.id}' AND event_id IS NOT NULL").set_index("id")
         mine = [trace for trace in traces if trace["patch_id"] == patch.id]
         assert {trace["id"] for trace in mine} == set(trades.index)
@@ -112,15 +127,17 @@ class TestAPatchThatPays:
     def test_redis_has_the_applied_patch_and_the_dead_letter(self, told):
         ws, patch, (_, first), *_ = told
         lists = PatchLists(ws.events)
-        (applied,) = lists.read(APPLIED)
+        (applied,) = lists.read_list(APPLIED_PATCHES_KEY)
         assert (applied["id"], applied["commit"]) == (patch.id, first.applied)
-        assert [(letter["item"], letter["reason"][:7]) for letter in lists.read(DEAD)] == [("nonsense", "no JSON")]
-        assert lists._events.ask(lambda redis: redis.llen(QUEUE)) == 0
+        assert [(letter["item"], letter["reason"][:7]) for letter in lists.read_list(DEAD_LETTERS_KEY)] == [
+            ("nonsense", "no JSON")
+        ]
+        assert lists._events.execute(lambda redis: redis.llen(PATCH_QUEUE_KEY)) == 0
 
     def test_a_patch_that_was_judged_is_not_judged_again(self, told):
         ws, patch, *_ = told
         PatchLists(ws.events).push(patch.to_json())
-        report = turn(ws.kernel())
+        report = run_turn(ws.kernel())
         assert report.patch is None
         assert any(patch.id in note for note in report.notes)
 
@@ -130,7 +147,7 @@ class TestAPatchThatPays:
             live = ws.policy_repo.head()
             odd = gate_patch(live, ("MIN_CONFIDENCE = 0.0", "MIN_CONFIDENCE = 0.1")).model_copy(update=spoil)
             PatchLists(ws.events).push(odd.to_json())
-            report = turn(ws.kernel())
+            report = run_turn(ws.kernel())
             assert (report.verdict, report.reason[:5]) == ("refused", "stale")
             assert ws.policy_repo.head() == live
 
@@ -140,10 +157,10 @@ class TestAPatchThatPays:
         files = live.files | {"sizing.py": "def size(*idea):\n    return 1 / 0\n"}
         facts = {"target": "sizing.py", "by": "ann", "diff": "", "verdict": "proved", "reason": ""}
         then = ws.now - timedelta(days=2)
-        ws.patch_book.note("judged", "broken", then, **facts)
-        apply_patch(ws.patch_book, ws.policy_repo, {"id": "broken", **facts}, files, live, then)
-        submit(ws, change_of("sizing.py", live.files["sizing.py"], ws.policy_repo.head(), "ann").diff)
-        first, second = turn(ws.kernel()), turn(ws.kernel())
+        ws.patch_log.record("judged", "broken", then, **facts)
+        apply_patch(ws.patch_log, ws.policy_repo, {"id": "broken", **facts}, files, live, then)
+        queue_patch(ws, patch_from_text("sizing.py", live.files["sizing.py"], ws.policy_repo.head(), "ann").diff)
+        first, second = run_turn(ws.kernel()), run_turn(ws.kernel())
         assert "no patch was judged to the end" in first.notes[-1]
         assert "ZeroDivisionError" in first.notes[-1]
         assert (first.rolled_back, second.rolled_back) == ([], ["broken"])
@@ -154,7 +171,7 @@ class TestAPatchThatPays:
         ws, patch, *_ = told
         done = osiris(ws, "kernel", "rollback", patch.id, "--reason", "we changed our minds", "--json")
         assert json.loads(done.stdout)["rolled back"] == [patch.id]
-        assert isinstance(ws.policy, Shipped)
+        assert isinstance(ws.policy, ShippedPolicy)
         again = osiris(ws, "kernel", "rollback", patch.id)
         assert again.returncode == 2
         assert "expected a live patch" in again.stderr
@@ -163,14 +180,14 @@ class TestAPatchThatPays:
 class TestAPatchThatOnlyLookedGood:
     @pytest.fixture(scope="class")
     def told(self, tmp_path_factory):
-        market = market_of(good=LAST + 1)
-        ws = workspace_on(tmp_path_factory.mktemp("harms"), market, extra='drafter = "none"')
-        ws.clock.set(after_run(market, LAST))
+        market = make_turning_market(good=LAST_CYCLE + 1)
+        ws = make_market_workspace(tmp_path_factory.mktemp("harms"), market, extra='drafter = "none"')
+        ws.clock.set(run_end(market, LAST_CYCLE))
         heard = ws.events.subscribe("patch.rolled_back")
-        patch = submit(ws, gate_patch(ws.policy_repo.head()).diff)
+        patch = queue_patch(ws, gate_patch(ws.policy_repo.head()).diff)
         first = osiris(ws, "kernel", "run", "--as-of", ws.now.isoformat(), "--json")  # the flow, with its page
-        trade_at(ws, market, LAST + 1)
-        second = turn(ws.kernel())
+        trade_at(ws, market, LAST_CYCLE + 1)
+        second = run_turn(ws.kernel())
         yield ws, patch, json.loads(first.stdout), second, heard
         ws.close()
 
@@ -178,8 +195,8 @@ class TestAPatchThatOnlyLookedGood:
         ws, patch, first, second, _ = told
         assert (first["patch"], first["verdict"]) == (patch.id, "applied")
         assert second.rolled_back == [patch.id]
-        assert isinstance(ws.policy, Shipped)
-        known = ws.patch_book.get(patch.id)
+        assert isinstance(ws.policy, ShippedPolicy)
+        known = ws.patch_log.get(patch.id)
         assert known["live_reward"]["total"] < 0
         assert "live reward -" in known["reason"]
 
@@ -197,35 +214,35 @@ class TestAPatchThatOnlyLookedGood:
         ws, patch, *_, heard = told
         message = json.loads(heard.get_message(timeout=2)["data"])
         assert message["id"] == patch.id
-        traces = PatchLists(ws.events).read(ROLLED_BACK)
+        traces = PatchLists(ws.events).read_list(ROLLED_BACK_TRACES_KEY)
         assert {trace["patch_id"] for trace in traces} == {patch.id}
         assert sum(trace["pnl"] for trace in traces) == pytest.approx(message["cost"])
         assert message["cost"] < 0
 
     def test_the_log_says_how_often_why_how_long_and_at_what_cost(self, told):
         ws, patch, *_ = told
-        undone = rollbacks(ws.patch_book)
+        undone = summarize_rollbacks(ws.patch_log)
         assert (undone["applied"], undone["rolled back"], undone["share"]) == (1, 1, 1.0)
         assert undone["mean hours live"] > 24
         assert undone["made while live"] < 0
         assert patch.id in undone["reasons"][0]
-        (row,) = history(ws.patch_book)
+        (row,) = list_patches(ws.patch_log)
         assert (row["state"], row["reward"] > 0, row["live reward"] < 0) == ("rolled_back", True, True)
         shown = osiris(ws, "kernel", "log", "--json")
         assert json.loads(shown.stdout)["rollbacks"]["rolled back"] == 1
-        assert FOLLOW[1].strip() in osiris(ws, "kernel", "show", patch.id).stdout
+        assert FOLLOW_MOMENTUM[1].strip() in osiris(ws, "kernel", "show", patch.id).stdout
 
     def test_the_next_turn_has_nothing_to_do(self, told):
         ws, *_ = told
-        entries = len(ws.patch_book.entries())
-        report = turn(ws.kernel())
-        assert (report.patch, report.rolled_back, len(ws.patch_book.entries())) == (None, [], entries)
+        entries = len(ws.patch_log.entries())
+        report = run_turn(ws.kernel())
+        assert (report.patch, report.rolled_back, len(ws.patch_log.entries())) == (None, [], entries)
 
     def test_a_patch_that_is_not_better_beyond_chance_is_not_applied_nor_asked_for_again(self, told, tmp_path):
         ws, *_ = told
         live = ws.policy_repo.head()
-        patch = submit(ws, diff_of("RISK = 0.01", "RISK = 0.009"))
-        report = turn(ws.kernel())
+        patch = queue_patch(ws, diff_of("RISK = 0.01", "RISK = 0.009"))
+        report = run_turn(ws.kernel())
         assert (report.patch, report.verdict, report.applied) == (patch.id, "not better", None)
         assert "p = " in report.reason
         assert ws.policy_repo.head() == live
@@ -251,7 +268,9 @@ class TestTheCommandLine:
         assert {frozenset(check) for check in proof["checks"]} == {frozenset(("name", "passed", "detail", "seconds"))}
 
     def test_a_hostile_patch_is_refused_with_exit_1(self, ws, tmp_path):
-        spy = gate_patch(ws.policy_repo.head(), (FOLLOW[0], f"    import os\n    print(os.environ)\n{FOLLOW[0]}"))
+        spy = gate_patch(
+            ws.policy_repo.head(), (FOLLOW_MOMENTUM[0], f"    import os\n    print(os.environ)\n{FOLLOW_MOMENTUM[0]}")
+        )
         (tmp_path / "hostile.diff").write_text(spy.diff)
         done = osiris(ws, "kernel", "prove", str(tmp_path / "hostile.diff"), "--json")
         proof = json.loads(done.stdout)
@@ -273,5 +292,5 @@ class TestTheCommandLine:
             done = osiris(ws, "kernel", "submit", str(tmp_path / name))
             assert done.returncode == 2
             assert done.stderr.startswith("osiris: expected a unified diff")
-        assert PatchLists(ws.events).waiting() == 0
+        assert PatchLists(ws.events).queue_length() == 0
         ws.close()

@@ -37,7 +37,7 @@ def test_what_was_learned_in_two_nights_holds_on_days_that_came_after(result):
 def test_the_gate_saw_days_that_neither_training_had_seen(result, folder):
     (trial,) = result["trials"]
     workspace = open_workspace(folder / "momentum-0", trial["nights"][-1]["as_of"])
-    shelf = workspace.shelf
+    shelf = workspace.registry
     judged = {name: verdict for name in shelf.names() if (verdict := shelf.verdict(name))}
     workspace.close()
     assert judged

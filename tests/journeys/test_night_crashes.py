@@ -9,14 +9,14 @@ from datetime import timedelta
 
 import pytest
 
-from osiris.config.settings import HOUSE, load_settings
+from osiris.config.settings import PROJECT_ROOT, load_settings
 from osiris.core.commands import Feedback
-from osiris.drafting.draft_ideas import advise
-from osiris.learn_check.trial import Plan, Trial, gather, prepare
+from osiris.drafting.draft_ideas import draft_ideas
+from osiris.learn_check.trial import Trial, TrialPlan, draft_and_settle, prepare_trial
 from osiris.review.decide import decide
 from osiris.workspace import open_workspace
 
-TRIAL = Trial("momentum", 0, Plan(nights=1, tickers=16, moments=2, fresh=1, candidates=4))
+TRIAL = Trial("momentum", 0, TrialPlan(nights=1, tickers=16, moments=2, fresh_moments=1, candidates=4))
 LOGGED = ("name", "kind", "version", "data_hash", "verdict", "params")
 RECIPE = {"num_train_epochs: 8": "num_train_epochs: 1"}
 
@@ -26,21 +26,23 @@ def before(tmp_path_factory):
     """A workspace on the evening before its first night, with settled ideas of which some were approved; the night."""
     folder = tmp_path_factory.mktemp("nights") / "before"
     folder.mkdir()
-    workspace = prepare(TRIAL, folder, load_settings(folder).model.cache.expanduser())
-    moments = TRIAL.market.moments[:2]
+    workspace = prepare_trial(TRIAL, folder, load_settings(folder).model.cache.expanduser())
+    moments = TRIAL.market.draft_moments[:2]
     workspace.clock.set(moments[-1])
-    drafter, settings = workspace.drafter(), workspace.settings
-    advise(workspace.advice, workspace.prices, workspace.events, drafter, None, workspace.policy, settings, moments)
-    moment = TRIAL.market.moments[0] + timedelta(hours=1)
+    drafter, settings = workspace.load_drafter(), workspace.settings
+    draft_ideas(
+        workspace.advice, workspace.prices, workspace.events, drafter, None, workspace.policy, settings, moments
+    )
+    moment = TRIAL.market.draft_moments[0] + timedelta(hours=1)
     for row in workspace.advice.rows()[:12]:
         body = Feedback(
             transaction_id=row["id"], feedback_type="approval", feedback_content={"reviewer": "ann"}, timestamp=moment
         )
         decide(workspace.advice, body, row["id"], settings, moment)
-    _, night = gather(workspace, TRIAL, moments)
+    _, night = draft_and_settle(workspace, TRIAL, moments)
     workspace.close()
     for name in ("dpo", "qlora"):
-        text = (HOUSE / "recipes" / f"{name}.yaml").read_text()
+        text = (PROJECT_ROOT / "recipes" / f"{name}.yaml").read_text()
         for old, new in RECIPE.items():
             text = text.replace(old, new)
         (folder / f"{name}.yaml").write_text(text)
@@ -56,8 +58,8 @@ def nights(before, name, seed):
     keys = f'sft_recipe = "{copy}/qlora.yaml"\ndpo_recipe = "{copy}/dpo.yaml"\nmin_valid_share = 0.5\nmin_pairs = 1\n'
     toml = toml.replace("holdout_days = 415", "holdout_days = 30")  # of two moments the first is learned from
     (copy / "osiris.toml").write_text(toml.replace('dpo_recipe = "dpo"\n', keys))
-    asked = [sys.executable, "-m", "tests.journeys.night_worker", str(copy), night.isoformat(), str(seed)]
-    ran = subprocess.run(asked, cwd=HOUSE, capture_output=True, text=True, timeout=900)
+    asked = [sys.executable, "-m", "tests.journeys.nightly_worker", str(copy), night.isoformat(), str(seed)]
+    ran = subprocess.run(asked, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=900)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return [json.loads(line) for line in ran.stdout.splitlines()], left(copy, night)
 
@@ -65,7 +67,7 @@ def nights(before, name, seed):
 def left(folder, night):
     """What a night left: adapters and their weights, datasets, verdicts, and MLflow's runs."""
     workspace = open_workspace(folder, night)
-    shelf = workspace.shelf
+    shelf = workspace.registry
     names = sorted(shelf.names())
     found = {
         "weights": {name: shelf.weights_hash(name) for name in names},

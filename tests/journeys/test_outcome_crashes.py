@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osiris.config.settings import HOUSE
+from osiris.config.settings import PROJECT_ROOT
 from osiris.core.errors import SourceUnavailable
 from osiris.labeling.settle import settle
-from osiris.market.calendars import daily_frame, sessions_between
+from osiris.market.calendars import closes_between, daily_frame
 from tests.builders import MOMENT, idea, make_workspace
-from tests.journeys.outcome_worker import DAYS, keep_books, moments
+from tests.journeys.outcome_worker import DAYS, logger_moments, store_events
 
 TICKERS, IDEAS = ["AAPL", "IBM", "MSFT"], 1500
 OUTCOME_COLUMNS = ["id", "outcome", "exit_reason", "close_price", "closed_at", "r_multiple", "ambiguous", "event_id"]
@@ -32,7 +32,7 @@ def prepared(folder):
     """A workspace of random walks and of ideas accepted over the first half of them."""
     folder.mkdir()
     workspace = make_workspace(folder, LOCAL)
-    closes = sessions_between("XNYS", MOMENT - timedelta(days=20), MOMENT + timedelta(days=DAYS))
+    closes = closes_between("XNYS", MOMENT - timedelta(days=20), MOMENT + timedelta(days=DAYS))
     dates = pd.DatetimeIndex(closes.tz_convert("America/New_York").date)
     chance = np.random.default_rng(11)
     for ticker in TICKERS:
@@ -61,7 +61,7 @@ def prepared(folder):
 
 def started(role, folder):
     asked = [sys.executable, "-m", "tests.journeys.outcome_worker", role, str(folder)]
-    return subprocess.Popen(asked, cwd=HOUSE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(asked, cwd=PROJECT_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def told_to_work(worker):
@@ -122,7 +122,7 @@ def test_the_kills_hit_processes_at_work(crashed, kills):
     _, hits, left = crashed
     assert sum(hits.values()) >= kills
     assert min(hits[name] for name in ("logger", "relay", "redis", "reader")) >= kills // 25
-    assert 0 < left < len(moments()) - 1, "the work ended before the kills did"
+    assert 0 < left < len(logger_moments()) - 1, "the work ended before the kills did"
     print(json.dumps({**hits, "moments done": left}))
 
 
@@ -130,7 +130,7 @@ def test_the_outcomes_are_those_of_a_run_that_nobody_killed(crashed, tmp_path):
     workspace, _, _ = crashed
     quiet = prepared(tmp_path / "quiet")
     for each in (workspace, quiet):
-        settle(each.advice, each.prices, each.events, each.settings, moments()[-1])
+        settle(each.advice, each.prices, each.events, each.settings, logger_moments()[-1])
     assert final(quiet)["event_id"].notna().sum() > IDEAS / 2
     pd.testing.assert_frame_equal(final(workspace), final(quiet))
     quiet.close()
@@ -138,7 +138,7 @@ def test_the_outcomes_are_those_of_a_run_that_nobody_killed(crashed, tmp_path):
 
 def test_no_outcome_was_written_twice(crashed):
     workspace, _, _ = crashed
-    settle(workspace.advice, workspace.prices, workspace.events, workspace.settings, moments()[-1])
+    settle(workspace.advice, workspace.prices, workspace.events, workspace.settings, logger_moments()[-1])
     ends = Counter(
         row["id"]
         for entry in workspace.advice.journal.read()
@@ -152,13 +152,13 @@ def test_no_outcome_was_written_twice(crashed):
 
 def test_every_event_was_delivered_once_to_a_reader_that_drops_repeats(crashed):
     workspace, _, _ = crashed
-    settle(workspace.advice, workspace.prices, workspace.events, workspace.settings, moments()[-1])
-    keep_books(workspace)
+    settle(workspace.advice, workspace.prices, workspace.events, workspace.settings, logger_moments()[-1])
+    store_events(workspace)
     settled = workspace.advice.frame("event_id IS NOT NULL")
     assert settled["published_at"].notna().all()
     with sqlite3.connect(workspace.folder / "books.db") as books:
         kept = {row[0]: row[1:] for row in books.execute("SELECT * FROM event")}
     assert kept == {r.event_id: (r.id, r.outcome, r.r_multiple) for r in settled.itertuples()}
-    streamed = [event["event_id"] for event in workspace.events.outcomes()]
+    streamed = [event["event_id"] for event in workspace.events.read_outcomes()]
     assert sorted(streamed) == sorted(kept)
     print(json.dumps({"events": len(kept)}))

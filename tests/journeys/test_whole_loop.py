@@ -11,8 +11,8 @@ import pytest
 
 from osiris.core.errors import WorkspaceError
 from osiris.core.ideas import parse_reply
-from osiris.demo.demo import TICKERS, run_demo
-from osiris.review.decide import check_in_time
+from osiris.demo.demo import DEMO_TICKERS, run_demo
+from osiris.review.decide import check_deadline
 from osiris.workspace import open_workspace
 
 NIGHT = "20050412"
@@ -43,8 +43,8 @@ def workspace(result, folder):
 
 def test_ideas_were_drafted_for_every_ticker_and_session(workspace):
     ideas = workspace.advice.frame("adapter = 'base'")
-    assert sorted(ideas["ticker"].unique()) == TICKERS
-    assert ideas["prompt_id"].nunique() == 8 * len(TICKERS)
+    assert sorted(ideas["ticker"].unique()) == DEMO_TICKERS
+    assert ideas["prompt_id"].nunique() == 8 * len(DEMO_TICKERS)
     assert all(parse_reply(row.reply, row.ticker) for row in ideas.itertuples())
     assert ideas["hermes_score"].between(0, 1).all()
     assert (ideas["created_at"] > ideas["as_of"]).all()
@@ -53,8 +53,8 @@ def test_ideas_were_drafted_for_every_ticker_and_session(workspace):
 def test_the_reviewer_was_heard_through_the_api(workspace, result):
     decisions = workspace.advice.feedback()
     assert {d["action"] for d in decisions} == {"approved", "edited", "rejected"}
-    assert len(decisions) == 3 * 8 * len(TICKERS)
-    assert result["accepted"] == 2 * 8 * len(TICKERS)
+    assert len(decisions) == 3 * 8 * len(DEMO_TICKERS)
+    assert result["accepted"] == 2 * 8 * len(DEMO_TICKERS)
 
 
 def test_every_candidate_has_an_outcome_and_nobody_looked_ahead(workspace):
@@ -78,7 +78,7 @@ def test_a_real_subscriber_received_each_accepted_outcome_once(workspace, result
     settled = workspace.advice.frame("event_id IS NOT NULL")
     assert result["events_received"] == len(settled) == settled["event_id"].nunique() > 0
     assert settled["published_at"].notna().all()
-    assert sorted(event["event_id"] for event in workspace.events.outcomes()) == sorted(settled["event_id"])
+    assert sorted(event["event_id"] for event in workspace.events.read_outcomes()) == sorted(settled["event_id"])
 
 
 def test_the_pairs_are_lines_of_three_keys_known_at_the_cut_off(workspace, result):
@@ -98,13 +98,13 @@ def test_the_pairs_are_lines_of_three_keys_known_at_the_cut_off(workspace, resul
 def test_both_adapters_are_on_the_shelf_and_their_tensors_differ(workspace):
     from safetensors.numpy import load_file
 
-    assert workspace.shelf.names() == [f"{NIGHT}-dpo", NIGHT]
+    assert workspace.registry.names() == [f"{NIGHT}-dpo", NIGHT]
     qlora, dpo = (
-        load_file(workspace.shelf.path(name) / "adapter_model.safetensors") for name in (NIGHT, f"{NIGHT}-dpo")
+        load_file(workspace.registry.path(name) / "adapter_model.safetensors") for name in (NIGHT, f"{NIGHT}-dpo")
     )
     assert qlora.keys() == dpo.keys()
     assert any((qlora[key] != dpo[key]).any() for key in qlora)
-    assert workspace.shelf.validate(f"{NIGHT}-dpo").parent == NIGHT
+    assert workspace.registry.validate(f"{NIGHT}-dpo").parent == NIGHT
 
 
 def artifacts(workspace, run_id, folder):
@@ -127,7 +127,7 @@ def test_mlflow_has_a_run_a_curve_a_dataset_a_page_and_a_version_of_each(workspa
 
 
 def test_the_gate_says_what_it_saw(workspace, result):
-    verdict = workspace.shelf.verdict(f"{NIGHT}-dpo")
+    verdict = workspace.registry.verdict(f"{NIGHT}-dpo")
     assert isinstance(verdict["promoted"], bool)
     assert (verdict["challenger"], verdict["champion"]) == (f"{NIGHT}-dpo", "base")
     assert "newest" in result["verdicts"][0]
@@ -136,7 +136,7 @@ def test_the_gate_says_what_it_saw(workspace, result):
 def test_the_last_ideas_came_from_the_new_adapter(workspace, result):
     assert result["last_advise_adapter"] == f"{NIGHT}-dpo"
     assert workspace.advice.count(f"adapter = '{NIGHT}-dpo'") > 0
-    assert workspace.served().name == f"{NIGHT}-dpo"
+    assert workspace.find_served().name == f"{NIGHT}-dpo"
 
 
 def osiris(folder, *words):
@@ -190,20 +190,20 @@ def test_every_page_run_left_a_prefect_artifact_that_links_it(workspace, result)
 
 
 def test_a_page_that_runs_twice_changes_nothing(workspace, result, folder):
-    from flows.page import run_page
+    from flows.notebook import run_notebook
 
     as_of = "2005-04-12T06:00:00+00:00"
-    before = workspace.advice.rows(), workspace.shelf.names(), len(workspace.tracking.adapters())
-    assert run_page("03_outcomes", folder, {"as_of": as_of}).result["written"] == 0
-    assert "published before" in run_page("06_dpo", folder, {"as_of": as_of}).result["note"]
-    assert (workspace.advice.rows(), workspace.shelf.names(), len(workspace.tracking.adapters())) == before
+    before = workspace.advice.rows(), workspace.registry.names(), len(workspace.tracking.adapters())
+    assert run_notebook("03_outcomes", folder, {"as_of": as_of}).result["written"] == 0
+    assert "published before" in run_notebook("06_dpo", folder, {"as_of": as_of}).result["note"]
+    assert (workspace.advice.rows(), workspace.registry.names(), len(workspace.tracking.adapters())) == before
 
 
 def test_the_newest_ideas_can_still_be_reviewed(workspace, folder):
     left = open_workspace(folder)
     newest = workspace.advice.rows("status = 'pending'")[-1]
     assert left.now == newest["as_of"]
-    check_in_time(newest, left.settings, left.now)
+    check_deadline(newest, left.settings, left.now)
 
 
 def test_the_folder_of_a_demo_is_not_used_twice(result, folder):

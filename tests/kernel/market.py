@@ -6,10 +6,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from osiris.core.commands import Feedback
-from osiris.drafting.draft_ideas import advise
-from osiris.kernel.patch import change_of, patch_of
+from osiris.drafting.draft_ideas import draft_ideas
+from osiris.kernel.patch import patch_from_diff, patch_from_text
 from osiris.labeling.settle import settle
-from osiris.market.synthetic import QUIET, RUN, TRUE_RANGE, WARM_UP, Market, _noise, _quiet
+from osiris.market.synthetic import (
+    EXPECTED_ATR,
+    QUIET_SESSIONS,
+    RUN_SESSIONS,
+    WARM_UP_BARS,
+    Market,
+    _draw_noise,
+    _draw_quiet,
+)
 from osiris.review.decide import decide
 from osiris.storage.patches import PatchLists
 from tests.builders import make_workspace
@@ -36,12 +44,12 @@ level = 0.2
 trial_days = {trial_days}
 {extra}
 """
-FOLLOW = (
+FOLLOW_MOMENTUM = (
     "    return confidence >= MIN_CONFIDENCE",
     '    return confidence >= MIN_CONFIDENCE and side * features.get("momentum", 0.0) > 0',
 )
 """A risk gate that lets through only what goes with momentum."""
-LAST = 5
+LAST_CYCLE = 5
 """The cycle after whose run patches are measured: on those of cycles 1 to 5, and not on the first ideas."""
 
 
@@ -52,43 +60,43 @@ class TurningMarket(Market):
     good: int = 3
 
     def _steps(self, rng):
-        parts = [_noise(rng, 1, WARM_UP - QUIET)[0]]
+        parts = [_draw_noise(rng, 1, WARM_UP_BARS - QUIET_SESSIONS)[0]]
         for cycle in range(self.cycles):
-            quiet, up = _quiet(rng)
-            drift = (1 if cycle < self.good else -1) * up["momentum"] * self.drift * TRUE_RANGE
-            parts += [quiet, _noise(rng, 1, RUN)[0] + drift / quiet.shape[1]]
+            quiet, up = _draw_quiet(rng)
+            drift = (1 if cycle < self.good else -1) * up["momentum"] * self.drift * EXPECTED_ATR
+            parts += [quiet, _draw_noise(rng, 1, RUN_SESSIONS)[0] + drift / quiet.shape[1]]
         return np.concatenate(parts)
 
 
-def market_of(good: int, cycles: int = LAST + 4, tickers: int = 8) -> TurningMarket:
+def make_turning_market(good: int, cycles: int = LAST_CYCLE + 4, tickers: int = 8) -> TurningMarket:
     """Tickers with a strong drift."""
     return TurningMarket("momentum", 5, tickers, cycles, 0.8, good)
 
 
-def workspace_on(folder, market: Market, extra: str = "", trial_days: int = 0):
+def make_market_workspace(folder, market: Market, extra: str = "", trial_days: int = 0):
     """A workspace on the market, with ideas drafted before the first."""
     toml = SETTINGS.format(tickers=json.dumps(market.names), extra=extra, trial_days=trial_days)
-    ws = make_workspace(folder, toml, market.moments[0])
-    for ticker, bars in market.bars().items():
+    ws = make_workspace(folder, toml, market.draft_moments[0])
+    for ticker, bars in market.generate_bars().items():
         ws.bars.merge(ticker, bars)
-    draft_at(ws, market.moments[0])
+    draft_at(ws, market.draft_moments[0])
     return ws
 
 
-def after_run(market: Market, cycle: int):
+def run_end(market: Market, cycle: int):
     """The close that ends the run of a cycle."""
-    return market.closes[market.closes.index(market.moments[cycle]) + RUN]
+    return market.closes[market.closes.index(market.draft_moments[cycle]) + RUN_SESSIONS]
 
 
 def draft_at(ws, moment):
     """Draft on every ticker at a moment, by the live policy."""
     ws.clock.set(moment)
-    return advise(ws.advice, ws.prices, ws.events, ws.drafter(moment), None, ws.policy, ws.settings, [moment])
+    return draft_ideas(ws.advice, ws.prices, ws.events, ws.load_drafter(moment), None, ws.policy, ws.settings, [moment])
 
 
 def trade_at(ws, market: Market, cycle: int):
     """Draft before the run of a cycle, approve all that passed, and settle it after the run."""
-    moment = market.moments[cycle]
+    moment = market.draft_moments[cycle]
     report = draft_at(ws, moment)
     for idea in ws.advice.rows(f"status = 'pending' AND as_of = TIMESTAMP '{moment:%Y-%m-%d %H:%M:%S}'", ["id"]):
         said = Feedback(
@@ -96,20 +104,20 @@ def trade_at(ws, market: Market, cycle: int):
             timestamp=moment, schema_version="1.0",
         )  # fmt: skip
         decide(ws.advice, said, f"key-{idea['id']}", ws.settings, moment)
-    ws.clock.set(after_run(market, cycle))
+    ws.clock.set(run_end(market, cycle))
     settle(ws.advice, ws.prices, ws.events, ws.settings, ws.now)
     return report
 
 
-def gate_patch(live, change=FOLLOW, by="ann"):
+def gate_patch(live, change=FOLLOW_MOMENTUM, by="ann"):
     """A patch of the risk gate that puts one text in the place of another."""
     before = live.files["gate.py"]
     assert change[0] in before
-    return change_of("gate.py", before.replace(*change), live, by)
+    return patch_from_text("gate.py", before.replace(*change), live, by)
 
 
-def submit(ws, diff, by="ann"):
+def queue_patch(ws, diff, by="ann"):
     """Put a diff in the queue, as `osiris kernel submit` does."""
-    patch = patch_of(diff, ws.policy_repo.head(), ws.policy_repo, by)
+    patch = patch_from_diff(diff, ws.policy_repo.head(), ws.policy_repo, by)
     PatchLists(ws.events).push(patch.to_json())
     return patch

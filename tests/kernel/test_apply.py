@@ -10,14 +10,14 @@ import time
 
 import pytest
 
-from osiris.config.settings import HOUSE
+from osiris.config.settings import PROJECT_ROOT
 from osiris.core.errors import Conflict, NotFound
-from osiris.kernel.apply import apply_patch, finish, roll_back
-from osiris.kernel.patch_log import PatchBook
+from osiris.kernel.apply import apply_patch, finish_step, roll_back
+from osiris.kernel.patch_log import PatchLog
 from osiris.kernel.repo import PolicyRepo
 from osiris.policy import shipped_files
-from tests.builders import LATER, MOMENT
-from tests.kernel.worker import judged, patched_files
+from tests.builders import DECIDED_AT, MOMENT
+from tests.kernel.worker import add_judged_patch, patched_files
 
 
 @pytest.fixture
@@ -27,11 +27,11 @@ def repo(tmp_path):
 
 @pytest.fixture
 def book(tmp_path):
-    return PatchBook(tmp_path / "patches.jsonl")
+    return PatchLog(tmp_path / "patches.jsonl")
 
 
 def applied(book, repo, name, at=MOMENT):
-    return apply_patch(book, repo, judged(book, name, at), patched_files(name), repo.head(), at)
+    return apply_patch(book, repo, add_judged_patch(book, name, at), patched_files(name), repo.head(), at)
 
 
 def before(repo, commit):
@@ -55,10 +55,10 @@ def test_an_applied_patch_is_a_commit_with_its_reasons(book, repo):
 
 def test_a_rollback_makes_live_what_was_live_before_and_takes_what_was_built_on_it(book, repo):
     first = applied(book, repo, "p1")
-    applied(book, repo, "p2", LATER)
+    applied(book, repo, "p2", DECIDED_AT)
     before = repo.version(first)
-    applied(book, repo, "p3", LATER.replace(minute=30))
-    assert roll_back(book, repo, "p2", LATER.replace(minute=40), "it lost", cost=-0.02) == ["p2", "p3"]
+    applied(book, repo, "p3", DECIDED_AT.replace(minute=30))
+    assert roll_back(book, repo, "p2", DECIDED_AT.replace(minute=40), "it lost", cost=-0.02) == ["p2", "p3"]
     assert (repo.head().files, repo.head().patch_id) == (before.files, "p1")
     assert "This reverts commit" in repo._git("log", "-1", "--format=%B")
     assert {name: patch["live"] for name, patch in book.patches().items()} == {"p1": True, "p2": False, "p3": False}
@@ -68,7 +68,7 @@ def test_a_rollback_makes_live_what_was_live_before_and_takes_what_was_built_on_
 def test_what_is_not_live_cannot_be_rolled_back(book, repo):
     with pytest.raises(NotFound):
         roll_back(book, repo, "p1", MOMENT, "")
-    judged(book, "p1", MOMENT)
+    add_judged_patch(book, "p1", MOMENT)
     with pytest.raises(Conflict, match="proved"):
         roll_back(book, repo, "p1", MOMENT, "")
 
@@ -77,13 +77,17 @@ def test_a_branch_that_somebody_else_moved_is_left_alone(book, repo):
     applied(book, repo, "p1")
     live = repo.head()
     other = repo.commit(shipped_files(), live.commit, "by hand\n\nPatch-Id: none\n", MOMENT)
-    book.note(
-        "applying", judged(book, "p2", LATER)["id"], LATER, commit=other[:-4] + "0000", parent=before(repo, live.commit)
+    book.record(
+        "applying",
+        add_judged_patch(book, "p2", DECIDED_AT)["id"],
+        DECIDED_AT,
+        commit=other[:-4] + "0000",
+        parent=before(repo, live.commit),
     )
     with pytest.raises(Conflict, match="somebody else moved the live branch"):
-        finish(book, repo, LATER)
+        finish_step(book, repo, DECIDED_AT)
     assert repo.head() == live
-    assert finish(book, repo, LATER) is None  # given up, so that the turns after this one go on
+    assert finish_step(book, repo, DECIDED_AT) is None  # given up, so that the turns after this one go on
     assert (book.get("p2")["state"], book.get("p2")["live"]) == ("proved", False)
 
 
@@ -92,16 +96,16 @@ def test_a_patch_is_applied_to_the_version_that_it_was_measured_against_or_not_a
     applied(book, repo, "p1")
     live = repo.head()
     with pytest.raises(Conflict):
-        apply_patch(book, repo, judged(book, "p2", LATER), patched_files("p2"), measured, LATER)
-    assert (repo.head(), book.live()) == (live, ["p1"])
+        apply_patch(book, repo, add_judged_patch(book, "p2", DECIDED_AT), patched_files("p2"), measured, DECIDED_AT)
+    assert (repo.head(), book.live_ids()) == (live, ["p1"])
 
 
 def test_a_step_that_is_ended_later_is_dated_by_when_it_was_ended(book, repo):
     live = repo.head()
     commit = repo.commit(patched_files("p1"), live.commit, "A patch\n\nPatch-Id: p1\n", MOMENT)
-    book.note("applying", judged(book, "p1", MOMENT)["id"], MOMENT, commit=commit, parent=live.commit)
-    assert finish(book, repo, LATER) == "p1"
-    assert book.get("p1")["applied_at"] == book.last_applied() == LATER
+    book.record("applying", add_judged_patch(book, "p1", MOMENT)["id"], MOMENT, commit=commit, parent=live.commit)
+    assert finish_step(book, repo, DECIDED_AT) == "p1"
+    assert book.get("p1")["applied_at"] == book.last_applied_at() == DECIDED_AT
 
 
 def test_a_rollback_that_was_given_up_leaves_the_patch_live_and_can_be_had_again(book, repo):
@@ -109,12 +113,12 @@ def test_a_rollback_that_was_given_up_leaves_the_patch_live_and_can_be_had_again
     applied(book, repo, "p1")
     first = applied(book, repo, "p2")
     revert = {"revert": "0" * 40, "onto": shipped.commit, "with": ["p2"]}
-    book.note("rolling_back", "p1", LATER, reason="it lost", **revert)
+    book.record("rolling_back", "p1", DECIDED_AT, reason="it lost", **revert)
     with pytest.raises(Conflict):
-        finish(book, repo, LATER)
+        finish_step(book, repo, DECIDED_AT)
     assert repo.head().commit == first
     assert [(patch["state"], patch["live"]) for patch in book.patches().values()] == [("applied", True)] * 2
-    assert roll_back(book, repo, "p1", LATER, "it lost") == ["p1", "p2"]
+    assert roll_back(book, repo, "p1", DECIDED_AT, "it lost") == ["p1", "p2"]
     assert repo.head().files == shipped.files
 
 
@@ -124,20 +128,20 @@ def test_a_hundred_kills_leave_the_policy_as_before_or_as_after_and_the_next_run
     shipped, rng, unfinished, moves = repo.head().files, random.Random(0), 0, 0
     for _ in range(kills):
         command = [sys.executable, "-m", "tests.kernel.worker", str(tmp_path)]
-        worker = subprocess.Popen(command, cwd=HOUSE, stdout=subprocess.PIPE, start_new_session=True)
+        worker = subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, start_new_session=True)
         worker.stdout.readline()
         time.sleep(rng.uniform(0, 0.15))
         os.killpg(worker.pid, signal.SIGKILL)
         worker.communicate()
         live = repo.head()
         assert live.files == (patched_files(live.patch_id) if live.patch_id else shipped)
-        unfinished += book.unfinished() is not None
-        finish(book, repo, LATER)
+        unfinished += book.unfinished_step() is not None
+        finish_step(book, repo, DECIDED_AT)
         live = repo.head()
         assert [name for name, patch in book.patches().items() if patch["live"]] == (
             [live.patch_id] if live.patch_id else []
         )
-        assert book.unfinished() is None
+        assert book.unfinished_step() is None
     moves = sum(step in ("applied", "rolled_back") for step, _ in book.entries())
     print(json.dumps({"kills": kills, "in the middle of a step": unfinished, "steps": moves}))
     assert unfinished > kills / 10

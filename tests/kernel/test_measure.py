@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 
 from osiris.core.errors import TooLittleData
-from osiris.kernel.judgement import Offered, compared, no_trades, weeks_of
+from osiris.kernel.compare import OfferedIdeas, compare_policies, empty_trades, week_starts
 from osiris.kernel.measure import Look, first_look
 from osiris.sandbox.session import CandidateFailed
 from tests.builders import MOMENT, make_settings
 
 DAYS = 250
 MOMENTS = [MOMENT + timedelta(days=number) for number in range(DAYS)]
-OFFERED = Offered(weeks_of(MOMENTS), DAYS)
+OFFERED = OfferedIdeas(week_starts(MOMENTS), DAYS)
 NUMBERS = np.arange(DAYS)
 
 
@@ -35,12 +35,12 @@ def tossed(seed, mean=0.0):
 
 
 def found(candidate, incumbent, settings, number=1):
-    return compared(candidate, incumbent, OFFERED, settings, first_look(settings, MOMENT, number))
+    return compare_policies(candidate, incumbent, OFFERED, settings, first_look(settings, MOMENT, number))
 
 
 def test_what_is_better_every_week_is_better_beyond_chance(settings):
     measured = found(trades(tossed(0, 0.4)), trades(tossed(0)), settings)
-    assert measured.better
+    assert measured.is_better
     assert measured.low > 0
     assert measured.gain == pytest.approx(0.4 * DAYS / len(OFFERED.weeks))
     assert measured.difference == pytest.approx(measured.candidate.total - measured.incumbent.total)
@@ -49,11 +49,11 @@ def test_what_is_better_every_week_is_better_beyond_chance(settings):
 
 def test_the_same_trades_are_not_better(settings):
     measured = found(trades(tossed(0)), trades(tossed(0)), settings)
-    assert (measured.difference, measured.p_value, measured.better) == (0, 1, False)
+    assert (measured.difference, measured.p_value, measured.is_better) == (0, 1, False)
 
 
 def test_what_is_no_better_is_seldom_found_better(settings):
-    times = [found(trades(tossed(s)), trades(tossed(1000 + s)), settings).better for s in range(40)]
+    times = [found(trades(tossed(s)), trades(tossed(1000 + s)), settings).is_better for s in range(40)]
     assert sum(times) <= 2
 
 
@@ -69,23 +69,23 @@ class TestNoGainByItself:
     def test_twice_the_size(self, settings):
         wins = tossed(0, 0.4)
         measured = found(trades(wins, size=0.02), trades(wins), settings)
-        assert (measured.gain, measured.p_value, measured.better) == (0, 1, False)
+        assert (measured.gain, measured.p_value, measured.is_better) == (0, 1, False)
         assert measured.candidate.total == measured.incumbent.total
 
     @pytest.mark.parametrize("size", [0.005, 1e-9])
     def test_a_smaller_size_where_the_live_policy_loses(self, settings, size):
         losses = tossed(0, -0.2)
         measured = found(trades(losses, size=size), trades(losses), settings)
-        assert (measured.gain, measured.better) == (pytest.approx(0), False)
+        assert (measured.gain, measured.is_better) == (pytest.approx(0), False)
 
-    @pytest.mark.parametrize("candidate", [trades(tossed(0), size=0.0), trades(tossed(0), kept=False), no_trades()])
+    @pytest.mark.parametrize("candidate", [trades(tossed(0), size=0.0), trades(tossed(0), kept=False), empty_trades()])
     def test_no_risk_at_all(self, settings, candidate):
         with pytest.raises(CandidateFailed, match="20 trades that it lets through; got 0"):
             found(candidate, trades(tossed(0, -0.2)), settings)
 
     def test_fewer_trades_where_the_live_policy_loses(self, settings):
         losses = tossed(0, -0.2)
-        assert not found(trades(losses, kept=NUMBERS % 2 == 0), trades(losses), settings).better
+        assert not found(trades(losses, kept=NUMBERS % 2 == 0), trades(losses), settings).is_better
 
     def test_a_few_good_trades_of_many_that_pay(self, settings):
         wins = tossed(0, 0.4)
@@ -93,31 +93,31 @@ class TestNoGainByItself:
         outcomes = np.where(best, 1.4, wins)
         measured = found(trades(outcomes, kept=best), trades(outcomes), settings)
         assert measured.gain < 0
-        assert not measured.better
+        assert not measured.is_better
 
 
 def test_a_gate_that_skips_losers_is_better_whether_the_live_policy_wins_or_loses(settings):
     bad = NUMBERS % 3 == 0
     for mean in (0.1, -0.15):
         outcomes = np.where(bad, -0.9, tossed(0) * 0.5 + mean + 0.3)
-        assert found(trades(outcomes, kept=~bad), trades(outcomes), settings).better
+        assert found(trades(outcomes, kept=~bad), trades(outcomes), settings).is_better
 
 
 def test_larger_sizes_where_it_pays_and_smaller_ones_where_not_are_better(settings):
     good = NUMBERS % 2 == 0
     outcomes = np.where(good, 0.8, -0.2) + 0.5 * tossed(0)
     measured = found(trades(outcomes, size=np.where(good, 0.015, 0.005)), trades(outcomes), settings)
-    assert measured.better
+    assert measured.is_better
 
 
 class TestALivePolicyThatLetsTooLittleThrough:
     def test_does_not_keep_a_patch_that_makes_money_from_being_judged(self, settings):
         few = trades(tossed(1), kept=NUMBERS % 50 == 0)
-        assert found(trades(tossed(0, 0.4)), few, settings).better
-        assert found(trades(tossed(0, 0.4)), no_trades(), settings).better
+        assert found(trades(tossed(0, 0.4)), few, settings).is_better
+        assert found(trades(tossed(0, 0.4)), empty_trades(), settings).is_better
 
     def test_is_not_bettered_by_letting_through_what_makes_none(self, settings):
-        assert not found(trades(tossed(0, -0.1)), no_trades(), settings).better
+        assert not found(trades(tossed(0, -0.1)), empty_trades(), settings).is_better
 
 
 class TestTooLittle:
@@ -126,7 +126,7 @@ class TestTooLittle:
         with pytest.raises(CandidateFailed, match="20 trades that it lets through; got 19"):
             found(few, trades(tossed(0)), settings)
         with pytest.raises(TooLittleData, match="20 ideas; got 19"):
-            compared(few, few, OFFERED._replace(ideas=19), settings, first_look(settings, MOMENT, 1))
+            compare_policies(few, few, OFFERED._replace(ideas=19), settings, first_look(settings, MOMENT, 1))
 
     @pytest.mark.parametrize(("weeks", "enough"), [(13, False), (14, True)])
     def test_weeks_for_the_level_are_no_verdict(self, settings, weeks, enough):
@@ -134,13 +134,13 @@ class TestTooLittle:
         short = trades(tossed(0, 0.4)[: weeks * 7 - 5])
         look = Look(MOMENT, MOMENTS[-1], 1, 0.0125)
         if enough:
-            assert compared(short, short, offered, settings, look).blocks == 7
+            assert compare_policies(short, short, offered, settings, look).blocks == 7
         else:
             with pytest.raises(TooLittleData, match="14 weeks, 7 blocks"):
-                compared(short, short, offered, settings, look)
+                compare_policies(short, short, offered, settings, look)
 
 
 def test_no_warning_reaches_whoever_measures(settings, recwarn):
     found(trades(np.zeros(DAYS)), trades(np.zeros(DAYS)), settings)
-    found(trades(np.ones(DAYS)), no_trades(), settings)
+    found(trades(np.ones(DAYS)), empty_trades(), settings)
     assert not recwarn.list

@@ -4,16 +4,16 @@ from datetime import timedelta
 
 import pytest
 
-from osiris.config.sections import Rewards
-from osiris.evaluation.rewards import live_trades
+from osiris.config.sections import RewardsSettings
+from osiris.evaluation.rewards import read_live_trades
 from osiris.kernel.apply import apply_patch
-from osiris.kernel.history import rollbacks
-from osiris.kernel.meta_loop import roll_back_by_hand, turn
-from osiris.kernel.observe import last_of
-from osiris.policy import Shipped
-from osiris.serving.status import workspace_status
-from tests.builders import MOMENT, changes, decision, idea, make_workspace, table_of, to
-from tests.kernel.worker import judged, patched_files
+from osiris.kernel.history import summarize_rollbacks
+from osiris.kernel.meta_loop import roll_back_manually, run_turn
+from osiris.kernel.observe import recent_trades
+from osiris.policy import ShippedPolicy
+from osiris.serving.status import get_workspace_status
+from tests.builders import MOMENT, decision, decision_changes, idea, make_workspace, outcome_table, with_changes
+from tests.kernel.worker import add_judged_patch, patched_files
 
 RULES = """
 [prices]
@@ -31,7 +31,9 @@ def ws(tmp_path):
     """A workspace in which patch `p1` went live at `MOMENT`."""
     ws = make_workspace(tmp_path, RULES, MOMENT)
     live = ws.policy_repo.head()
-    apply_patch(ws.patch_book, ws.policy_repo, judged(ws.patch_book, "p1", MOMENT), patched_files("p1"), live, MOMENT)
+    apply_patch(
+        ws.patch_log, ws.policy_repo, add_judged_patch(ws.patch_log, "p1", MOMENT), patched_files("p1"), live, MOMENT
+    )
     yield ws
     ws.close()
 
@@ -45,7 +47,7 @@ def traded(ws, outcomes, status="approved", every=1.0, size=0.01):
     ]  # fmt: skip
     ws.advice.add(rows)
     for row in rows if status == "approved" else []:
-        ws.advice.decide(decision(row, key=row["id"]), to(changes()))
+        ws.advice.decide(decision(row, key=row["id"]), with_changes(decision_changes()))
     if status == "expired":
         ws.advice.expire([row["id"] for row in rows], rows[-1]["as_of"])
     same = {"exit_reason": "stop", "close_price": 97.0, "ambiguous": False, "open_reason": None, "event_id": None}
@@ -54,20 +56,20 @@ def traded(ws, outcomes, status="approved", every=1.0, size=0.01):
          "closed_at": row["as_of"] + timedelta(days=1), **same}
         for row, r in zip(rows, outcomes, strict=True)
     ]  # fmt: skip
-    ws.advice.settle(table_of(*ends))
+    ws.advice.settle(outcome_table(*ends))
 
 
 def turn_after(ws, days):
     ws.clock.set(MOMENT + timedelta(days=days))
-    return turn(ws.kernel())
+    return run_turn(ws.kernel())
 
 
 class TestMoneyLost:
     def test_ends_a_patch_whatever_the_count(self, ws):
         traded(ws, [-2.0, -2.0, -2.0])
         assert turn_after(ws, 10).rolled_back == ["p1"]
-        assert ws.patch_book.get("p1")["reason"] == "it lost 5.9% of equity in 3 trades, 5.0% at most"
-        assert isinstance(ws.policy, Shipped)
+        assert ws.patch_log.get("p1")["reason"] == "it lost 5.9% of equity in 3 trades, 5.0% at most"
+        assert isinstance(ws.policy, ShippedPolicy)
 
     def test_does_not_age_out(self, ws):
         traded(ws, [-2.0, -2.0, -2.0])
@@ -83,14 +85,14 @@ class TestTheReward:
         traded(ws, [-0.1] * 20, every=15)
         assert turn_after(ws, 250).rolled_back == []
         assert turn_after(ws, 310).rolled_back == ["p1"]
-        assert "live reward -" in ws.patch_book.get("p1")["reason"]
+        assert "live reward -" in ws.patch_log.get("p1")["reason"]
 
     def test_is_that_of_the_window_where_it_has_more_trades(self, ws):
         traded(ws, [-0.1] * 20 + [0.5] * 40)
-        trades = live_trades(ws.advice, "p1")
-        rules = Rewards(min_trades=20)
-        assert len(last_of(trades, rules, MOMENT + timedelta(days=20))) == 41
-        assert len(last_of(trades, rules, MOMENT + timedelta(days=59))) == 20
+        trades = read_live_trades(ws.advice, "p1")
+        rules = RewardsSettings(min_trades=20)
+        assert len(recent_trades(trades, rules, MOMENT + timedelta(days=20))) == 41
+        assert len(recent_trades(trades, rules, MOMENT + timedelta(days=59))) == 20
 
 
 class TestAPatchThatLetsTooLittleThrough:
@@ -104,7 +106,7 @@ class TestAPatchThatLetsTooLittleThrough:
     def test_stands_in_the_status(self, ws):
         traded(ws, [0.0] * 90, "gated", every=0.6)
         ws.clock.set(MOMENT + timedelta(days=35))
-        (warning,) = workspace_status(ws)["policy_warnings"]
+        (warning,) = get_workspace_status(ws)["policy_warnings"]
         assert warning.startswith("p1 LETS TOO LITTLE THROUGH")
 
     @pytest.mark.parametrize("passed", ["expired", "approved"])
@@ -128,7 +130,7 @@ class TestWhatItRefused:
         traded(ws, [0.9, -0.3] * 55, "gated")
         assert turn_after(ws, 60).rolled_back == []  # too few blocks of weeks for the level
         assert turn_after(ws, 111).rolled_back == ["p1"]
-        assert "what it refused would have paid more" in ws.patch_book.get("p1")["reason"]
+        assert "what it refused would have paid more" in ws.patch_log.get("p1")["reason"]
 
     def test_lost_and_the_patch_stays(self, ws):
         traded(ws, [0.3, -0.1] * 55, "expired")
@@ -140,9 +142,9 @@ class TestWhatItRefused:
         traded(ws, [0.1, -0.3] * 60, "gated")
         for days in (111, 111.1, 112, 125.9):
             turn_after(ws, days)
-        assert [facts["look"] for facts in ws.patch_book.observed("p1")] == [1, 2]
+        assert [facts["look"] for facts in ws.patch_log.observations("p1")] == [1, 2]
 
 
 def test_a_clock_that_was_set_back_makes_no_life_shorter_than_none(ws):
-    roll_back_by_hand(ws.kernel(MOMENT - timedelta(days=30)), "p1", "by hand")
-    assert rollbacks(ws.patch_book)["mean hours live"] == 0
+    roll_back_manually(ws.kernel(MOMENT - timedelta(days=30)), "p1", "by hand")
+    assert summarize_rollbacks(ws.patch_log)["mean hours live"] == 0

@@ -4,20 +4,20 @@ import json
 
 import pytest
 
-from osiris.config.sections import Kernel, Model
+from osiris.config.sections import KernelSettings, ModelSettings
 from osiris.config.settings import Settings
-from osiris.kernel.prove import prove
+from osiris.kernel.prove import prove_diff
 from osiris.kernel.repo import PolicyRepo
 from osiris.llm.loader import load_judge
-from osiris.sandbox.bubblewrap import NoSandbox
-from osiris.sandbox.checkers import Refused
-from osiris.sandbox.laws import _from_outside, law_names, read_found
+from osiris.sandbox.bubblewrap import SandboxUnavailable
+from osiris.sandbox.checkers import PatchRefused
+from osiris.sandbox.laws import _check_literals, law_names, parse_law_results
 from tests.kernel.test_repo import GOOD, diff_of
-from tests.llm.makes import save_taught
+from tests.llm.model_factories import save_trained
 from tests.sandbox.test_session import needs_bubblewrap
 
 NAMES = ["size", "paths", "applies", "changes", "compiles", "static", "ruff", "types", "tests", "contracts", "hermes"]
-RULES = Kernel(min_hermes=0, symbolic_seconds=0.3)
+RULES = KernelSettings(min_hermes=0, symbolic_seconds=0.3)
 RETURN = "    return RISK"
 SMALLER = diff_of(RETURN, "    return RISK * confidence")
 NEW = "diff --git a/{name} b/{name}\nnew file mode {mode}\n--- /dev/null\n+++ b/{name}\n@@ -0,0 +1 @@\n+import os\n"
@@ -34,7 +34,7 @@ def judges(tmp_path_factory):
     folder = tmp_path_factory.mktemp("judges")
     return {
         said: load_judge(
-            Settings(model=Model(judge=str(save_taught(folder / said, {"just the number. [reply]:": said}))))
+            Settings(model=ModelSettings(judge=str(save_trained(folder / said, {"just the number. [reply]:": said}))))
         )
         for said in ("7", "fine")
     }
@@ -46,7 +46,7 @@ def judge(judges):
 
 
 def proved(repo, diff, judge, rules=RULES):
-    return prove(diff, repo.head(), repo, judge, rules)
+    return prove_diff(diff, repo.head(), repo, judge, rules)
 
 
 def asking(least):
@@ -115,8 +115,8 @@ def test_a_judge_that_gives_no_number_refuses_where_one_is_asked_for(repo, judge
 def test_without_bubblewrap_nothing_is_proved(repo, monkeypatch):
     head = repo.head()
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(NoSandbox, match="apt-get install bubblewrap"):
-        prove(GOOD, head, repo, None, RULES)
+    with pytest.raises(SandboxUnavailable, match="apt-get install bubblewrap"):
+        prove_diff(GOOD, head, repo, None, RULES)
 
 
 def laws_line(tag="t", laws=None):
@@ -125,12 +125,12 @@ def laws_line(tag="t", laws=None):
 
 
 def test_the_symbolic_check_has_to_tell_of_every_law_under_its_tag():
-    assert len(read_found(laws_line(), "t")) == len(law_names()) == 3
+    assert len(parse_law_results(laws_line(), "t")) == len(law_names()) == 3
     some = {name: [{"state": "CONFIRMED", "message": ""}] for name in sorted(law_names())[:1]}
     empty = {name: [] for name in law_names()}
     for forged in (laws_line("u"), laws_line(laws=some), laws_line(laws=empty), laws_line(laws=[]), b"[]", b"{}", b"1"):
         with pytest.raises(ValueError, match="answer"):
-            read_found(forged, "t")
+            parse_law_results(forged, "t")
 
 
 @needs_bubblewrap
@@ -138,6 +138,6 @@ def test_the_symbolic_check_has_to_tell_of_every_law_under_its_tag():
 def test_a_limit_that_is_broken_at_a_number_of_the_policy_is_found_from_outside(repo, told):
     files = repo.head().files
     files = files | {"sizing.py": files["sizing.py"].replace(RETURN, f"    return 0.03 if {told} else RISK")}
-    with pytest.raises(Refused, match=r"0\.03 .*expected a fraction"):
-        _from_outside(files)
-    assert _from_outside(repo.head().files) > 20
+    with pytest.raises(PatchRefused, match=r"0\.03 .*expected a fraction"):
+        _check_literals(files)
+    assert _check_literals(repo.head().files) > 20

@@ -6,8 +6,8 @@ import pytest
 
 from osiris.core.errors import Conflict
 from osiris.kernel.live import LivePolicies
-from osiris.kernel.repo import SHIPPED, SHIPPED_AT, DoesNotApply, PolicyRepo
-from osiris.policy import Shipped, shipped_files
+from osiris.kernel.repo import SHIPPED_COMMIT_TIME, SHIPPED_MESSAGE, PatchDoesNotApply, PolicyRepo
+from osiris.policy import ShippedPolicy, shipped_files
 
 MESSAGE = "A patch\n\nPatch-Id: abc\n"
 
@@ -39,34 +39,34 @@ def test_a_new_repository_has_the_shipped_policy_and_the_same_commit_everywhere(
 def older(repo):
     """A repository that an Osiris made which shipped another policy."""
     files = shipped_files() | {"sizing.py": shipped_files()["sizing.py"].replace("RISK = 0.01", "RISK = 0.02")}
-    repo.go_live(repo.commit(files, None, SHIPPED, SHIPPED_AT), repo.head().commit)
+    repo.set_live(repo.commit(files, None, SHIPPED_MESSAGE, SHIPPED_COMMIT_TIME), repo.head().commit)
     return repo
 
 
 def test_an_upgrade_brings_its_policy_where_no_patch_is_live(older):
     was = older.head()
     policy = LivePolicies(older).current()
-    assert isinstance(policy, Shipped)  # also before the kernel had a turn
+    assert isinstance(policy, ShippedPolicy)  # also before the kernel had a turn
     assert older.version(policy.commit).files == shipped_files()
-    older.catch_up()
+    older.follow_upgrade()
     assert older.head().files == shipped_files() != was.files
     assert older._git("rev-parse", f"{older.head().commit}^").strip() == was.commit
     again = older.head()
-    older.catch_up()
+    older.follow_upgrade()
     assert older.head() == again
 
 
 def test_an_upgrade_leaves_a_live_patch_alone(older):
     live = older.head()
-    patched = older.commit(live.files, live.commit, MESSAGE, SHIPPED_AT)
-    older.go_live(patched, live.commit)
-    older.catch_up()
+    patched = older.commit(live.files, live.commit, MESSAGE, SHIPPED_COMMIT_TIME)
+    older.set_live(patched, live.commit)
+    older.follow_upgrade()
     assert older.head().commit == patched
 
 
 @pytest.mark.parametrize("folder", ["", "osiris/policy/"])
 def test_a_diff_is_applied_to_the_whole_or_nothing_is(repo, folder):
-    patched = repo.patched(repo.head().commit, diff_of("RISK = 0.01", "RISK = 0.005", folder=folder))
+    patched = repo.apply_diff(repo.head().commit, diff_of("RISK = 0.01", "RISK = 0.005", folder=folder))
     assert patched == shipped_files() | {
         "sizing.py": shipped_files()["sizing.py"].replace("RISK = 0.01", "RISK = 0.005")
     }
@@ -85,26 +85,26 @@ def test_a_diff_is_applied_to_the_whole_or_nothing_is(repo, folder):
     ],
 )  # fmt: skip
 def test_a_diff_that_leaves_anything_else_does_not_apply(repo, diff):
-    with pytest.raises(DoesNotApply):
-        repo.patched(repo.head().commit, diff)
+    with pytest.raises(PatchDoesNotApply):
+        repo.apply_diff(repo.head().commit, diff)
     assert repo.head().files == shipped_files()
 
 
 def test_going_live_is_a_compare_and_set(repo):
     shipped = repo.head()
-    first = repo.commit(repo.patched(shipped.commit, GOOD), shipped.commit, MESSAGE, SHIPPED_AT)
+    first = repo.commit(repo.apply_diff(shipped.commit, GOOD), shipped.commit, MESSAGE, SHIPPED_COMMIT_TIME)
     assert repo.head() == shipped
-    repo.go_live(first, shipped.commit)
+    repo.set_live(first, shipped.commit)
     assert (repo.head().commit, repo.head().patch_id) == (first, "abc")
     with pytest.raises(Conflict):
-        repo.go_live(first, shipped.commit)
+        repo.set_live(first, shipped.commit)
 
 
 def test_a_lock_that_a_killed_process_left_is_no_obstacle(repo):
     shipped = repo.head()
-    commit = repo.commit(repo.patched(shipped.commit, GOOD), shipped.commit, MESSAGE, SHIPPED_AT)
+    commit = repo.commit(repo.apply_diff(shipped.commit, GOOD), shipped.commit, MESSAGE, SHIPPED_COMMIT_TIME)
     (repo.folder / "refs/heads/live.lock").write_text("")
-    repo.go_live(commit, shipped.commit)
+    repo.set_live(commit, shipped.commit)
     assert repo.head().commit == commit
 
 
@@ -117,5 +117,5 @@ def test_hooks_and_configuration_of_the_caller_have_no_say(repo, tmp_path, monke
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "config"))
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
     shipped = repo.head()
-    repo.go_live(repo.commit(shipped.files, shipped.commit, MESSAGE, SHIPPED_AT), shipped.commit)
+    repo.set_live(repo.commit(shipped.files, shipped.commit, MESSAGE, SHIPPED_COMMIT_TIME), shipped.commit)
     assert not (tmp_path / "ran").exists()

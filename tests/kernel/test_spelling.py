@@ -9,23 +9,23 @@ from typer.testing import CliRunner
 
 from osiris.cli import app
 from osiris.core.errors import BadInput, Conflict
-from osiris.evaluation.block_stats import p_words
+from osiris.evaluation.sign_flip import format_p_value
 from osiris.kernel.apply import apply_patch, roll_back
-from osiris.kernel.diffs import plain_diff
-from osiris.kernel.draft import diff_in, mutations, tidy
-from osiris.kernel.history import dead_letters, known, queued
-from osiris.kernel.patch import change_of, patch_of
-from osiris.kernel.patch_log import PatchBook
+from osiris.kernel.diffs import normalize_diff
+from osiris.kernel.draft import extract_diff, find_mutations, tidy_source
+from osiris.kernel.history import find_patch, list_dead_letters, list_queue
+from osiris.kernel.patch import patch_from_diff, patch_from_text
+from osiris.kernel.patch_log import PatchLog
 from osiris.kernel.prove import _ruff, _static
 from osiris.kernel.repo import PolicyRepo
-from osiris.kernel.trial import may_be_judged, refuse_if_final
+from osiris.kernel.trial import may_be_evaluated, require_undecided
 from osiris.policy import shipped_files
-from osiris.storage.events import TRACES, Events
+from osiris.storage.events import TRACES_KEY, Events
 from osiris.storage.patches import PatchLists
-from osiris.ui.console import printable
+from osiris.ui.console import to_printable
 from tests.builders import MOMENT, make_workspace
 from tests.kernel.test_repo import GOOD, diff_of
-from tests.kernel.worker import judged
+from tests.kernel.worker import add_judged_patch
 
 HEADERS = "--- a/sizing.py\n+++ b/sizing.py\n"
 
@@ -68,48 +68,52 @@ SPELLINGS = {
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_a_diff_is_read_as_people_make_it_and_is_the_same_patch(repo, spelling):
-    patch = patch_of(SPELLINGS[spelling], repo.head(), repo, "ann")
-    assert patch == patch_of(GOOD, repo.head(), repo, "ann")
-    assert repo.patched(repo.head().commit, patch.diff)["sizing.py"] == patch.after
+    patch = patch_from_diff(SPELLINGS[spelling], repo.head(), repo, "ann")
+    assert patch == patch_from_diff(GOOD, repo.head(), repo, "ann")
+    assert repo.apply_diff(repo.head().commit, patch.diff)["sizing.py"] == patch.after
 
 
 @pytest.mark.parametrize("header", ["--- a/settings.py\n+++ b/settings.py\n", "--- ../gate.py\n+++ x\n"])
 def test_a_diff_of_something_else_keeps_its_names_and_is_refused(repo, header):
     diff = GOOD.replace(HEADERS, header)
-    assert plain_diff(diff) == diff
+    assert normalize_diff(diff) == diff
     with pytest.raises(BadInput, match="osiris kernel edit FOLDER"):
-        patch_of(diff, repo.head(), repo, "ann")
+        patch_from_diff(diff, repo.head(), repo, "ann")
 
 
 def test_remarks_and_layout_make_no_other_patch_and_another_number_does(repo):
     live = repo.head()
     text = live.files["sizing.py"].replace("RISK = 0.01", "RISK = 0.005")
     said = text.replace("RISK = 0.005", "RISK = 0.0050  # less").replace("How big", "How very big")
-    first = change_of("sizing.py", text, live, "ann")
-    assert change_of("sizing.py", said, live, "bob").id == first.id
-    assert change_of("sizing.py", text.replace("0.005", "0.004"), live, "ann").id != first.id
+    first = patch_from_text("sizing.py", text, live, "ann")
+    assert patch_from_text("sizing.py", said, live, "bob").id == first.id
+    assert patch_from_text("sizing.py", text.replace("0.005", "0.004"), live, "ann").id != first.id
 
 
 def test_a_patch_that_went_with_the_one_under_it_may_be_submitted_again_and_the_one_that_lost_may_not(repo, tmp_path):
-    book, live = PatchBook(tmp_path / "patches.jsonl"), repo.head()
-    under = change_of("gate.py", live.files["gate.py"].replace("CONFIDENCE = 0.0", "CONFIDENCE = 0.5"), live, "ann")
-    upon = patch_of(GOOD, live, repo, "bob")
+    book, live = PatchLog(tmp_path / "patches.jsonl"), repo.head()
+    under = patch_from_text(
+        "gate.py", live.files["gate.py"].replace("CONFIDENCE = 0.0", "CONFIDENCE = 0.5"), live, "ann"
+    )
+    upon = patch_from_diff(GOOD, live, repo, "bob")
     for patch in (under, upon):
         live = repo.head()
-        facts = judged(book, patch.id, MOMENT)
+        facts = add_judged_patch(book, patch.id, MOMENT)
         apply_patch(book, repo, facts, live.files | {patch.target: patch.after}, live, MOMENT)
     assert roll_back(book, repo, under.id, MOMENT, "it lost") == [under.id, upon.id]
-    refuse_if_final(book, upon)
+    require_undecided(book, upon)
     with pytest.raises(Conflict, match="rolled_back"):
-        refuse_if_final(book, under)
+        require_undecided(book, under)
     live = repo.head()
-    apply_patch(book, repo, judged(book, upon.id, MOMENT), live.files | {upon.target: upon.after}, live, MOMENT)
+    apply_patch(
+        book, repo, add_judged_patch(book, upon.id, MOMENT), live.files | {upon.target: upon.after}, live, MOMENT
+    )
     roll_back(book, repo, upon.id, MOMENT, "it lost by itself")
-    assert not may_be_judged(book.get(upon.id))
+    assert not may_be_evaluated(book.get(upon.id))
 
 
 def put(lists, name, *items):
-    lists._events.ask(lambda redis: redis.lpush(name, *items))
+    lists._events.execute(lambda redis: redis.lpush(name, *items))
 
 
 TRACE = {"id": "a", "timestamp": "2005-02-25T21:00:00+00:00", "pnl": -0.01, "patch_id": None}
@@ -124,27 +128,27 @@ NO_TRACES = [
 
 
 def test_what_is_no_trace_is_left_out_and_counted(lists):
-    put(lists, TRACES, json.dumps(TRACE), *NO_TRACES)
-    assert lists.traces(10) == ([TRACE], len(NO_TRACES))
-    assert lists.traces(0) == ([], 0)
-    assert all(isinstance(item, dict) for item in lists.read(TRACES))
+    put(lists, TRACES_KEY, json.dumps(TRACE), *NO_TRACES)
+    assert lists.read_traces(10) == ([TRACE], len(NO_TRACES))
+    assert lists.read_traces(0) == ([], 0)
+    assert all(isinstance(item, dict) for item in lists.read_list(TRACES_KEY))
 
 
 def test_the_queue_and_the_dead_letters_can_be_seen(lists, repo, tmp_path):
-    book, patch = PatchBook(tmp_path / "patches.jsonl"), patch_of(GOOD, repo.head(), repo, "ann")
+    book, patch = PatchLog(tmp_path / "patches.jsonl"), patch_from_diff(GOOD, repo.head(), repo, "ann")
     lists.push(patch.to_json())
     lists.push("nonsense")
     put(lists, "dgm:patch_queue", b"\xff")
-    lists.bury("words", "no JSON", MOMENT)
-    rows = queued(book, lists)
+    lists.dead_letter("words", "no JSON", MOMENT)
+    rows = list_queue(book, lists)
     assert [(row["patch"], row["state"][:8]) for row in rows] == [
         (patch.id, "waiting"),
         ("-", "no patch"),
         ("-", "no patch"),
     ]
-    assert "sig" in queued(book, lists, "secret")[0]["state"]
-    assert known(book, lists, patch.id)["diff"] == patch.diff
-    assert [(letter["reason"], letter["item"]) for letter in dead_letters(lists)] == [("no JSON", "words")]
+    assert "sig" in list_queue(book, lists, "secret")[0]["state"]
+    assert find_patch(book, lists, patch.id)["diff"] == patch.diff
+    assert [(letter["reason"], letter["item"]) for letter in list_dead_letters(lists)] == [("no JSON", "words")]
 
 
 def test_the_same_patch_is_queued_once_and_shown_without_orders_to_the_terminal(tmp_path):
@@ -165,11 +169,11 @@ def test_the_same_patch_is_queued_once_and_shown_without_orders_to_the_terminal(
 
 
 def test_only_plain_characters_reach_the_terminal():
-    assert printable("a\x1b[31m\r\x07\u202e\x9b\tb\n") == "a\\x1b[31m\\r\\x07\\u202e\\x9b\tb\n"
+    assert to_printable("a\x1b[31m\r\x07\u202e\x9b\tb\n") == "a\\x1b[31m\\r\\x07\\u202e\\x9b\tb\n"
 
 
 def test_no_chance_is_shown_as_none():
-    assert [p_words(value) for value in (0.0, 1e-5, 0.0001, 0.0125)] == [
+    assert [format_p_value(value) for value in (0.0, 1e-5, 0.0001, 0.0125)] == [
         "p < 0.0001",
         "p < 0.0001",
         "p = 0.0001",
@@ -180,7 +184,7 @@ def test_no_chance_is_shown_as_none():
 def test_a_long_answer_of_a_model_is_read_in_a_moment():
     started = time.perf_counter()
     with pytest.raises(BadInput):
-        diff_in("diff --git a/gate.py b/gate.py\n" * 40_000)
+        extract_diff("diff --git a/gate.py b/gate.py\n" * 40_000)
     assert time.perf_counter() - started < 20, "a search that starts again at each line takes minutes"
 
 
@@ -188,12 +192,12 @@ def test_thresholds_of_zero_and_the_choice_of_features_move_and_ruff_takes_it():
     import libcst as cst
 
     gate, context = (cst.parse_module(shipped_files()[name]) for name in ("gate.py", "context.py"))
-    zeros = [new for old, new in mutations(gate) if isinstance(old, cst.Float) and old.value == "0.0"]
+    zeros = [new for old, new in find_mutations(gate) if isinstance(old, cst.Float) and old.value == "0.0"]
     assert [one.value for one in zeros[0]] == ["0.1", "0.25", "0.4", "0.5", "0.6"]
     assert len(zeros) == 2
-    (choices,) = [(old, new) for old, new in mutations(context) if isinstance(old, cst.List)]
+    (choices,) = [(old, new) for old, new in find_mutations(context) if isinstance(old, cst.List)]
     for new in choices[1]:
-        files = shipped_files() | {"context.py": tidy(context.deep_replace(choices[0], new).code)}
+        files = shipped_files() | {"context.py": tidy_source(context.deep_replace(choices[0], new).code)}
         assert files["context.py"].count('Feature("') == 2
         _static(files)
         _ruff(files)

@@ -6,18 +6,28 @@ from datetime import timedelta
 import pytest
 
 from osiris.core.errors import Busy, Conflict
-from osiris.core.files import one_at_a_time
+from osiris.core.files import exclusive_lock
 from osiris.kernel.apply import apply_patch
-from osiris.kernel.history import history
-from osiris.kernel.meta_loop import roll_back_by_hand, turn
-from osiris.kernel.patch_log import PatchBook
-from osiris.kernel.trial import looks_before, refuse_if_final
-from osiris.policy import Shipped, shipped_files
+from osiris.kernel.history import list_patches
+from osiris.kernel.meta_loop import roll_back_manually, run_turn
+from osiris.kernel.patch_log import PatchLog
+from osiris.kernel.trial import overlapping_looks, require_undecided
+from osiris.policy import ShippedPolicy, shipped_files
 from osiris.storage.patches import PatchLists
-from tests.builders import LATER, MOMENT, changes, decision, ideas, make_settings, make_workspace, table_of, to
-from tests.kernel.market import gate_patch, submit
+from tests.builders import (
+    DECIDED_AT,
+    MOMENT,
+    decision,
+    decision_changes,
+    ideas,
+    make_settings,
+    make_workspace,
+    outcome_table,
+    with_changes,
+)
+from tests.kernel.market import gate_patch, queue_patch
 from tests.kernel.test_repo import diff_of
-from tests.kernel.worker import judged, patched_files
+from tests.kernel.worker import add_judged_patch, patched_files
 from tests.sandbox.test_session import needs_bubblewrap
 
 RULES = '[prices]\nsource = "local"\n[rewards]\nmin_trades = 20\n[kernel]\nmin_hermes = 0\nsymbolic_seconds = 0.3\n'
@@ -42,74 +52,76 @@ def workspace_of(tmp_path):
 class TestAPatchThatCannotBeJudgedYet:
     def test_waits_in_its_place_until_the_past_is_another_and_others_are_judged_meanwhile(self, workspace_of):
         ws = workspace_of()
-        patch = submit(ws, gate_patch(ws.policy_repo.head()).diff)
-        first = turn(ws.kernel())
+        patch = queue_patch(ws, gate_patch(ws.policy_repo.head()).diff)
+        first = run_turn(ws.kernel())
         assert (first.patch, first.verdict, first.waiting) == (patch.id, "not yet", 1)
-        bad = submit(ws, diff_of("RISK = 0.01", "RISK = 1.01"))
-        second = turn(ws.kernel())
+        bad = queue_patch(ws, diff_of("RISK = 0.01", "RISK = 1.01"))
+        second = run_turn(ws.kernel())
         assert (second.patch, second.verdict, second.waiting) == (bad.id, "refused", 1)
-        third = turn(ws.kernel())
+        third = run_turn(ws.kernel())
         assert (third.patch, third.waiting) == (None, 1)
         assert "1 in the queue: what they are measured on is as it was" in third.notes[0]
         ws.advice.add(ideas(1))
-        fourth = turn(ws.kernel())
+        fourth = run_turn(ws.kernel())
         assert (fourth.patch, fourth.verdict) == (patch.id, "not yet")
-        assert [(row["patch"], row["state"]) for row in history(ws.patch_book)] == [
+        assert [(row["patch"], row["state"]) for row in list_patches(ws.patch_log)] == [
             (bad.id, "refused"), (patch.id, "not yet"),
         ]  # fmt: skip
 
     def test_may_be_asked_for_again_when_it_was_refused_but_not_when_it_was_measured(self, workspace_of):
         ws = workspace_of()
-        bad = submit(ws, diff_of("RISK = 0.01", "RISK = 1.01"))
-        assert turn(ws.kernel()).verdict == "refused"
-        refuse_if_final(ws.patch_book, bad)
-        submit(ws, bad.diff)
-        assert turn(ws.kernel()).patch == bad.id
-        judged(ws.patch_book, bad.id, ws.now)
-        ws.patch_book.note(
+        bad = queue_patch(ws, diff_of("RISK = 0.01", "RISK = 1.01"))
+        assert run_turn(ws.kernel()).verdict == "refused"
+        require_undecided(ws.patch_log, bad)
+        queue_patch(ws, bad.diff)
+        assert run_turn(ws.kernel()).patch == bad.id
+        add_judged_patch(ws.patch_log, bad.id, ws.now)
+        ws.patch_log.record(
             "judged", bad.id, ws.now, verdict="not better", target="sizing.py", by="ann", reason="", diff=""
         )
         with pytest.raises(Conflict, match="a patch without a verdict"):
-            refuse_if_final(ws.patch_book, bad)
-        submit(ws, bad.diff)
-        report = turn(ws.kernel())
+            require_undecided(ws.patch_log, bad)
+        queue_patch(ws, bad.diff)
+        report = run_turn(ws.kernel())
         assert (report.patch, report.waiting) == (None, 0)
 
     def test_nothing_is_drafted_while_it_waits(self, workspace_of):
         ws = workspace_of(extra="")
-        first = turn(ws.kernel())
+        first = run_turn(ws.kernel())
         assert first.verdict == "not yet"
-        assert ws.patch_book.drafted() == {first.patch}
-        assert turn(ws.kernel()).patch is None
-        assert ws.patch_book.drafted() == {first.patch}
+        assert ws.patch_log.drafted_ids() == {first.patch}
+        assert run_turn(ws.kernel()).patch is None
+        assert ws.patch_log.drafted_ids() == {first.patch}
 
 
 def test_own_drafts_and_peoples_patches_are_counted_apart(tmp_path):
-    book, settings = PatchBook(tmp_path / "patches.jsonl"), make_settings(tmp_path)
+    book, settings = PatchLog(tmp_path / "patches.jsonl"), make_settings(tmp_path)
     for number, name in enumerate(("own1", "ann1", "own2", "old")):
         if name.startswith("own"):
-            book.note("drafted", name, MOMENT)
+            book.record("drafted", name, MOMENT)
         at = MOMENT - timedelta(days=200) if name == "old" else MOMENT + timedelta(hours=number)
-        judged(book, name, at)
-    book.note("judged", "refused", MOMENT, verdict="refused", target="gate.py", by="ann", reason="", diff="")
-    own, people = (looks_before(book, settings, LATER, own=own) for own in (True, False))
+        add_judged_patch(book, name, at)
+    book.record("judged", "refused", MOMENT, verdict="refused", target="gate.py", by="ann", reason="", diff="")
+    own, people = (overlapping_looks(book, settings, DECIDED_AT, is_drafted=own) for own in (True, False))
     assert (own, people) == ({"own1", "own2"}, {"ann1"})
 
 
 @needs_bubblewrap
 def test_the_kernels_own_drafts_are_measured_at_most_once_in_their_time(workspace_of):
     ws = workspace_of(extra="")
-    ws.patch_book.note("drafted", "own", ws.now)
-    judged(ws.patch_book, "own", ws.now - timedelta(hours=1))
-    report = turn(ws.kernel())
-    assert (report.patch, PatchLists(ws.events).waiting()) == (None, 0)
+    ws.patch_log.record("drafted", "own", ws.now)
+    add_judged_patch(ws.patch_log, "own", ws.now - timedelta(hours=1))
+    report = run_turn(ws.kernel())
+    assert (report.patch, PatchLists(ws.events).queue_length()) == (None, 0)
     assert report.notes == [f"the next patch is drafted at {(ws.now + timedelta(hours=167)).isoformat()}"]
 
 
 def live_patch(ws, name="p1"):
     """A patch that went live without being judged."""
     live = ws.policy_repo.head()
-    apply_patch(ws.patch_book, ws.policy_repo, judged(ws.patch_book, name, ws.now), patched_files(name), live, ws.now)
+    apply_patch(
+        ws.patch_log, ws.policy_repo, add_judged_patch(ws.patch_log, name, ws.now), patched_files(name), live, ws.now
+    )
 
 
 def lost_trades(ws, count, **lacking):
@@ -117,28 +129,34 @@ def lost_trades(ws, count, **lacking):
     rows = ideas(count - 1, patch_id="p1", size=0.001) + ideas(1, patch_id="p1", size=0.001, ticker="IBM", **lacking)
     ws.advice.add(rows)
     for row in rows:
-        ws.advice.decide(decision(row, key=row["id"]), to(changes()))
-    ending = {"exit_reason": "stop", "close_price": 97.0, "closed_at": LATER, "ambiguous": False, "open_reason": None}
+        ws.advice.decide(decision(row, key=row["id"]), with_changes(decision_changes()))
+    ending = {
+        "exit_reason": "stop",
+        "close_price": 97.0,
+        "closed_at": DECIDED_AT,
+        "ambiguous": False,
+        "open_reason": None,
+    }
     lost = {"outcome": "loss", "shadow": False, "event_id": None, "r_multiple": -1.0}
-    ws.advice.settle(table_of(*({"id": row["id"], **lost, **ending} for row in rows)))
-    ws.clock.set(LATER)
+    ws.advice.settle(outcome_table(*({"id": row["id"], **lost, **ending} for row in rows)))
+    ws.clock.set(DECIDED_AT)
 
 
 def test_a_trade_that_lacks_a_number_does_not_keep_a_losing_patch_live(workspace_of):
     ws = workspace_of()
     live_patch(ws)
     lost_trades(ws, 21, novelty=None)
-    report = turn(ws.kernel())
+    report = run_turn(ws.kernel())
     assert report.rolled_back == ["p1"]
     assert "patch p1: 1 of 21 trades lack a number and have no say" in report.notes
-    assert isinstance(ws.policy, Shipped)
+    assert isinstance(ws.policy, ShippedPolicy)
 
 
 def test_fewer_trades_than_the_rule_asks_for_are_no_verdict(workspace_of):
     ws = workspace_of()
     live_patch(ws)
     lost_trades(ws, 20, decision_latency_ms=None)
-    report = turn(ws.kernel())
+    report = run_turn(ws.kernel())
     assert report.rolled_back == []
     assert any("patch p1 has no live reward yet: expected 20 settled trades; got 19" in note for note in report.notes)
 
@@ -146,8 +164,8 @@ def test_fewer_trades_than_the_rule_asks_for_are_no_verdict(workspace_of):
 def test_a_rollback_does_not_wait_for_a_model(workspace_of):
     ws = workspace_of(head='[model]\nbase = "nowhere/none"\njudge = "nowhere/none"\n')
     live_patch(ws)
-    ws.policy_repo.note_failure(ws.policy_repo.head().commit, "ZeroDivisionError")
-    assert turn(ws.kernel()).rolled_back == ["p1"]
+    ws.policy_repo.record_failure(ws.policy_repo.head().commit, "ZeroDivisionError")
+    assert run_turn(ws.kernel()).rolled_back == ["p1"]
 
 
 class TestABranchThatSomebodyMovedByHand:
@@ -155,12 +173,12 @@ class TestABranchThatSomebodyMovedByHand:
         ws = workspace_of()
         live_patch(ws)
         patched = ws.policy_repo.head()
-        roll_back_by_hand(ws.kernel(), "p1", "it lost")
-        ws.policy_repo.go_live(patched.commit, ws.policy_repo.head().commit)
-        report = turn(ws.kernel())
+        roll_back_manually(ws.kernel(), "p1", "it lost")
+        ws.policy_repo.set_live(patched.commit, ws.policy_repo.head().commit)
+        report = run_turn(ws.kernel())
         assert "somebody moved the live branch" in report.notes[0]
-        assert isinstance(ws.policy, Shipped)
-        assert not any("moved" in note for note in turn(ws.kernel()).notes)
+        assert isinstance(ws.policy, ShippedPolicy)
+        assert not any("moved" in note for note in run_turn(ws.kernel()).notes)
 
     @pytest.mark.parametrize("message", ["A patch\n\nPatch-Id: p1\n", "by hand\n"])
     def test_away_from_a_live_patch_takes_all_patches_off(self, workspace_of, message):
@@ -168,10 +186,10 @@ class TestABranchThatSomebodyMovedByHand:
         live_patch(ws)
         live_patch(ws, "p2")
         live = ws.policy_repo.head()
-        ws.policy_repo.go_live(ws.policy_repo.commit(patched_files("p3"), live.commit, message, ws.now), live.commit)
-        report = turn(ws.kernel())
+        ws.policy_repo.set_live(ws.policy_repo.commit(patched_files("p3"), live.commit, message, ws.now), live.commit)
+        report = run_turn(ws.kernel())
         assert report.rolled_back == ["p1", "p2"]
-        assert ws.patch_book.live() == []
+        assert ws.patch_log.live_ids() == []
         assert ws.policy_repo.head().files == shipped_files()
 
     def test_with_a_repository_that_lacks_what_was_live_is_set_right(self, workspace_of, tmp_path):
@@ -181,26 +199,26 @@ class TestABranchThatSomebodyMovedByHand:
         live_patch(ws)
         shutil.rmtree(ws.policy_repo.folder)
         (tmp_path / "backup.git").rename(ws.policy_repo.folder)
-        assert turn(ws.kernel()).rolled_back == ["p1"]
-        assert isinstance(ws.policy, Shipped)
+        assert run_turn(ws.kernel()).rolled_back == ["p1"]
+        assert isinstance(ws.policy, ShippedPolicy)
 
 
 def test_what_is_live_is_looked_after_while_another_turn_judges(workspace_of):
     ws = workspace_of()
     live_patch(ws)
     live_patch(ws, "p2")
-    with one_at_a_time(ws.settings.data / "kernel.turn.lock", "turn"):
-        ws.policy_repo.note_failure(ws.policy_repo.head().commit, "ZeroDivisionError")
+    with exclusive_lock(ws.settings.data / "kernel.turn.lock", "turn"):
+        ws.policy_repo.record_failure(ws.policy_repo.head().commit, "ZeroDivisionError")
         with pytest.raises(Busy, match="the only turn of the kernel"):
-            turn(ws.kernel())
-        assert ws.patch_book.live() == ["p1"]
-        assert roll_back_by_hand(ws.kernel(), "p1", "by hand")["rolled back"] == ["p1"]
+            run_turn(ws.kernel())
+        assert ws.patch_log.live_ids() == ["p1"]
+        assert roll_back_manually(ws.kernel(), "p1", "by hand")["rolled back"] == ["p1"]
 
 
 @needs_bubblewrap
 def test_a_judge_that_cannot_be_had_leaves_the_patch_in_the_queue(workspace_of):
     ws = workspace_of(head='[model]\ntemperature = 0\n[llm]\nbackend = "openai"\nurl = "http://127.0.0.1:9/v1"\n')
-    submit(ws, gate_patch(ws.policy_repo.head()).diff)
-    report = turn(ws.kernel())
+    queue_patch(ws, gate_patch(ws.policy_repo.head()).diff)
+    report = run_turn(ws.kernel())
     assert (report.patch, report.waiting) == (None, 1)
     assert "no patch was judged to the end" in report.notes[-1]

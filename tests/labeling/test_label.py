@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osiris.config.settings import Outcomes
+from osiris.config.settings import OutcomesSettings
 from osiris.labeling import label as rules_of
-from osiris.labeling.label import judge
+from osiris.labeling.label import label_frame
 from osiris.market.calendars import daily_frame, intraday_frame
 from osiris.market.reconcile import Disagreement
-from osiris.market.timeline import timeline
+from osiris.market.timeline import build_timeline
 
 SESSIONS = pd.DatetimeIndex(["2005-02-24", "2005-02-25", "2005-02-28", "2005-03-01", "2005-03-02"])
 DRAFTED = datetime(2005, 2, 24, 21, tzinfo=UTC)
@@ -34,8 +34,8 @@ def ruling(*after, as_of=AS_OF, rules=None, dates=SESSIONS, split=None, disputes
     ideas = pd.DataFrame([idea])
     for name in ("as_of", "since", "close_asked_at"):
         ideas[name] = pd.to_datetime(ideas[name], utc=True).astype("datetime64[us, UTC]")
-    line = timeline(bars, "XNYS", DRAFTED - timedelta(days=3), as_of, disputes=disputes, silent=silent)
-    return judge(ideas, {"AAPL": line}, rules or Outcomes(), as_of).iloc[0]
+    line = build_timeline(bars, "XNYS", DRAFTED - timedelta(days=3), as_of, disputes=disputes, no_later_bars=silent)
+    return label_frame(ideas, {"AAPL": line}, rules or OutcomesSettings(), as_of).iloc[0]
 
 
 def asked(day, price=None, hour=16):
@@ -52,7 +52,7 @@ def test_a_winner():
 def test_an_idea_without_bars_stays_open():
     ideas = pd.DataFrame([{"id": "i", "ticker": "ZZZZ", "side": "long", "entry": 1.0, "target": 2.0, "stop": 0.5}])
     ideas = ideas.assign(as_of=pd.Timestamp(DRAFTED), since=pd.Timestamp(DRAFTED))
-    row = judge(ideas, {}, Outcomes(), AS_OF).iloc[0]
+    row = label_frame(ideas, {}, OutcomesSettings(), AS_OF).iloc[0]
     assert (row.outcome, row.open_reason, row.ambiguous) == ("open", rules_of.NO_PRICES, None)
 
 
@@ -65,8 +65,8 @@ def test_levels_are_in_the_basis_of_the_last_bar_the_model_saw():
 
 
 def test_no_ideas_have_no_verdicts():
-    assert judge(pd.DataFrame(columns=["id", "ticker", "side", "entry", "target", "stop", "as_of", "since"]).astype(
-        {"as_of": "datetime64[us, UTC]", "since": "datetime64[us, UTC]"}), {}, Outcomes(), AS_OF).empty  # fmt: skip
+    assert label_frame(pd.DataFrame(columns=["id", "ticker", "side", "entry", "target", "stop", "as_of", "since"]).astype(
+        {"as_of": "datetime64[us, UTC]", "since": "datetime64[us, UTC]"}), {}, OutcomesSettings(), AS_OF).empty  # fmt: skip
 
 
 class TestDoubt:
@@ -109,7 +109,7 @@ class TestDoubt:
 
     def test_an_unfilled_idea_does_not_end_across_a_missing_session(self):
         away = (104, 105, 103, 104)
-        row = ruling(away, away, dates=SESSIONS[[0, 1, 4]], rules=Outcomes(max_holding_days=5))
+        row = ruling(away, away, dates=SESSIONS[[0, 1, 4]], rules=OutcomesSettings(max_holding_days=5))
         assert (row.outcome, row.exit_reason, row.open_reason) == ("open", None, "no bar of 2005-02-28")
 
     def test_a_halted_share_stays_open(self):
@@ -132,7 +132,7 @@ class TestClosing:
         ("price", "outcome"), [(100.1, "breakeven"), (99.86, "breakeven"), (102, "win"), (98, "loss")]
     )
     def test_expiry_is_breakeven_inside_the_band_and_else_by_sign(self, price, outcome):
-        row = ruling(QUIET, (price,) * 4, rules=Outcomes(max_holding_days=4, breakeven_r=0.05))
+        row = ruling(QUIET, (price,) * 4, rules=OutcomesSettings(max_holding_days=4, breakeven_r=0.05))
         assert (row.outcome, row.exit_reason) == (outcome, "expiry")
 
     def test_by_hand_without_a_price_it_closes_at_what_trades_next(self):
@@ -179,20 +179,20 @@ class TestClosing:
 
 
 class TestDoubtfulBars:
-    """`doubt_at` names the bar that finer ones would have to explain."""
+    """`ambiguous_at` names the bar that finer ones would have to explain."""
 
     def test_a_double_touch(self):
         row = ruling(QUIET, (100, 107, 96, 100))
         assert (row.outcome, row.ambiguous) == ("loss", True)
-        assert row.doubt_at == pd.Timestamp("2005-02-28 14:30", tz="UTC")
+        assert row.ambiguous_at == pd.Timestamp("2005-02-28 14:30", tz="UTC")
 
     def test_a_target_before_or_after_the_fill_leaves_a_doubt_about_that_bar_however_it_ends(self):
         maybe = (102, 107, 99, 101)
         for after in ([QUIET], [QUIET, (96, 97, 95, 96)], [QUIET, (107, 108, 106.5, 107)]):
-            assert ruling(maybe, *after).doubt_at == pd.Timestamp("2005-02-25 14:30", tz="UTC")
+            assert ruling(maybe, *after).ambiguous_at == pd.Timestamp("2005-02-25 14:30", tz="UTC")
 
     def test_a_plain_day_leaves_none(self):
-        assert pd.isna(ruling(QUIET, TARGET).doubt_at)
+        assert pd.isna(ruling(QUIET, TARGET).ambiguous_at)
 
 
 class TestHours:
@@ -206,13 +206,13 @@ class TestHours:
         finer = {"60m": intraday_frame(starts, rows, "XNYS", "60m", "test")}
         values = pd.DataFrame(daily, columns=["open", "high", "low", "close"], dtype=float)
         bars = daily_frame(SESSIONS[: len(daily)], values, "XNYS", "test")
-        line = timeline(bars, "XNYS", DRAFTED - timedelta(days=3), as_of, finer=finer, tolerance=0.1)
+        line = build_timeline(bars, "XNYS", DRAFTED - timedelta(days=3), as_of, finer=finer, tolerance=0.1)
         moment = pd.Timestamp(self.NOON)
         idea = {
             "id": "i", "ticker": "AAPL", "side": "long", "entry": 100.0, "target": 106.0, "stop": 97.0,
             "as_of": pd.Timestamp(DRAFTED), "since": moment,
         } | changes  # fmt: skip
-        return judge(pd.DataFrame([idea]), {"AAPL": line}, Outcomes(), as_of).iloc[0]
+        return label_frame(pd.DataFrame([idea]), {"AAPL": line}, OutcomesSettings(), as_of).iloc[0]
 
     def test_a_gap_later_in_the_day_does_not_change_what_was_decided_before_it(self):
         hours = {14: QUIET, 15: QUIET, 16: STOP, 17: QUIET, 19: QUIET, 20: QUIET}
@@ -241,10 +241,12 @@ class TestHours:
         bars = daily_frame(SESSIONS[:3], values.assign(split=[1.0, 2.0, 1.0]), "XNYS", "test")
         starts = pd.DatetimeIndex([f"2005-02-25 {hour}:30" for hour in halved], tz="UTC")
         rows = pd.DataFrame(list(halved.values()), columns=["open", "high", "low", "close"], dtype=float)
-        line = timeline(bars, "XNYS", DRAFTED - timedelta(days=3), AS_OF, finer={
+        line = build_timeline(bars, "XNYS", DRAFTED - timedelta(days=3), AS_OF, finer={
             "60m": intraday_frame(starts, rows, "XNYS", "60m", "test")
         })  # fmt: skip
         moment = pd.Timestamp("2005-02-25 16:00", tz="UTC")
         idea = {"id": "i", "ticker": "AAPL", "side": "long", "entry": 100.0, "target": 106.0, "stop": 97.0}
-        row = judge(pd.DataFrame([idea | {"as_of": moment, "since": moment}]), {"AAPL": line}, Outcomes(), AS_OF)
+        row = label_frame(
+            pd.DataFrame([idea | {"as_of": moment, "since": moment}]), {"AAPL": line}, OutcomesSettings(), AS_OF
+        )
         assert (row["outcome"][0], row["close_price"][0], row["r_multiple"][0]) == ("win", 53.0, pytest.approx(2.0))

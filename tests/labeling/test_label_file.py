@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pandas as pd
 import pytest
 
-from osiris.config.settings import Outcomes, Prices
+from osiris.config.settings import OutcomesSettings, PricesSettings
 from osiris.core.errors import BadInput, NotFound
 from osiris.labeling.label_file import LABEL_COLUMNS, label_file, to_csv, to_records, write_labels
 
@@ -35,7 +35,9 @@ def label(tmp_path):
     def labelled(*rows, bars=BARS, rules=None, head=HEAD, as_of=AS_OF):
         (tmp_path / "ideas.csv").write_text(head + "".join(rows))
         (tmp_path / "bars.csv").write_text(bars)
-        return label_file(tmp_path / "ideas.csv", tmp_path / "bars.csv", rules or Outcomes(), Prices(), as_of)
+        return label_file(
+            tmp_path / "ideas.csv", tmp_path / "bars.csv", rules or OutcomesSettings(), PricesSettings(), as_of
+        )
 
     return labelled
 
@@ -130,7 +132,7 @@ def test_nothing_later_than_as_of_is_seen(label):
 
 
 def test_expiry_is_a_rule_of_the_call(label):
-    found = label(idea("x", "AAPL"), rules=Outcomes(max_holding_days=4))
+    found = label(idea("x", "AAPL"), rules=OutcomesSettings(max_holding_days=4))
     assert verdicts(found)[0][:3] == ("x", "win", "expiry")
 
 
@@ -141,14 +143,14 @@ def test_a_file_without_a_column_is_refused(label):
 
 def test_files_that_are_not_there_are_named(tmp_path):
     with pytest.raises(BadInput, match=r"ideas\.csv"):
-        label_file(tmp_path / "ideas.csv", tmp_path, Outcomes(), Prices(), AS_OF)
+        label_file(tmp_path / "ideas.csv", tmp_path, OutcomesSettings(), PricesSettings(), AS_OF)
 
 
 def test_a_folder_of_bars_without_one_is_named(tmp_path):
     (tmp_path / "ideas.csv").write_text(HEAD + idea("x", "AAPL"))
     (tmp_path / "bars").mkdir()
     with pytest.raises(NotFound, match="bars"):
-        label_file(tmp_path / "ideas.csv", tmp_path / "bars", Outcomes(), Prices(), AS_OF)
+        label_file(tmp_path / "ideas.csv", tmp_path / "bars", OutcomesSettings(), PricesSettings(), AS_OF)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
@@ -171,7 +173,7 @@ def test_ideas_may_be_parquet(label, tmp_path):
     rows = [dict(zip(HEAD.strip().split(","), idea("x", "AAPL").strip().split(","), strict=True))]
     pd.DataFrame(rows).astype({"entry": float, "target": float, "stop": float}).to_parquet(tmp_path / "ideas.parquet")
     (tmp_path / "bars.csv").write_text(BARS)
-    found = label_file(tmp_path / "ideas.parquet", tmp_path / "bars.csv", Outcomes(), Prices(), AS_OF)
+    found = label_file(tmp_path / "ideas.parquet", tmp_path / "bars.csv", OutcomesSettings(), PricesSettings(), AS_OF)
     assert found.labels["outcome"].tolist() == ["win"]
 
 
@@ -188,7 +190,7 @@ def test_two_files_that_differ_on_a_bar_leave_it_in_doubt(tmp_path):
     folder.mkdir()
     (folder / "a.csv").write_text(BARS)
     (folder / "b.csv").write_text(BARS.replace("IBM,2005-02-25,94,95,93,94", "IBM,2005-02-25,100,107,99,106"))
-    found = label_file(tmp_path / "ideas.csv", folder, Outcomes(), Prices(), AS_OF)
+    found = label_file(tmp_path / "ideas.csv", folder, OutcomesSettings(), PricesSettings(), AS_OF)
     assert found.labels["open_reason"].tolist() == ["sources differ on 2005-02-25"]
 
 
@@ -262,7 +264,7 @@ def test_the_ideas_and_the_labels_may_lie_beside_the_bars(tmp_path):
     (tmp_path / "labels.csv").write_text("id,outcome\n")
     (tmp_path / "notes.md").write_text("of mine")
     out = tmp_path / "labels.csv"
-    found = label_file(tmp_path / "ideas.csv", tmp_path, Outcomes(), Prices(), AS_OF, out=out)
+    found = label_file(tmp_path / "ideas.csv", tmp_path, OutcomesSettings(), PricesSettings(), AS_OF, out=out)
     assert found.labels["outcome"].tolist() == ["loss"]
     assert found.notes == ["left out, no files of bars: notes.md"]
 
@@ -271,5 +273,5 @@ def test_ideas_with_their_ids_in_the_index_are_read(label, tmp_path):
     rows = pd.DataFrame([idea("x", "AAPL").strip().split(",")], columns=HEAD.strip().split(","))
     rows.set_index("id").to_parquet(tmp_path / "ideas.parquet")
     (tmp_path / "bars.csv").write_text(BARS)
-    found = label_file(tmp_path / "ideas.parquet", tmp_path / "bars.csv", Outcomes(), Prices(), AS_OF)
+    found = label_file(tmp_path / "ideas.parquet", tmp_path / "bars.csv", OutcomesSettings(), PricesSettings(), AS_OF)
     assert found.labels["id"].tolist() == ["x"]

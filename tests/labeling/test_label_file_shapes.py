@@ -6,19 +6,19 @@ from typing import ClassVar
 import pandas as pd
 import pytest
 
-from osiris.config.settings import Outcomes, Prices
+from osiris.config.settings import OutcomesSettings, PricesSettings
 from osiris.labeling.label_file import label_file
-from osiris.market.file_import import Form
+from osiris.market.file_import import ImportOptions
 
 AS_OF = datetime(2024, 1, 20, tzinfo=UTC)
 HEAD = "id,ticker,side,entry,target,stop,accepted_at\n"
 QUIET = "100,100.4,99.6,100"
-PRICES = Prices(calendars={"7203.T": "XTKS", "ES=F": "CMES"})
+PRICES = PricesSettings(calendars={"7203.T": "XTKS", "ES=F": "CMES"})
 
 
 @pytest.fixture
 def label(tmp_path):
-    def labelled(idea, as_of=AS_OF, form=Form(), **files):
+    def labelled(idea, as_of=AS_OF, form=ImportOptions(), **files):
         """The label of one idea on the bars of some files, each `{moment: "open,high,low,close[,split]"}`."""
         (tmp_path / "ideas.csv").write_text(f"{HEAD}x,{idea}\n")
         (tmp_path / "bars").mkdir()
@@ -28,7 +28,7 @@ def label(tmp_path):
                 f"{ticker},{moment},{prices}{',' * (4 - prices.count(','))}\n" for moment, prices in bars.items()
             )
             (tmp_path / "bars" / f"{name}.csv").write_text("ticker,ts,open,high,low,close,split\n" + rows)
-        found = label_file(tmp_path / "ideas.csv", tmp_path / "bars", Outcomes(), PRICES, as_of, form=form)
+        found = label_file(tmp_path / "ideas.csv", tmp_path / "bars", OutcomesSettings(), PRICES, as_of, options=form)
         (row,) = found.labels.to_dict("records")
         return row["outcome"], row["exit_reason"] or row["open_reason"], bool(row["ambiguous"]), found.bad
 

@@ -5,15 +5,15 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 import pytest
 
-from osiris.config.settings import HOUSE
-from osiris.core.commands import Undo
+from osiris.config.settings import PROJECT_ROOT
+from osiris.core.commands import UndoRequest
 from osiris.core.errors import BadInput, Busy, Conflict
-from osiris.core.files import one_at_a_time
-from osiris.labeling.settle import EVENT_COLUMNS, UNASKED, batches, settle
-from osiris.market.calendars import daily_frame, intraday_frame, session_bounds, sessions_between
-from osiris.market.yahoo import SETTLING
-from osiris.review.decide import ask_to_close, undo
-from osiris.storage.events import OUTCOME, Events, heard
+from osiris.core.files import exclusive_lock
+from osiris.labeling.settle import EVENT_COLUMNS, MINUTES_UNAVAILABLE, settle, split_batches
+from osiris.market.calendars import closes_between, daily_frame, intraday_frame, session_bounds
+from osiris.market.yahoo import REPORTING_DELAY
+from osiris.review.decide import request_close, undo
+from osiris.storage.events import OUTCOME_TOPIC, Events, read_messages
 from tests.builders import MOMENT, idea, make_workspace
 from tests.market.yahoo_server import YahooServer
 
@@ -63,14 +63,14 @@ def run(workspace, days):
 
 def test_a_winner_gets_its_row_and_one_event(desk):
     workspace = desk([approved()], [QUIET, TARGET])
-    subscription = workspace.events.subscribe(OUTCOME)
+    subscription = workspace.events.subscribe(OUTCOME_TOPIC)
     report = run(workspace, 5)
     assert (report.win, report.written, report.published) == (1, 1, 1)
     row = workspace.advice.rows()[0]
     assert (row["outcome"], row["exit_reason"], row["close_price"], row["r_multiple"]) == ("win", "target", 106.0, 2.0)
     assert row["closed_at"].isoformat() == "2005-03-01T21:00:00+00:00"
     assert row["published_at"] is not None
-    (event,) = heard(subscription)
+    (event,) = read_messages(subscription)
     assert (event["event_id"], event["outcome"], event["r_multiple"]) == (row["event_id"], "win", 2.0)
     subscription.close()
 
@@ -78,14 +78,14 @@ def test_a_winner_gets_its_row_and_one_event(desk):
 def test_what_is_taken_back_while_it_is_judged_has_no_outcome(desk, monkeypatch):
     row = approved()
     workspace = desk([row], [QUIET, TARGET])
-    fetched = workspace.prices.timelines
+    fetched = workspace.prices.get_timelines
 
     def fetched_late(*args, **options):
-        made = Undo(status="approved", status_at=ACCEPTED, reviewer="ann")
+        made = UndoRequest(status="approved", status_at=ACCEPTED, reviewer="ann")
         undo(workspace.advice, row["id"], made, "undo", ACCEPTED + timedelta(hours=1))
         return fetched(*args, **options)
 
-    monkeypatch.setattr(workspace.prices, "timelines", fetched_late)
+    monkeypatch.setattr(workspace.prices, "get_timelines", fetched_late)
     report = run(workspace, 4)
     stored = workspace.advice.get(row["id"])
     assert (stored["status"], stored["outcome"], stored["event_id"]) == ("pending", None, None)
@@ -181,22 +181,22 @@ def test_a_redis_that_is_away_costs_no_outcome_and_is_caught_up_with(desk, tmp_p
 def test_a_second_run_at_the_same_time_is_refused_and_changes_nothing(desk):
     workspace = desk([approved()], [QUIET, TARGET])
     lock = workspace.settings.data / "outcomes.lock"
-    with one_at_a_time(lock, "outcome run"), pytest.raises(Busy, match="another one under way"):
+    with exclusive_lock(lock, "outcome run"), pytest.raises(Busy, match="another one under way"):
         run(workspace, 5)
     assert workspace.advice.rows()[0]["outcome"] is None
     assert run(workspace, 5).win == 1
 
 
 def test_ideas_go_in_batches_of_whole_tickers(monkeypatch):
-    monkeypatch.setattr("osiris.labeling.settle.BATCH", 3)
+    monkeypatch.setattr("osiris.labeling.settle.IDEAS_PER_BATCH", 3)
     ideas = pd.DataFrame({"ticker": list("CABBACCCCA")})
-    assert ["".join(part["ticker"]) for part in batches(ideas)] == ["AAA", "BB", "CCCCC"]
+    assert ["".join(part["ticker"]) for part in split_batches(ideas)] == ["AAA", "BB", "CCCCC"]
 
 
 def test_a_trade_closed_by_hand_is_settled_at_the_price_given(desk):
     workspace = desk([approved()], [QUIET, QUIET, QUIET])
     name = workspace.advice.rows()[0]["id"]
-    asked = ask_to_close(workspace.advice, name, 100.5, "bob", MOMENT + timedelta(days=4, hours=-4))
+    asked = request_close(workspace.advice, name, 100.5, "bob", MOMENT + timedelta(days=4, hours=-4))
     assert asked["close_asked_price"] == 100.5
     run(workspace, 5)
     row = workspace.advice.rows()[0]
@@ -207,14 +207,14 @@ def test_a_trade_closed_by_hand_is_settled_at_the_price_given(desk):
 def test_a_price_that_did_not_trade_is_corrected_and_the_moment_stays(desk):
     workspace = desk([approved()], [QUIET, QUIET, QUIET])
     name, asked_at = workspace.advice.rows()[0]["id"], MOMENT + timedelta(days=4, hours=-4)
-    ask_to_close(workspace.advice, name, 1005.0, "bob", asked_at)
+    request_close(workspace.advice, name, 1005.0, "bob", asked_at)
     with pytest.raises(Conflict, match="can be corrected"):  # nobody knows yet that it did not trade
-        ask_to_close(workspace.advice, name, 100.5, "bob", asked_at)
+        request_close(workspace.advice, name, 100.5, "bob", asked_at)
     run(workspace, 5)
     assert "did not trade" in workspace.advice.rows()[0]["open_reason"]
-    ask_to_close(workspace.advice, name, 100.5, "bob", MOMENT + timedelta(days=6))
+    request_close(workspace.advice, name, 100.5, "bob", MOMENT + timedelta(days=6))
     with pytest.raises(Conflict, match="bob"):  # it is the new price's turn
-        ask_to_close(workspace.advice, name, 99.0, "eve", MOMENT + timedelta(days=6))
+        request_close(workspace.advice, name, 99.0, "eve", MOMENT + timedelta(days=6))
     run(workspace, 7)
     row = workspace.advice.rows()[0]
     assert (row["outcome"], row["close_price"], row["closed_at"]) == ("win", 100.5, asked_at)
@@ -224,7 +224,7 @@ def test_a_price_that_did_not_trade_is_corrected_and_the_moment_stays(desk):
 def test_a_trade_is_closed_at_a_price(desk, price):
     workspace = desk([approved()], [QUIET])
     with pytest.raises(BadInput, match="above 0"):
-        ask_to_close(workspace.advice, workspace.advice.rows()[0]["id"], price, "bob", MOMENT)
+        request_close(workspace.advice, workspace.advice.rows()[0]["id"], price, "bob", MOMENT)
 
 
 def test_a_missing_session_holds_an_idea_back_until_its_bar_is_there(desk):
@@ -240,8 +240,8 @@ def test_a_missing_session_holds_an_idea_back_until_its_bar_is_there(desk):
 def test_what_an_event_holds_is_documented(desk):
     workspace = desk([approved()], [QUIET, TARGET])
     run(workspace, 5)
-    (event,) = workspace.events.outcomes()
-    documented = (HOUSE / "docs" / "outcomes.md").read_text()
+    (event,) = workspace.events.read_outcomes()
+    documented = (PROJECT_ROOT / "docs" / "outcomes.md").read_text()
     assert list(event) == EVENT_COLUMNS
     assert [name for name in event if f"`{name}`" not in documented] == []
 
@@ -254,8 +254,8 @@ class TestMinutes:
     @pytest.fixture
     def yahoo(self):
         days = 3
-        now = datetime.now(UTC) - SETTLING
-        closes = sessions_between("XNYS", now - timedelta(days=21), now)[-1 - days :]
+        now = datetime.now(UTC) - REPORTING_DELAY
+        closes = closes_between("XNYS", now - timedelta(days=21), now)[-1 - days :]
         dates = pd.DatetimeIndex(closes.tz_convert("America/New_York").date)
         self.opens, self.closes = session_bounds("XNYS", dates)
         both = (100, 107, 96, 100)
@@ -300,7 +300,7 @@ class TestMinutes:
     def test_that_could_not_be_asked_for_leave_it_open_until_they_can(self, tmp_path, yahoo):
         yahoo.limited = "1m"
         report, (row,) = self.settled(tmp_path, yahoo)
-        assert report.reasons == {UNASKED: 1}
+        assert report.reasons == {MINUTES_UNAVAILABLE: 1}
         assert (row["outcome"], row["closed_at"], row["event_id"]) == ("open", None, None)
         yahoo.limited = None
         assert self.settled(tmp_path, yahoo)[0].win == 1

@@ -12,9 +12,9 @@ from osiris.labeling.triple_barrier import (
     STOP,
     TARGET,
     WIN,
+    BarrierIdeas,
     Bars,
-    Ideas,
-    first_touch,
+    find_first_touches,
 )
 
 DAY = 86_400_000_000_000
@@ -33,11 +33,11 @@ def resolve(*ohlc, side=1.0, entry=100.0, target=106.0, stop=97.0, since=0, expi
     def column(value, kind=float):
         return np.array([value], kind)
 
-    ideas = Ideas(
+    ideas = BarrierIdeas(
         column(side), column(entry), column(target), column(stop), column(basis), column(since, np.int64),
         column(expiry, np.int64),
     )  # fmt: skip
-    touches = first_touch(bars(*ohlc, splits=splits), ideas)
+    touches = find_first_touches(bars(*ohlc, splits=splits), ideas)
     return {name: values[0] for name, values in touches._asdict().items()}
 
 
@@ -120,7 +120,7 @@ def test_a_trade_that_expired_between_bars_closes_at_the_next_open():
 def test_a_target_in_the_bar_in_which_it_expires_may_have_come_too_late():
     found = resolve(FILLED, (101, 107, 100, 103), expiry=2 * DAY + 1)
     assert (found["state"], found["reason"], found["price"], found["ambiguous"]) == (CLOSED, EXPIRY, 103.0, True)
-    assert found["doubt"] == 1
+    assert found["ambiguous_bar"] == 1
 
 
 def test_a_stop_in_the_bar_in_which_it_expires_is_a_loss_in_doubt():

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from osiris.labeling.triple_barrier import CLOSED, EXPIRY, LOSS, NEVER, STILL_OPEN, WIN, Bars, Ideas, first_touch
+from osiris.labeling.triple_barrier import (
+    CLOSED,
+    EXPIRY,
+    LOSS,
+    NEVER,
+    STILL_OPEN,
+    WIN,
+    BarrierIdeas,
+    Bars,
+    find_first_touches,
+)
 from tests.labeling import tick_reference as ticks
 
 IDEAS_A_MARKET = 10
@@ -44,7 +54,7 @@ def as_bars(rows, splits=None, start=None, length=LENGTH):
 def as_ideas(drawn, scale=1.0, shift=0):
     sign, far, near, since, expiry = (np.array(column, dtype=object) for column in zip(*drawn, strict=True))
     sign = sign.astype(float)
-    return Ideas(
+    return BarrierIdeas(
         sign,
         np.full(len(drawn), 100.0 * scale),
         (100 + sign * far.astype(float)) * scale,
@@ -61,11 +71,11 @@ def test_the_kernel_agrees_with_the_reference_on_every_path(cases):
     @search(cases // IDEAS_A_MARKET)
     @given(market, st.lists(idea, min_size=IDEAS_A_MARKET, max_size=IDEAS_A_MARKET))
     def agree(rows, drawn):
-        kernel = first_touch(as_bars(rows), as_ideas(drawn))
+        kernel = find_first_touches(as_bars(rows), as_ideas(drawn))
         bars = [ticks.Bar(n * STEP, n * STEP + LENGTH, *row) for n, row in enumerate(rows)]
         for number, (sign, far, near, since, expiry) in enumerate(drawn):
             asked = ticks.Idea(sign, 100, 100 + sign * far, 100 - sign * near, since * STEP, expiry)
-            end, ambiguous = ticks.verdict(bars, asked)
+            end, ambiguous = ticks.worst_ending(bars, asked)
             assert described(kernel, number) == (end.what, end.price, end.bar), (asked, bars)
             assert kernel.ambiguous[number] == ambiguous, (asked, bars)
             seen.append((end.what, ambiguous))
@@ -102,20 +112,27 @@ many = st.lists(idea, min_size=1, max_size=5)
 @given(market, many, st.sampled_from([0.25, 0.5, 2.0, 4.0, 1024.0]))
 def test_rescaling_all_prices_changes_no_outcome(rows, drawn, factor):
     scaled = [tuple(price * factor for price in row) for row in rows]
-    same(first_touch(as_bars(rows), as_ideas(drawn)), first_touch(as_bars(scaled), as_ideas(drawn, factor)), factor)
+    same(
+        find_first_touches(as_bars(rows), as_ideas(drawn)),
+        find_first_touches(as_bars(scaled), as_ideas(drawn, factor)),
+        factor,
+    )
 
 
 @search(300)
 @given(market, many, st.integers(-(10**9), 10**9))
 def test_shifting_the_time_changes_no_outcome(rows, drawn, shift):
     moved = as_bars(rows, start=np.arange(len(rows)) * STEP + shift)
-    same(first_touch(as_bars(rows), as_ideas(drawn)), first_touch(moved, as_ideas(drawn, shift=shift)))
+    same(find_first_touches(as_bars(rows), as_ideas(drawn)), find_first_touches(moved, as_ideas(drawn, shift=shift)))
 
 
 @search(300)
 @given(market, market, many)
 def test_bars_after_the_exit_change_nothing(rows, later, drawn):
-    before, after = first_touch(as_bars(rows), as_ideas(drawn)), first_touch(as_bars(rows + later), as_ideas(drawn))
+    before, after = (
+        find_first_touches(as_bars(rows), as_ideas(drawn)),
+        find_first_touches(as_bars(rows + later), as_ideas(drawn)),
+    )
     ended = before.bar >= 0
     for one, other in zip(before, after, strict=True):
         np.testing.assert_array_equal(one[ended], other[ended])
@@ -125,8 +142,8 @@ def test_bars_after_the_exit_change_nothing(rows, later, drawn):
 @given(market, many, st.integers(0, 8))
 def test_a_truncated_future_never_changes_an_earlier_decision(rows, drawn, known):
     whole, part = (
-        first_touch(as_bars(rows), as_ideas(drawn)),
-        first_touch(as_bars(rows[:known] or rows), as_ideas(drawn)),
+        find_first_touches(as_bars(rows), as_ideas(drawn)),
+        find_first_touches(as_bars(rows[:known] or rows), as_ideas(drawn)),
     )
     decided = (whole.bar >= 0) & (whole.bar < len(rows[:known] or rows))
     for one, other in zip(whole, part, strict=True):
@@ -137,8 +154,8 @@ def test_a_truncated_future_never_changes_an_earlier_decision(rows, drawn, known
 @search(300)
 @given(market, many, st.lists(st.sampled_from([1.0, 1.0, 2.0, 0.5, 4.0]), min_size=8, max_size=8))
 def test_splits_change_neither_outcome_nor_r(rows, drawn, ratios):
-    plain = first_touch(as_bars(rows), as_ideas(drawn))
-    split = first_touch(as_bars(rows, [1.0, *ratios[1 : len(rows)]]), as_ideas(drawn))
+    plain = find_first_touches(as_bars(rows), as_ideas(drawn))
+    split = find_first_touches(as_bars(rows, [1.0, *ratios[1 : len(rows)]]), as_ideas(drawn))
     assert (plain.state == split.state).all()
     assert (plain.bar == split.bar).all()
     np.testing.assert_allclose(plain.r, split.r, rtol=1e-9)
@@ -156,8 +173,8 @@ def test_finer_bars_only_ever_settle_what_was_in_doubt(rows, drawn, ups):
             start.append(number * STEP + part * LENGTH // 3)
     ideas = as_ideas([(*known[:4], None) for known in drawn])
     coarse, fine = (
-        first_touch(as_bars(rows), ideas),
-        first_touch(as_bars(thirds, start=start, length=LENGTH // 3), ideas),
+        find_first_touches(as_bars(rows), ideas),
+        find_first_touches(as_bars(thirds, start=start, length=LENGTH // 3), ideas),
     )
     sure = ~coarse.ambiguous
     assert (coarse.state[sure] == fine.state[sure]).all()

@@ -10,8 +10,8 @@ them and marked ambiguous.
 from itertools import product
 from typing import NamedTuple
 
-AFTER_THE_FILL = ("HL", "LH")
-BEFORE_IT = tuple("".join(p) for size in (2, 3, 4) for p in product("HLE", repeat=size) if {"H", "L"} <= set(p))
+FILLED_PATHS = ("HL", "LH")
+UNFILLED_PATHS = tuple("".join(p) for size in (2, 3, 4) for p in product("HLE", repeat=size) if {"H", "L"} <= set(p))
 UNFILLED, FILLED = "unfilled", "filled"
 WIN, LOSS, CLOSED, OPEN, NO_TRADE = "win", "loss", "closed", "open", "no trade"
 
@@ -38,7 +38,7 @@ class Idea(NamedTuple):
     expiry: int | None
 
 
-class End(NamedTuple):
+class Ending(NamedTuple):
     """How it ended on one path: at which price of which bar, and whether at the bar's open."""
 
     what: str
@@ -47,15 +47,15 @@ class End(NamedTuple):
     at_open: bool
 
 
-def outcomes(bars: list[Bar], idea: Idea) -> set[End]:
+def possible_endings(bars: list[Bar], idea: Idea) -> set[Ending]:
     """Every way in which the idea can have ended."""
-    ends: set[End] = set()
+    ends: set[Ending] = set()
     states = {UNFILLED}
     for number, bar in enumerate(bars):
         if bar.start < idea.since:
             continue
         if idea.expiry is not None and idea.expiry <= bar.start:
-            ends |= {End(CLOSED, bar.open, number, True) if s == FILLED else _no_trade(number) for s in states}
+            ends |= {Ending(CLOSED, bar.open, number, True) if s == FILLED else _no_trade(number) for s in states}
             return ends
         following: set[str] = set()
         if idea.expiry is not None and bar.start < idea.expiry < bar.end:
@@ -63,53 +63,55 @@ def outcomes(bars: list[Bar], idea: Idea) -> set[End]:
         for state in states:
             for path in _paths(bar, state, idea):
                 found = _walk(bar, path, state, idea, number)
-                if isinstance(found, End):
+                if isinstance(found, Ending):
                     ends.add(found)
                 else:
                     following.add(found)
         states = following
         if idea.expiry is not None and idea.expiry <= bar.end:
-            return ends | {End(CLOSED, bar.close, number, False) if s == FILLED else _no_trade(number) for s in states}
-    return ends | {End(OPEN, None, None, s == FILLED) for s in states}
+            return ends | {
+                Ending(CLOSED, bar.close, number, False) if s == FILLED else _no_trade(number) for s in states
+            }
+    return ends | {Ending(OPEN, None, None, s == FILLED) for s in states}
 
 
-def verdict(bars: list[Bar], idea: Idea) -> tuple[End, bool]:
+def worst_ending(bars: list[Bar], idea: Idea) -> tuple[Ending, bool]:
     """The end to report, and whether there were others: a loss as soon as it may have come, a win only when it must."""
-    ends = outcomes(bars, idea)
+    ends = possible_endings(bars, idea)
     order = (LOSS, NO_TRADE, OPEN, CLOSED, WIN)
     return min(ends, key=lambda end: (order.index(end.what), (end.bar or 0) * (1 if end.what == LOSS else -1))), len(
         ends
     ) > 1
 
 
-def _no_trade(number: int) -> End:
-    return End(NO_TRADE, None, number, False)
+def _no_trade(number: int) -> Ending:
+    return Ending(NO_TRADE, None, number, False)
 
 
-def _cut(bar: Bar, state: str, idea: Idea, number: int) -> set[End]:
+def _cut(bar: Bar, state: str, idea: Idea, number: int) -> set[Ending]:
     """The ends in a bar in which the idea expires, on some path, at some moment: it closes at the bar's close then."""
     found = {_walk(bar, path, state, idea, number) for path in _paths(bar, state, idea)}
-    ends = {end for end in found if isinstance(end, End)}
+    ends = {end for end in found if isinstance(end, Ending)}
     if any(end.at_open for end in ends):
         return ends
     if state == UNFILLED and bar.open != idea.entry:
         ends.add(_no_trade(number))
     if state == FILLED or bar.low <= idea.entry <= bar.high:
-        ends.add(End(CLOSED, bar.close, number, False))
+        ends.add(Ending(CLOSED, bar.close, number, False))
     return ends
 
 
 def _paths(bar: Bar, state: str, idea: Idea) -> tuple[str, ...]:
     if state == UNFILLED and bar.low <= idea.entry <= bar.high:
-        return BEFORE_IT
-    return AFTER_THE_FILL
+        return UNFILLED_PATHS
+    return FILLED_PATHS
 
 
-def _walk(bar: Bar, path: str, state: str, idea: Idea, number: int) -> End | str:
+def _walk(bar: Bar, path: str, state: str, idea: Idea, number: int) -> Ending | str:
     """Follow one path through a bar; the end, or the state behind the bar."""
     at = bar.open
     if state == FILLED and (gap := _beyond(at, idea)):
-        return End(gap, at, number, True)
+        return Ending(gap, at, number, True)
     if state == UNFILLED and at == idea.entry:
         state = FILLED
     prices = {"H": bar.high, "L": bar.low, "E": idea.entry}
@@ -119,7 +121,7 @@ def _walk(bar: Bar, path: str, state: str, idea: Idea, number: int) -> End | str
         if state == FILLED:
             for level, what in ((idea.stop, LOSS), (idea.target, WIN)):
                 if min(at, to) <= level <= max(at, to):
-                    return End(what, level, number, False)
+                    return Ending(what, level, number, False)
         at = to
     return state
 

@@ -7,9 +7,16 @@ import pytest
 from osiris.core.errors import BadInput
 from osiris.core.ideas import Side
 from osiris.drafting.draft_ideas import take_snapshots
-from osiris.evaluation.heldout import on_paper
-from osiris.learn_check.no_skill import CANDIDATES, Walks, both_sides, on_walks, promotions, reply
-from osiris.learn_check.trial import Plan
+from osiris.evaluation.heldout import evaluate_drafts
+from osiris.learn_check.no_skill import (
+    CANDIDATES_PER_PROMPT,
+    RandomWalks,
+    coin_reply,
+    count_promotions,
+    settle_both_sides,
+    settled_walks,
+)
+from osiris.learn_check.trial import TrialPlan
 from osiris.llm.generate import Draft
 from osiris.market.sample import load_sample
 from tests.builders import make_workspace
@@ -24,13 +31,13 @@ def test_what_coins_are_worth_is_what_the_gate_finds(tmp_path):
     ]
     shots = take_snapshots(workspace.prices, workspace.policy, ["AAPL", "IBM"], moments, [])
     as_of, desk = moments[-1], (workspace.prices, workspace.settings)
-    long = np.random.default_rng(0).random((len(shots), CANDIDATES)) < 0.7
+    long = np.random.default_rng(0).random((len(shots), CANDIDATES_PER_PROMPT)) < 0.7
     drafts = [
-        [Draft("", reply(shot.ticker, Side.LONG if one else Side.SHORT), 0.0, 1) for one in group]
+        [Draft("", coin_reply(shot.ticker, Side.LONG if one else Side.SHORT), 0.0, 1) for one in group]
         for shot, group in zip(shots, long, strict=True)
     ]
-    quick = both_sides(shots, *desk, as_of).evaluation("coins", long)
-    wanted = on_paper("coins", shots, drafts, *desk, as_of)
+    quick = settle_both_sides(shots, *desk, as_of).evaluate("coins", long)
+    wanted = evaluate_drafts("coins", shots, drafts, *desk, as_of)
     assert quick.metrics() == pytest.approx(wanted.metrics())
     columns = ["prompt", "ticker", "as_of", "side", "r", "filled", "days_open", "days_held", "habit"]
     pd.testing.assert_frame_equal(
@@ -43,15 +50,15 @@ def test_what_coins_are_worth_is_what_the_gate_finds(tmp_path):
 
 
 def test_the_nights_of_a_check_fit_its_calendar_and_more_are_refused():
-    plan = Plan()
-    assert len(Walks(0, nights=plan.coin_nights).closes) > plan.coin_nights * 80
+    plan = TrialPlan()
+    assert len(RandomWalks(0, nights=plan.coin_periods).closes) > plan.coin_periods * 80
     with pytest.raises(BadInput, match="ask for fewer"):
-        _ = Walks(0, nights=1000).closes
+        _ = RandomWalks(0, nights=1000).closes
 
 
 def test_coins_with_a_side_bias_are_rarely_promoted_and_those_who_know_are():
-    with on_walks(Walks(5, tickers=6, nights=12)) as (nights, settings):
-        coins = [promotions(nights, share, settings, 1)["promoted"] for share in (0.25, 0.75, 1.0)]
-        knows = [np.where(night.r[:, 0] > night.r[:, 1], 0.9, 0.1) for night in nights]
+    with settled_walks(RandomWalks(5, tickers=6, nights=12)) as (nights, settings):
+        coins = [count_promotions(nights, share, settings, 1)["promoted"] for share in (0.25, 0.75, 1.0)]
+        knows = [np.where(night.r_multiples[:, 0] > night.r_multiples[:, 1], 0.9, 0.1) for night in nights]
         assert sum(coins) <= 4  # 36 comparisons that err with 0.0125 to 0.025 each
-        assert promotions(nights, knows, settings, 1)["promoted"] == 12
+        assert count_promotions(nights, knows, settings, 1)["promoted"] == 12

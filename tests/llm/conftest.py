@@ -2,13 +2,13 @@
 
 import pytest
 
-from osiris.config.settings import Model, Settings
+from osiris.config.settings import ModelSettings, Settings
 from tests.builders import random_adapter
 
 
 def settings_with(**model) -> Settings:
     """Settings with these values of the section `model`."""
-    return Settings(model=Model(**model))
+    return Settings(model=ModelSettings(**model))
 
 
 @pytest.fixture(scope="session")

@@ -5,9 +5,9 @@ import copy
 import pytest
 
 from osiris.core.errors import BadInput
-from osiris.llm.chat import answered, asked, end_of_answer, require_chat
-from osiris.llm.write import stops_of
-from tests.llm.makes import make_tokenizer
+from osiris.llm.chat import end_of_answer, format_exchange, format_prompt, require_chat_template
+from osiris.llm.completion import stop_token_ids
+from tests.llm.model_factories import make_tokenizer
 
 TURNS = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
 BEGIN = "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -62,31 +62,31 @@ def with_template(plain):
 )
 def test_an_answer_begins_where_the_template_puts_it_and_ends_with_one_token(with_template, template, begins, end):
     tokenizer = with_template(template)
-    assert asked(tokenizer, "Hi").endswith(begins)
-    assert answered(tokenizer, "Hi", "{}") == (asked(tokenizer, "Hi"), "{}" + end)
+    assert format_prompt(tokenizer, "Hi").endswith(begins)
+    assert format_exchange(tokenizer, "Hi", "{}") == (format_prompt(tokenizer, "Hi"), "{}" + end)
     assert end_of_answer(tokenizer) == end
 
 
 def test_a_template_that_asks_within_a_thought_is_not_trained_on(with_template):
     with pytest.raises(BadInput, match="where it asks for one"):
-        answered(with_template(R1), "Hi", "{}")
+        format_exchange(with_template(R1), "Hi", "{}")
 
 
 @pytest.mark.parametrize("template", [None, "", "{{ raise_exception('no') }}", "{% for", "nothing"])
 def test_a_model_that_cannot_be_asked_is_refused_before_it_is_loaded(with_template, template):
     with pytest.raises(BadInput, match="chat template"):
-        require_chat(with_template(template), "mine")
+        require_chat_template(with_template(template), "mine")
 
 
 def test_a_model_that_would_never_stop_is_refused(with_template):
     tokenizer = with_template(NO_END)
     tokenizer.eos_token = None
     with pytest.raises(BadInput, match="ends an answer"):
-        require_chat(tokenizer, "mine")
+        require_chat_template(tokenizer, "mine")
 
 
 def test_an_unknown_token_that_also_is_the_end_token_ends_an_answer(with_template):
     tokenizer = with_template(NO_END)
     tokenizer.unk_token = tokenizer.eos_token
     model = type("Model", (), {"generation_config": type("Config", (), {"eos_token_id": tokenizer.eos_token_id})})
-    assert stops_of(model, tokenizer) == [tokenizer.eos_token_id]
+    assert stop_token_ids(model, tokenizer) == [tokenizer.eos_token_id]

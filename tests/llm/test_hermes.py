@@ -4,10 +4,10 @@ import re
 import pytest
 
 from osiris.llm import starter_data as data
-from osiris.llm.hermes import Idea, judge_text, score
+from osiris.llm.hermes import JudgedIdea, format_judge_prompt, score_ideas
 from osiris.llm.loader import load_judge
 from tests.llm.conftest import settings_with
-from tests.llm.makes import make_tokenizer, save_chain
+from tests.llm.model_factories import make_tokenizer, save_chain
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def ideas():
     for _ in range(220):
         market = data.random_features(rng)
         reply = data.random_reply(rng, data.random_symbol(rng), market)
-        found.append(Idea(reply.to_json(), data.snapshot_text(market)))
+        found.append(JudgedIdea(reply.to_json(), data.render_snapshot(market)))
     return found
 
 
@@ -32,7 +32,9 @@ def written(judge, ideas):
 
     found = []
     for idea in ideas:
-        inputs = judge.tokenizer(judge_text(judge.tokenizer, idea), return_tensors="pt", add_special_tokens=False)
+        inputs = judge.tokenizer(
+            format_judge_prompt(judge.tokenizer, idea), return_tensors="pt", add_special_tokens=False
+        )
         ids = inputs["input_ids"]
         with torch.inference_mode():
             out = judge.model.generate(
@@ -64,7 +66,9 @@ def judge_of(folder):
 
 
 def test_the_number_is_the_one_that_would_have_been_written(judge, ideas):
-    assert [result.raw for result in score(judge, ideas, 64)] == [number_at(text) for text, _ in written(judge, ideas)]
+    assert [result.raw for result in score_ideas(judge, ideas, 64)] == [
+        number_at(text) for text, _ in written(judge, ideas)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -87,7 +91,7 @@ def test_the_number_is_the_one_that_would_have_been_written(judge, ideas):
 def test_the_number_is_what_it_wrote_however_its_tokenizer_spells_it(tmp_path, some, text, made, tokens, number):
     judge, spelled = judge_that_writes(tmp_path, text, **made)
     assert len(spelled) == tokens
-    found = score(judge, some[:3], 2)
+    found = score_ideas(judge, some[:3], 2)
     assert [result.raw for result in found] == [number] * 3
     assert all(number is not None or repr(text) in result.note for result in found)
 
@@ -96,12 +100,12 @@ def test_a_judge_with_fewer_positions_than_an_idea_needs_is_not_asked_beyond_the
     tokenizer = make_tokenizer()
     judge = judge_of(save_chain(tmp_path, tokenizer, [tokenizer.eos_token_id], positions=64))
     assert judge.tokenizer.model_max_length == 64
-    assert "longer than the 56 tokens" in score(judge, some[:1], 1)[0].note
+    assert "longer than the 56 tokens" in score_ideas(judge, some[:1], 1)[0].note
 
 
 def test_scores_are_a_tenth_of_the_number_and_do_not_depend_on_batches(judge, ideas):
-    whole = score(judge, ideas[:50], 64)
-    assert whole == score(judge, ideas[:50], 7)
+    whole = score_ideas(judge, ideas[:50], 64)
+    assert whole == score_ideas(judge, ideas[:50], 7)
     assert all(result.normalized == result.raw / 10 and result.note == "" for result in whole)
 
 
@@ -109,15 +113,17 @@ def test_what_candidates_of_one_prompt_share_is_read_once_and_their_numbers_stay
     rng = random.Random(5)
     market = [data.random_features(rng) for _ in range(8)]
     many = [
-        Idea(data.random_reply(rng, "IBM", one).to_json(), data.snapshot_text(one)) for one in market for _ in range(6)
+        JudgedIdea(data.random_reply(rng, "IBM", one).to_json(), data.render_snapshot(one))
+        for one in market
+        for _ in range(6)
     ]
     read = []
     hook = judge.model.register_forward_pre_hook(
         lambda module, args, given: read.append(given["input_ids"].shape), with_kwargs=True
     )
-    together = score(judge, many, 48)
+    together = score_ideas(judge, many, 48)
     hook.remove()
-    alone = [score(judge, [one], 1)[0] for one in many]
+    alone = [score_ideas(judge, [one], 1)[0] for one in many]
     assert together == alone
     assert len({one.raw for one in alone}) > 4
     (prefixes, shared), (rows, rest), *each = read
@@ -125,30 +131,32 @@ def test_what_candidates_of_one_prompt_share_is_read_once_and_their_numbers_stay
     assert (prefixes, rows) == (8, 48)
     assert shared > 10
     assert shared + rest < 1.2 * max(
-        len(judge.tokenizer(judge_text(judge.tokenizer, one))["input_ids"]) for one in many
+        len(judge.tokenizer(format_judge_prompt(judge.tokenizer, one))["input_ids"]) for one in many
     )
 
 
 def test_an_idea_that_is_longer_than_the_judge_reads_gets_no_score_and_the_others_theirs(judge, some):
-    long = Idea("x" * 4000)
-    found = score(judge, [some[0], long, some[1]], 2)
+    long = JudgedIdea("x" * 4000)
+    found = score_ideas(judge, [some[0], long, some[1]], 2)
     assert found[1].raw is None
     assert "longer than" in found[1].note
-    assert [found[0], found[2]] == score(judge, some[:2], 2)
+    assert [found[0], found[2]] == score_ideas(judge, some[:2], 2)
 
 
 def test_no_ideas_give_no_scores(judge):
-    assert score(judge, [], 8) == []
+    assert score_ideas(judge, [], 8) == []
 
 
 def test_an_idea_needs_no_context_and_may_be_any_text(judge):
-    results = score(judge, [Idea("Buy AAPL at 100, target 106, stop 97"), Idea('{"ticker":"AAPL"}', "")], 8)
+    results = score_ideas(
+        judge, [JudgedIdea("Buy AAPL at 100, target 106, stop 97"), JudgedIdea('{"ticker":"AAPL"}', "")], 8
+    )
     assert len(results) == 2
 
 
 def test_the_prompt_is_the_sources():
     tokenizer = make_tokenizer()
-    assert judge_text(tokenizer, Idea("buy", "calm")) == (
+    assert format_judge_prompt(tokenizer, JudgedIdea("buy", "calm")) == (
         "[user] calm\nbuy\nRate the above trade idea from 0-to-10 where 10 = excellent risk-reward … "
         "Reply with just the number. [reply]:"
     )

@@ -7,13 +7,13 @@ import threading
 import pytest
 
 from osiris.core.errors import NotFound
-from osiris.llm.generate import DraftRequest, draft
+from osiris.llm.generate import DraftRequest, draft_replies
 from osiris.llm.loader import load_drafter, load_judge
-from osiris.llm.local_models import KEPT, ModelDesk
+from osiris.llm.local_models import MAX_ATTACHED_ADAPTERS, LocalModels
 from osiris.llm.prompts import render
-from osiris.llm.sources import base_hash, is_ready
+from osiris.llm.sources import compute_base_hash, is_model_ready
 from tests.llm.conftest import settings_with
-from tests.llm.makes import make_tokenizer, save_llama
+from tests.llm.model_factories import make_tokenizer, save_llama
 
 GREEDY = settings_with(temperature=0, retries=0, max_new_tokens=24)
 PROMPT = render("advise", ticker="AAPL", snapshot="momentum up 1.2\nrsi down 43.0\nlast up 0.3")
@@ -21,14 +21,14 @@ PROMPT = render("advise", ticker="AAPL", snapshot="momentum up 1.2\nrsi down 43.
 
 def says(drafter):
     """What a drafter answers to one prompt when it always takes the likeliest token."""
-    return draft(drafter, [DraftRequest(PROMPT, "AAPL")], 1, GREEDY, 0)[0][0].text
+    return draft_replies(drafter, [DraftRequest(PROMPT, "AAPL")], 1, GREEDY, 0)[0][0].text
 
 
 def logits(drafter):
     import torch
 
     ids = drafter.tokenizer(PROMPT, return_tensors="pt")["input_ids"]
-    with drafter.active() as model, torch.no_grad():
+    with drafter.activate() as model, torch.no_grad():
         return model(input_ids=ids).logits
 
 
@@ -57,7 +57,7 @@ def test_a_folder_goes_the_same_way_as_the_starter(drafter, drafter_folder):
     by_path = load_drafter(settings_with(base=str(drafter_folder)))
     sha = hashlib.sha256((drafter_folder / "model.safetensors").read_bytes()).hexdigest()
     whole = hashlib.sha256(sha.encode()).hexdigest()
-    assert base_hash(settings_with(base=str(drafter_folder))) == base_hash(settings_with()) == whole
+    assert compute_base_hash(settings_with(base=str(drafter_folder))) == compute_base_hash(settings_with()) == whole
     assert same(by_path, drafter)
 
 
@@ -67,7 +67,7 @@ def test_a_model_of_another_make_is_loaded_by_the_same_code(tmp_path):
     assert type(drafter.model).__name__ == "LlamaForCausalLM"
     assert drafter.tokenizer.pad_token_id is not None
     assert says(drafter).startswith('{"ticker":"AAPL","rationale":"')
-    assert is_ready("drafter", settings_with(base=str(folder)))
+    assert is_model_ready("drafter", settings_with(base=str(folder)))
 
 
 def test_a_hub_that_cannot_be_reached_is_the_networks_fault_and_worth_another_try(monkeypatch):
@@ -83,15 +83,15 @@ def test_a_hub_that_cannot_be_reached_is_the_networks_fault_and_worth_another_tr
 @pytest.mark.parametrize("name", ["/no/such/folder", "no such model"])
 def test_a_model_that_is_nowhere_is_a_clear_error(name):
     settings = settings_with(base=name, judge=name)
-    for load in (load_drafter, load_judge, base_hash):
+    for load in (load_drafter, load_judge, compute_base_hash):
         with pytest.raises(NotFound, match="starter"):
             load(settings)
-    assert not is_ready("drafter", settings)
+    assert not is_model_ready("drafter", settings)
 
 
 def test_a_folder_without_safetensors_has_no_hash(tmp_path):
     with pytest.raises(NotFound, match="safetensors"):
-        base_hash(settings_with(base=str(tmp_path)))
+        compute_base_hash(settings_with(base=str(tmp_path)))
 
 
 def test_auto_is_4bit_for_training_and_on_cuda_and_plain_for_answers_on_a_cpu(settings, adapters):
@@ -110,7 +110,7 @@ def test_quantize_can_be_told(adapters, quantize, trainable, quantized):
 
 def test_4bit_weights_still_write_valid_replies():
     drafter = load_drafter(settings_with(quantize="4bit"))
-    replies = draft(drafter, [DraftRequest(PROMPT, "AAPL")], 16, settings_with(retries=0), 0)[0]
+    replies = draft_replies(drafter, [DraftRequest(PROMPT, "AAPL")], 16, settings_with(retries=0), 0)[0]
     assert sum(reply.reply is not None for reply in replies) >= 15
 
 
@@ -125,7 +125,7 @@ def test_an_adapter_changes_the_answer_and_is_trainable_only_when_asked(settings
 
 
 def test_a_desk_answers_as_a_fresh_load_after_every_swap(settings, adapters, fresh):
-    desk = ModelDesk(settings)
+    desk = LocalModels(settings)
     for turn in (4, 0, 1, 4, 0, 2, 1, 4):
         served = desk.serve([*adapters, None][turn])
         assert served.adapter == fresh[turn].adapter
@@ -133,7 +133,7 @@ def test_a_desk_answers_as_a_fresh_load_after_every_swap(settings, adapters, fre
 
 
 def test_drafters_handed_out_before_keep_answering_as_themselves(settings, adapters, fresh):
-    desk = ModelDesk(settings)
+    desk = LocalModels(settings)
     base, first, second = desk.serve(None), desk.serve(adapters[0]), desk.serve(adapters[1])
     for _ in range(2):
         assert same(base, fresh[4])
@@ -144,7 +144,7 @@ def test_drafters_handed_out_before_keep_answering_as_themselves(settings, adapt
 def test_the_same_adapter_is_not_loaded_twice_but_changed_files_are(settings, adapters, tmp_path, fresh):
     folder = tmp_path / "20050301"
     shutil.copytree(adapters[0], folder)
-    desk = ModelDesk(settings)
+    desk = LocalModels(settings)
     first = desk.serve(folder)
     assert desk.serve(folder) is first
     shutil.copytree(adapters[1], folder, dirs_exist_ok=True)
@@ -153,9 +153,9 @@ def test_the_same_adapter_is_not_loaded_twice_but_changed_files_are(settings, ad
 
 
 def test_a_desk_lets_go_of_old_adapters_and_a_drafter_of_one_says_so(settings, adapters, fresh):
-    desk = ModelDesk(settings)
+    desk = LocalModels(settings)
     served = [desk.serve(folder) for folder in adapters]
-    assert len(adapters) == KEPT + 1
+    assert len(adapters) == MAX_ATTACHED_ADAPTERS + 1
     with pytest.raises(NotFound, match="serve it again"):
         says(served[0])
     assert same(served[-1], fresh[3])
@@ -163,7 +163,7 @@ def test_a_desk_lets_go_of_old_adapters_and_a_drafter_of_one_says_so(settings, a
 
 
 def test_threads_that_draft_with_different_adapters_do_not_mix(settings, adapters, fresh):
-    desk = ModelDesk(settings)
+    desk = LocalModels(settings)
     expected = {turn: says(fresh[turn]) for turn in (0, 1, 4)}
     came = []
 
@@ -181,6 +181,6 @@ def test_threads_that_draft_with_different_adapters_do_not_mix(settings, adapter
 
 
 def test_a_desk_has_one_judge(settings):
-    desk = ModelDesk(settings)
+    desk = LocalModels(settings)
     assert desk.judge is desk.judge
     assert desk.judge.name == "starter"

@@ -11,13 +11,13 @@ import pytest
 
 from osiris.core.ideas import Side
 from osiris.llm import starter_data as data
-from osiris.llm.generate import DraftRequest, draft
-from osiris.llm.hermes import Idea, score
-from osiris.llm.sources import is_ready
+from osiris.llm.generate import DraftRequest, draft_replies
+from osiris.llm.hermes import JudgedIdea, score_ideas
+from osiris.llm.sources import is_model_ready
 from osiris.llm.starter import (
-    PROMPTS,
-    ensure_recipe,
+    PROMPTS_FOLDER,
     ensure_starter,
+    ensure_starter_folder,
     ensure_starters,
     recipe_key,
     starter_folder,
@@ -43,7 +43,7 @@ def written_at(folder):
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    return ensure_recipe(quick(), tmp_path_factory.mktemp("cache"), progress=False)
+    return ensure_starter_folder(quick(), tmp_path_factory.mktemp("cache"), progress=False)
 
 
 def draw(drafter, tickers):
@@ -51,8 +51,8 @@ def draw(drafter, tickers):
     rng = random.Random("fresh prompts")
     markets = [data.random_features(rng) for _ in tickers]
     asked = zip(tickers, markets, strict=True)
-    requests = [DraftRequest(data.draft_prompt(ticker, market), ticker) for ticker, market in asked]
-    return [drafts[0].reply for drafts in draft(drafter, requests, 1, settings, 0)], markets
+    requests = [DraftRequest(data.render_draft_prompt(ticker, market), ticker) for ticker, market in asked]
+    return [drafts[0].reply for drafts in draft_replies(drafter, requests, 1, settings, 0)], markets
 
 
 @pytest.mark.parametrize("tickers", [["AAPL", "GOOG", "IBM", "MSFT"], ODD], ids=["usual", "odd"])
@@ -74,11 +74,11 @@ def test_the_drafter_has_no_edge(drafter):
 
 def test_candidates_of_a_prompt_often_share_their_bracket(drafter, settings):
     market = data.random_features(random.Random(1))
-    requests = [DraftRequest(data.draft_prompt(ticker, market), ticker) for ticker in ODD * 4]
+    requests = [DraftRequest(data.render_draft_prompt(ticker, market), ticker) for ticker in ODD * 4]
     shared, drawn = 0, 0
-    for drafts in draft(drafter, requests, 6, settings, 0):
+    for drafts in draft_replies(drafter, requests, 6, settings, 0):
         brackets = [(each.reply.target_atr, each.reply.stop_atr) for each in drafts if each.reply]
-        assert set(brackets) <= {(target, stop) for target in data.TARGETS for stop in data.STOPS}
+        assert set(brackets) <= {(target, stop) for target in data.TARGET_ATRS for stop in data.STOP_ATRS}
         shared += sum(brackets.count(bracket) > 1 for bracket in brackets)
         drawn += len(brackets)
     assert shared / drawn > 0.2
@@ -90,9 +90,9 @@ def test_the_judge_knows_the_score_it_was_taught(judge):
     for _ in range(400):
         market = data.random_features(rng)
         reply = data.random_reply(rng, data.random_symbol(rng), market)
-        ideas.append(Idea(reply.to_json(), data.snapshot_text(market)))
-        taught.append(data.taught_score(reply, market))
-    raw = [result.raw for result in score(judge, ideas, 64)]
+        ideas.append(JudgedIdea(reply.to_json(), data.render_snapshot(market)))
+        taught.append(data.reference_score(reply, market))
+    raw = [result.raw for result in score_ideas(judge, ideas, 64)]
     assert None not in raw
     assert np.corrcoef(raw, taught)[0, 1] >= 0.7
     assert len(set(raw)) >= 8
@@ -112,7 +112,7 @@ def test_a_recipe_gives_the_same_bytes_whatever_the_callers_threads_and_random_s
     torch.set_num_threads(other)
     torch.manual_seed(99)
     state = torch.get_rng_state()
-    again = ensure_recipe(quick(), tmp_path, progress=False)
+    again = ensure_starter_folder(quick(), tmp_path, progress=False)
     assert weights(again) == weights(built)
     assert torch.get_num_threads() == other
     assert torch.equal(torch.get_rng_state(), state)
@@ -120,12 +120,12 @@ def test_a_recipe_gives_the_same_bytes_whatever_the_callers_threads_and_random_s
 
 
 def test_another_seed_gives_other_weights(built, tmp_path):
-    assert weights(ensure_recipe(quick(seed=1), tmp_path, progress=False))[0] != weights(built)[0]
+    assert weights(ensure_starter_folder(quick(seed=1), tmp_path, progress=False))[0] != weights(built)[0]
 
 
 def test_a_starter_in_the_cache_is_not_built_again(built):
     before = {path: path.stat().st_mtime_ns for path in built.iterdir()}
-    assert ensure_recipe(quick(), built.parent, progress=False) == built
+    assert ensure_starter_folder(quick(), built.parent, progress=False) == built
     assert {path: path.stat().st_mtime_ns for path in built.iterdir()} == before
 
 
@@ -160,7 +160,7 @@ def test_a_module_run_builds_what_its_recipe_says(tmp_path):
 def test_two_that_want_the_same_starter_build_it_once(tmp_path):
     found = []
     wanting = [
-        threading.Thread(target=lambda: found.append(ensure_recipe(quick("judge"), tmp_path, progress=False)))
+        threading.Thread(target=lambda: found.append(ensure_starter_folder(quick("judge"), tmp_path, progress=False)))
         for _ in range(2)
     ]
     for thread in wanting:
@@ -174,13 +174,13 @@ def test_two_that_want_the_same_starter_build_it_once(tmp_path):
 def test_readiness_is_about_the_very_recipe_that_would_be_loaded(tmp_path):
     settings = settings_with(cache=tmp_path)
     for kind in ("drafter", "judge"):
-        assert not is_ready(kind, settings)
+        assert not is_model_ready(kind, settings)
         starter_folder(starter_recipe(kind), tmp_path).mkdir()
-        assert is_ready(kind, settings)
+        assert is_model_ready(kind, settings)
 
 
 def test_the_key_changes_with_recipe_and_templates(tmp_path):
-    shutil.copytree(PROMPTS, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(PROMPTS_FOLDER, tmp_path, dirs_exist_ok=True)
     key = recipe_key(quick(), tmp_path)
     assert key == recipe_key(quick())
     assert recipe_key(quick(seed=1)) != key
@@ -193,7 +193,7 @@ def test_the_key_changes_with_recipe_and_templates(tmp_path):
 
 
 def test_the_progress_bar_goes_to_stderr(tmp_path, capsys):
-    ensure_recipe(quick(), tmp_path, progress=True)
+    ensure_starter_folder(quick(), tmp_path, progress=True)
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "building the starter drafter" in shown.err

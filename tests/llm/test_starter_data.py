@@ -6,7 +6,7 @@ import pytest
 
 from osiris.core.ideas import Reply, Side, parse_reply
 from osiris.llm import starter_data as data
-from osiris.policy import Shipped
+from osiris.policy import ShippedPolicy
 from osiris.policy.contracts import Feature
 
 RISING = [Feature("momentum", 1.0, 1.0), Feature("rsi", 10.0, 60.0), Feature("last", 0.2, 0.2)]
@@ -31,18 +31,18 @@ def reply(side="long", target=2.0, stop=1.0, rationale="momentum up, follow"):
     ],
 )
 def test_the_taught_score_is_half_reward_to_risk_and_half_agreement(side, target, stop, market, score):
-    assert data.taught_score(reply(side, target, stop), market) == score
+    assert data.reference_score(reply(side, target, stop), market) == score
 
 
 def test_the_taught_score_uses_all_eleven_numbers():
     rng = random.Random(0)
-    used = Counter(int(data.judge_example(rng).answer) for _ in range(3000))
+    used = Counter(int(data.random_judge_example(rng).answer) for _ in range(3000))
     assert sorted(used) == list(range(11))
 
 
 def test_made_up_features_have_the_names_and_order_of_the_real_ones():
     bars = np.cumsum(np.random.default_rng(0).normal(size=100)) + 100
-    real = Shipped().features(*((bars + shift).tolist() for shift in (1, -1, 0)), 2.0)
+    real = ShippedPolicy().features(*((bars + shift).tolist() for shift in (1, -1, 0)), 2.0)
     for _ in range(200):
         made = data.random_features(random.Random(_))
         assert [feature.name for feature in made] == [feature.name for feature in real]
@@ -89,7 +89,7 @@ def test_made_up_symbols_have_every_form_and_at_most_fifteen_characters():
 def test_a_judge_is_hinted_what_its_score_is_made_of():
     rng = random.Random(0)
     for _ in range(200):
-        example = data.judge_example(rng)
+        example = data.random_judge_example(rng)
         (side, agreeing), (distances, worth) = example.hints
         assert example.prompt.count(side) == example.prompt.count(distances) == 1
         assert abs(5 * int(worth) / 9 + 5 * int(agreeing) / 3 - int(example.answer)) <= 0.8

@@ -81,7 +81,7 @@ class TestDamage:
         found = store.get_many(["AAA", "DDD", "ZZZ"])
         assert sorted(found) == ["AAA", "ZZZ"]
         assert len(found["AAA"]) == len(found["ZZZ"]) == 3
-        assert list(store.damaged) == [path]
+        assert list(store.damaged_files) == [path]
         with pytest.raises(DamagedBars, match=r"daily/DDD\.parquet") as caught:
             store.get("DDD")
         assert ".read-" not in str(caught.value)
@@ -90,13 +90,13 @@ class TestDamage:
     def test_bars_that_a_person_brings_repair_it_and_others_do_not(self, store, path):
         with pytest.raises(DamagedBars):
             store.merge("DDD", daily())
-        aside = store.merge("DDD", daily(), repair=True).aside
+        aside = store.merge("DDD", daily(), repair=True).moved_to
         assert aside == f"{path}.damaged"
         assert path.with_name("DDD.parquet.damaged").lstat()
         assert len(store.get_many(["DDD", "AAA"])["DDD"]) == 3
-        assert store.damaged == {}
+        assert store.damaged_files == {}
         emptied(path)
-        assert store.merge("DDD", daily(), repair=True).aside == f"{path}.damaged1", "the first is still there"
+        assert store.merge("DDD", daily(), repair=True).moved_to == f"{path}.damaged1", "the first is still there"
 
 
 class TestAbsent:
@@ -104,11 +104,11 @@ class TestAbsent:
         store.merge("HALT", daily(DAYS[[0, 2]]))
         assert store.confirm("HALT", "2024-01-04", "XNYS", AS_OF) == 0
         opened = datetime(2024, 1, 4, 14, 30, tzinfo=UTC)
-        assert BarStore(store._root).absent(["HALT", "AAA"]) == {"HALT": [opened]}
+        assert BarStore(store._root).absences(["HALT", "AAA"]) == {"HALT": [opened]}
         store.merge("HALT", daily(DAYS[2:]))
-        assert store.absent(["HALT"]) == {"HALT": [opened]}, "a bar of another day says nothing"
+        assert store.absences(["HALT"]) == {"HALT": [opened]}, "a bar of another day says nothing"
         store.merge("HALT", daily(DAYS[1:2]))
-        assert store.absent(["HALT"]) == {}
+        assert store.absences(["HALT"]) == {}
 
     def test_said_twice_it_is_noted_once_and_every_word_stays_on_record(self, store, tmp_path):
         store.merge("HALT", daily(DAYS[[0, 2]]))
@@ -122,22 +122,22 @@ class TestAbsent:
         store.merge("HALT", daily(DAYS[[0, 2]]))
         noted = tmp_path / "bars" / "daily" / "HALT.absent.jsonl"
         noted.write_bytes(b'{"start": "2024-01-')
-        assert store.absent(["HALT"]) == {}
+        assert store.absences(["HALT"]) == {}
         store.confirm("HALT", "2024-01-04", "XNYS", AS_OF)
-        assert len(store.absent(["HALT"])["HALT"]) == 1
+        assert len(store.absences(["HALT"])["HALT"]) == 1
 
     def test_of_a_session_with_some_hours_the_others_had_none(self, store):
         store.merge("HHH", hours("2024-01-04", 0, 3), interval="60m")
         assert store.confirm("HHH", "2024-01-04", "XNYS", AS_OF) == 3
-        assert len(store.absent(["HHH"])["HHH"]) == 1
+        assert len(store.absences(["HHH"])["HHH"]) == 1
         store.merge(
             "HHH",
             hours("2024-01-04", 1, 1).assign(end=lambda bars: bars["end"] - pd.Timedelta("30min")),
             interval="30m",
         )
-        assert len(store.absent(["HHH"])["HHH"]) == 1, "it tells of an hour that was there"
+        assert len(store.absences(["HHH"])["HHH"]) == 1, "it tells of an hour that was there"
         store.merge("HHH", hours("2024-01-04", 5, 1), interval="60m")
-        assert store.absent(["HHH"]) == {}
+        assert store.absences(["HHH"]) == {}
 
     @pytest.mark.parametrize("day", ["2024-01-06", "2024-01-08", "2024-1-4", "yesterday", "2099-01-05"])
     def test_a_day_without_a_session_that_is_over_is_not_found(self, store, day):

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osiris.market.bar_jumps import jump_texts, suspicious_jumps
-from osiris.market.calendars import daily_frame, session_edges
+from osiris.market.bar_jumps import describe_jumps, find_jumps
+from osiris.market.calendars import all_session_bounds, daily_frame
 from osiris.market.sample import sample_bars
 
 CHANGE = "2005-03-01"
@@ -38,8 +38,8 @@ SMALL = [1.5, 4 / 3, 1.25, 1.2, 1.1, 1.05]
 def bars(ratio=1.0, *, split=1.0, off=0.0, moves=0.003, rows=40, back=False, seed=1):
     """A walk with usual moves of that size whose prices are divided by `ratio` from `CHANGE` on (`back`: that day)."""
     rng = np.random.default_rng(seed)
-    last = np.searchsorted(session_edges("XNYS")[0], pd.Timestamp("2005-03-10", tz="UTC").value)
-    dates = pd.DatetimeIndex(session_edges("XNYS")[0][last - rows : last]).normalize()
+    last = np.searchsorted(all_session_bounds("XNYS")[0], pd.Timestamp("2005-03-10", tz="UTC").value)
+    dates = pd.DatetimeIndex(all_session_bounds("XNYS")[0][last - rows : last]).normalize()
     night, day = rng.normal(0, moves, (2, rows))
     opens = 100 * np.exp(np.cumsum(night + np.append(0, day[:-1])))
     values = np.array([opens, opens * np.exp(day)])
@@ -52,7 +52,7 @@ def bars(ratio=1.0, *, split=1.0, off=0.0, moves=0.003, rows=40, back=False, see
 
 
 def found(frame):
-    return suspicious_jumps(frame)["start"].dt.strftime("%Y-%m-%d").tolist()
+    return find_jumps(frame)["start"].dt.strftime("%Y-%m-%d").tolist()
 
 
 @pytest.mark.parametrize("ratio", FAR)
@@ -122,9 +122,9 @@ def test_what_a_person_spoke_for_is_not():
 
 
 def test_a_sentence_names_the_exchange_s_day_and_the_ratio():
-    (text,) = jump_texts("TTNP", bars(1 / 30, moves=0.0), "XNYS")
+    (text,) = describe_jumps("TTNP", bars(1 / 30, moves=0.0), "XNYS")
     assert text == "TTNP 2005-03-01: the price jumps by 0.03333 to 1 without a recorded split"
-    (text,) = jump_texts("AAPL", bars(split=4, moves=0.0), "XNYS")
+    (text,) = describe_jumps("AAPL", bars(split=4, moves=0.0), "XNYS")
     assert text == "AAPL 2005-03-01: the price jumps by 0.25 to 1 beyond the recorded split of 4"
 
 

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from osiris.config.settings import Prices, Settings
+from osiris.config.settings import PricesSettings, Settings
 from osiris.core.errors import BadInput, DamagedBars
 from osiris.core.row_files import BadRows
-from osiris.market.backfill import stored_jumps
-from osiris.market.bar_disk import Reader
-from osiris.market.bar_pieces import beside
+from osiris.market.backfill import describe_stored_jumps
+from osiris.market.bar_disk import BarReader
+from osiris.market.bar_pieces import align_pieces
 from osiris.market.bar_store import BarStore
-from osiris.market.calendars import intraday_frame, session_edges
-from osiris.market.file_import import Form, Spool, read_bars, scan_bars
-from osiris.market.file_import.where import session_opens
+from osiris.market.calendars import all_session_bounds, intraday_frame
+from osiris.market.file_import import ImportOptions, Spool, read_bars, scan_bars
+from osiris.market.file_import.calendar_positions import session_opens
 from osiris.market.importer import import_bars
 
 AS_OF = datetime(2024, 3, 1, tzinfo=UTC)
@@ -30,7 +30,7 @@ SMALL = 40
 def small_pieces(monkeypatch):
     monkeypatch.setattr("osiris.market.bar_rewrite.PIECE", SMALL)
     monkeypatch.setattr("osiris.market.file_import.spool.PIECE", SMALL)
-    monkeypatch.setattr("osiris.market.file_import.decided.PIECE", SMALL)
+    monkeypatch.setattr("osiris.market.file_import.series_profile.PIECE", SMALL)
 
 
 def coin(minutes, prices=100.0, source="a"):
@@ -71,12 +71,12 @@ def test_what_is_offered_in_pieces_is_merged_as_one(tmp_path):
     said = store.merge_pieces("BTC-USD", lambda: (whole.iloc[at : at + 90] for at in range(0, 300, 90)), interval="1m")
     assert (said.offered, said.added) == (300, 300)
     pd.testing.assert_frame_equal(store.get("BTC-USD", interval="1m"), whole)
-    assert [len(piece) for piece in store.pieces("BTC-USD", "1m")] == [40, 40, 40, 40, 40, 40, 30, 30]
+    assert [len(piece) for piece in store.read_pieces("BTC-USD", "1m")] == [40, 40, 40, 40, 40, 40, 30, 30]
 
 
 def test_spans_cover_all_time_and_reach_across_no_edge():
     edges = [FIRST + pd.Timedelta(minutes=at) for at in (10, 20, 30)]
-    spans = list(beside(edges, [coin([12, 13]), coin([14, 25])]))
+    spans = list(align_pieces(edges, [coin([12, 13]), coin([14, 25])]))
     assert [(low, high) for (low, high), _ in spans] == [
         (None, edges[0]),
         (edges[0], FIRST + pd.Timedelta(minutes=14)),
@@ -101,7 +101,7 @@ def test_a_damaged_piece_is_a_damaged_file(tmp_path):
     frame = coin(range(200))
     merged(tmp_path, frame)
     (path,) = tmp_path.glob("*/BTC-USD.parquet")
-    assert len(Reader(tmp_path).groups(path)[0]) == 4
+    assert len(BarReader(tmp_path).read_row_groups(path)[0]) == 4
     content = bytearray(path.read_bytes())
     content[len(content) // 2 : len(content) // 2 + 300] = bytes(300)
     path.write_bytes(content)
@@ -109,7 +109,7 @@ def test_a_damaged_piece_is_a_damaged_file(tmp_path):
     with pytest.raises(DamagedBars):
         store.merge("BTC-USD", coin(range(200, 210)), interval="1m")
     said = store.merge("BTC-USD", frame, interval="1m", repair=True)
-    assert (said.added, bool(said.aside)) == (200, True)
+    assert (said.added, bool(said.moved_to)) == (200, True)
     pd.testing.assert_frame_equal(store.get("BTC-USD", interval="1m"), frame)
 
 
@@ -117,12 +117,12 @@ def test_a_jump_between_two_pieces_is_seen_once(tmp_path):
     store, prices = BarStore(tmp_path), np.full(200, 100.0)
     prices[80:] = 10.0
     store.merge("BTC-USD", coin(range(200), prices), interval="1m")
-    edges, _ = Reader(tmp_path).groups(tmp_path / "1m" / "BTC-USD.parquet")
+    edges, _ = BarReader(tmp_path).read_row_groups(tmp_path / "1m" / "BTC-USD.parquet")
     assert edges[1] == FIRST + pd.Timedelta(minutes=80)
-    found = stored_jumps(store, "BTC-USD", "24/7", "1m")
+    found = describe_stored_jumps(store, "BTC-USD", "24/7", "1m")
     assert [line.split(":")[0] for line in found] == ["BTC-USD 2024-01-01"]
-    assert stored_jumps(store, "BTC-USD", "24/7", "1m", FIRST + pd.Timedelta(minutes=80)) == found
-    assert stored_jumps(store, "BTC-USD", "24/7", "1m", FIRST + pd.Timedelta(minutes=81)) == []
+    assert describe_stored_jumps(store, "BTC-USD", "24/7", "1m", FIRST + pd.Timedelta(minutes=80)) == found
+    assert describe_stored_jumps(store, "BTC-USD", "24/7", "1m", FIRST + pd.Timedelta(minutes=81)) == []
 
 
 def file_of(folder, frame, order):
@@ -148,7 +148,7 @@ def test_a_file_is_imported_in_pieces_whatever_the_order_of_its_rows(tmp_path, o
     found = store.get("BTC-USD", interval="1m")
     assert found["start"].equals(frame["start"])
     np.testing.assert_allclose(found["close"], frame["close"], rtol=1e-12)
-    (bars,) = read_bars(tmp_path / "BTC-USD.csv", Prices(), AS_OF)
+    (bars,) = read_bars(tmp_path / "BTC-USD.csv", PricesSettings(), AS_OF)
     pd.testing.assert_frame_equal(bars.frame, found)
 
 
@@ -156,14 +156,14 @@ def test_rows_of_one_bar_are_never_apart(tmp_path):
     """Each minute stands twice, once with another price: all are bad, wherever the file is cut."""
     frame = pd.concat([coin(range(0, 6000, 30)), coin(range(0, 6000, 30), 101.0)], ignore_index=True)
     with pytest.raises(BadRows) as caught:
-        read_bars(file_of(tmp_path, frame, range(400)), Prices(), AS_OF)
+        read_bars(file_of(tmp_path, frame, range(400)), PricesSettings(), AS_OF)
     assert len(caught.value.bad) == 400
     assert all("2 times with other values" in row.reason for row in caught.value.bad)
 
 
 def shares(days, minutes=390, step=1):
     """Bars of sessions in New York, each from its open on."""
-    opens = session_edges("XNYS")[0]
+    opens = all_session_bounds("XNYS")[0]
     first = int(np.searchsorted(opens, FIRST.value))
     starts = np.concatenate([opens[first + day] + np.arange(0, minutes, step) * 60 * 10**9 for day in range(days)])
     close = np.full(len(starts), 100.0)
@@ -180,7 +180,7 @@ def share_file(folder, days=5, **columns):
 @pytest.fixture
 def larger_pieces(monkeypatch):
     monkeypatch.setattr("osiris.market.file_import.spool.PIECE", 500)
-    monkeypatch.setattr("osiris.market.file_import.decided.PIECE", 500)
+    monkeypatch.setattr("osiris.market.file_import.series_profile.PIECE", 500)
 
 
 @pytest.mark.usefixtures("larger_pieces")
@@ -192,29 +192,29 @@ class TestDecidedAsAWhole:
         closes = [f"{day[:11]}21:00:00Z" for day in rows.index[389::390]]
         rows = pd.concat([rows, rows.iloc[: len(closes)].set_axis(closes)]).sort_index()
         (tmp_path / "AAPL.csv").write_text(rows.rename_axis("date").to_csv())
-        (found,), bad = scan_bars(tmp_path / "AAPL.csv", Prices(), AS_OF)
+        (found,), bad = scan_bars(tmp_path / "AAPL.csv", PricesSettings(), AS_OF)
         assert (len(found.frame), len(bad)) == (5 * 390, 5)
 
     def test_a_first_session_off_the_grid_costs_these_rows_alone(self, tmp_path):
         rows = share_file(tmp_path, 10).reset_index()
         rows.loc[:150, "date"] = rows.loc[:150, "date"].str.replace(":00Z", ":07Z")
         rows.to_csv(tmp_path / "AAPL.csv", index=False)
-        (found,), bad = scan_bars(tmp_path / "AAPL.csv", Prices(), AS_OF)
+        (found,), bad = scan_bars(tmp_path / "AAPL.csv", PricesSettings(), AS_OF)
         assert (len(found.frame), len(bad)) == (3900 - 151, 151)
 
     def test_a_refusal_names_the_whole_series_and_its_first_line(self, tmp_path):
         rows = share_file(tmp_path, 10).reset_index()
         rows["date"] = rows["date"].str.replace(":00Z", ":07Z")
         rows.iloc[::-1].to_csv(tmp_path / "AAPL.csv", index=False)
-        (bad,) = scan_bars(tmp_path / "AAPL.csv", Prices(), AS_OF)[1]
+        (bad,) = scan_bars(tmp_path / "AAPL.csv", PricesSettings(), AS_OF)[1]
         assert bad.line == 2
         assert bad.reason.startswith("the 3900 bars of AAPL")
 
     def test_pieces_begin_with_sessions(self, tmp_path):
         share_file(tmp_path, 10).to_csv(tmp_path / "AAPL.csv")
-        with Spool(Form()) as spool:
-            spool.add(tmp_path / "AAPL.csv")
-            (key,) = spool.series()
+        with Spool(ImportOptions()) as spool:
+            spool.add_file(tmp_path / "AAPL.csv")
+            (key,) = spool.series_keys()
             pieces = list(spool.pieces(key, session_opens("XNYS")))
         assert sum(map(len, pieces)) == 3900
         assert {pd.Timestamp(int(piece["at"][0]), unit="us").strftime("%H:%M") for piece in pieces} == {"14:30"}
@@ -265,4 +265,4 @@ def test_a_stored_file_with_a_bar_twice_is_damaged(tmp_path):
 
 def test_no_piece_is_left_too_short_to_tell_what_is_usual(tmp_path):
     merged(tmp_path, coin(range(81)))
-    assert [len(piece) for piece in BarStore(tmp_path).pieces("BTC-USD", "1m")] == [40, 21, 20]
+    assert [len(piece) for piece in BarStore(tmp_path).read_pieces("BTC-USD", "1m")] == [40, 21, 20]

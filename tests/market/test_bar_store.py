@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from osiris.core.errors import BadInput, NoPrices, WorkspaceError
-from osiris.market.bar_frames import cumulative_split, known_at, rebased
-from osiris.market.bar_jumps import suspicious_jumps
+from osiris.market.bar_frames import adjust_splits, bars_as_of, cumulative_split
+from osiris.market.bar_jumps import find_jumps
 from osiris.market.bar_store import BarStore
 from osiris.market.calendars import daily_frame, intraday_frame
 from osiris.market.reconcile import is_confirmed
@@ -36,13 +36,13 @@ def store(tmp_path: Path) -> BarStore:
 def test_a_bar_is_known_from_the_moment_of_its_close():
     frame = bars([1, 2, 3, 4])
     close = datetime(2005, 2, 25, 21, 0, tzinfo=UTC)
-    assert known_at(frame, close)["close"].tolist() == [1, 2]
-    assert known_at(frame, close.replace(hour=20, minute=59, second=59))["close"].tolist() == [1]
+    assert bars_as_of(frame, close)["close"].tolist() == [1, 2]
+    assert bars_as_of(frame, close.replace(hour=20, minute=59, second=59))["close"].tolist() == [1]
 
 
 def test_rebasing_puts_all_prices_into_the_basis_of_the_last_bar():
     frame = bars([90, 88, 45, 44], [1, 1, 2, 1])
-    basis = rebased(frame)
+    basis = adjust_splits(frame)
     assert cumulative_split(frame).tolist() == [1, 1, 2, 2]
     assert basis["close"].tolist() == [45, 44, 45, 44]
     assert basis["volume"].tolist() == [200, 200, 100, 100]
@@ -50,13 +50,13 @@ def test_rebasing_puts_all_prices_into_the_basis_of_the_last_bar():
 
 
 def test_a_split_on_the_first_bar_changes_nothing():
-    assert rebased(bars([45, 44], [2, 1]))["close"].tolist() == [45, 44]
-    assert rebased(bars([])).empty
+    assert adjust_splits(bars([45, 44], [2, 1]))["close"].tolist() == [45, 44]
+    assert adjust_splits(bars([])).empty
 
 
 def test_a_split_after_the_moment_does_not_reach_back():
     frame = bars([90, 88, 45, 44], [1, 1, 2, 1])
-    assert rebased(known_at(frame, datetime(2005, 2, 25, 21, tzinfo=UTC)))["close"].tolist() == [90, 88]
+    assert adjust_splits(bars_as_of(frame, datetime(2005, 2, 25, 21, tzinfo=UTC)))["close"].tolist() == [90, 88]
 
 
 @pytest.mark.parametrize(("close", "split", "found"), [
@@ -67,7 +67,7 @@ def test_a_split_after_the_moment_does_not_reach_back():
     ([90, 88, 70, 72], [1, 1, 1, 1], []),
 ])  # fmt: skip
 def test_a_jump_by_a_split_ratio_without_a_split_is_suspicious(close, split, found):
-    assert suspicious_jumps(bars(close, split))["start"].dt.strftime("%Y-%m-%d").tolist() == found
+    assert find_jumps(bars(close, split))["start"].dt.strftime("%Y-%m-%d").tolist() == found
 
 
 def test_what_is_merged_comes_back_the_same(store):
@@ -123,7 +123,7 @@ def test_a_second_source_that_agrees_confirms_and_changes_no_price(store):
 def test_a_second_source_that_differs_is_reported_and_not_written(store):
     store.merge("AAPL", bars([100, 200], source="a"))
     (found,) = store.merge("AAPL", bars([103, 200], source="b"), 0.02).disagreements
-    assert found.described("XNYS") == "2005-02-24: a close 100, b close 103"
+    assert found.describe("XNYS") == "2005-02-24: a close 100, b close 103"
     assert store.get("AAPL")["close"].tolist() == [100, 200]
     assert store.get("AAPL")["source"].tolist() == ["a", "a+b"]
 
@@ -238,7 +238,7 @@ class TestDisputes:
     def disputed(self, store):
         store.merge("AAPL", bars([100, 200], source="a"))
         store.merge("AAPL", bars([120, 200], source="b"))
-        assert [d.described("XNYS") for d in store.disputes()["AAPL"]] == ["2005-02-24: a close 100, b close 120"]
+        assert [d.describe("XNYS") for d in store.disputes()["AAPL"]] == ["2005-02-24: a close 100, b close 120"]
         return store
 
     def test_the_stored_source_said_again_does_not_end_it(self, disputed):
@@ -272,12 +272,12 @@ class TestDisputes:
         store.merge("AAPL", bars([101, 100, 100, 2800], source="corrected"), replace=True)
         frame = store.get("AAPL")
         assert is_confirmed(frame["source"]).tolist() == [True, False, False, False]
-        assert suspicious_jumps(frame)["start"].dt.strftime("%m-%d").tolist() == ["03-01"]
+        assert find_jumps(frame)["start"].dt.strftime("%m-%d").tolist() == ["03-01"]
         assert store.merge("AAPL", bars([101, 150, 100, 2800], source="yahoo")).disagreements == []
 
     def test_a_first_import_with_replace_lifts_no_guard(self, store):
         store.merge("AAPL", bars([100, 100, 100, 2800], source="file"), replace=True)
-        assert len(suspicious_jumps(store.get("AAPL"))) == 1
+        assert len(find_jumps(store.get("AAPL"))) == 1
 
     def test_what_was_in_dispute_is_spoken_for_although_it_does_not_change(self, disputed):
         disputed.merge("AAPL", bars([100, 200], source="person"), replace=True)
@@ -302,7 +302,7 @@ class TestDisputes:
         def full(*_):
             raise OSError("No space left on device")
 
-        monkeypatch.setattr("osiris.market.bar_rewrite.Rewrite.publish", full)
+        monkeypatch.setattr("osiris.market.bar_rewrite.FileRewrite.publish", full)
         with pytest.raises(WorkspaceError):
             disputed.merge("AAPL", bars([120, 200], source="person"), replace=True)
         assert list(disputed.disputes()) == ["AAPL"]

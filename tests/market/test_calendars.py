@@ -5,9 +5,16 @@ from datetime import UTC, datetime
 import pandas as pd
 import pytest
 
-from osiris.config.settings import Prices
+from osiris.config.settings import PricesSettings
 from osiris.core.errors import BadInput, SettingsError
-from osiris.market.calendars import COLUMNS, calendar_of, daily_frame, non_sessions, session_bounds, sessions_between
+from osiris.market.calendars import (
+    FRAME_COLUMNS,
+    calendar_of,
+    closes_between,
+    daily_frame,
+    non_session_dates,
+    session_bounds,
+)
 
 
 def bounds(calendar: str, date: str) -> tuple[str, str]:
@@ -60,7 +67,7 @@ def test_a_date_that_is_not_covered_is_not_said_to_be_no_session(date, words):
 
 def test_non_sessions_come_in_the_order_given():
     dates = pd.DatetimeIndex(["2005-02-26", "2005-02-25", "2005-02-21"])
-    assert non_sessions("XNYS", dates).strftime("%m-%d").tolist() == ["02-26", "02-21"]
+    assert non_session_dates("XNYS", dates).strftime("%m-%d").tolist() == ["02-26", "02-21"]
 
 
 @pytest.mark.parametrize("name", ["NOWHERE", "XBEL"])
@@ -71,16 +78,16 @@ def test_a_calendar_that_does_not_work_is_a_settings_error(name):
 
 def test_sessions_between_are_whole_sessions_in_the_range():
     start, end = datetime(2005, 2, 17, 14, 30, tzinfo=UTC), datetime(2005, 2, 22, 21, 0, tzinfo=UTC)
-    assert [str(c) for c in sessions_between("XNYS", start, end)] == [
+    assert [str(c) for c in closes_between("XNYS", start, end)] == [
         "2005-02-17 21:00:00+00:00",
         "2005-02-18 21:00:00+00:00",
         "2005-02-22 21:00:00+00:00",
     ]
-    assert len(sessions_between("XNYS", start.replace(minute=31), end.replace(hour=20, minute=59))) == 1
+    assert len(closes_between("XNYS", start.replace(minute=31), end.replace(hour=20, minute=59))) == 1
 
 
 def test_the_calendar_of_a_ticker_comes_from_settings_then_from_its_kind():
-    prices = Prices(calendar="XNYS", calendars={"VOD.L": "XLON", "ETH-USD": "24/5"})
+    prices = PricesSettings(calendar="XNYS", calendars={"VOD.L": "XLON", "ETH-USD": "24/5"})
     chosen = {t: calendar_of(t, prices) for t in ("AAPL", "VOD.L", "BTC-USD", "ETH-USD", "EURUSD=X", "BRK-B")}
     assert chosen == {
         "AAPL": "XNYS", "VOD.L": "XLON", "BTC-USD": "24/7", "ETH-USD": "24/5", "EURUSD=X": "24/5", "BRK-B": "XNYS",
@@ -90,7 +97,7 @@ def test_the_calendar_of_a_ticker_comes_from_settings_then_from_its_kind():
 def test_daily_frames_are_sorted_and_typed_with_defaults():
     values = pd.DataFrame({"open": [2, 1], "high": [3, 2], "low": [1, 1], "close": [2, 1], "split": [None, 2]})
     frame = daily_frame(pd.DatetimeIndex(["2005-03-01", "2005-02-28"]), values, "XNYS", "test")
-    assert tuple(frame.columns) == COLUMNS
+    assert tuple(frame.columns) == FRAME_COLUMNS
     assert frame["close"].tolist() == [1, 2]
     assert frame["volume"].tolist() == [0, 0]
     assert frame["split"].tolist() == [2, 1]

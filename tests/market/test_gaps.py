@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osiris.config.settings import Outcomes
-from osiris.labeling.label import judge
-from osiris.market.bar_frames import columns_of
+from osiris.config.settings import OutcomesSettings
+from osiris.labeling.label import label_frame
+from osiris.market.bar_frames import to_bar_arrays
 from osiris.market.calendars import daily_frame, intraday_frame
-from osiris.market.gaps import filled_in
-from osiris.market.timeline import timeline
+from osiris.market.gaps import fill_missing
+from osiris.market.timeline import build_timeline
 from tests.labeling import tick_reference as ticks
 
 OPEN = pd.Timestamp("2005-02-25 14:30", tz="UTC")
@@ -40,7 +40,7 @@ def lay(hours, lacking=(), day=None):
     finer = {"60m": intraday_frame(STARTS[kept], values, "XNYS", "60m", "test")}
     rows = [QUIET, day or day_of(hours[:7]), day_of(hours[7:])]
     daily = daily_frame(DAYS, pd.DataFrame(rows, columns=NAMES, dtype=float), "XNYS", "test")
-    return timeline(daily, "XNYS", FIRST, AS_OF, finer=finer)
+    return build_timeline(daily, "XNYS", FIRST, AS_OF, finer=finer)
 
 
 def judged(line, ideas, rules=None):
@@ -54,7 +54,7 @@ def judged(line, ideas, rules=None):
     frame = pd.DataFrame(rows)
     for name in ("as_of", "since", "close_asked_at"):
         frame[name] = pd.to_datetime(frame[name], utc=True).astype("datetime64[us, UTC]")
-    return judge(frame, {"AAPL": line}, rules or Outcomes(), AS_OF).sort_values("id", ignore_index=True)
+    return label_frame(frame, {"AAPL": line}, rules or OutcomesSettings(), AS_OF).sort_values("id", ignore_index=True)
 
 
 def one(hours, lacking, *, side="long", since=NOON, mirrored=False, day=None):
@@ -142,7 +142,7 @@ def test_minutes_fill_the_gaps_between_hours():
     hours = intraday_frame(STARTS[[0, 2]], pd.DataFrame([QUIET] * 2, columns=NAMES, dtype=float), "XNYS", "60m", "t")
     quarters = pd.date_range(OPEN, periods=16, freq="15min")
     fine = intraday_frame(quarters, pd.DataFrame([QUIET] * 16, columns=NAMES, dtype=float), "XNYS", "15m", "t")
-    both = filled_in(columns_of(hours), columns_of(fine))
+    both = fill_missing(to_bar_arrays(hours), to_bar_arrays(fine))
     minutes = ((both.end - both.start) // 60_000_000_000).tolist()
     assert minutes == [60, 15, 15, 15, 15, 60, 15, 15, 15, 15]
 
@@ -178,7 +178,7 @@ def truth(hours, idea):
     ends = [start + pd.Timedelta(minutes=30 if n % 7 == 6 else 60) for n, start in enumerate(STARTS)]
     bars = [ticks.Bar(s.value, e.value, *bar) for s, e, bar in zip(STARTS, ends, hours, strict=True)]
     moment = pd.Timestamp(asked, tz="UTC").value if asked else None
-    end, _ = ticks.verdict(
+    end, _ = ticks.worst_ending(
         bars,
         ticks.Idea(1 if side == "long" else -1, 100, target, stop, pd.Timestamp(since, tz="UTC").value, moment),
     )

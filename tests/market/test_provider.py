@@ -7,16 +7,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from osiris.config.settings import Outcomes, Prices, Settings
+from osiris.config.settings import OutcomesSettings, PricesSettings, Settings
 from osiris.core.errors import NoPrices, NotFound
 from osiris.core.row_files import BadRows
 from osiris.market.bar_store import BarStore
-from osiris.market.calendars import daily_frame, intraday_frame, session_bounds, sessions_between
+from osiris.market.calendars import closes_between, daily_frame, intraday_frame, session_bounds
 from osiris.market.data_issues import DISPUTED
 from osiris.market.importer import import_bars
-from osiris.market.provider import PriceDesk
+from osiris.market.provider import BarProvider
 from osiris.market.sample import load_sample, sample_bars
-from osiris.market.yahoo import SETTLING, Yahoo
+from osiris.market.yahoo import REPORTING_DELAY, YahooClient
 from tests.market import yahoo_server
 from tests.market.yahoo_server import YahooServer
 
@@ -36,9 +36,11 @@ def store(tmp_path: Path) -> BarStore:
     return BarStore(tmp_path / "bars")
 
 
-def desk(store: BarStore, url: str, source: str = "yahoo", pause: float = 900.0, tolerance: float = 0.02) -> PriceDesk:
-    settings = Settings(prices=Prices(source=source), outcomes=Outcomes(tolerance=tolerance))
-    return PriceDesk(store, Yahoo(url, timeout=8.0), settings, pause)
+def desk(
+    store: BarStore, url: str, source: str = "yahoo", pause: float = 900.0, tolerance: float = 0.02
+) -> BarProvider:
+    settings = Settings(prices=PricesSettings(source=source), outcomes=OutcomesSettings(tolerance=tolerance))
+    return BarProvider(store, YahooClient(url, timeout=8.0), settings, pause)
 
 
 def nobody() -> str:
@@ -52,7 +54,7 @@ def asked(server: YahooServer) -> list[str]:
 
 
 def test_yahoo_comes_first_and_what_it_gave_is_kept(server, store):
-    bars = desk(store, server.url).bars("AAPL", START, END, END)
+    bars = desk(store, server.url).get_bars("AAPL", START, END, END)
     assert set(bars["source"]) == {"yahoo"}
     pd.testing.assert_frame_equal(store.get("AAPL"), bars)
     assert bars["split"].prod() == 2
@@ -60,37 +62,37 @@ def test_yahoo_comes_first_and_what_it_gave_is_kept(server, store):
 
 def test_nothing_later_than_as_of_is_seen(server, store):
     as_of = datetime(2005, 2, 25, 20, 59, tzinfo=UTC)
-    assert desk(store, server.url).bars("AAPL", START, END, as_of)["end"].max() < pd.Timestamp(as_of)
+    assert desk(store, server.url).get_bars("AAPL", START, END, as_of)["end"].max() < pd.Timestamp(as_of)
     load_sample(store, ["MSFT"])
-    assert desk(store, server.url).bars("MSFT", START, END, as_of)["end"].max() < pd.Timestamp(as_of)
+    assert desk(store, server.url).get_bars("MSFT", START, END, as_of)["end"].max() < pd.Timestamp(as_of)
 
 
 def test_only_what_is_missing_is_asked_for(server, store):
     prices = desk(store, server.url)
-    prices.bars("AAPL", START, datetime(2005, 2, 1, 22, tzinfo=UTC), END)
-    prices.bars("AAPL", START, END, END)
+    prices.get_bars("AAPL", START, datetime(2005, 2, 1, 22, tzinfo=UTC), END)
+    prices.get_bars("AAPL", START, END, END)
     assert [int(q["period1"]) for _, q in server.charts] == [
         int(pd.Timestamp("2005-01-03", tz="America/New_York").timestamp() - 86400 * 1),
         int(pd.Timestamp("2005-01-25", tz="America/New_York").timestamp()),
     ]
-    desk(store, server.url).bars("AAPL", START, END, END)
+    desk(store, server.url).get_bars("AAPL", START, END, END)
     assert len(server.charts) == 2
 
 
 def test_sessions_that_yahoo_lacks_are_not_asked_for_again_in_the_same_run(server, store):
     server.nulls = {"2005-02-10"}
     prices = desk(store, server.url)
-    assert len(prices.bars("AAPL", START, END, END)) == len(prices.bars("AAPL", START, END, END))
+    assert len(prices.get_bars("AAPL", START, END, END)) == len(prices.get_bars("AAPL", START, END, END))
     assert asked(server) == ["AAPL"]
     server.nulls = set()
-    assert len(desk(store, server.url).bars("AAPL", START, END, END)) == 47
+    assert len(desk(store, server.url).get_bars("AAPL", START, END, END)) == 47
 
 
 def test_the_local_store_alone_is_used_when_settings_say_so(server, store):
     load_sample(store, ["AAPL"])
     prices = desk(store, server.url, source="local")
-    with prices.noting() as notes:
-        assert set(prices.bars("AAPL", START, END, END)["source"]) == {"sample"}
+    with prices.collect_notes() as notes:
+        assert set(prices.get_bars("AAPL", START, END, END)["source"]) == {"sample"}
     assert server.charts == []
     assert notes == []
 
@@ -100,16 +102,16 @@ def test_after_one_refusal_the_whole_batch_is_served_locally_and_it_is_said_once
     load_sample(store, TICKERS)
     server.behaviour = behaviour
     prices = desk(store, server.url)
-    with prices.noting() as notes:
-        bars = prices.bars_many(TICKERS, START, END, END)
-        prices.bars_many(TICKERS, START, END, END)
+    with prices.collect_notes() as notes:
+        bars = prices.get_many_bars(TICKERS, START, END, END)
+        prices.get_many_bars(TICKERS, START, END, END)
     assert {len(frame) for frame in bars.values()} == {47}
     assert set(asked(server)) == {"AAPL"}
     assert len(server.charts) <= 2
     (note,) = notes
     assert note.startswith("Yahoo is unavailable, the local store is used")
-    with prices.noting() as of_a_later_run:
-        prices.bars_many(TICKERS, START, END, END)
+    with prices.collect_notes() as of_a_later_run:
+        prices.get_many_bars(TICKERS, START, END, END)
     assert of_a_later_run == notes, "it uses the local store too"
 
 
@@ -117,59 +119,59 @@ def test_without_a_network_the_local_store_is_used_at_once(store):
     load_sample(store, TICKERS)
     prices = desk(store, nobody())
     began = time.monotonic()
-    with prices.noting() as notes:
-        assert list(prices.bars_many(TICKERS, START, END, END)) == TICKERS
+    with prices.collect_notes() as notes:
+        assert list(prices.get_many_bars(TICKERS, START, END, END)) == TICKERS
     assert time.monotonic() - began < 5
     assert len(notes) == 1
-    assert prices.disputed == {}
+    assert prices.disputes == {}
 
 
 def test_yahoo_is_asked_again_after_the_pause(server, store):
     load_sample(store, ["AAPL"])
     server.behaviour = yahoo_server.LIMIT
     prices = desk(store, server.url, pause=0.0)
-    with prices.noting() as notes:
+    with prices.collect_notes() as notes:
         for _ in range(2):
-            assert set(prices.bars("AAPL", START, END, END)["source"]) == {"sample"}
+            assert set(prices.get_bars("AAPL", START, END, END)["source"]) == {"sample"}
     assert len(notes) == 1
     server.behaviour = yahoo_server.GOOD
-    with prices.noting() as of_a_later_run:
-        assert set(prices.bars("AAPL", START, END, END)["source"]) == {"sample+yahoo"}
+    with prices.collect_notes() as of_a_later_run:
+        assert set(prices.get_bars("AAPL", START, END, END)["source"]) == {"sample+yahoo"}
     assert of_a_later_run == []
 
 
 def test_a_ticker_that_yahoo_does_not_know_does_not_stop_the_batch(server, store):
     load_sample(store, ["GOOG"])
     prices = desk(store, server.url)
-    with prices.noting() as notes:
-        bars = prices.bars_many(["GOOG", "AAPL"], START, END, END)
+    with prices.collect_notes() as notes:
+        bars = prices.get_many_bars(["GOOG", "AAPL"], START, END, END)
     assert set(bars["GOOG"]["source"]) == {"sample"}
     assert set(bars["AAPL"]["source"]) == {"yahoo"}
     assert "GOOG" in notes[0]
-    with prices.noting() as of_a_later_run:
-        prices.bars_many(["GOOG", "AAPL"], START, END, END)
+    with prices.collect_notes() as of_a_later_run:
+        prices.get_many_bars(["GOOG", "AAPL"], START, END, END)
     assert of_a_later_run == notes, "Yahoo was not asked again, and the reason holds"
 
 
 def test_a_ticker_that_nobody_has_is_left_out_with_a_note(store):
     prices = desk(store, nobody(), source="local")
-    with prices.noting() as notes:
-        assert prices.bars_many(["TSLA"], START, END, END) == {}
+    with prices.collect_notes() as notes:
+        assert prices.get_many_bars(["TSLA"], START, END, END) == {}
     assert "TSLA" in notes[0]
     with pytest.raises(NoPrices, match="TSLA"):
-        prices.bars("TSLA", START, END, END)
+        prices.get_bars("TSLA", START, END, END)
 
 
 def test_what_was_put_right_since_is_not_said_of_a_later_run(store):
     prices = desk(store, nobody(), source="local")
-    with prices.noting() as notes:
-        prices.bars_many(["AAPL"], START, END, END)
-        prices.timelines(["AAPL"], START, END)
+    with prices.collect_notes() as notes:
+        prices.get_many_bars(["AAPL"], START, END, END)
+        prices.get_timelines(["AAPL"], START, END)
     assert notes == ["no bars of AAPL from any source; run: osiris prices import FILE"]
     load_sample(store, ["AAPL"])
-    with prices.noting() as of_a_later_run:
-        prices.bars_many(["AAPL"], START, END, END)
-        prices.timelines(["AAPL"], START, END)
+    with prices.collect_notes() as of_a_later_run:
+        prices.get_many_bars(["AAPL"], START, END, END)
+        prices.get_timelines(["AAPL"], START, END)
     assert of_a_later_run == []
     assert prices.update([], END).notes == []
 
@@ -177,8 +179,8 @@ def test_what_was_put_right_since_is_not_said_of_a_later_run(store):
 def test_a_local_bar_that_yahoo_confirms_is_not_disputed(server, store):
     load_sample(store, ["AAPL"])
     prices = desk(store, server.url)
-    assert set(prices.bars("AAPL", START, END, END)["source"]) == {"sample+yahoo"}
-    assert prices.disputed == {}
+    assert set(prices.get_bars("AAPL", START, END, END)["source"]) == {"sample+yahoo"}
+    assert prices.disputes == {}
 
 
 def test_sources_that_differ_beyond_the_tolerance_are_disputed_and_the_stored_bar_stands(server, store):
@@ -188,29 +190,29 @@ def test_sources_that_differ_beyond_the_tolerance_are_disputed_and_the_stored_ba
     wrong.loc[day, "close"] = right * 1.03
     store.merge("AAPL", wrong)
     prices = desk(store, server.url)
-    bars = prices.bars_many(["AAPL", "MSFT"], START, END, END)
-    assert list(prices.disputed) == ["AAPL"]
-    assert prices.disputed["AAPL"].startswith("sources differ on 2005-02-10: sample close")
+    bars = prices.get_many_bars(["AAPL", "MSFT"], START, END, END)
+    assert list(prices.disputes) == ["AAPL"]
+    assert prices.disputes["AAPL"].startswith("sources differ on 2005-02-10: sample close")
     assert bars["AAPL"].loc[bars["AAPL"]["start"] == wrong["start"][day].iloc[0], "close"].iloc[0] == right * 1.03
     lenient = desk(store, server.url, tolerance=0.05)
-    lenient.bars("AAPL", START, END, END)
-    assert lenient.disputed == {}
+    lenient.get_bars("AAPL", START, END, END)
+    assert lenient.disputes == {}
 
 
 def test_a_split_that_the_local_file_does_not_have_is_disputed(server, store):
     store.merge("AAPL", sample_bars("AAPL").assign(split=1.0))
     prices = desk(store, server.url)
-    prices.bars("AAPL", START, END, END)
-    assert "2005-02-28" in prices.disputed["AAPL"]
+    prices.get_bars("AAPL", START, END, END)
+    assert "2005-02-28" in prices.disputes["AAPL"]
 
 
 def test_a_dispute_ends_when_the_stored_bar_is_corrected(server, store):
     store.merge("AAPL", sample_bars("AAPL").assign(split=1.0))
     prices = desk(store, server.url, pause=0.0)
-    prices.bars("AAPL", START, END, END)
+    prices.get_bars("AAPL", START, END, END)
     store.merge("AAPL", sample_bars("AAPL"), replace=True)
-    prices.bars("AAPL", START, END, END)
-    assert prices.disputed == {}
+    prices.get_bars("AAPL", START, END, END)
+    assert prices.disputes == {}
 
 
 def test_update_fetches_what_is_new_and_reports_each_ticker(server, store):
@@ -279,8 +281,8 @@ class TestIntraday:
 
     @pytest.fixture
     def days(self, server):
-        now = datetime.now(UTC) - SETTLING
-        closes = sessions_between("XNYS", now - timedelta(days=14), now)[-2:]
+        now = datetime.now(UTC) - REPORTING_DELAY
+        closes = closes_between("XNYS", now - timedelta(days=14), now)[-2:]
         dates = pd.DatetimeIndex(closes.tz_convert("America/New_York").date)
         opens, closes = session_bounds("XNYS", dates)
         quiet = pd.DataFrame([(100.0, 102.0, 98.0, 101.0)] * 2, columns=["open", "high", "low", "close"])
@@ -299,13 +301,13 @@ class TestIntraday:
 
     def lines(self, prices, days):
         opens, closes = days
-        return prices.timelines(["AAPL"], opens[0].to_pydatetime(), closes[1].to_pydatetime())["AAPL"]
+        return prices.get_timelines(["AAPL"], opens[0].to_pydatetime(), closes[1].to_pydatetime())["AAPL"]
 
     def test_sessions_are_seen_by_the_hour_and_kept(self, server, store, days):
         prices = desk(store, server.url)
         line = self.lines(prices, days)
         assert len(line.bars.start) == len(server.intraday["AAPL", "60m"])
-        assert len(line.doubts.start) == 0
+        assert len(line.issues.start) == 0
         assert set(store.get("AAPL", interval="60m")["source"]) == {"yahoo"}
 
     def test_a_ticker_costs_one_request_an_interval_and_what_is_kept_none(self, server, store, days):
@@ -315,8 +317,8 @@ class TestIntraday:
         assert len(server.charts) == 2
 
     def test_they_are_not_asked_for_where_settings_say_so(self, server, store, days):
-        settings = Settings(prices=Prices(intraday=False))
-        line = self.lines(PriceDesk(store, Yahoo(server.url), settings), days)
+        settings = Settings(prices=PricesSettings(intraday=False))
+        line = self.lines(BarProvider(store, YahooClient(server.url), settings), days)
         assert len(line.bars.start) == 2
         assert [query["interval"] for _, query in server.charts] == ["1d"]
 
@@ -325,16 +327,16 @@ class TestIntraday:
         self.lines(prices, days)
         opens, closes = days
         hit = (opens[1] + pd.Timedelta(minutes=90)).to_pydatetime()
-        assert prices.refine({"AAPL": [hit]}, closes[1].to_pydatetime()) == ({"AAPL"}, set())
+        assert prices.fetch_finest({"AAPL": [hit]}, closes[1].to_pydatetime()) == ({"AAPL"}, set())
         minutes = store.get("AAPL", interval="1m")
         assert set(minutes["start"].dt.date) == {opens[1].date()}
-        assert prices.refine({"AAPL": [hit]}, closes[1].to_pydatetime()) == (set(), set())
+        assert prices.fetch_finest({"AAPL": [hit]}, closes[1].to_pydatetime()) == (set(), set())
         assert [query["interval"] for _, query in server.charts] == ["1d", "60m", "1m"]
 
     def test_history_beyond_yahoos_reach_is_not_asked_for(self, server, store):
         prices = desk(store, server.url)
-        prices.timelines(["AAPL"], START, END)
-        prices.refine({"AAPL": [END]}, END)
+        prices.get_timelines(["AAPL"], START, END)
+        prices.fetch_finest({"AAPL": [END]}, END)
         assert [query["interval"] for _, query in server.charts] == ["1d"]
 
     def test_without_a_network_the_stored_ones_are_used(self, server, store, days):
@@ -347,32 +349,32 @@ def test_a_limit_that_says_how_long_is_kept_to(server, store):
     load_sample(store, ["AAPL"])
     server.behaviour, server.retry_after = yahoo_server.LIMIT, "3600"
     prices = desk(store, server.url, pause=0.0)
-    prices.bars("AAPL", START, END, END)
+    prices.get_bars("AAPL", START, END, END)
     before = len(server.charts)
     server.behaviour = yahoo_server.GOOD
-    assert set(prices.bars("AAPL", START, END, END)["source"]) == {"sample"}
+    assert set(prices.get_bars("AAPL", START, END, END)["source"]) == {"sample"}
     assert len(server.charts) == before
 
 
 def test_a_dispute_outlives_the_process_that_found_it(server, store):
     store.merge("AAPL", sample_bars("AAPL").assign(split=1.0))
-    desk(store, server.url).bars("AAPL", START, END, END)
+    desk(store, server.url).get_bars("AAPL", START, END, END)
     later = desk(BarStore(store._root), nobody())
-    assert "2005-02-28" in later.disputed["AAPL"]
-    line = later.timelines(["AAPL"], START, END)["AAPL"]
-    assert DISPUTED in line.doubts.kinds
+    assert "2005-02-28" in later.disputes["AAPL"]
+    line = later.get_timelines(["AAPL"], START, END)["AAPL"]
+    assert DISPUTED in line.issues.kinds
 
 
 def test_a_person_ends_a_dispute_for_good(server, store):
     store.merge("AAPL", sample_bars("AAPL").assign(split=1.0))
     prices = desk(store, server.url, pause=0.0)
-    prices.bars("AAPL", START, END, END)
+    prices.get_bars("AAPL", START, END, END)
     with pytest.raises(NotFound, match="a day"):
         store.confirm("AAPL", "2005-02-27", "XNYS")
     assert store.confirm("AAPL", "2005-02-28", "XNYS") == 1
-    assert prices.disputed == {}
-    prices.bars("AAPL", START, END, END)
-    assert desk(store, server.url).disputed == {}
+    assert prices.disputes == {}
+    prices.get_bars("AAPL", START, END, END)
+    assert desk(store, server.url).disputes == {}
 
 
 def test_an_import_of_shorter_bars_goes_to_their_own_place(store, tmp_path):
@@ -391,8 +393,10 @@ def test_yahoo_is_silent_only_where_it_knows_no_bars(server, store):
     load_sample(store, ["AAPL"])
     late = datetime(2013, 4, 1, tzinfo=UTC)
     server.behaviour = yahoo_server.UNKNOWN
-    assert desk(store, server.url).timelines(["AAPL"], datetime(2013, 2, 1, tzinfo=UTC), late)["AAPL"].silent
+    assert desk(store, server.url).get_timelines(["AAPL"], datetime(2013, 2, 1, tzinfo=UTC), late)["AAPL"].no_later_bars
     server.behaviour = yahoo_server.GOOD
-    london = PriceDesk(store, Yahoo(server.url), Settings(prices=Prices(calendars={"AAPL": "XTKS"})))
-    assert not london.timelines(["AAPL"], datetime(2013, 2, 1, tzinfo=UTC), late)["AAPL"].silent
-    assert not desk(store, nobody()).timelines(["AAPL"], datetime(2013, 2, 1, tzinfo=UTC), late)["AAPL"].silent
+    london = BarProvider(store, YahooClient(server.url), Settings(prices=PricesSettings(calendars={"AAPL": "XTKS"})))
+    assert not london.get_timelines(["AAPL"], datetime(2013, 2, 1, tzinfo=UTC), late)["AAPL"].no_later_bars
+    assert (
+        not desk(store, nobody()).get_timelines(["AAPL"], datetime(2013, 2, 1, tzinfo=UTC), late)["AAPL"].no_later_bars
+    )

@@ -5,26 +5,26 @@ import pandas as pd
 import pytest
 
 from osiris.core.errors import NotFound
-from osiris.market.bar_frames import rebased
+from osiris.market.bar_frames import adjust_splits
 from osiris.market.bar_store import BarStore
-from osiris.market.calendars import PRICE_COLUMNS, sessions_between
-from osiris.market.sample import TICKERS, load_sample, sample_bars
+from osiris.market.calendars import PRICE_COLUMNS, closes_between
+from osiris.market.sample import SAMPLE_TICKERS, load_sample, sample_bars
 
 
 def test_exactly_the_three_real_splits_are_recorded():
     splits = {
         (ticker, str(row.start.date()), row.split)
-        for ticker in TICKERS
+        for ticker in SAMPLE_TICKERS
         for row in sample_bars(ticker).itertuples()
         if row.split != 1
     }
     assert splits == {("AAPL", "2000-06-21", 2.0), ("AAPL", "2005-02-28", 2.0), ("MSFT", "2003-02-18", 2.0)}
 
 
-@pytest.mark.parametrize("ticker", TICKERS)
+@pytest.mark.parametrize("ticker", SAMPLE_TICKERS)
 def test_every_session_of_the_range_is_there_and_every_bar_is_consistent(ticker):
     bars = sample_bars(ticker)
-    sessions = sessions_between("XNYS", bars["start"].iloc[0], bars["end"].iloc[-1])
+    sessions = closes_between("XNYS", bars["start"].iloc[0], bars["end"].iloc[-1])
     assert pd.DatetimeIndex(bars["end"]).equals(sessions)
     prices = bars[list(PRICE_COLUMNS)]
     assert (bars["high"] == prices.max(axis=1)).all()
@@ -41,7 +41,7 @@ def test_prices_are_as_traded():
 def test_rebased_returns_agree_with_the_adjusted_close_on_days_without_dividends():
     from bokeh_sampledata import stocks
 
-    ours, theirs = rebased(sample_bars("AAPL"))["close"], np.array(stocks.AAPL["adj_close"])
+    ours, theirs = adjust_splits(sample_bars("AAPL"))["close"], np.array(stocks.AAPL["adj_close"])
     before_dividends = slice(0, 3000)
     mine = np.diff(np.log(ours.to_numpy()[before_dividends]))
     np.testing.assert_allclose(mine, np.diff(np.log(theirs[before_dividends])), atol=1e-9)

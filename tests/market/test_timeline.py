@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from osiris.market.calendars import daily_frame, intraday_frame
-from osiris.market.data_issues import CONTRADICTED, DISPUTED, JUMP, MISSING
+from osiris.market.data_issues import DAILY_CONFLICT, DISPUTED, MISSING_SESSION, PRICE_JUMP
 from osiris.market.reconcile import Disagreement
-from osiris.market.timeline import timeline
+from osiris.market.timeline import build_timeline
 
 DATES = pd.DatetimeIndex(["2005-02-24", "2005-02-25", "2005-02-28", "2005-03-01"])
 FIRST, AS_OF = datetime(2005, 2, 24, tzinfo=UTC), datetime(2005, 3, 1, 21, tzinfo=UTC)
@@ -36,7 +36,7 @@ def hourly(day, bars=7, skip=(), rows=None, interval="60m"):
 
 
 def lay(bars=None, as_of=AS_OF, **options):
-    return timeline(daily() if bars is None else bars, "XNYS", FIRST, as_of, **options)
+    return build_timeline(daily() if bars is None else bars, "XNYS", FIRST, as_of, **options)
 
 
 def kinds(doubts):
@@ -46,7 +46,7 @@ def kinds(doubts):
 def test_daily_bars_alone_are_the_timeline():
     line = lay()
     assert len(line.bars.start) == 4
-    assert kinds(line.doubts) == []
+    assert kinds(line.issues) == []
 
 
 def test_a_session_that_hourly_bars_cover_is_seen_by_the_hour():
@@ -68,12 +68,12 @@ def test_the_finest_bars_win():
 def test_hourly_bars_with_a_gap_are_passed_over_for_the_daily_bar(skip):
     line = lay(finer={"60m": hourly("2005-02-25", skip=skip)})
     assert len(line.bars.start) == 4
-    assert kinds(line.doubts) == []
+    assert kinds(line.issues) == []
 
 
 def test_hourly_bars_with_a_gap_and_no_daily_bar_leave_the_session_missing():
     line = lay(daily([QUIET] * 3, DATES[[0, 2, 3]]), finer={"60m": hourly("2005-02-25", skip=(3,))})
-    assert kinds(line.doubts) == [("02-25", MISSING)]
+    assert kinds(line.issues) == [("02-25", MISSING_SESSION)]
 
 
 def test_a_session_under_way_is_seen_up_to_its_first_gap():
@@ -82,7 +82,7 @@ def test_a_session_under_way_is_seen_up_to_its_first_gap():
     assert len(line.bars.start) == 3 + 5
     gap = lay(as_of=during, finer={"60m": hourly("2005-03-01", skip=(2,))})
     assert len(gap.bars.start) == 3 + 2
-    assert kinds(line.doubts) == kinds(gap.doubts) == []
+    assert kinds(line.issues) == kinds(gap.issues) == []
 
 
 def test_what_was_not_complete_is_not_seen():
@@ -92,33 +92,36 @@ def test_what_was_not_complete_is_not_seen():
 
 def test_a_session_without_a_bar_is_in_doubt():
     line = lay(daily([QUIET] * 3, DATES[[0, 1, 3]]))
-    assert kinds(line.doubts) == [("02-28", MISSING)]
-    assert line.doubts.text(0) == "no bar of 2005-02-28"
+    assert kinds(line.issues) == [("02-28", MISSING_SESSION)]
+    assert line.issues.describe(0) == "no bar of 2005-02-28"
 
 
 def test_a_holiday_is_not_missed():
-    line = timeline(daily(), "XNYS", datetime(2005, 2, 19, tzinfo=UTC), AS_OF)
-    assert kinds(line.doubts) == [("02-22", MISSING), ("02-23", MISSING)]  # Monday the 21st was Washington's birthday
+    line = build_timeline(daily(), "XNYS", datetime(2005, 2, 19, tzinfo=UTC), AS_OF)
+    assert kinds(line.issues) == [
+        ("02-22", MISSING_SESSION),
+        ("02-23", MISSING_SESSION),
+    ]  # Monday the 21st was Washington's birthday
 
 
 def test_a_disputed_bar_is_in_doubt():
     start = daily()["start"][1].to_pydatetime()
     line = lay(disputes=[Disagreement(start, "close", 101, 99, "file:a", "yahoo")])
-    assert kinds(line.doubts) == [("02-25", DISPUTED)]
+    assert kinds(line.issues) == [("02-25", DISPUTED)]
 
 
 @pytest.mark.parametrize("wrong", [(100, 107, 98, 101), (100, 102, 90, 101), (100, 102, 98, 98)])
 def test_hourly_bars_that_contradict_the_daily_one_are_in_doubt(wrong):
     rows = [QUIET] * 6 + [wrong]
     line = lay(finer={"60m": hourly("2005-02-25", rows=rows)})
-    assert kinds(line.doubts) == [("02-25", CONTRADICTED)]
-    assert kinds(lay(finer={"60m": hourly("2005-02-25", rows=rows)}, tolerance=0.1).doubts) == []
+    assert kinds(line.issues) == [("02-25", DAILY_CONFLICT)]
+    assert kinds(lay(finer={"60m": hourly("2005-02-25", rows=rows)}, tolerance=0.1).issues) == []
 
 
 def test_a_jump_like_a_split_is_a_doubt_about_the_basis_unless_it_is_recorded():
     halved = [QUIET, QUIET, *[tuple(price / 2 for price in QUIET)] * 2]
-    assert kinds(lay(daily(halved)).doubts) == [("02-28", JUMP)]
-    assert kinds(lay(daily(halved, split=[1, 1, 2, 1])).doubts) == []
+    assert kinds(lay(daily(halved)).issues) == [("02-28", PRICE_JUMP)]
+    assert kinds(lay(daily(halved, split=[1, 1, 2, 1])).issues) == []
 
 
 def test_a_split_takes_effect_with_the_first_hour_of_its_day():
@@ -126,7 +129,7 @@ def test_a_split_takes_effect_with_the_first_hour_of_its_day():
     hours = hourly("2005-02-28", rows=[halved[2]] * 7)
     line = lay(daily(halved, split=[1, 1, 2, 1]), finer={"60m": hours})
     assert line.bars.split.tolist() == [1, 1] + [2] * 8
-    assert kinds(line.doubts) == []
+    assert kinds(line.issues) == []
 
 
 @pytest.mark.parametrize("told", ["daily", "all hours", "a later hour", "both", "hours of 60 and 30 minutes"])
@@ -149,45 +152,45 @@ def test_a_split_counts_once_wherever_and_however_often_the_day_records_it(told)
     finer = {"60m": hours} | ({"30m": halves} if "30" in told else {})
     line = lay(bars, finer=finer)
     assert line.bars.split == pytest.approx([1, 1] + [1.1] * (len(line.bars.split) - 2))
-    assert kinds(line.doubts) == []
+    assert kinds(line.issues) == []
 
 
 def test_two_splits_of_one_day_contradict_each_other():
     halved = [QUIET, QUIET, *[tuple(price / 2 for price in QUIET)] * 2]
     hours = hourly("2005-02-28", rows=[halved[2]] * 7).assign(split=3.0)
-    assert kinds(lay(daily(halved, split=[1, 1, 2, 1]), finer={"60m": hours}).doubts) == [("02-28", CONTRADICTED)]
+    assert kinds(lay(daily(halved, split=[1, 1, 2, 1]), finer={"60m": hours}).issues) == [("02-28", DAILY_CONFLICT)]
 
 
 def test_days_are_called_by_the_exchange_s_own_date():
     """Sydney opens on the evening before in UTC: of two days the second, a Tuesday, is lacking."""
     bars = daily_frame(pd.DatetimeIndex(["2024-01-08"]), frame([QUIET]), "XASX", "test")
-    line = timeline(bars, "XASX", datetime(2024, 1, 7, tzinfo=UTC), datetime(2024, 1, 9, 6, tzinfo=UTC))
-    assert [line.doubts.text(n) for n in range(len(line.doubts.start))] == ["no bar of 2024-01-09"]
+    line = build_timeline(bars, "XASX", datetime(2024, 1, 7, tzinfo=UTC), datetime(2024, 1, 9, 6, tzinfo=UTC))
+    assert [line.issues.describe(n) for n in range(len(line.issues.start))] == ["no bar of 2024-01-09"]
 
 
 def test_a_session_of_which_a_person_said_that_it_had_no_bars_lacks_none():
     bars, absent = daily([QUIET] * 3, DATES[[0, 1, 3]]), [datetime(2005, 2, 28, 14, 30, tzinfo=UTC)]
-    assert kinds(lay(bars, absent=absent).doubts) == []
+    assert kinds(lay(bars, absent=absent).issues) == []
     hours = hourly("2005-02-28", skip=(2, 3))
     line = lay(bars, absent=absent, finer={"60m": hours})
-    assert kinds(line.doubts) == []
+    assert kinds(line.issues) == []
     assert len(line.bars.start) == 3 + 5, "the hours that there are"
-    assert kinds(lay(bars, finer={"60m": hours}).doubts) == [("02-28", MISSING)]
+    assert kinds(lay(bars, finer={"60m": hours}).issues) == [("02-28", MISSING_SESSION)]
 
 
 def test_a_jump_in_the_hours_before_a_gap_is_held_back():
     rows = [(100, 102, 98, 101)] * 2 + [(190, 192, 188, 190)] * 5
     day = (100, 192, 98, 190)
     line = lay(daily([QUIET, day, day, day]), finer={"60m": hourly("2005-02-25", skip=(5,), rows=rows)})
-    assert ("02-25", JUMP) in kinds(line.doubts)
+    assert ("02-25", PRICE_JUMP) in kinds(line.issues)
 
 
 def test_half_days_end_early():
     friday = pd.date_range("2005-11-25 14:30", periods=4, freq="60min", tz="UTC")
     hours = intraday_frame(friday, frame([QUIET] * 4), "XNYS", "60m", "test")
     as_of = datetime(2005, 11, 25, 18, tzinfo=UTC)
-    line = timeline(daily()[:0], "XNYS", datetime(2005, 11, 25, tzinfo=UTC), as_of, finer={"60m": hours})
-    assert kinds(line.doubts) == []
+    line = build_timeline(daily()[:0], "XNYS", datetime(2005, 11, 25, tzinfo=UTC), as_of, finer={"60m": hours})
+    assert kinds(line.issues) == []
     assert f"{pd.Timestamp(line.bars.end[-1]):%H:%M}" == "18:00"
 
 
@@ -205,8 +208,8 @@ def test_bars_outside_of_the_sessions_are_left_out():
 def test_crypto_has_a_session_every_day():
     days = pd.DatetimeIndex(["2005-02-26", "2005-02-27"])
     bars = daily_frame(days, frame([QUIET] * 2), "24/7", "test")
-    line = timeline(bars, "24/7", datetime(2005, 2, 26, tzinfo=UTC), datetime(2005, 3, 1, tzinfo=UTC))
-    assert kinds(line.doubts) == [("02-28", MISSING)]
+    line = build_timeline(bars, "24/7", datetime(2005, 2, 26, tzinfo=UTC), datetime(2005, 3, 1, tzinfo=UTC))
+    assert kinds(line.issues) == [("02-28", MISSING_SESSION)]
 
 
 def test_minutes_explain_the_hours_of_a_session_under_way():
@@ -223,19 +226,19 @@ def test_a_day_that_a_person_confirmed_is_beyond_doubt():
     halved = [QUIET, QUIET, *[tuple(price / 2 for price in QUIET)] * 2]
     spoken = daily(halved)
     spoken["source"] = ["test", "test", "test+confirmed", "test"]
-    assert kinds(lay(spoken).doubts) == []
+    assert kinds(lay(spoken).issues) == []
     rows = [QUIET] * 6 + [(100, 107, 98, 101)]
     spoken = daily().assign(source="test+confirmed")
     line = lay(spoken, finer={"60m": hourly("2005-02-25", rows=rows)})
-    assert (kinds(line.doubts), len(line.bars.start)) == ([], 4)
+    assert (kinds(line.issues), len(line.bars.start)) == ([], 4)
 
 
 @pytest.mark.parametrize("skip", [(0,), (4,), (6,), (2, 5)], ids=["first", "middle", "last", "two"])
 def test_an_idea_of_a_session_with_gaps_is_judged_on_its_hours_and_the_gaps_between_them(skip):
     line = lay(finer={"60m": hourly("2005-02-25", skip=skip)})
-    (session,) = line.broken
+    (session,) = line.gapped
     assert session == (line.bars.start[1], line.bars.end[1])
-    inside = line.inside(session).bars
+    inside = line.expand_session(session).bars
     assert len(inside.start) == 3 + 7
     assert np.flatnonzero(inside.gap).tolist() == [1 + n for n in skip]
     assert (inside.start[2:8] == inside.end[1:7]).all(), "without a hole from the open to the close"
@@ -243,14 +246,14 @@ def test_an_idea_of_a_session_with_gaps_is_judged_on_its_hours_and_the_gaps_betw
 
 def test_what_a_historical_moment_cannot_know_is_no_dispute_yet():
     late = Disagreement(datetime(2005, 3, 2, 14, 30, tzinfo=UTC), "close", 1, 2, "a", "b")
-    assert kinds(lay(disputes=[late]).doubts) == []
+    assert kinds(lay(disputes=[late]).issues) == []
 
 
 def test_minutes_with_a_gap_do_not_take_hours_away_that_are_whole():
     starts = pd.date_range("2005-02-25 14:30", periods=80, freq="1min", tz="UTC")
     minutes = intraday_frame(starts, frame([QUIET] * 80), "XNYS", "1m", "test")
     line = lay(finer={"60m": hourly("2005-02-25"), "1m": minutes})
-    assert line.broken == {}
+    assert line.gapped == {}
     assert len(line.bars.start) == 3 + 60 + 6, "an hour by the minute, and the six others"
 
 
@@ -258,9 +261,9 @@ def test_finer_bars_are_held_against_the_day_whatever_stands_for_it():
     starts = pd.date_range("2005-02-25 14:30", periods=78, freq="5min", tz="UTC")
     wild = intraday_frame(starts, frame([QUIET] * 77 + [(100, 110, 98, 101)]), "XNYS", "5m", "test")
     finer = {"60m": hourly("2005-02-25"), "5m": wild}
-    assert kinds(lay(finer=finer).doubts) == [("02-25", CONTRADICTED)]
+    assert kinds(lay(finer=finer).issues) == [("02-25", DAILY_CONFLICT)]
     line = lay(daily().assign(source="test+confirmed"), finer=finer)
-    assert (kinds(line.doubts), line.bars.high.max()) == ([], 102)
+    assert (kinds(line.issues), line.bars.high.max()) == ([], 102)
 
 
 def test_a_jump_within_a_day_that_a_person_confirmed_is_beyond_doubt():
@@ -268,7 +271,7 @@ def test_a_jump_within_a_day_that_a_person_confirmed_is_beyond_doubt():
     hours = [QUIET] * 3 + [(50, 52, 50, 51)] * 4
     finer = {"60m": hourly("2005-02-25", rows=hours)}
     rest = [tuple(price / 2 for price in QUIET)] * 2
-    assert JUMP in [kind for _, kind in kinds(lay(daily([QUIET, day, *rest]), finer=finer).doubts)]
+    assert PRICE_JUMP in [kind for _, kind in kinds(lay(daily([QUIET, day, *rest]), finer=finer).issues)]
     spoken = daily([QUIET, day, *rest])
     spoken.loc[1, "source"] = "test+confirmed"
-    assert kinds(lay(spoken, finer=finer).doubts) == []
+    assert kinds(lay(spoken, finer=finer).issues) == []

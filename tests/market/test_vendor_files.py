@@ -7,9 +7,9 @@ from typing import ClassVar
 import pandas as pd
 import pytest
 
-from osiris.config.settings import Prices
+from osiris.config.settings import PricesSettings
 from osiris.core.errors import BadInput, OsirisError
-from osiris.market.file_import import Form, Spool, each_series, read_bars
+from osiris.market.file_import import ImportOptions, Spool, read_all_series, read_bars
 
 AS_OF = datetime(2024, 6, 1, tzinfo=UTC)
 DAYS = ["2024-01-02", "2024-01-03", "2024-01-04", "2024-01-05"]
@@ -24,7 +24,7 @@ def read(tmp_path):
     def result(text, name="AAPL.csv", encoding="utf-8", **form):
         file = tmp_path / name
         file.write_bytes(text if isinstance(text, bytes) else text.encode(encoding))
-        return {bars.ticker: bars.frame for bars in read_bars(file, Prices(), AS_OF, Form(**form))}
+        return {bars.ticker: bars.frame for bars in read_bars(file, PricesSettings(), AS_OF, ImportOptions(**form))}
 
     return result
 
@@ -142,7 +142,7 @@ def test_the_decimal_sign_is_the_one_that_was_said(read):
 ])  # fmt: skip
 def test_an_option_that_makes_no_sense_is_refused(form):
     with pytest.raises(OsirisError):
-        Form(**form)
+        ImportOptions(**form)
 
 
 class TestTicker:
@@ -164,8 +164,8 @@ class TestTicker:
     @pytest.mark.parametrize("name", ["AAPL.csv", "brk-b.csv", "BTC-USD.csv", "VOD.L.csv", "0700.HK.csv", "^GSPC.csv"])
     def test_a_name_that_is_a_ticker_is_taken_and_told(self, tmp_path, name):
         (tmp_path / name).write_text(PLAIN)
-        with Spool(Form()) as spool:
-            spool.add(tmp_path / name)
+        with Spool(ImportOptions()) as spool:
+            spool.add_file(tmp_path / name)
             assert spool.notes() == [f"tickers from the names of files: {name[:-4].upper()}"]
 
     def test_a_refusal_says_that_the_name_gave_the_ticker(self, read):
@@ -194,19 +194,22 @@ class TestParquet:
     ])  # fmt: skip
     def test_the_index_is_read(self, tmp_path, index):
         self.FRAME.set_axis(index).to_parquet(tmp_path / "AAPL.parquet")
-        (bars,) = read_bars(tmp_path / "AAPL.parquet", Prices(), AS_OF)
+        (bars,) = read_bars(tmp_path / "AAPL.parquet", PricesSettings(), AS_OF)
         assert (bars.ticker, bars.frame["start"].dt.strftime("%Y-%m-%d").tolist()) == ("AAPL", DAYS[:2])
 
     def test_a_ticker_in_the_index_is_not_lost(self, tmp_path):
         frame = self.FRAME.assign(date=DAYS[:2]).set_axis(pd.Index(["AAPL", "MSFT"], name="ticker"))
         frame.to_parquet(tmp_path / "IBM.parquet")
-        assert [bars.ticker for bars in read_bars(tmp_path / "IBM.parquet", Prices(), AS_OF)] == ["AAPL", "MSFT"]
+        assert [bars.ticker for bars in read_bars(tmp_path / "IBM.parquet", PricesSettings(), AS_OF)] == [
+            "AAPL",
+            "MSFT",
+        ]
 
     def test_a_frame_with_prices_and_tickers_as_columns_is_read(self, tmp_path):
         columns = pd.MultiIndex.from_product([["Open", "High", "Low", "Close"], ["AAPL"]], names=["Price", "Ticker"])
         frame = pd.DataFrame(self.FRAME.to_numpy(), pd.DatetimeIndex(DAYS[:2], name="Date"), columns)
         frame.to_parquet(tmp_path / "x.parquet")
-        assert [bars.ticker for bars in read_bars(tmp_path / "x.parquet", Prices(), AS_OF)] == ["AAPL"]
+        assert [bars.ticker for bars in read_bars(tmp_path / "x.parquet", PricesSettings(), AS_OF)] == ["AAPL"]
 
 
 class TestBeyondTheSession:
@@ -222,9 +225,9 @@ class TestBeyondTheSession:
     def test_they_are_left_out_and_counted_where_a_person_says_so(self, tmp_path):
         file = tmp_path / "AAPL.csv"
         file.write_text(self.rows(self.HALVES))
-        with Spool(Form(regular=True)) as spool:
-            spool.add(file)
-            (series,) = each_series(spool, Prices(), AS_OF)
+        with Spool(ImportOptions(regular_hours=True)) as spool:
+            spool.add_file(file)
+            (series,) = read_all_series(spool, PricesSettings(), AS_OF)
             assert spool.notes() == [
                 "tickers from the names of files: AAPL",
                 f"AAPL.csv: {4 * 19} rows outside of the sessions left out",
@@ -238,15 +241,15 @@ class TestBeyondTheSession:
 
     def test_bars_stamped_with_their_ends_are_no_others_for_it(self, read):
         with pytest.raises(BadInput, match="stamped with their ends"):
-            read(self.rows(["10:30", "11:30", "12:30", "13:30", "14:30", "15:30", "16:00"]), regular=True)
+            read(self.rows(["10:30", "11:30", "12:30", "13:30", "14:30", "15:30", "16:00"]), regular_hours=True)
 
     def test_days_are_days_whatever_their_time(self, read):
         text = "Date,Open,High,Low,Close,Volume\n" + shown(f"{day} 00:00:00-05:00,{ROW}" for day in DAYS)
-        assert len(read(text, regular=True)["AAPL"]) == 4
+        assert len(read(text, regular_hours=True)["AAPL"]) == 4
 
     def test_a_file_with_nothing_else_says_so(self, read):
         with pytest.raises(BadInput, match="all lie outside of the sessions of XNYS"):
-            read(self.rows(["04:00", "04:30"]), regular=True)
+            read(self.rows(["04:00", "04:30"]), regular_hours=True)
 
 
 @pytest.mark.parametrize(
@@ -301,7 +304,7 @@ def test_names_of_companies_are_no_tickers_and_a_mixture_is_asked_about(read):
 def test_codes_that_a_frame_holds_as_numbers_are_whole(tmp_path):
     frame = pd.DataFrame({"date": DAYS, "code": 7203.0, "open": 1.0, "high": 1.0, "low": 1.0, "close": 1.0})
     frame.to_parquet(tmp_path / "bars.parquet", index=False)
-    assert [bars.ticker for bars in read_bars(tmp_path / "bars.parquet", Prices(), AS_OF)] == ["7203"]
+    assert [bars.ticker for bars in read_bars(tmp_path / "bars.parquet", PricesSettings(), AS_OF)] == ["7203"]
 
 
 def test_the_last_line_of_barchart_is_no_bar(read):

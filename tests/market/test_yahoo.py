@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from osiris.core.errors import SourceUnavailable
-from osiris.market.bar_jumps import suspicious_jumps
+from osiris.market.bar_jumps import find_jumps
 from osiris.market.calendars import daily_frame, intraday_frame
 from osiris.market.sample import sample_bars
-from osiris.market.yahoo import NothingUsable, Yahoo
+from osiris.market.yahoo import NoUsableBars, YahooClient
 from tests.market import yahoo_server
 from tests.market.yahoo_server import YahooServer
 
@@ -32,37 +32,37 @@ def raw(ticker: str, start: datetime, end: datetime) -> pd.DataFrame:
 
 
 def test_bars_are_as_traded_with_the_split_on_its_ex_date(server):
-    bars = Yahoo(server.url).fetch("AAPL", START, END, as_of=END)
+    bars = YahooClient(server.url).fetch_daily("AAPL", START, END, as_of=END)
     expected = raw("AAPL", START, END).assign(source="yahoo")
     pd.testing.assert_frame_equal(bars, expected, rtol=1e-6, check_exact=False)
     assert bars.loc[bars["split"] != 1, "start"].dt.date.astype(str).tolist() == ["2005-02-28"]
-    assert suspicious_jumps(bars).empty
+    assert find_jumps(bars).empty
 
 
 def test_splits_after_the_range_are_undone_too(server):
     end = datetime(2005, 2, 1, tzinfo=UTC)
-    bars = Yahoo(server.url).fetch("AAPL", START, end, as_of=end)
+    bars = YahooClient(server.url).fetch_daily("AAPL", START, end, as_of=end)
     np.testing.assert_allclose(bars["close"], raw("AAPL", START, end)["close"], rtol=1e-6)
     np.testing.assert_allclose(bars["volume"], raw("AAPL", START, end)["volume"], rtol=1e-6)
 
 
 def test_one_ticker_costs_one_chart_request(server):
-    Yahoo(server.url).fetch("AAPL", START, END, as_of=END)
+    YahooClient(server.url).fetch_daily("AAPL", START, END, as_of=END)
     assert [ticker for ticker, _ in server.charts] == ["AAPL"]
 
 
 def test_a_bar_that_is_not_complete_is_left_out(server):
     during = datetime(2005, 3, 16, 20, 59, tzinfo=UTC)
     after = datetime(2005, 3, 16, 21, 0, tzinfo=UTC)
-    before_close = Yahoo(server.url).fetch("AAPL", START, END, as_of=during)
-    after_close = Yahoo(server.url).fetch("AAPL", START, END, as_of=after)
+    before_close = YahooClient(server.url).fetch_daily("AAPL", START, END, as_of=during)
+    after_close = YahooClient(server.url).fetch_daily("AAPL", START, END, as_of=after)
     assert len(after_close) == len(before_close) + 1
     assert after_close["end"].iloc[-1] == after
 
 
 def test_null_bars_are_dropped_and_a_split_on_one_moves_to_the_next(server):
     server.nulls = {"2005-02-10", "2005-02-28"}
-    bars = Yahoo(server.url).fetch("AAPL", START, END, as_of=END)
+    bars = YahooClient(server.url).fetch_daily("AAPL", START, END, as_of=END)
     days = bars["start"].dt.date.astype(str)
     assert len(bars) == len(raw("AAPL", START, END)) - 2
     assert not set(days) & server.nulls
@@ -72,20 +72,20 @@ def test_null_bars_are_dropped_and_a_split_on_one_moves_to_the_next(server):
 def test_a_row_on_a_holiday_is_dropped(server):
     holiday = server.bars["AAPL"].iloc[[1250]].assign(start=pd.Timestamp("2005-02-21 14:30", tz="UTC"))
     server.bars["AAPL"] = pd.concat([server.bars["AAPL"], holiday]).sort_values("start", ignore_index=True)
-    bars = Yahoo(server.url).fetch("AAPL", START, END, as_of=END)
+    bars = YahooClient(server.url).fetch_daily("AAPL", START, END, as_of=END)
     assert len(bars) == len(raw("AAPL", START, END))
 
 
 def test_a_calendar_of_another_time_zone_is_refused(server):
-    with pytest.raises(NothingUsable, match=r"prices\.calendars"):
-        Yahoo(server.url).fetch("AAPL", START, END, as_of=END, calendar="XTKS")
+    with pytest.raises(NoUsableBars, match=r"prices\.calendars"):
+        YahooClient(server.url).fetch_daily("AAPL", START, END, as_of=END, calendar="XTKS")
 
 
 def test_a_limit_is_unavailable_and_is_not_hammered(server):
     server.behaviour = yahoo_server.LIMIT
     with pytest.raises(SourceUnavailable, match="429") as caught:
-        Yahoo(server.url).fetch("AAPL", START, END, as_of=END)
-    assert not isinstance(caught.value, NothingUsable)
+        YahooClient(server.url).fetch_daily("AAPL", START, END, as_of=END)
+    assert not isinstance(caught.value, NoUsableBars)
     assert len(server.charts) <= 2
 
 
@@ -96,13 +96,13 @@ def test_a_limit_is_unavailable_and_is_not_hammered(server):
 def test_a_limit_that_says_how_long_is_understood(server, header, seconds):
     server.behaviour, server.retry_after = yahoo_server.LIMIT, header
     with pytest.raises(SourceUnavailable, match="429") as caught:
-        Yahoo(server.url).fetch("AAPL", START, END, as_of=END)
+        YahooClient(server.url).fetch_daily("AAPL", START, END, as_of=END)
     assert caught.value.retry_after is None if seconds is None else caught.value.retry_after >= seconds
 
 
 def test_dividends_leave_raw_prices_as_they_are(server):
     server.dividends = {"2005-02-09": 0.08, "2005-03-09": 5.0}
-    bars = Yahoo(server.url).fetch("MSFT", START, END, as_of=END)
+    bars = YahooClient(server.url).fetch_daily("MSFT", START, END, as_of=END)
     np.testing.assert_allclose(bars["close"], raw("MSFT", START, END)["close"], rtol=1e-6)
 
 
@@ -123,7 +123,7 @@ class TestIntraday:
 
     def fetch(self, server, end="2005-02-28 21:00", interval="60m"):
         start, end = (pd.Timestamp(moment, tz="UTC").to_pydatetime() for moment in ("2005-02-24", end))
-        return Yahoo(server.url).fetch_intraday("AAPL", start, end, interval)
+        return YahooClient(server.url).fetch_intraday("AAPL", start, end, interval)
 
     def test_they_are_as_traded_too(self, server, hours):
         bars = self.fetch(server)
@@ -147,7 +147,7 @@ class TestIntraday:
         assert len(self.fetch(server)) == 21
 
     def test_an_empty_answer_is_about_this_ticker_alone(self, server, hours):
-        with pytest.raises(NothingUsable):
+        with pytest.raises(NoUsableBars):
             self.fetch(server, interval="5m")
 
     def test_a_limit_is_unavailable(self, server, hours):
@@ -167,13 +167,13 @@ def test_a_bar_is_taken_only_when_its_last_trades_are_in():
     with YahooServer({"BTC-USD": days}, zone="UTC", calendar="24/7") as server:
         server.intraday["BTC-USD", "1m"] = minutes
         start = (now - pd.Timedelta(hours=3)).to_pydatetime()
-        bars = Yahoo(server.url).fetch_intraday("BTC-USD", start, now.to_pydatetime(), "1m", calendar="24/7")
+        bars = YahooClient(server.url).fetch_intraday("BTC-USD", start, now.to_pydatetime(), "1m", calendar="24/7")
     assert pd.Timedelta(minutes=29) <= now - bars["end"].iloc[-1] <= pd.Timedelta(minutes=31)
 
 
 def test_a_refused_crumb_is_renewed_once_and_then_works(server):
     server.behaviour = yahoo_server.DENIED_ONCE
-    bars = Yahoo(server.url).fetch("AAPL", START, END, as_of=END)
+    bars = YahooClient(server.url).fetch_daily("AAPL", START, END, as_of=END)
     assert len(bars) == len(raw("AAPL", START, END))
     assert len(server.charts) == 2
     assert server.charts[1][1]["crumb"] == f"crumb{server.crumbs}"
@@ -182,16 +182,16 @@ def test_a_refused_crumb_is_renewed_once_and_then_works(server):
 def test_a_crumb_that_stays_refused_is_unavailable(server):
     server.behaviour = yahoo_server.DENIED
     with pytest.raises(SourceUnavailable, match="401") as caught:
-        Yahoo(server.url).fetch("AAPL", START, END, as_of=END)
-    assert not isinstance(caught.value, NothingUsable)
+        YahooClient(server.url).fetch_daily("AAPL", START, END, as_of=END)
+    assert not isinstance(caught.value, NoUsableBars)
     assert len(server.charts) == 2
 
 
 @pytest.mark.parametrize("behaviour", [yahoo_server.EMPTY, yahoo_server.UNKNOWN])
 def test_an_empty_answer_is_about_this_ticker_alone_and_never_a_delisting(server, behaviour):
     server.behaviour = behaviour
-    with pytest.raises(NothingUsable, match="check the symbol") as caught:
-        Yahoo(server.url).fetch("AAPL", START, END, as_of=END)
+    with pytest.raises(NoUsableBars, match="check the symbol") as caught:
+        YahooClient(server.url).fetch_daily("AAPL", START, END, as_of=END)
     assert "delisted" not in str(caught.value)
 
 
@@ -199,15 +199,15 @@ def test_an_empty_answer_is_about_this_ticker_alone_and_never_a_delisting(server
 def test_a_broken_answer_is_unavailable(server, behaviour):
     server.behaviour = behaviour
     with pytest.raises(SourceUnavailable) as caught:
-        Yahoo(server.url).fetch("AAPL", START, END, as_of=END)
-    assert not isinstance(caught.value, NothingUsable)
+        YahooClient(server.url).fetch_daily("AAPL", START, END, as_of=END)
+    assert not isinstance(caught.value, NoUsableBars)
 
 
 def test_a_server_that_hangs_is_given_up_after_the_timeout(server):
     server.behaviour = yahoo_server.HANG
     began = time.monotonic()
     with pytest.raises(SourceUnavailable, match="Timeout"):
-        Yahoo(server.url, timeout=0.3).fetch("AAPL", START, END, as_of=END)
+        YahooClient(server.url, timeout=0.3).fetch_daily("AAPL", START, END, as_of=END)
     assert time.monotonic() - began < 10
 
 
@@ -215,17 +215,17 @@ def test_a_crumb_that_never_comes_is_given_up_after_the_timeout(server):
     server.behaviour = yahoo_server.DENIED_AND_HANG
     began = time.monotonic()
     with pytest.raises(SourceUnavailable):
-        Yahoo(server.url, timeout=0.3).fetch("AAPL", START, END, as_of=END)
+        YahooClient(server.url, timeout=0.3).fetch_daily("AAPL", START, END, as_of=END)
     assert time.monotonic() - began < 10
 
 
 def test_a_refusal_is_not_remembered(server):
-    yahoo = Yahoo(server.url)
+    yahoo = YahooClient(server.url)
     server.behaviour = yahoo_server.UNKNOWN
-    with pytest.raises(NothingUsable):
-        yahoo.fetch("AAPL", START, END, as_of=END)
+    with pytest.raises(NoUsableBars):
+        yahoo.fetch_daily("AAPL", START, END, as_of=END)
     server.behaviour = yahoo_server.GOOD
-    assert len(yahoo.fetch("AAPL", START, END, as_of=END)) == len(raw("AAPL", START, END))
+    assert len(yahoo.fetch_daily("AAPL", START, END, as_of=END)) == len(raw("AAPL", START, END))
 
 
 def test_nobody_listening_is_unavailable():
@@ -233,8 +233,8 @@ def test_nobody_listening_is_unavailable():
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
     with pytest.raises(SourceUnavailable, match="ConnectionError") as caught:
-        Yahoo(f"http://127.0.0.1:{port}").fetch("AAPL", START, END, as_of=END)
-    assert not isinstance(caught.value, NothingUsable)
+        YahooClient(f"http://127.0.0.1:{port}").fetch_daily("AAPL", START, END, as_of=END)
+    assert not isinstance(caught.value, NoUsableBars)
     assert "delisted" not in str(caught.value)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from osiris.config.settings import HOUSE
+from osiris.config.settings import PROJECT_ROOT
 from tests.mutations import Mutation, read_mutations
 
 
@@ -33,8 +33,8 @@ def copy_tree(tree: Path) -> Path:
     """The package, its pages and tests, in a folder of their own, and beside it a virtual environment that has them."""
     no_caches = shutil.ignore_patterns("__pycache__")
     for part in ("osiris", "flows", "tests", "notebooks", "recipes", "docs"):
-        shutil.copytree(HOUSE / part, tree / part, ignore=no_caches)
-    shutil.copy(HOUSE / "pyproject.toml", tree)
+        shutil.copytree(PROJECT_ROOT / part, tree / part, ignore=no_caches)
+    shutil.copy(PROJECT_ROOT / "pyproject.toml", tree)
     here, there = Path(sys.prefix), tree.with_name("venv")
     shutil.copytree(
         here, there, symlinks=True, copy_function=link_or_copy, ignore=shutil.ignore_patterns("__pycache__")
@@ -43,7 +43,7 @@ def copy_tree(tree: Path) -> Path:
     for path in (*named, *there.glob("lib/python*/site-packages/_editable_impl_osiris.pth")):
         text = path.read_bytes().replace(str(here).encode(), str(there).encode())
         path.unlink()  # one file with that of the other environment
-        path.write_bytes(text.replace(str(HOUSE).encode(), str(tree).encode()))
+        path.write_bytes(text.replace(str(PROJECT_ROOT).encode(), str(tree).encode()))
         path.chmod(0o755)
     return tree
 

@@ -7,7 +7,7 @@ import pytest
 
 from osiris.core.commands import Feedback
 from osiris.core.errors import BadInput, Conflict, NotFound
-from osiris.review.decide import adjusted_levels, decide, stored_time
+from osiris.review.decide import adjust_levels, decide, to_stored_time
 from tests.builders import MOMENT, idea, make_settings, make_store
 
 NOW = MOMENT + timedelta(hours=2)
@@ -102,17 +102,17 @@ def test_an_idea_drafted_at_the_farthest_levels_can_be_decided_on(store, setting
 @pytest.mark.parametrize(("side", "ok", "far"), [("long", 140.0, 140.01), ("short", 60.0, 59.99)])
 def test_a_level_may_be_moved_up_to_twenty_atr_from_the_last_price(side, ok, far):
     row = idea(side=side)
-    assert adjusted_levels(row, feedback(row, "human_edit", target=ok)).target == ok
+    assert adjust_levels(row, feedback(row, "human_edit", target=ok)).target == ok
     with pytest.raises(BadInput, match=r"target within 20 ATR of the last price 100; got .*, 20\.0 ATR away"):
-        adjusted_levels(row, feedback(row, "human_edit", target=far))
+        adjust_levels(row, feedback(row, "human_edit", target=far))
 
 
 @pytest.mark.parametrize(("name", "ok", "near"), [("stop", 99.89, 99.91), ("target", 100.11, 100.09)])
 def test_a_level_keeps_a_twentieth_of_an_atr_from_the_entry(name, ok, near):
     row = idea()  # its ATR is 2
-    assert getattr(adjusted_levels(row, feedback(row, "human_edit", **{name: ok})), name) == ok
+    assert getattr(adjust_levels(row, feedback(row, "human_edit", **{name: ok})), name) == ok
     with pytest.raises(BadInput, match=rf"{name} at least 0.05 ATR from the entry 100; got 0.045 ATR"):
-        adjusted_levels(row, feedback(row, "human_edit", **{name: near}))
+        adjust_levels(row, feedback(row, "human_edit", **{name: near}))
 
 
 @pytest.mark.parametrize(
@@ -180,10 +180,10 @@ def test_a_late_second_reviewer_hears_of_the_first_rather_than_of_the_deadline(s
 
 def test_a_moment_is_stored_in_utc_and_one_that_has_none_is_refused():
     moment = datetime(2005, 2, 25, 16, tzinfo=timezone(timedelta(hours=-5)))
-    assert stored_time(moment) == MOMENT
-    assert stored_time(moment).tzinfo is UTC
+    assert to_stored_time(moment) == MOMENT
+    assert to_stored_time(moment).tzinfo is UTC
     with pytest.raises(BadInput):
-        stored_time(datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))))
+        to_stored_time(datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))))
 
 
 @pytest.mark.parametrize(

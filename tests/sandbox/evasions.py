@@ -3,7 +3,7 @@
 None of them needs a `try` or an import off the list, so that it is the way itself that has to be refused.
 """
 
-FILE = '''"""How big a position is."""
+SIZING_TEMPLATE = '''"""How big a position is."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ def size(
 
 def file_with(top: str = "", body: str = "    return RISK") -> str:
     """The file with something above `size`, and something in it."""
-    return FILE.format(top=f"{top}\n" if top else "", body=body)
+    return SIZING_TEMPLATE.format(top=f"{top}\n" if top else "", body=body)
 
 
 def _tuple(*fields: str) -> str:

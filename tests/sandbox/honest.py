@@ -4,7 +4,7 @@
 `hermes: float | None` and `features: Mapping[str, float]`.
 """
 
-HEAD = '''"""Features of the market."""
+FILE_TEMPLATE = '''"""Features of the market."""
 
 {imports}
 
@@ -14,18 +14,18 @@ def f(
     """Return a number."""
 {body}
 '''
-PLAIN = "from collections.abc import Mapping, Sequence"
+PLAIN_IMPORT = "from collections.abc import Mapping, Sequence"
 
 
 def honest_file(body: str, top: str = "", imports: str = "") -> str:
     """A file of the policy with this body, and this above it."""
     modules = [one for one in imports.split("\n") if one.startswith("import ")]
-    names = sorted([PLAIN, *(one for one in imports.split("\n") if one.startswith("from "))])
+    names = sorted([PLAIN_IMPORT, *(one for one in imports.split("\n") if one.startswith("from "))])
     head = "\n".join([*sorted(modules), *names]) + "\n" + (f"\n{top}\n" if top else "")
-    return HEAD.format(imports=head, body="\n".join(f"    {line}" for line in body.split("\n")))
+    return FILE_TEMPLATE.format(imports=head, body="\n".join(f"    {line}" for line in body.split("\n")))
 
 
-BODIES = {
+HONEST_BODIES = {
     "a mean": "return sum(close[-bars:]) / bars",
     "a loop that counts": "total = 0.0\nfor i in range(3):\n    total += close[-1 - i]\nreturn total",
     "a loop variable that is not used": "total = 0.0\nfor _ in range(3):\n    total += alpha\nreturn total",
@@ -83,7 +83,7 @@ BODIES = {
     "divmod": "whole, left = divmod(alpha, 2.0)\nreturn whole + left",
     "a named condition": "is_up = close[-1] > close[0]\nreturn alpha if is_up else -alpha",
 }  # fmt: skip
-TOPS = {
+HONEST_FILES = {
     "math": honest_file("return math.sqrt(alpha)", imports="import math"),
     "from math": honest_file("return sqrt(alpha)", imports="from math import sqrt"),
     "math as key": honest_file("return max(close, key=math.fabs)", imports="import math"),
@@ -108,4 +108,4 @@ TOPS = {
     "a tuple with names": honest_file("trend = Trend(alpha, 2)\nreturn trend.slope * trend.length", "\nclass Trend(NamedTuple):\n    \"\"\"A trend.\"\"\"\n\n    slope: float\n    length: int = 1\n", "from typing import NamedTuple"),
     "a literal": honest_file("return signed(alpha, \"up\")", "\ndef signed(x: float, way: Literal[\"up\", \"down\"]) -> float:\n    \"\"\"Return it with a sign.\"\"\"\n    return x if way == \"up\" else -x\n", "from typing import Literal"),
 }  # fmt: skip
-HONEST = {name: honest_file(body) for name, body in BODIES.items()} | TOPS
+HONEST = {name: honest_file(body) for name, body in HONEST_BODIES.items()} | HONEST_FILES

@@ -5,7 +5,7 @@
 
 SECRET = "osiris-canary-5f1d"
 
-TRY = """def size(side, target_atr, stop_atr, confidence, hermes, features):
+POLICY_TEMPLATE = """def size(side, target_atr, stop_atr, confidence, hermes, features):
     try:
 {body}
     except BaseException:
@@ -13,9 +13,9 @@ TRY = """def size(side, target_atr, stop_atr, confidence, hermes, features):
     return 0.0
 """
 """In the box a way that fails is to answer 0; before it the `try` alone would be refused, and proves nothing."""
-PLACES = {"canary": "/x", "folder": "/x", "port": 1}
+PLACEHOLDERS = {"canary": "/x", "folder": "/x", "port": 1}
 
-BODIES = {
+HOSTILE_BODIES = {
     "read the password file of the host": "import os; return float('root' in open('/etc/passwd').read())",
     "read a file of the host": "return float('CANARY' in open('{canary}').read())",
     "list the folder of the host": "import os; return float(bool(os.listdir('{folder}')))",
@@ -109,10 +109,10 @@ BODIES = {
 
 def hostile_policy(name: str, **places: object) -> str:
     """`sizing.py` as somebody who means harm would write it."""
-    return TRY.format(body="        " + BODIES[name].format(secret=SECRET, **places))
+    return POLICY_TEMPLATE.format(body="        " + HOSTILE_BODIES[name].format(secret=SECRET, **places))
 
 
 def plain_body(name: str) -> str:
     """The same within a function, without the `try` round it."""
-    body = BODIES[name].format(secret=SECRET, **PLACES)
+    body = HOSTILE_BODIES[name].format(secret=SECRET, **PLACEHOLDERS)
     return "\n".join(line[4:] if number else f"    {line}" for number, line in enumerate(body.split("\n")))

@@ -12,15 +12,15 @@ import pytest
 
 from osiris.kernel.live import LivePolicies, LivePolicy
 from osiris.kernel.repo import PolicyRepo
-from osiris.policy import Shipped, shipped_files
-from osiris.policy.contracts import Sketch
-from osiris.sandbox.bubblewrap import MIB, NoSandbox, end, start
-from osiris.sandbox.policies import Candidate, SandboxedPolicy
+from osiris.policy import ShippedPolicy, shipped_files
+from osiris.policy.contracts import PolicyInput
+from osiris.sandbox.bubblewrap import MIB, SandboxUnavailable, kill_sandboxed, start_sandboxed
+from osiris.sandbox.policies import CandidatePolicy, SandboxedPolicy
 from osiris.sandbox.session import CandidateFailed, PolicyFailed, Sandbox
 from tests.builders import MOMENT
-from tests.sandbox.hostile import BODIES, SECRET, hostile_policy
+from tests.sandbox.hostile import HOSTILE_BODIES, SECRET, hostile_policy
 
-IDEA = Sketch(1, 3.0, 1.5, 0.6, 0.7, {})
+IDEA = PolicyInput(1, 3.0, 1.5, 0.6, 0.7, {})
 CLOSE = [100 + 0.1 * bar for bar in range(80)]
 needs_bubblewrap = pytest.mark.skipif(
     shutil.which("bwrap") is None, reason="no bubblewrap; Debian: apt-get install bubblewrap"
@@ -42,9 +42,9 @@ def places(tmp_path, monkeypatch):
 
 
 @needs_bubblewrap
-@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize("name", HOSTILE_BODIES)
 def test_a_hostile_policy_gets_nothing(name, places, monkeypatch):
-    monkeypatch.setattr("osiris.sandbox.session.ANSWER_SECONDS", 2.0)
+    monkeypatch.setattr("osiris.sandbox.session.POLICY_ANSWER_SECONDS", 2.0)
     with Sandbox(shipped_files() | {"sizing.py": hostile_policy(name, **places)}) as session:
         session.ask("passes", [*IDEA])  # a box that is slow to start would prove nothing
         try:
@@ -65,17 +65,17 @@ def test_a_number_with_comparisons_of_its_own_arrives_as_a_number_and_is_refused
 
 
 def test_there_are_sixty_of_them_and_each_is_a_program():
-    assert len(BODIES) >= 60
-    for name in BODIES:
+    assert len(HOSTILE_BODIES) >= 60
+    for name in HOSTILE_BODIES:
         compile(hostile_policy(name, canary="/x", folder="/x", port=1), name, "exec")
 
 
 @needs_bubblewrap
 def test_an_honest_policy_answers_in_the_box_as_it_does_in_this_process():
     with SandboxedPolicy(shipped_files(), "shipped", None) as boxed:
-        assert boxed.features(CLOSE, CLOSE, CLOSE, 2.0) == Shipped().features(CLOSE, CLOSE, CLOSE, 2.0)
-        assert boxed.passes(IDEA) is Shipped().passes(IDEA)
-        assert boxed.size(IDEA) == Shipped().size(IDEA)
+        assert boxed.features(CLOSE, CLOSE, CLOSE, 2.0) == ShippedPolicy().features(CLOSE, CLOSE, CLOSE, 2.0)
+        assert boxed.passes(IDEA) is ShippedPolicy().passes(IDEA)
+        assert boxed.size(IDEA) == ShippedPolicy().size(IDEA)
 
 
 @needs_bubblewrap
@@ -98,8 +98,8 @@ def size(*idea):
 
 @needs_bubblewrap
 def test_who_holds_too_much_is_stopped_by_whoever_waits_even_where_no_limit_is_set_inside(monkeypatch):
-    monkeypatch.setattr("osiris.sandbox.session.MEMORY", 2048 * MIB)
-    monkeypatch.setattr("osiris.sandbox.session.MOST_HELD", 100 * MIB)
+    monkeypatch.setattr("osiris.sandbox.session.MAX_MEMORY_BYTES", 2048 * MIB)
+    monkeypatch.setattr("osiris.sandbox.session.MAX_RESIDENT_BYTES", 100 * MIB)
     with Sandbox(shipped_files() | {"sizing.py": HOLD.format(mib=150)}) as session:
         with pytest.raises(PolicyFailed, match=r"MiB held in its box, at most 100"):
             session.ask("size", [*IDEA._replace(confidence=4.0)])
@@ -123,9 +123,9 @@ except PermissionError:
 def test_a_box_with_threads_makes_no_second_process(tmp_path):
     tmp_path.chmod(0o755)
     (tmp_path / "forks.py").write_text(FORKS)
-    process = start([str(tmp_path / "forks.py")], {}, stdin=subprocess.DEVNULL, threads=True)
+    process = start_sandboxed([str(tmp_path / "forks.py")], {}, stdin=subprocess.DEVNULL, allow_threads=True)
     assert process.stdout.read() == b"one thread, no process"
-    end(process)
+    kill_sandboxed(process)
 
 
 BUSY = """import time
@@ -162,7 +162,7 @@ def soon(holds):
 @needs_bubblewrap
 @pytest.mark.parametrize("what", ENDLESS)
 def test_who_never_answers_does_not_survive_the_session(what, monkeypatch):
-    monkeypatch.setattr("osiris.sandbox.session.ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr("osiris.sandbox.session.POLICY_ANSWER_SECONDS", 0.5)
     with Sandbox(shipped_files() | {"sizing.py": BUSY.format(what=ENDLESS[what])}) as session:
         session.ask("size", [*IDEA])
         inside = psutil.Process(session._process.pid).children(recursive=True)
@@ -202,7 +202,7 @@ def test_what_a_policy_raises_is_said_in_its_words():
 @needs_bubblewrap
 def test_a_candidate_that_fails_is_told_from_a_live_policy_that_does():
     files = shipped_files() | {"sizing.py": "def size(*idea):\n    return 1 / 0\n"}
-    with Candidate(files) as candidate, pytest.raises(CandidateFailed, match="ZeroDivisionError"):
+    with CandidatePolicy(files) as candidate, pytest.raises(CandidateFailed, match="ZeroDivisionError"):
         candidate.size(IDEA)
     with SandboxedPolicy(files, "live", "p1") as live, pytest.raises(PolicyFailed) as failed:
         live.size(IDEA)
@@ -215,15 +215,15 @@ def test_a_set_of_texts_has_one_order_in_all_sessions():
     body = "def size(*idea):\n    return list({'momentum', 'rsi', 'atr', 'volume', 'gap'}).index('rsi') / 1000\n"
     answers = set()
     for _ in range(5):
-        with Candidate(shipped_files() | {"sizing.py": body}) as candidate:
+        with CandidatePolicy(shipped_files() | {"sizing.py": body}) as candidate:
             answers.add(candidate.size(IDEA))
     assert len(answers) == 1
 
 
 @needs_bubblewrap
 def test_a_candidate_that_took_too_long_once_is_not_waited_for_again(monkeypatch):
-    monkeypatch.setattr("osiris.sandbox.session.ANSWER_SECONDS", 3)
-    with Candidate(shipped_files() | {"sizing.py": BUSY.format(what="while True: pass")}) as candidate:
+    monkeypatch.setattr("osiris.sandbox.session.POLICY_ANSWER_SECONDS", 3)
+    with CandidatePolicy(shipped_files() | {"sizing.py": BUSY.format(what="while True: pass")}) as candidate:
         assert candidate.size(IDEA) == 0.01
         started = time.monotonic()
         for confidence in (1, 1, 1, 1, 0.6):
@@ -237,17 +237,20 @@ SPIN = "import time\ndef size(*idea):\n    end = time.process_time() + 0.2\n    
 
 @needs_bubblewrap
 def test_a_policy_that_is_judged_has_one_allowance_of_time_and_a_live_one_gets_another(monkeypatch):
-    monkeypatch.setattr("osiris.sandbox.session.CPU_SECONDS", 1)
+    monkeypatch.setattr("osiris.sandbox.session.MAX_CPU_SECONDS", 1)
     files = shipped_files() | {"sizing.py": f"{SPIN}    return 0.01\n"}
     with SandboxedPolicy(files, "live", "p1") as live:
         assert [live.size(IDEA) for _ in range(10)] == [0.01] * 10
-    with Candidate(files) as candidate, pytest.raises(CandidateFailed, match="killed for memory or processor time"):
+    with (
+        CandidatePolicy(files) as candidate,
+        pytest.raises(CandidateFailed, match="killed for memory or processor time"),
+    ):
         [candidate.size(IDEA) for _ in range(10)]
 
 
 @needs_bubblewrap
 def test_a_slow_start_is_not_held_against_a_policy(monkeypatch):
-    monkeypatch.setattr("osiris.sandbox.session.ANSWER_SECONDS", 2)
+    monkeypatch.setattr("osiris.sandbox.session.POLICY_ANSWER_SECONDS", 2)
     files = shipped_files() | {"sizing.py": "import time\ntime.sleep(3)\ndef size(*idea):\n    return 0.01\n"}
     with SandboxedPolicy(files, "live", "p1") as live:
         assert [live.size(IDEA), live.size(IDEA)] == [0.01, 0.01]
@@ -264,7 +267,7 @@ def patched(tmp_path):
     repo = PolicyRepo(tmp_path / "policy.git")
     live = repo.head()
     files = live.files | {"sizing.py": "def size(*idea):\n    return 0.005 / (idea[3] < 1)\n"}
-    repo.go_live(repo.commit(files, live.commit, "A patch\n\nPatch-Id: p1\n", MOMENT), live.commit)
+    repo.set_live(repo.commit(files, live.commit, "A patch\n\nPatch-Id: p1\n", MOMENT), live.commit)
     return repo
 
 
@@ -276,7 +279,7 @@ def test_a_session_that_is_killed_from_outside_is_not_held_against_a_live_policy
         policy._sandbox._process.kill()
         assert soon(lambda: gone(inside))
         assert policy.size(IDEA) == 0.005
-    assert patched.failure() is None
+    assert patched.last_failure() is None
 
 
 @needs_bubblewrap
@@ -285,12 +288,12 @@ def test_a_live_policy_that_fails_is_noted_and_one_that_was_replaced_is_not(patc
     with LivePolicy(live, patched) as policy:
         with pytest.raises(PolicyFailed, match="ZeroDivisionError"):
             policy.size(IDEA._replace(confidence=1))
-        assert patched.failure()["commit"] == live.commit
-        patched.go_live(patched.shipped(live.commit), live.commit)
-        patched.note_failure(patched.head().commit, "that of another")
+        assert patched.last_failure()["commit"] == live.commit
+        patched.set_live(patched.commit_shipped(live.commit), live.commit)
+        patched.record_failure(patched.head().commit, "that of another")
         with pytest.raises(PolicyFailed):
             policy.size(IDEA._replace(confidence=1))
-        assert patched.failure()["error"] == "that of another"
+        assert patched.last_failure()["error"] == "that of another"
 
 
 @needs_bubblewrap
@@ -307,11 +310,14 @@ def test_who_asks_for_the_live_policy_at_once_gets_the_same(patched):
 @needs_bubblewrap
 def test_without_libseccomp_nothing_is_run_and_the_error_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyseccomp", None)  # as where its library is missing: it cannot be imported
-    with Sandbox(shipped_files()) as session, pytest.raises(NoSandbox, match="apt-get install bubblewrap libseccomp2"):
+    with (
+        Sandbox(shipped_files()) as session,
+        pytest.raises(SandboxUnavailable, match="apt-get install bubblewrap libseccomp2"),
+    ):
         session.ask("size", [*IDEA])
 
 
 def test_without_bubblewrap_nothing_is_run_and_the_error_says_how_to_install_it(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(NoSandbox, match="apt-get install bubblewrap"):
+    with pytest.raises(SandboxUnavailable, match="apt-get install bubblewrap"):
         Sandbox(shipped_files())

@@ -2,19 +2,19 @@
 
 import pytest
 
-from osiris.config.settings import HOUSE
+from osiris.config.settings import PROJECT_ROOT
 from osiris.kernel.prove import _ruff, _types
 from osiris.policy import shipped_files
 from osiris.sandbox import allowed
-from osiris.sandbox.static import problems
+from osiris.sandbox.static import find_problems
 from tests.sandbox.evasions import EVASIONS, file_with
 from tests.sandbox.honest import HONEST
-from tests.sandbox.hostile import BODIES, plain_body
+from tests.sandbox.hostile import HOSTILE_BODIES, plain_body
 
 
 @pytest.mark.parametrize(("name", "text"), shipped_files().items())
 def test_the_shipped_policy_is_made_of_what_is_allowed(name, text):
-    assert problems(text) == []
+    assert find_problems(text) == []
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_the_shipped_policy_is_made_of_what_is_allowed(name, text):
     ],
 )  # fmt: skip
 def test_plain_arithmetic_is_allowed(text):
-    assert problems(text) == []
+    assert find_problems(text) == []
 
 
 @pytest.mark.parametrize(
@@ -59,26 +59,26 @@ def test_plain_arithmetic_is_allowed(text):
     ],
 )  # fmt: skip
 def test_whatever_reaches_further_is_refused(text):
-    assert problems(text)
+    assert find_problems(text)
 
 
 def test_the_file_round_the_evasions_is_honest():
-    assert problems(file_with()) == []
+    assert find_problems(file_with()) == []
 
 
 @pytest.mark.parametrize("way", EVASIONS)
 def test_a_way_round_the_check_is_refused(way):
-    assert problems(EVASIONS[way])
+    assert find_problems(EVASIONS[way])
 
 
-@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize("name", HOSTILE_BODIES)
 def test_a_hostile_policy_is_refused_for_what_it_does(name):
-    assert problems(file_with(body=plain_body(name)))
+    assert find_problems(file_with(body=plain_body(name)))
 
 
 @pytest.mark.parametrize("name", HONEST)
 def test_what_people_write_is_allowed(name):
-    assert problems(HONEST[name]) == []
+    assert find_problems(HONEST[name]) == []
 
 
 def test_what_the_static_check_allows_has_a_spelling_that_ruff_and_mypy_take():
@@ -91,7 +91,7 @@ def test_what_the_static_check_allows_has_a_spelling_that_ruff_and_mypy_take():
     "name", ["gi_frame", "f_builtins", "append", "format", "mro", "cr_await", "co_consts", "cell_contents"]
 )
 def test_no_field_may_be_named_as_what_other_objects_have(name):
-    assert name in allowed.TAKEN
+    assert name in allowed.RESERVED_ATTRIBUTES
 
 
 @pytest.mark.parametrize(
@@ -105,10 +105,10 @@ def test_no_field_may_be_named_as_what_other_objects_have(name):
     ],
 )
 def test_what_is_refused_is_told_with_what_to_write_instead(body, told):
-    assert told in " ".join(problems(file_with(body=body)))
+    assert told in " ".join(find_problems(file_with(body=body)))
 
 
 def test_the_page_on_the_kernel_lists_what_is_allowed():
-    page = (HOUSE / "docs" / "kernel.md").read_text(encoding="utf-8")
-    for about, names in allowed.listed().items():
+    page = (PROJECT_ROOT / "docs" / "kernel.md").read_text(encoding="utf-8")
+    for about, names in allowed.describe_allowed().items():
         assert f"| {about} | {names.replace('|', chr(92) + '|')} |" in page

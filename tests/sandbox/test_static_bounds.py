@@ -7,12 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from osiris.kernel.history import queued
-from osiris.kernel.patch import read_patch
-from osiris.kernel.prove import _run
+from osiris.kernel.history import list_queue
+from osiris.kernel.patch import parse_patch
+from osiris.kernel.prove import _run_check
 from osiris.policy import shipped_files
-from osiris.sandbox.laws import named_numbers
-from osiris.sandbox.static import problems
+from osiris.sandbox.laws import literal_numbers
+from osiris.sandbox.static import find_problems
 from tests.sandbox.evasions import file_with
 from tests.sandbox.honest import honest_file
 
@@ -21,7 +21,7 @@ TERMS, DIGITS = "+".join(["0"] * 1000), "0x" + "F" * 3600
 
 
 def at(body, top=""):
-    return problems(file_with(top, textwrap.indent(textwrap.dedent(body).strip(), "    ")))
+    return find_problems(file_with(top, textwrap.indent(textwrap.dedent(body).strip(), "    ")))
 
 
 class TestWhatPythonGivesUpOn:
@@ -29,8 +29,8 @@ class TestWhatPythonGivesUpOn:
     def test_a_patch_of_it_has_an_id_and_is_listed(self, number):
         after = SHIPPED.replace("0.01", number)
         item = json.dumps({"target": "sizing.py", "before": SHIPPED, "after": after, "diff": "x"})
-        (row,) = queued(SimpleNamespace(patches=dict), SimpleNamespace(items=lambda: [item]))
-        assert row["patch"] == read_patch(item).id
+        (row,) = list_queue(SimpleNamespace(patches=dict), SimpleNamespace(items=lambda: [item]))
+        assert row["patch"] == parse_patch(item).id
 
     @pytest.mark.parametrize("number", [TERMS, DIGITS])
     def test_it_is_refused_in_a_line(self, number):
@@ -41,16 +41,16 @@ class TestWhatPythonGivesUpOn:
     @pytest.mark.parametrize("default", ["0x" + "F" * 300, "b'x'", "1j", "...", "1e999", "99999999999"])
     def test_a_default_is_a_constant_like_others(self, default):
         text = file_with().replace("side: int,", f"bars: int = {default},\n    side: int = 1,")
-        assert problems(text)
+        assert find_problems(text)
 
     def test_laws_read_every_number_that_there_is(self):
-        assert named_numbers({"gate.py": "A = 0x" + "F" * 300, "sizing.py": "B = 0.25"}) == [0.25]
+        assert literal_numbers({"gate.py": "A = 0x" + "F" * 300, "sizing.py": "B = 0.25"}) == [0.25]
 
     def test_a_check_that_cannot_read_a_file_fails_and_stops_no_turn(self):
         def check():
             raise RecursionError("maximum recursion depth exceeded")
 
-        found = _run("static", check)
+        found = _run_check("static", check)
         assert not found.passed
         assert "RecursionError: maximum recursion depth exceeded" in found.detail
 
@@ -130,19 +130,19 @@ IMPORTS = "from itertools import pairwise\nfrom statistics import fmean"
 @pytest.mark.parametrize("name", HONEST)
 def test_what_quants_write_is_allowed(name):
     used = "\n".join(line for line in IMPORTS.split("\n") if line.split()[-1] in HONEST[name])
-    assert problems(honest_file(HONEST[name], TOP, used)) == []
+    assert find_problems(honest_file(HONEST[name], TOP, used)) == []
 
 
 @pytest.mark.parametrize("kind", ["Literal[1, -1]", 'Literal["up", "down"] | None', 'tuple[Literal["a"], ...]'])
 def test_a_type_may_be_one_of_some_values(kind):
     top = f'def h(side: {kind}) -> float:\n    """Return nothing."""\n    return 0.0\n'
-    assert problems(honest_file("return alpha", top, "from typing import Literal")) == []
+    assert find_problems(honest_file("return alpha", top, "from typing import Literal")) == []
 
 
 @pytest.mark.parametrize("kind", ['Literal[__builtins__["eval"]]', "Literal[print]", "Literal[alpha]"])
 def test_but_not_of_whatever_can_be_evaluated(kind):
     top = f'def h(side: {kind}) -> float:\n    """Return nothing."""\n    return 0.0\n'
-    assert problems(honest_file("return alpha", top, "from typing import Literal"))
+    assert find_problems(honest_file("return alpha", top, "from typing import Literal"))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from osiris.config.settings import HOUSE
+from osiris.config.settings import PROJECT_ROOT
 from osiris.core.errors import SourceUnavailable
 from osiris.serving.server import address_path, find_api, start_api
 from tests.builders import idea, make_workspace
@@ -62,7 +62,7 @@ def test_stopping_an_older_api_leaves_the_address_of_the_newer(workspace):
 
 def test_an_api_in_another_process_is_found_until_it_is_killed(workspace, tmp_path):
     server = subprocess.Popen(
-        [sys.executable, "-c", SERVE, str(tmp_path)], cwd=HOUSE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", SERVE, str(tmp_path)], cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True
     )
     try:
         url = server.stdout.readline().strip()

@@ -19,8 +19,18 @@ from filelock import FileLock
 from osiris.core.errors import Conflict, NotFound, WorkspaceError
 from osiris.core.schemas import advice_schema
 from osiris.storage.advice import MAX_FRAGMENTS
-from osiris.storage.tables import quoted, sql_time
-from tests.builders import LATER, MOMENT, changes, decision, idea, ideas, make_store, table_of, to
+from osiris.storage.tables import escape_sql, sql_time
+from tests.builders import (
+    DECIDED_AT,
+    MOMENT,
+    decision,
+    decision_changes,
+    idea,
+    ideas,
+    make_store,
+    outcome_table,
+    with_changes,
+)
 
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["lancedb", "pytest", "tests.builders"])
@@ -41,21 +51,23 @@ def test_a_verdict_holds_only_for_the_decision_that_was_judged(store):
     row, kept = ideas(2)
     store.add([row, kept])
     for one in (row, kept):
-        store.decide(decision(one, one["id"]), to(changes()))
-    verdicts = table_of(*({**outcome(one), "status": "approved", "status_at": LATER} for one in (row, kept)))
-    store.undo(decision(row, "undo", "pending"), {"status": "approved", "status_at": LATER, "reviewer": "ann"})
+        store.decide(decision(one, one["id"]), with_changes(decision_changes()))
+    verdicts = outcome_table(*({**outcome(one), "status": "approved", "status_at": DECIDED_AT} for one in (row, kept)))
+    store.undo(decision(row, "undo", "pending"), {"status": "approved", "status_at": DECIDED_AT, "reviewer": "ann"})
     assert store.settle(verdicts) == 1
     assert [store.get(one["id"])["outcome"] for one in (row, kept)] == [None, "win"]
-    store.decide(decision(row, "again"), to(changes() | {"status_at": LATER + timedelta(minutes=1)}))
+    store.decide(
+        decision(row, "again"), with_changes(decision_changes() | {"status_at": DECIDED_AT + timedelta(minutes=1)})
+    )
     assert store.settle(verdicts) == 0
 
 
 def test_what_has_its_outcome_is_decided_on_no_more(store):
     row = idea()
     store.add([row])
-    store.settle(table_of(outcome(row)))
+    store.settle(outcome_table(outcome(row)))
     with pytest.raises(Conflict, match="win"):
-        store.decide(decision(row), to(changes()))
+        store.decide(decision(row), with_changes(decision_changes()))
 
 
 def content(store):
@@ -85,17 +97,17 @@ def test_an_unknown_idea_is_not_found_and_cannot_be_decided(store):
     with pytest.raises(NotFound):
         store.get("nobody's")
     with pytest.raises(NotFound):
-        store.decide(decision({"id": "nobody's"}), to(changes()))
+        store.decide(decision({"id": "nobody's"}), with_changes(decision_changes()))
     assert store.feedback() == []
 
 
 def test_a_decision_changes_the_idea_and_leaves_one_feedback_row(store):
     row = idea()
     store.add([row])
-    decided = store.decide(decision(row, action="edited"), to(changes("edited", **LEVELS)))
+    decided = store.decide(decision(row, action="edited"), with_changes(decision_changes("edited", **LEVELS)))
     assert decided == store.get(row["id"])
     assert {name: decided[name] for name in LEVELS} == LEVELS
-    assert (decided["status"], decided["status_at"], decided["reviewer"]) == ("edited", LATER, "ann")
+    assert (decided["status"], decided["status_at"], decided["reviewer"]) == ("edited", DECIDED_AT, "ann")
     assert decided["rationale"] == row["rationale"]
     assert store.feedback() == [decision(row, action="edited")]
 
@@ -103,9 +115,12 @@ def test_a_decision_changes_the_idea_and_leaves_one_feedback_row(store):
 def test_a_repeat_under_the_same_key_is_one_decision(store):
     row = idea()
     store.add([row])
-    first = store.decide(decision(row), to(changes()))
-    later = decision(row) | {"ts": LATER + timedelta(minutes=5)}
-    assert store.decide(later, to(changes() | {"status_at": LATER + timedelta(minutes=5)})) == first
+    first = store.decide(decision(row), with_changes(decision_changes()))
+    later = decision(row) | {"ts": DECIDED_AT + timedelta(minutes=5)}
+    assert (
+        store.decide(later, with_changes(decision_changes() | {"status_at": DECIDED_AT + timedelta(minutes=5)}))
+        == first
+    )
     assert store.feedback() == [decision(row)]
 
 
@@ -121,7 +136,7 @@ def test_a_check_that_refuses_leaves_nothing_and_a_repeat_is_not_checked_again(s
     with pytest.raises(Conflict, match="a late one"):
         store.decide(decision(row), too_late)
     assert (store.get(row["id"]), store.feedback()) == (row, [])
-    first = store.decide(decision(row), to(changes()))
+    first = store.decide(decision(row), with_changes(decision_changes()))
     assert store.decide(decision(row), too_late) == first
 
 
@@ -129,27 +144,27 @@ def test_a_check_that_refuses_leaves_nothing_and_a_repeat_is_not_checked_again(s
 def test_a_key_cannot_be_used_for_another_decision(store, other):
     row = idea()
     store.add([row])
-    store.decide(decision(row), to(changes()))
+    store.decide(decision(row), with_changes(decision_changes()))
     with pytest.raises(Conflict, match="fresh key"):
-        store.decide(decision(row) | other, to(changes("rejected")))
+        store.decide(decision(row) | other, with_changes(decision_changes("rejected")))
     assert store.get(row["id"])["status"] == "approved"
 
 
 def test_a_key_cannot_be_used_for_another_idea(store):
     first, second = ideas(2)
     store.add([first, second])
-    store.decide(decision(first), to(changes()))
+    store.decide(decision(first), with_changes(decision_changes()))
     with pytest.raises(Conflict, match="fresh key"):
-        store.decide(decision(second), to(changes()))
+        store.decide(decision(second), with_changes(decision_changes()))
     assert store.get(second["id"])["status"] == "pending"
 
 
 def test_the_second_reviewer_is_told_who_decided_what_and_when(store):
     row = idea()
     store.add([row])
-    store.decide(decision(row), to(changes()))
+    store.decide(decision(row), with_changes(decision_changes()))
     with pytest.raises(Conflict, match=r"approved by ann at 2005-02-25 22:00:00\+00:00"):
-        store.decide(decision(row, "second", "rejected", "bob"), to(changes("rejected", "bob")))
+        store.decide(decision(row, "second", "rejected", "bob"), with_changes(decision_changes("rejected", "bob")))
     assert store.get(row["id"])["reviewer"] == "ann"
     assert len(store.feedback()) == 1
 
@@ -157,20 +172,20 @@ def test_the_second_reviewer_is_told_who_decided_what_and_when(store):
 def test_only_pending_ideas_expire(store):
     first, second = ideas(2)
     store.add([first, second])
-    store.decide(decision(first), to(changes()))
-    assert store.expire([first["id"], second["id"], "nobody's"], LATER) == 1
-    assert store.expire([first["id"], second["id"]], LATER) == 0
+    store.decide(decision(first), with_changes(decision_changes()))
+    assert store.expire([first["id"], second["id"], "nobody's"], DECIDED_AT) == 1
+    assert store.expire([first["id"], second["id"]], DECIDED_AT) == 0
     assert [store.get(row["id"])["status"] for row in (first, second)] == ["approved", "expired"]
     with pytest.raises(Conflict, match="expired by the review deadline"):
-        store.decide(decision(second, "late"), to(changes()))
+        store.decide(decision(second, "late"), with_changes(decision_changes()))
 
 
 def test_a_final_outcome_never_changes(store):
     row = idea()
     store.add([row])
-    assert store.settle(table_of(outcome(row, "win", r_multiple=2.0))) == 1
-    assert store.settle(table_of(outcome(row, "loss", r_multiple=-1.0))) == 0
-    assert store.settle(table_of(outcome(row, "open"))) == 0
+    assert store.settle(outcome_table(outcome(row, "win", r_multiple=2.0))) == 1
+    assert store.settle(outcome_table(outcome(row, "loss", r_multiple=-1.0))) == 0
+    assert store.settle(outcome_table(outcome(row, "open"))) == 0
     stored = store.get(row["id"])
     assert (stored["outcome"], stored["r_multiple"]) == ("win", 2.0)
 
@@ -178,8 +193,8 @@ def test_a_final_outcome_never_changes(store):
 def test_an_open_outcome_can_still_change(store):
     row = idea()
     store.add([row])
-    assert store.settle(table_of(outcome(row, "open", open_reason="neither level reached"))) == 1
-    assert store.settle(table_of(outcome(row, "loss", close_price=97.0))) == 1
+    assert store.settle(outcome_table(outcome(row, "open", open_reason="neither level reached"))) == 1
+    assert store.settle(outcome_table(outcome(row, "loss", close_price=97.0))) == 1
     stored = store.get(row["id"])
     assert (stored["outcome"], stored["open_reason"], stored["close_price"]) == ("loss", None, 97.0)
 
@@ -187,20 +202,20 @@ def test_an_open_outcome_can_still_change(store):
 def test_an_outcome_leaves_the_review_alone(store):
     row = idea()
     store.add([row])
-    store.decide(decision(row), to(changes()))
-    store.settle(table_of(outcome(row)))
+    store.decide(decision(row), with_changes(decision_changes()))
+    store.settle(outcome_table(outcome(row)))
     assert store.get(row["id"])["status"] == "approved"
 
 
 def test_an_event_is_marked_published_once(store):
     row = idea()
     store.add([row])
-    store.settle(table_of(outcome(row, event_id="e")))
+    store.settle(outcome_table(outcome(row, event_id="e")))
     before = store.version
-    store.mark_published([row["id"]], LATER)
+    store.mark_published([row["id"]], DECIDED_AT)
     assert store.version != before
-    store.mark_published([row["id"]], LATER + timedelta(hours=1))
-    assert store.get(row["id"])["published_at"] == LATER
+    store.mark_published([row["id"]], DECIDED_AT + timedelta(hours=1))
+    assert store.get(row["id"])["published_at"] == DECIDED_AT
 
 
 def test_a_row_that_fits_no_column_is_refused_before_anything_is_kept(store):
@@ -225,7 +240,7 @@ def test_a_quote_in_a_value_stays_in_the_value(store):
     row = idea(id="it's '' OR '1'='1")
     store.add([row, idea()])
     assert store.get(row["id"])["id"] == row["id"]
-    assert store.count(f"id = '{quoted(row['id'])}'") == 1
+    assert store.count(f"id = '{escape_sql(row['id'])}'") == 1
 
 
 @pytest.mark.parametrize("moment", [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)])
@@ -252,11 +267,11 @@ def test_compaction_keeps_every_row_and_the_store_writable(store):
     rows = ideas(12)
     store.add(rows)
     for number, row in enumerate(rows[:6]):
-        store.decide(decision(row, f"k{number}"), to(changes()))
+        store.decide(decision(row, f"k{number}"), with_changes(decision_changes()))
     before = content(store)
     store.optimize()
     assert content(store) == before
-    store.decide(decision(rows[6], "after"), to(changes()))
+    store.decide(decision(rows[6], "after"), with_changes(decision_changes()))
     assert store.count("status = 'approved'") == 7
 
 
@@ -264,7 +279,7 @@ def test_a_long_review_is_compacted_as_it_goes(store):
     rows = ideas(2 * MAX_FRAGMENTS)
     store.add(rows)
     for number, row in enumerate(rows):
-        store.decide(decision(row, f"k{number}"), to(changes()))
+        store.decide(decision(row, f"k{number}"), with_changes(decision_changes()))
     assert all(
         lancedb.connect(store.folder).open_table(name).stats()["fragment_stats"]["num_fragments"] <= MAX_FRAGMENTS
         for name in ("advice", "feedback")
@@ -279,7 +294,9 @@ def test_what_was_journaled_but_not_stored_is_stored_when_the_store_is_opened_ne
     first, second = ideas(2)
     store.add([first])
     store.journal.append("drafted", [second])
-    store.journal.append("decided", [{"decision": decision(first), "changes": {"id": first["id"], **changes()}}])
+    store.journal.append(
+        "decided", [{"decision": decision(first), "changes": {"id": first["id"], **decision_changes()}}]
+    )
     opened = make_store(tmp_path)
     assert {row["id"]: row["status"] for row in opened.rows()} == {first["id"]: "approved", second["id"]: "pending"}
     assert opened.feedback() == [decision(first)]
@@ -288,9 +305,9 @@ def test_what_was_journaled_but_not_stored_is_stored_when_the_store_is_opened_ne
 def test_what_was_journaled_but_not_stored_is_stored_by_the_next_write_of_an_open_store(store):
     row = idea()
     store.add([row])
-    store.journal.append("decided", [{"decision": decision(row), "changes": {"id": row["id"], **changes()}}])
+    store.journal.append("decided", [{"decision": decision(row), "changes": {"id": row["id"], **decision_changes()}}])
     with pytest.raises(Conflict, match="approved by ann"):
-        store.decide(decision(row, "second"), to(changes("rejected", "bob")))
+        store.decide(decision(row, "second"), with_changes(decision_changes("rejected", "bob")))
     assert store.feedback() == [decision(row)]
 
 
@@ -302,15 +319,15 @@ def test_a_history_of_changed_minds_is_rebuilt_as_it_was(store, tmp_path):
     rows = ideas(4)
     store.add(rows)
     for row, name in zip(rows, "abcd", strict=True):
-        store.decide(decision(row, name, "edited"), to(changes("edited", **LEVELS)))
-        made = {"status": "edited", "status_at": LATER, "reviewer": "ann"}
+        store.decide(decision(row, name, "edited"), with_changes(decision_changes("edited", **LEVELS)))
+        made = {"status": "edited", "status_at": DECIDED_AT, "reviewer": "ann"}
         if name == "a":
-            store.settle(table_of(outcome(row, "open", open_reason="not yet")))
+            store.settle(outcome_table(outcome(row, "open", open_reason="not yet")))
         if name != "d":
             store.undo(undone(row, f"{name}-undo"), made)
-    store.decide(decision(rows[1], "again", "rejected", "bob"), to(changes("rejected", "bob")))
-    store.settle(table_of(outcome(rows[1]), outcome(rows[3], "loss")))
-    store.expire([rows[2]["id"]], LATER)
+    store.decide(decision(rows[1], "again", "rejected", "bob"), with_changes(decision_changes("rejected", "bob")))
+    store.settle(outcome_table(outcome(rows[1]), outcome(rows[3], "loss")))
+    store.expire([rows[2]["id"]], DECIDED_AT)
     was = content(store)
     assert [store.get(row["id"])["status"] for row in rows] == ["pending", "rejected", "expired", "edited"]
     assert store.get(rows[0]["id"]) | {"vector": None} == rows[0] | {"vector": None}
@@ -327,10 +344,15 @@ def test_an_edit_without_the_drafted_levels_stands(store):
     given = decision(row, action="edited")
     store.journal.append(
         "decided",
-        [{"decision": given | {"original": None}, "changes": {"id": row["id"], **changes("edited", **LEVELS)}}],
+        [
+            {
+                "decision": given | {"original": None},
+                "changes": {"id": row["id"], **decision_changes("edited", **LEVELS)},
+            }
+        ],
     )
     with pytest.raises(Conflict, match="older version"):
-        store.undo(undone(row), {"status": "edited", "status_at": LATER, "reviewer": "ann"})
+        store.undo(undone(row), {"status": "edited", "status_at": DECIDED_AT, "reviewer": "ann"})
     assert store.get(row["id"])["status"] == "edited"
 
 
@@ -339,21 +361,21 @@ def test_the_version_changes_with_every_fact(store, tmp_path):
     seen = {store.version}
     for act in (
         lambda: store.add(rows),
-        lambda: store.decide(decision(rows[0]), to(changes())),
-        lambda: store.settle(table_of(outcome(rows[0]))),
-        lambda: make_store(tmp_path).decide(decision(rows[1], "b"), to(changes())),
+        lambda: store.decide(decision(rows[0]), with_changes(decision_changes())),
+        lambda: store.settle(outcome_table(outcome(rows[0]))),
+        lambda: make_store(tmp_path).decide(decision(rows[1], "b"), with_changes(decision_changes())),
     ):
         act()
         assert store.version not in seen
         seen.add(store.version)
-    store.decide(decision(rows[0]), to(changes()))
+    store.decide(decision(rows[0]), with_changes(decision_changes()))
     assert store.version in seen
 
 
 def test_a_crash_between_the_two_tables_is_made_good(store, tmp_path):
     row = idea()
     store.add([row])
-    store.journal.append("decided", [{"decision": decision(row), "changes": {"id": row["id"], **changes()}}])
+    store.journal.append("decided", [{"decision": decision(row), "changes": {"id": row["id"], **decision_changes()}}])
     table = lancedb.connect(store.folder).open_table("feedback")
     table.add(pa.Table.from_pylist([decision(row)], schema=table.schema))
     opened = make_store(tmp_path)
@@ -365,11 +387,11 @@ def filled(store):
     """Ideas decided, expired and settled, so that every kind of entry is in the journal."""
     rows = ideas(6)
     store.add(rows)
-    store.decide(decision(rows[0], "a"), to(changes()))
-    store.decide(decision(rows[1], "b", "edited"), to(changes("edited", **LEVELS)))
-    store.expire([rows[2]["id"]], LATER)
-    store.settle(table_of(outcome(rows[0], "open", open_reason="the entry has not traded")))
-    store.settle(table_of(outcome(rows[0], "win", event_id="e", r_multiple=2.0), outcome(rows[1], "loss")))
+    store.decide(decision(rows[0], "a"), with_changes(decision_changes()))
+    store.decide(decision(rows[1], "b", "edited"), with_changes(decision_changes("edited", **LEVELS)))
+    store.expire([rows[2]["id"]], DECIDED_AT)
+    store.settle(outcome_table(outcome(rows[0], "open", open_reason="the entry has not traded")))
+    store.settle(outcome_table(outcome(rows[0], "win", event_id="e", r_multiple=2.0), outcome(rows[1], "loss")))
     return content(store)
 
 
@@ -425,7 +447,7 @@ def test_a_torn_last_line_of_the_journal_never_happened(store, tmp_path):
     os.truncate(store.journal.path, store.journal.size - 20)
     opened = make_store(tmp_path)
     assert [row["id"] for row in opened.rows()] == [first["id"]]
-    opened.decide(decision(first), to(changes()))
+    opened.decide(decision(first), with_changes(decision_changes()))
     assert b"\n" not in opened.journal.path.read_bytes()[whole:-1]
     shutil.rmtree(store.folder)
     assert make_store(tmp_path).get(first["id"])["status"] == "approved"
@@ -447,12 +469,12 @@ def test_a_decision_that_the_journal_has_no_room_for_is_not_stored(store):
     resource.setrlimit(resource.RLIMIT_FSIZE, (store.journal.size + 10, unlimited[1]))
     try:
         with pytest.raises(OSError, match="too large"):
-            store.decide(decision(rows[0]), to(changes()))
+            store.decide(decision(rows[0]), with_changes(decision_changes()))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
     assert store.get(rows[0]["id"])["status"] == "pending"
     assert store.feedback() == []
-    assert store.decide(decision(rows[0]), to(changes()))["status"] == "approved"
+    assert store.decide(decision(rows[0]), with_changes(decision_changes()))["status"] == "approved"
     assert [entry.kind for entry in store.journal.read()] == ["drafted", "decided"]
 
 
@@ -462,13 +484,16 @@ def test_a_decision_that_the_journal_has_no_room_for_is_not_stored(store):
 def test_an_edit_and_an_approval_of_one_group_are_both_stored_as_they_are(store, tmp_path):
     rows = ideas(4)
     store.add(rows)
-    asked = [(changes("edited", **LEVELS), "edited") if n % 2 else (changes(), "approved") for n in range(4)]
+    asked = [
+        (decision_changes("edited", **LEVELS), "edited") if n % 2 else (decision_changes(), "approved")
+        for n in range(4)
+    ]
     entries = len(list(store.journal.read()))
     with ThreadPoolExecutor(4) as pool, FileLock(tmp_path / "data" / "advice.lock"):
         for n, (row, (change, action)) in enumerate(zip(rows, asked, strict=True)):
-            pool.submit(store.decide, decision(row, row["id"], action), to(change))
+            pool.submit(store.decide, decision(row, row["id"], action), with_changes(change))
             while (
-                not store._decided._working.locked() or len(store._decided._waiting) != n
+                not store._group_commit._working.locked() or len(store._group_commit._waiting) != n
             ):  # the first is under way, the others wait and are one group
                 time.sleep(0.01)
     assert len(list(store.journal.read())) - entries == 2
@@ -481,7 +506,7 @@ def test_threads_that_open_a_store_at_the_same_time_do_not_wait_for_each_other_f
     make_store(tmp_path).add([idea()])
     for _ in range(12):
         store = make_store(tmp_path)
-        uses = [lambda s=store: s.expire([], LATER), lambda s=store: s.count()]
+        uses = [lambda s=store: s.expire([], DECIDED_AT), lambda s=store: s.count()]
         threads = [threading.Thread(target=use, daemon=True) for use in uses]
         with FileLock(store.folder.with_name("advice.lock")):
             for thread in threads:
@@ -519,7 +544,9 @@ def decide_all(folder, name, start, results):
     start.wait(60)
     for row in ideas(40):
         try:
-            store.decide(decision(row, f"{name}-{row['id']}", reviewer=name), to(changes(reviewer=name)))
+            store.decide(
+                decision(row, f"{name}-{row['id']}", reviewer=name), with_changes(decision_changes(reviewer=name))
+            )
             won += 1
         except Conflict:
             pass
@@ -547,7 +574,9 @@ def decide_until_killed(folder, name, told):
     store = make_store(folder)
     for row in random.Random(name).sample(ideas(400), 400):
         try:
-            store.decide(decision(row, f"{name}-{row['id']}", reviewer=name), to(changes(reviewer=name)))
+            store.decide(
+                decision(row, f"{name}-{row['id']}", reviewer=name), with_changes(decision_changes(reviewer=name))
+            )
         except Conflict:
             continue
         with told.open("a") as file:
@@ -597,27 +626,27 @@ class TestClosing:
     def test_it_is_noted_once_and_a_repeat_changes_nothing(self, store):
         store.add([idea(**ACCEPTED)])
         name = store.rows()[0]["id"]
-        assert store.ask_to_close(name, MOMENT, 101.0, "bob")["close_asked_by"] == "bob"
+        assert store.request_close(name, MOMENT, 101.0, "bob")["close_asked_by"] == "bob"
         before = store.journal.size
-        assert store.ask_to_close(name, MOMENT + timedelta(days=1), 101.0, "eve")["close_asked_by"] == "bob"
+        assert store.request_close(name, MOMENT + timedelta(days=1), 101.0, "eve")["close_asked_by"] == "bob"
         assert store.journal.size == before
         with pytest.raises(Conflict, match="bob"):
-            store.ask_to_close(name, MOMENT, 99.0, "eve")
+            store.request_close(name, MOMENT, 99.0, "eve")
 
     @pytest.mark.parametrize("row", [{}, {"status": "rejected"}, {"outcome": "win", "status": "approved"}])
     def test_only_an_open_trade_can_be_closed(self, store, row):
         store.add([idea(**row)])
         with pytest.raises(Conflict, match="an accepted idea without a final outcome"):
-            store.ask_to_close(store.rows()[0]["id"], MOMENT, None, "bob")
+            store.request_close(store.rows()[0]["id"], MOMENT, None, "bob")
 
     def test_it_is_not_closed_before_it_was_accepted(self, store):
         store.add([idea(**ACCEPTED)])
         with pytest.raises(Conflict, match="when it was accepted"):
-            store.ask_to_close(store.rows()[0]["id"], MOMENT - timedelta(hours=1), None, "bob")
+            store.request_close(store.rows()[0]["id"], MOMENT - timedelta(hours=1), None, "bob")
 
     def test_it_is_rebuilt_from_the_journal(self, store, tmp_path):
         store.add([idea(**ACCEPTED)])
-        store.ask_to_close(store.rows()[0]["id"], MOMENT, None, "bob")
+        store.request_close(store.rows()[0]["id"], MOMENT, None, "bob")
         shutil.rmtree(store.folder)
         assert make_store(tmp_path).rows()[0]["close_asked_by"] == "bob"
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from osiris.core.errors import SettingsError, SourceUnavailable
-from osiris.storage.events import BATCH, GENERATED, OUTCOME, Events, heard
+from osiris.storage.events import EVENT_BATCH_SIZE, GENERATED_TOPIC, OUTCOME_TOPIC, Events, read_messages
 
 
 @pytest.fixture
@@ -37,22 +37,22 @@ def kill(pid):
 
 
 def test_a_subscriber_hears_an_outcome_once_however_often_it_is_sent(events):
-    subscription = events.subscribe(OUTCOME)
+    subscription = events.subscribe(OUTCOME_TOPIC)
     assert events.publish_outcomes([outcome(1), outcome(2)]) == 2
     assert events.publish_outcomes([outcome(2), outcome(3)]) == 1
-    assert [event["id"] for event in heard(subscription)] == ["i1", "i2", "i3"]
+    assert [event["id"] for event in read_messages(subscription)] == ["i1", "i2", "i3"]
     subscription.close()
 
 
 def test_the_stream_keeps_outcomes_for_those_who_come_later(events):
     events.publish_outcomes([outcome(1)])
-    assert list(events.outcomes()) == [outcome(1)]
+    assert list(events.read_outcomes()) == [outcome(1)]
 
 
 def test_generated_ideas_are_announced(events):
-    subscription = events.subscribe(GENERATED)
+    subscription = events.subscribe(GENERATED_TOPIC)
     events.publish_generated([{"id": "a"}], None)
-    assert heard(subscription) == [{"id": "a", "as_of": None}]
+    assert read_messages(subscription) == [{"id": "a", "as_of": None}]
     subscription.close()
 
 
@@ -64,15 +64,15 @@ def test_a_killed_server_loses_nothing_and_starts_again(events, age):
     kill(pid)
     with pytest.raises(SourceUnavailable, match="start it again"):
         events.ping()
-    assert list(events.outcomes()) == [outcome(1)]
+    assert list(events.read_outcomes()) == [outcome(1)]
     assert events.publish_outcomes([outcome(1)]) == 0
 
 
 def test_more_outcomes_than_go_in_one_batch_are_all_published_once(events):
-    many = [outcome(number) for number in range(BATCH + 2)]
+    many = [outcome(number) for number in range(EVENT_BATCH_SIZE + 2)]
     assert events.publish_outcomes(many[:2]) == 2
-    assert events.publish_outcomes(many) == BATCH
-    assert list(events.outcomes()) == many
+    assert events.publish_outcomes(many) == EVENT_BATCH_SIZE
+    assert list(events.read_outcomes()) == many
     assert events.publish_outcomes([]) == 0
 
 
@@ -80,7 +80,7 @@ def test_two_processes_share_the_embedded_server(events, tmp_path):
     events.publish_outcomes([outcome(1)])
     code = (
         "import sys; from pathlib import Path; from osiris.storage.events import Events\n"
-        "events = Events(Path(sys.argv[1])); print(len(list(events.outcomes()))); events.close()"
+        "events = Events(Path(sys.argv[1])); print(len(list(events.read_outcomes()))); events.close()"
     )
     other = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "redis")], capture_output=True, text=True, timeout=60, check=True
@@ -161,7 +161,7 @@ def test_a_folder_too_deep_for_a_socket_has_it_elsewhere(tmp_path):
 
 def test_what_is_not_a_number_is_null_in_an_event(events):
     events.publish_outcomes([outcome(1) | {"r_multiple": float("nan")}])
-    assert next(events.outcomes())["r_multiple"] is None
+    assert next(events.read_outcomes())["r_multiple"] is None
 
 
 def test_an_event_that_the_stream_has_dropped_does_not_stop_a_group(events):
@@ -171,7 +171,7 @@ def test_an_event_that_the_stream_has_dropped_does_not_stop_a_group(events):
     events.publish_outcomes([outcome(1), outcome(2)])
     with pytest.raises(RuntimeError):
         events.deliver("books", "a", fail)
-    events._redis.xtrim(OUTCOME, maxlen=1, approximate=False)
+    events._redis.xtrim(OUTCOME_TOPIC, maxlen=1, approximate=False)
     taken = []
     assert events.deliver("books", "b", taken.extend, idle=0) == 1
     assert [event["id"] for event in taken] == ["i2"]

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from osiris.storage.group_commit import Grouped
+from osiris.storage.group_commit import GroupCommit
 
 
 class Slow:
@@ -23,7 +23,7 @@ class Slow:
 
 def ask_while_the_first_is_under_way(work, asks):
     """The answers (or errors) to `asks`, all but the first of them asked while that one is being worked on."""
-    grouped = Grouped(work)
+    grouped = GroupCommit(work)
 
     def ask(one):
         try:
@@ -70,7 +70,7 @@ def test_work_that_fails_for_a_group_is_done_anew_for_those_who_are_not_to_blame
 
 
 def test_asked_one_after_the_other_it_is_a_plain_function():
-    grouped = Grouped(lambda asks: [ask + 1 for ask in asks])
+    grouped = GroupCommit(lambda asks: [ask + 1 for ask in asks])
     assert [grouped(n) for n in range(3)] == [1, 2, 3]
     with pytest.raises(TypeError):
         grouped(None)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from osiris.config.settings import Model, Settings
+from osiris.config.settings import ModelSettings, Settings
 
-CHAT = (
+TINY_CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|>\n{{ message['content'] }}<|end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
 )
@@ -21,7 +21,7 @@ def byte_tokenizer(merges=()):
     tokenizer.decoder = decoders.ByteLevel()
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>", pad_token="<|pad|>")
     fast.add_special_tokens({"additional_special_tokens": ["<|user|>", "<|assistant|>"]})
-    fast.chat_template = CHAT
+    fast.chat_template = TINY_CHAT_TEMPLATE
     return fast
 
 
@@ -69,7 +69,7 @@ def base(make_base, tmp_path_factory):
 
 @pytest.fixture
 def settings(base, tmp_path):
-    return Settings(workspace=tmp_path, model=Model(base=str(base)))
+    return Settings(workspace=tmp_path, model=ModelSettings(base=str(base)))
 
 
 @pytest.fixture(scope="session")

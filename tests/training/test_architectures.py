@@ -15,15 +15,15 @@ from transformers import (
     Qwen3Config,
 )
 
-from osiris.adapters.manifest import CONFIG, WEIGHTS
-from osiris.config.settings import Model, Settings
+from osiris.adapters.manifest import CONFIG_FILE, WEIGHTS_FILE
+from osiris.config.settings import ModelSettings, Settings
 from osiris.core.errors import BadInput
-from osiris.llm.generate import DraftRequest, draft
+from osiris.llm.generate import DraftRequest, draft_replies
 from osiris.llm.loader import load_drafter
-from osiris.llm.local_models import ModelDesk
+from osiris.llm.local_models import LocalModels
 from osiris.training.recipe import load_recipe
-from osiris.training.targets import linear_layers
-from osiris.training.train import train
+from osiris.training.target_modules import linear_layers
+from osiris.training.train import train_adapter
 
 SIZE = {
     "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2,
@@ -59,7 +59,7 @@ def model_of(tokenizer, tmp_path_factory):
                 folder
             )
             tokenizer.save_pretrained(folder)
-            made[make] = Settings(model=Model(base=str(folder), quantize="none", max_new_tokens=16, retries=0))
+            made[make] = Settings(model=ModelSettings(base=str(folder), quantize="none", max_new_tokens=16, retries=0))
         return made[make]
 
     return save
@@ -73,15 +73,17 @@ def one_step(name, *methods):
 @pytest.mark.parametrize("make", MAKES)
 def test_every_linear_layer_of_a_block_learns_and_the_adapter_drafts(model_of, pairs, tmp_path, make):
     settings = model_of(make)
-    result = train(settings, pairs, None, tmp_path / "20050225", one_step("dpo", "dpo"), progress=False)
-    assert len(load_file(result.folder / WEIGHTS)) == result.tensors == 2 * 2 * MAKES[make][2]
-    names = json.loads((result.folder / CONFIG).read_text())["target_modules"]
+    result = train_adapter(settings, pairs, None, tmp_path / "20050225", one_step("dpo", "dpo"), progress=False)
+    assert len(load_file(result.folder / WEIGHTS_FILE)) == result.tensors == 2 * 2 * MAKES[make][2]
+    names = json.loads((result.folder / CONFIG_FILE).read_text())["target_modules"]
     assert names == sorted(names)
-    desk, asked = ModelDesk(settings), [DraftRequest(pairs[0]["prompt"], "AAPL")]
-    alone = draft(desk.serve(None), asked, 1, settings, 0)[0][0].text
-    adapted = draft(desk.serve(result.folder), asked, 1, settings, 0)[0][0].text
+    desk, asked = LocalModels(settings), [DraftRequest(pairs[0]["prompt"], "AAPL")]
+    alone = draft_replies(desk.serve(None), asked, 1, settings, 0)[0][0].text
+    adapted = draft_replies(desk.serve(result.folder), asked, 1, settings, 0)[0][0].text
     assert adapted.startswith('{"ticker":"AAPL"')
-    assert draft(desk.serve(None), asked, 1, settings, 0)[0][0].text == alone, "an adapter beside it changes no base"
+    assert draft_replies(desk.serve(None), asked, 1, settings, 0)[0][0].text == alone, (
+        "an adapter beside it changes no base"
+    )
 
 
 @pytest.mark.parametrize("make", ["llama", "neox"])
@@ -89,7 +91,7 @@ def test_a_target_that_no_layer_has_is_named_with_the_layers_there_are(model_of,
     recipe = one_step("dpo", "dpo")
     wrong = replace(recipe, lora=recipe.lora | {"target_modules": ["qkv_proj", "o_proj"]})
     with pytest.raises(BadInput, match=r"qkv_proj.*no linear layer") as refused:
-        train(model_of(make), pairs, None, tmp_path / "out", wrong, progress=False)
+        train_adapter(model_of(make), pairs, None, tmp_path / "out", wrong, progress=False)
     assert ("down_proj" if make == "llama" else "dense_h_to_4h") in str(refused.value)
 
 
@@ -99,14 +101,16 @@ def test_a_parent_of_the_same_layers_by_name_is_continued_and_one_of_fewer_is_no
     def named(*layers):
         return replace(recipe, lora=recipe.lora | {"target_modules": list(layers)})
 
-    whole = train(settings, pairs, None, tmp_path / "whole", named("qkv_proj", "o_proj", "gate_up_proj", "down_proj"))
-    train(settings, pairs, whole.folder, tmp_path / "next", recipe, progress=False)
-    part = train(settings, pairs, None, tmp_path / "part", named("o_proj"), progress=False)
+    whole = train_adapter(
+        settings, pairs, None, tmp_path / "whole", named("qkv_proj", "o_proj", "gate_up_proj", "down_proj")
+    )
+    train_adapter(settings, pairs, whole.folder, tmp_path / "next", recipe, progress=False)
+    part = train_adapter(settings, pairs, None, tmp_path / "part", named("o_proj"), progress=False)
     with pytest.raises(BadInput, match="recipe's target_modules"):
-        train(settings, pairs, part.folder, tmp_path / "none", recipe, progress=False)
+        train_adapter(settings, pairs, part.folder, tmp_path / "none", recipe, progress=False)
     dropped = replace(recipe, lora=recipe.lora | {"lora_dropout": 0.5})
     with pytest.raises(BadInput, match="recipe's lora_dropout"):
-        train(settings, pairs, whole.folder, tmp_path / "none", dropped, progress=False)
+        train_adapter(settings, pairs, whole.folder, tmp_path / "none", dropped, progress=False)
 
 
 def test_the_layer_that_gives_the_logits_is_no_target(model_of):

@@ -6,14 +6,24 @@ from datetime import timedelta
 
 import pytest
 
-from osiris.adapters.registry import AdapterShelf
+from osiris.adapters.registry import AdapterRegistry
 from osiris.core.errors import BadInput, NotFound
 from osiris.market.bar_store import BarStore
 from osiris.market.sample import load_sample
-from osiris.training.datasets import Accepted, write_dataset
-from osiris.training.lineage import Lineage, datasets, explain_pair
+from osiris.training.datasets import AcceptedReply, write_dataset
+from osiris.training.lineage import Lineage, explain_pair, list_datasets
 from osiris.training.pairs import Pair
-from tests.builders import MOMENT, adapter_card, changes, decision, idea, make_settings, make_store, to, trained_adapter
+from tests.builders import (
+    MOMENT,
+    adapter_card,
+    decision,
+    decision_changes,
+    idea,
+    make_settings,
+    make_store,
+    trained_adapter,
+    with_changes,
+)
 
 FIRST, SECOND, THIRD = "20050301", "20050301-dpo", "20050302-dpo"
 
@@ -36,13 +46,13 @@ def lineage(tmp_path, rows):
     """20050301 (feedback) -> 20050301-dpo (pairs) -> 20050302-dpo (pairs)."""
     store, settings = make_store(tmp_path), make_settings(tmp_path)
     store.add(list(rows.values()))
-    shelf = AdapterShelf(settings.adapters, lambda: "b" * 64)
+    shelf = AdapterRegistry(settings.adapters, lambda: "b" * 64)
     folder = settings.data / "datasets"
     ids = {name: row["id"] for name, row in rows.items()}
     pair = Pair("p", "g", "b", "outcome", ids["good"], ids["bad"])
     other = Pair("q", "g", "b", "outcome", ids["bob's"], ids["bad"])
     made = [
-        (FIRST, None, folder / "feedback-20050301.jsonl", [Accepted("p", "r", ids["ann's"])], "feedback"),
+        (FIRST, None, folder / "feedback-20050301.jsonl", [AcceptedReply("p", "r", ids["ann's"])], "feedback"),
         (SECOND, FIRST, folder / "pairs-20050301.jsonl", [pair], "like"),
         (THIRD, SECOND, folder / "pairs-20050302.jsonl", [pair, other], "like"),
     ]
@@ -54,11 +64,11 @@ def lineage(tmp_path, rows):
 
 
 def touched(lineage, what):
-    return {row["adapter"]: (row["lines"], row["through"]) for row in lineage.touched(what)}
+    return {row["adapter"]: (row["lines"], row["through"]) for row in lineage.find_affected(what)}
 
 
 def test_an_adapter_tells_what_it_and_its_ancestors_were_trained_on(lineage):
-    third, second, first = lineage.of_adapter(THIRD)
+    third, second, first = lineage.trace_adapter(THIRD)
     assert (third["adapter"], third["parent"], third["lines"], third["ideas"]) == (THIRD, SECOND, 2, 3)
     assert (second["by_source"], first["by_source"]) == ("outcome 1", "feedback 1")
     assert (first["reviewers"], first["tickers"], first["days"]) == ("ann", 1, "2005-02-25 to 2005-02-25")
@@ -91,27 +101,27 @@ def test_a_reviewer_touches_through_feedback_and_edits(lineage):
 
 def test_what_is_unknown_is_refused(lineage):
     with pytest.raises(NotFound):
-        lineage.touched("nobody")
+        lineage.find_affected("nobody")
     with pytest.raises(NotFound):
-        lineage.of_adapter("20990101")
+        lineage.trace_adapter("20990101")
     with pytest.raises(BadInput, match="TICKER:YYYY-MM-DD"):
-        lineage.touched("AAPL:yesterday")
+        lineage.find_affected("AAPL:yesterday")
 
 
 def test_a_dataset_that_changed_or_is_gone_is_no_lineage(lineage, rows):
     folder = lineage.settings.data / "datasets"
     write_dataset(folder / "pairs-20050302.jsonl", [Pair("x", "g", "b", "outcome", "1", "2")], MOMENT, "like")
     with pytest.raises(BadInput, match="the dataset of 20050302-dpo"):
-        lineage.of_adapter(THIRD)
+        lineage.trace_adapter(THIRD)
     (folder / "pairs-20050302.json").unlink()
     with pytest.raises(NotFound, match="what 20050302-dpo was trained on"):
-        lineage.touched(rows["good"]["id"])
+        lineage.find_affected(rows["good"]["id"])
 
 
 def test_a_pair_is_explained_by_its_ideas_and_their_bars(lineage, tmp_path):
     bars, folder = BarStore(tmp_path / "bars"), lineage.settings.data / "datasets"
     load_sample(bars, ["AAPL"])
-    assert [row["night"] for row in datasets(folder)] == ["20050302", "20050301"]
+    assert [row["night"] for row in list_datasets(folder)] == ["20050302", "20050301"]
     found = explain_pair(lineage.advice, bars, folder, "20050302", 1)
     assert (found["source"], found["ideas"]["good"]["outcome"], found["ideas"]["bad"]["outcome"]) == (
         "outcome",
@@ -157,10 +167,10 @@ def test_whatever_happened_to_a_dataset_is_named_by_whoever_reads_it(lineage, ro
     folder = lineage.settings.data / "datasets"
     damage(folder)
     for ask in (
-        lambda: lineage.of_adapter(THIRD),
-        lambda: lineage.touched(rows["good"]["id"]),
-        lambda: lineage.touched("reviewer:ann"),
-        lambda: datasets(folder),
+        lambda: lineage.trace_adapter(THIRD),
+        lambda: lineage.find_affected(rows["good"]["id"]),
+        lambda: lineage.find_affected("reviewer:ann"),
+        lambda: list_datasets(folder),
         lambda: explain_pair(lineage.advice, None, folder, "20050302", 1),
     ):
         with pytest.raises(BadInput, match=r"pairs-20050302\.json"):
@@ -168,8 +178,8 @@ def test_whatever_happened_to_a_dataset_is_named_by_whoever_reads_it(lineage, ro
 
 
 def test_an_ancestor_that_is_gone_is_named(lineage):
-    shutil.rmtree(lineage.shelf.folder / SECOND)
-    for ask in (lambda: lineage.of_adapter(THIRD), lambda: lineage.touched("reviewer:ann")):
+    shutil.rmtree(lineage.registry.folder / SECOND)
+    for ask in (lambda: lineage.trace_adapter(THIRD), lambda: lineage.find_affected("reviewer:ann")):
         with pytest.raises(NotFound, match="20050301-dpo, from which 20050302-dpo was trained"):
             ask()
 
@@ -181,13 +191,13 @@ def test_an_ancestor_that_is_gone_is_named(lineage):
 )  # fmt: skip
 def test_what_names_nothing_is_refused(lineage, what):
     with pytest.raises((BadInput, NotFound)):
-        lineage.touched(what)
+        lineage.find_affected(what)
 
 
 def test_the_rejected_side_of_an_edit_has_the_levels_that_were_drafted(tmp_path):
     store, folder, row = make_store(tmp_path), tmp_path / "datasets", idea(number=7)
     store.add([row])
-    store.decide(decision(row, action="edited"), to(changes("edited", target=103.0, stop=98.0)))
+    store.decide(decision(row, action="edited"), with_changes(decision_changes("edited", target=103.0, stop=98.0)))
     write_dataset(folder / "pairs-20050301.jsonl", [Pair("p", "g", "b", "edit", row["id"], row["id"])], MOMENT, "like")
     ideas = explain_pair(store, BarStore(tmp_path / "bars"), folder, "20050301", 1)["ideas"]
     levels = {role: (one["entry"], one["target"], one["stop"]) for role, one in ideas.items()}

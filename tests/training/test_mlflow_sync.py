@@ -3,9 +3,9 @@
 import pytest
 
 from osiris.adapters.mlflow_runs import Tracking
-from osiris.adapters.registry import AdapterShelf
-from osiris.training.datasets import Accepted, write_dataset
-from osiris.training.mlflow_sync import catch_up
+from osiris.adapters.registry import AdapterRegistry
+from osiris.training.datasets import AcceptedReply, write_dataset
+from osiris.training.mlflow_sync import log_missing
 from tests.builders import MOMENT, adapter_card, make_settings, trained_adapter
 
 NAME = "20050301"
@@ -20,9 +20,9 @@ def settings(tmp_path):
 @pytest.fixture
 def shelf(tmp_path, settings):
     """An adapter that was trained, judged and demoted while MLflow was away."""
-    shelf = AdapterShelf(settings.adapters, lambda: "b" * 64)
+    shelf = AdapterRegistry(settings.adapters, lambda: "b" * 64)
     dataset = settings.data / "datasets" / f"feedback-{NAME}.jsonl"
-    write_dataset(dataset, [Accepted("p", "r", "a")], MOMENT, "feedback")
+    write_dataset(dataset, [AcceptedReply("p", "r", "a")], MOMENT, "feedback")
     card = adapter_card(params={"lora.r": 16}, metrics={"rows": 1.0}, history=[{"step": 1, "loss": 0.5}])
     shelf.publish(NAME, trained_adapter(tmp_path / "a"), card)
     shelf.record_verdict(NAME, VERDICT)
@@ -33,7 +33,7 @@ def shelf(tmp_path, settings):
 def test_an_adapter_and_its_verdict_are_logged_by_the_next_night(shelf, settings):
     tracking, notes = Tracking(settings), []
     for _ in range(2):
-        catch_up(shelf, tracking, settings, notes)
+        log_missing(shelf, tracking, settings, notes)
     (row,) = tracking.adapters()
     assert (row["params"], row["metrics"]["heldout_mean_r"], row["metrics"]["gate_p_value"]) == (
         {"lora.r": "16"},
@@ -47,5 +47,5 @@ def test_an_adapter_and_its_verdict_are_logged_by_the_next_night(shelf, settings
 def test_what_mlflow_cannot_be_told_is_a_note(shelf, settings):
     settings.mlruns.mkdir()
     (settings.mlruns / "mlflow.db").write_text("no database")
-    catch_up(shelf, Tracking(settings), settings, notes := [])
+    log_missing(shelf, Tracking(settings), settings, notes := [])
     assert "MLflow lacks it until the next night" in notes[0]

@@ -8,9 +8,9 @@ import pytest
 
 from osiris.core.errors import TooLittleData
 from osiris.core.ideas import Reply
-from osiris.training.datasets import build_lessons, write_dataset
-from osiris.training.pairs import examples
-from osiris.training.stored_replies import sound
+from osiris.training.datasets import build_dataset, write_dataset
+from osiris.training.pairs import load_accepted_ideas
+from osiris.training.stored_replies import select_trainable
 from tests.builders import MOMENT, idea, make_settings, make_store
 
 CUTOFF = MOMENT + timedelta(days=10)
@@ -44,7 +44,7 @@ def build(tmp_path):
     def from_rows(*rows, toml=SMALL, data="like"):
         store = make_store(tmp_path)
         store.add(rows)
-        return build_lessons(store, make_settings(tmp_path, toml), CUTOFF, data)
+        return build_dataset(store, make_settings(tmp_path, toml), CUTOFF, data)
 
     return from_rows
 
@@ -154,11 +154,11 @@ def test_feedback_becomes_examples_edits_as_corrected(tmp_path):
     edited = candidate(1, 0, status="edited", status_at=at, target=104.0)
     kept = candidate(2, 0, status="approved", status_at=at)
     store.add([edited, kept, candidate(3, 0, status="rejected", status_at=at)])
-    found, note = examples(store, settings, MOMENT, CUTOFF)
+    found, note = load_accepted_ideas(store, settings, MOMENT, CUTOFF)
     assert sorted(json.loads(row["taught"])["target_atr"] for row in found) == [2.0, 3.0]
     assert note == ""
     with pytest.raises(TooLittleData):
-        examples(store, settings, at, CUTOFF)
+        load_accepted_ideas(store, settings, at, CUTOFF)
 
 
 # -- other methods ----------------------------------------------------------------------------------------------------
@@ -201,7 +201,9 @@ def test_ideas_that_an_adapter_learned_from_are_no_examples_again(tmp_path):
     store, settings, at = make_store(tmp_path), make_settings(tmp_path, SMALL), MOMENT + timedelta(hours=1)
     rows = [candidate(number, 0, status="approved", status_at=at) for number in (1, 2)]
     store.add(rows)
-    found, _ = examples(store, settings, None, CUTOFF, lambda idea, decided: idea == rows[0]["id"] and decided == at)
+    found, _ = load_accepted_ideas(
+        store, settings, None, CUTOFF, lambda idea, decided: idea == rows[0]["id"] and decided == at
+    )
     assert [row["id"] for row in found] == [rows[1]["id"]]
 
 
@@ -218,7 +220,7 @@ def taught(**changes):
     """What an idea drafted as `WRITTEN` teaches (price 100, ATR 2), and why not."""
     drafted = {"entry": 100.0, "target": 104.0, "stop": 97.5, "status": "edited", "reply": WRITTEN}
     left_out = Counter()
-    rows = sound([idea(**drafted | changes)], left_out)
+    rows = select_trainable([idea(**drafted | changes)], left_out)
     return (rows[0]["taught"] if rows else None), dict(left_out)
 
 

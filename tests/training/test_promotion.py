@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osiris.adapters.registry import AdapterShelf
+from osiris.adapters.registry import AdapterRegistry
 from osiris.evaluation.heldout import Evaluation
-from osiris.evaluation.looks import LookLedger, Span
-from osiris.training.promotion import challengers, reach_verdict
+from osiris.evaluation.looks import HeldOutSpan, LookLedger
+from osiris.training.promotion import list_challengers, reach_verdict
 from tests.builders import MOMENT, adapter_card, make_settings, trained_adapter
 
 NIGHT = MOMENT + timedelta(days=400)
@@ -18,7 +18,7 @@ NIGHT = MOMENT + timedelta(days=400)
 @pytest.fixture
 def shelf(tmp_path):
     """Three adapters that nobody has decided on."""
-    shelf = AdapterShelf(tmp_path / "adapters", lambda: "b" * 64)
+    shelf = AdapterRegistry(tmp_path / "adapters", lambda: "b" * 64)
     for name in ("20050301-dpo", "20050302-dpo", "20050303-dpo"):
         shelf.publish(name, trained_adapter(tmp_path / name), adapter_card())
     return shelf
@@ -34,23 +34,23 @@ def evaluation(name, days, seed, gain=0.0):
 
 def reach(tmp_path, days, key, gain=0.0, start=0):
     evaluations = [evaluation("20050301-dpo", days, 1, gain), evaluation("base", days, 2)]
-    span = Span(MOMENT + timedelta(days=start), MOMENT + timedelta(days=start + days))
+    span = HeldOutSpan(MOMENT + timedelta(days=start), MOMENT + timedelta(days=start + days))
     ledger = LookLedger(tmp_path / "looks.jsonl")
     return reach_verdict(evaluations, ledger, key, span, make_settings(tmp_path), NIGHT)
 
 
 def test_the_one_on_trial_goes_before_newer_ones_until_it_is_decided(shelf):
-    assert challengers(shelf, None, NIGHT) == ["20050303-dpo", "20050302-dpo", "20050301-dpo"]
+    assert list_challengers(shelf, None, NIGHT) == ["20050303-dpo", "20050302-dpo", "20050301-dpo"]
     shelf.record_verdict("20050301-dpo", {"promoted": False, "decided": False})
-    assert challengers(shelf, None, NIGHT)[0] == "20050301-dpo"
+    assert list_challengers(shelf, None, NIGHT)[0] == "20050301-dpo"
     shelf.record_verdict("20050301-dpo", {"promoted": False, "decided": True})
-    assert challengers(shelf, None, NIGHT) == ["20050303-dpo", "20050302-dpo"]
+    assert list_challengers(shelf, None, NIGHT) == ["20050303-dpo", "20050302-dpo"]
 
 
 def test_whom_a_person_spoke_on_is_on_no_trial(shelf):
     shelf.record_verdict("20050303-dpo", {"promoted": False, "decided": False})
     shelf.demote("20050303-dpo", "ann", "nonsense", NIGHT)
-    assert challengers(shelf, None, NIGHT) == ["20050302-dpo", "20050301-dpo"]
+    assert list_challengers(shelf, None, NIGHT) == ["20050302-dpo", "20050301-dpo"]
 
 
 def test_too_little_evidence_uses_up_no_look(tmp_path):
@@ -80,4 +80,4 @@ def test_another_adapter_on_the_same_days_has_the_stricter_level(tmp_path):
 def test_a_verdict_that_cannot_be_read_takes_its_adapter_off_the_trial_and_no_other(shelf):
     shelf.record_verdict("20050303-dpo", {"promoted": False, "decided": False})
     (shelf.folder / ".verdicts" / "20050303-dpo.json").write_text("{")
-    assert challengers(shelf, None, NIGHT) == ["20050302-dpo", "20050301-dpo"]
+    assert list_challengers(shelf, None, NIGHT) == ["20050302-dpo", "20050301-dpo"]

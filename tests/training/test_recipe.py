@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from osiris.core.errors import BadInput, NotFound
-from osiris.training.recipe import RECIPES, load_recipe
+from osiris.training.recipe import RECIPE_FOLDER, load_recipe
 
 GOOD = "method: dpo\nlora: {r: 4, target_modules: [o_proj]}\nargs: {beta: 0.2, learning_rate: 1e-3}\n"
 
@@ -18,12 +18,12 @@ def written(tmp_path, text):
 
 def test_the_recipes_of_the_house_are_valid_and_build_their_configs(tmp_path):
     sft, dpo = load_recipe("qlora", "sft"), load_recipe("dpo", "dpo")
-    arguments = dpo.trainer_args(tmp_path, seed=3)
+    arguments = dpo.to_trainer_args(tmp_path, seed=3)
     assert (arguments.loss_type, arguments.loss_weights, arguments.beta) == (["sigmoid", "sft"], [1.0, 1.0], 0.3)
     assert (arguments.bf16, arguments.gradient_checkpointing, arguments.seed) == (False, False, 3)
-    assert sft.trainer_args(tmp_path, seed=3).completion_only_loss is True
+    assert sft.to_trainer_args(tmp_path, seed=3).completion_only_loss is True
     for recipe in (sft, dpo):
-        lora = recipe.lora_config()
+        lora = recipe.to_lora_config()
         assert (lora.r, lora.lora_alpha, lora.task_type) == (16, 32, "CAUSAL_LM")
         assert lora.target_modules == "all-linear"
 
@@ -32,7 +32,7 @@ def test_a_file_of_the_users_works_and_numbers_may_be_written_as_yaml_reads_them
     recipe = load_recipe(written(tmp_path, GOOD), "dpo")
     assert (recipe.name, recipe.args["learning_rate"]) == ("mine", 0.001)
     assert (
-        recipe.params()
+        recipe.to_params()
         == {"method": "dpo", "data": "like", "lora.r": 4, "lora.target_modules": ["o_proj"]} | recipe.args
     )
 
@@ -50,7 +50,7 @@ def test_a_file_of_the_users_works_and_numbers_may_be_written_as_yaml_reads_them
 )
 def test_each_method_has_a_recipe_that_its_trainer_takes(tmp_path, name, method, data, loss):
     recipe = load_recipe(name, "dpo", "kto", "sft")
-    arguments = recipe.trainer_args(tmp_path, 0)
+    arguments = recipe.to_trainer_args(tmp_path, 0)
     assert (recipe.method, recipe.data, arguments.loss_type) == (method, data, loss)
     assert arguments.num_train_epochs == 8  # the same budget for all, so that they can be compared
 
@@ -147,7 +147,7 @@ def test_values_that_do_not_go_together_are_named(tmp_path):
         written(tmp_path, GOOD.replace("beta: 0.2", "loss_type: [sigmoid], loss_weights: [1, 2]")), "dpo"
     )
     with pytest.raises(BadInput, match="loss_weights"):
-        recipe.trainer_args(tmp_path, 0)
+        recipe.to_trainer_args(tmp_path, 0)
 
 
 def test_an_unknown_recipe_is_not_found_and_the_known_ones_are_listed():
@@ -159,5 +159,5 @@ def test_the_hash_depends_on_the_settings_and_on_nothing_else(tmp_path):
     first = load_recipe(written(tmp_path, GOOD), "dpo").hash
     assert load_recipe(written(tmp_path, "# said\n" + GOOD), "dpo").hash == first
     assert load_recipe(written(tmp_path, GOOD.replace("0.2", "0.3")), "dpo").hash != first
-    copy = shutil.copyfile(RECIPES / "dpo.yaml", tmp_path / "copy.yaml")
+    copy = shutil.copyfile(RECIPE_FOLDER / "dpo.yaml", tmp_path / "copy.yaml")
     assert load_recipe(copy, "dpo").hash == load_recipe("dpo", "dpo").hash

@@ -8,12 +8,12 @@ import httpx
 import ipywidgets as widgets
 import pytest
 
-from osiris.core.ideas import FINAL
+from osiris.core.ideas import FINAL_OUTCOMES
 from osiris.market.sample import load_sample
 from osiris.serving.server import address_path, start_api
 from osiris.ui.advisory import AdvisoryTab, open_advisory
-from osiris.ui.controls import plain
-from tests.builders import MOMENT, idea, ideas, make_workspace, table_of
+from osiris.ui.controls import escape_tex
+from tests.builders import MOMENT, idea, ideas, make_workspace, outcome_table
 
 NOW = MOMENT + timedelta(hours=2)
 HOSTILE = '<img src=x onerror=alert(1)> $\\href{javascript:alert(1)}{x}$ \\(y\\) "quoted" & more'
@@ -53,7 +53,7 @@ def given(workspace, row):
 def press(tab, do, *rows, **more):
     """What the table says when a person does something to rows."""
     ids = [row["id"] for row in rows]
-    tab.act({"do": do, "ids": ids, "id": ids[0] if ids else "", **more})
+    tab.handle_message({"do": do, "ids": ids, "id": ids[0] if ids else "", **more})
 
 
 def shown(tab, row):
@@ -110,8 +110,8 @@ def test_an_outcome_stands_beside_the_status(open_tab, workspace):
     row = idea()
     tab = open_tab(row, status="all")
     press(tab, "approval", row)
-    workspace.advice.settle(table_of({"id": row["id"], "outcome": "win"}))
-    tab.tick()
+    workspace.advice.settle(outcome_table({"id": row["id"], "outcome": "win"}))
+    tab.refresh()
     assert shown(tab, row)["cells"]["status"] == "approved · win"
 
 
@@ -120,42 +120,42 @@ def test_the_newest_ideas_come_first_page_by_page(open_tab):
     tab = open_tab(*rows, page_size=3)
     seen = []
     for place in ("1–3 of 7", "4–6 of 7", "7–7 of 7"):
-        assert tab.place.value == place
+        assert tab.position_label.value == place
         seen += [row["id"] for row in tab.table.rows]
         press(tab, "turn", by=+1)
     assert seen == [row["id"] for row in rows]
-    assert (tab.forth.disabled, tab.back.disabled) == (True, False)
-    tab.back.click()
-    assert tab.place.value == "4–6 of 7"
+    assert (tab.next_button.disabled, tab.previous_button.disabled) == (True, False)
+    tab.previous_button.click()
+    assert tab.position_label.value == "4–6 of 7"
 
 
 def test_after_decisions_the_next_page_begins_with_the_first_idea_nobody_saw(open_tab):
     rows = by_minutes(7)
     tab = open_tab(*rows, page_size=3)
     press(tab, "approval", *rows[:2])
-    assert tab.place.value == "1–1 of 5, 2 done here"
-    tab.tick()
+    assert tab.position_label.value == "1–1 of 5, 2 done here"
+    tab.refresh()
     assert [row["id"] for row in tab.table.rows] == [row["id"] for row in rows[:3]]
-    tab.forth.click()
+    tab.next_button.click()
     assert [row["id"] for row in tab.table.rows] == [row["id"] for row in rows[3:6]]
-    assert tab.place.value == "2–4 of 5"
+    assert tab.position_label.value == "2–4 of 5"
 
 
 def test_what_others_decide_or_draft_meanwhile_leaves_no_idea_out(open_tab, workspace):
     rows = by_minutes(9)
     tab = open_tab(*rows, page_size=3)
-    tab.forth.click()
+    tab.next_button.click()
     bob = open_tab(idea(number=99, as_of=MOMENT + timedelta(minutes=1)), page_size=10, reviewer="bob")
     press(bob, "rejection", *rows[:2], rows[5])
-    tab.tick()
+    tab.refresh()
     assert [row["id"] for row in tab.table.rows] == [row["id"] for row in rows[3:6]]
-    tab.forth.click()
+    tab.next_button.click()
     assert [row["id"] for row in tab.table.rows] == [row["id"] for row in rows[6:]]
-    assert (tab.place.value, tab.forth.disabled) == ("5–7 of 7", True)
-    tab.back.click()
-    tab.back.click()
+    assert (tab.position_label.value, tab.next_button.disabled) == ("5–7 of 7", True)
+    tab.previous_button.click()
+    tab.previous_button.click()
     assert tab.table.rows[0]["cells"]["age"] == "1 h"
-    assert tab.back.disabled
+    assert tab.previous_button.disabled
 
 
 def test_an_edit_that_moves_an_idea_in_the_order_moves_no_page(open_tab):
@@ -165,7 +165,7 @@ def test_an_edit_that_moves_an_idea_in_the_order_moves_no_page(open_tab):
     press(tab, "edit", rows[0])
     press(tab, "save", rows[0], values=tab.table.form["values"] | {"confidence": "0.1"})
     assert statuses(tab) == ["edited", "pending"]
-    tab.forth.click()
+    tab.next_button.click()
     assert [row["id"] for row in tab.table.rows] == [row["id"] for row in rows[2:4]]
 
 
@@ -176,11 +176,11 @@ def test_ideas_are_filtered_by_status_and_ticker(open_tab):
     assert [row["id"] for row in tab.table.rows] == [rows[2]["id"]]
     press(tab, "rejection", rows[2])
     tab.status.value = "rejected"
-    assert tab.place.value == "1–1 of 1"
+    assert tab.position_label.value == "1–1 of 1"
     tab.ticker.value, tab.status.value = "", "all"
     assert len(tab.table.rows) == 3
     tab.ticker.value = "NONE"
-    assert (tab.table.rows, tab.place.value, tab.table.cursor) == ([], "0 left", "")
+    assert (tab.table.rows, tab.position_label.value, tab.table.cursor) == ([], "0 left", "")
 
 
 def test_a_column_sorts_and_sorts_back(open_tab):
@@ -216,7 +216,7 @@ def test_a_decision_is_saved_and_shown(open_tab, workspace, kind, status):
     seen = shown(tab, row)
     assert (seen["status"], seen["note"], seen["tone"], seen["pending"]) == (status, "Saved.", "saved", False)
     assert [(g["feedback_type"], g["reviewer"], g["timestamp"]) for g in given(workspace, row)] == [(kind, "cyd", NOW)]
-    assert tab.desk.unsent == {}
+    assert tab.client.pending == {}
 
 
 def test_deciding_twice_is_one_decision(open_tab, workspace):
@@ -244,12 +244,12 @@ def test_a_decision_on_one_row_leaves_the_others_alone(open_tab, workspace):
 def test_a_selection_is_decided_on_at_once(open_tab, workspace):
     rows = by_minutes(30)
     tab = open_tab(*rows)
-    assert tab.approve.disabled
+    assert tab.approve_button.disabled
     tab.table.selected = [row["id"] for row in rows[:25]]
     tab.decide("rejection", tab.table.selected)
     assert statuses(tab) == ["rejected"] * 25
     assert workspace.advice.count("status = 'rejected'") == len(workspace.advice.feedback()) == 25
-    assert tab.place.value == "5 left, 25 done here"
+    assert tab.position_label.value == "5 left, 25 done here"
 
 
 def test_a_conflict_shows_who_decided_what_and_when_and_the_row_as_it_stands(open_tab, workspace):
@@ -262,7 +262,7 @@ def test_a_conflict_shows_who_decided_what_and_when_and_the_row_as_it_stands(ope
     for word in ("Not saved", "edited by bob", "2005-02-25 23:00"):
         assert word in seen["note"]
     assert (seen["status"], seen["cells"]["target"], seen["tone"]) == ("edited", "108.00", "refused")
-    assert tab.desk.unsent == {}
+    assert tab.client.pending == {}
     assert len(given(workspace, row)) == 1
 
 
@@ -281,29 +281,29 @@ def test_a_decision_after_the_deadline_is_not_shown_as_saved(open_tab, workspace
 def test_the_last_decision_is_taken_back_and_then_the_one_before(open_tab, workspace):
     rows = by_minutes(4)
     tab = open_tab(*rows)
-    assert tab.take_back.disabled
+    assert tab.undo_button.disabled
     press(tab, "approval", rows[0])
     tab.decide("rejection", [rows[1]["id"], rows[2]["id"]])
-    assert tab.take_back.description == "↩ Undo 2 decisions"
+    assert tab.undo_button.description == "↩ Undo 2 decisions"
     press(tab, "undo")
     assert statuses(tab) == ["approved", "pending", "pending", "pending"]
     assert shown(tab, rows[1])["note"] == "Undone."
-    assert tab.take_back.description == "↩ Undo approved AAPL"
-    tab.take_back.click()
+    assert tab.undo_button.description == "↩ Undo approved AAPL"
+    tab.undo_button.click()
     assert statuses(tab) == ["pending"] * 4
-    assert tab.take_back.disabled
+    assert tab.undo_button.disabled
     press(tab, "undo")
     assert len(workspace.advice.feedback()) == 6
     press(tab, "rejection", rows[0])
     assert shown(tab, rows[0])["status"] == "rejected"
 
 
-@pytest.mark.parametrize("outcome", FINAL)
+@pytest.mark.parametrize("outcome", FINAL_OUTCOMES)
 def test_what_has_ended_is_not_taken_back_and_the_row_says_why(open_tab, workspace, outcome):
     row = idea()
     tab = open_tab(row)
     press(tab, "approval", row)
-    workspace.advice.settle(table_of({"id": row["id"], "outcome": str(outcome)}))
+    workspace.advice.settle(outcome_table({"id": row["id"], "outcome": str(outcome)}))
     press(tab, "undo")
     assert f"settled as {outcome}" in shown(tab, row)["note"]
     assert shown(tab, row)["status"] == "approved"
@@ -399,7 +399,7 @@ def test_an_edit_can_be_left(edit, workspace):
 def test_the_form_closes_when_somebody_else_decides(edit, workspace, open_tab):
     tab, row, _ = edit()
     press(open_tab(reviewer="bob"), "rejection", row)
-    tab.tick()
+    tab.refresh()
     assert (tab.table.form, shown(tab, row)["status"]) == ({}, "rejected")
     press(tab, "edit", row)
     assert tab.table.form == {}
@@ -413,9 +413,9 @@ def test_what_is_decided_elsewhere_appears_in_its_place(open_tab):
     tab, bob = open_tab(*rows), open_tab(reviewer="bob")
     press(bob, "approval", rows[1])
     assert statuses(tab) == ["pending"] * 3
-    assert tab.tick() == 1.0
+    assert tab.refresh() == 1.0
     assert statuses(tab) == ["pending", "approved", "pending"]
-    assert tab.place.value == "1–2 of 2, 1 done here"
+    assert tab.position_label.value == "1–2 of 2, 1 done here"
 
 
 def test_new_ideas_fill_the_free_places_behind_the_others(open_tab, workspace):
@@ -423,9 +423,9 @@ def test_new_ideas_fill_the_free_places_behind_the_others(open_tab, workspace):
     tab = open_tab(*rows, page_size=3)
     newer = [idea(number=n, as_of=MOMENT + timedelta(minutes=n)) for n in (7, 8)]
     workspace.advice.add(newer)
-    tab.tick()
+    tab.refresh()
     assert [row["id"] for row in tab.table.rows] == [rows[0]["id"], rows[1]["id"], newer[1]["id"]]
-    assert tab.place.value == "1–3 of 4"
+    assert tab.position_label.value == "1–3 of 4"
 
 
 def test_what_was_fetched_before_a_decision_does_not_take_it_back(open_tab, workspace):
@@ -434,19 +434,19 @@ def test_what_was_fetched_before_a_decision_does_not_take_it_back(open_tab, work
     workspace.advice.add([idea(number=9)])
     fetched = tab.page.fetch()
     press(tab, "approval", rows[0])
-    assert not tab.page.take(fetched)
-    assert tab.page.find(rows[0]["id"])["status"] == "approved"
-    assert tab.page.take(tab.page.fetch())
+    assert not tab.page.apply(fetched)
+    assert tab.page.find_idea(rows[0]["id"])["status"] == "approved"
+    assert tab.page.apply(tab.page.fetch())
 
 
 def test_a_page_made_before_somebody_came_begins_anew(open_tab):
     rows = by_minutes(4)
     tab, bob = open_tab(*rows, page_size=2), open_tab(reviewer="bob")
     press(bob, "approval", rows[0])
-    tab.tick()
-    assert not tab.table.fresh
+    tab.refresh()
+    assert not tab.table.is_fresh
     press(tab, "opened")
-    assert tab.table.fresh
+    assert tab.table.is_fresh
     assert [row["id"] for row in tab.table.rows] == [rows[1]["id"], rows[2]["id"]]
     press(tab, "approval", rows[1])
     press(tab, "opened")
@@ -458,7 +458,7 @@ def test_while_nothing_happens_nothing_is_drawn(open_tab):
     drawn = []
     tab.table.observe(drawn.append, "rows")
     for _ in range(3):
-        tab.tick()
+        tab.refresh()
     assert drawn == []
 
 
@@ -477,7 +477,7 @@ def test_on_an_event_loop_the_page_follows_by_itself(workspace, api):
         raise AssertionError("not seen within half a minute")
 
     tab = asyncio.run(watch())
-    assert tab.notice.value == ""
+    assert tab.notice_label.value == ""
 
 
 # -- a server that is away --------------------------------------------------------------------------------------------
@@ -493,12 +493,16 @@ def test_while_the_server_is_away_a_decision_is_kept_and_sent_when_it_is_back(op
         assert word in seen["note"]
     assert (seen["status"], seen["tone"], seen["pending"]) == ("pending", "waiting", False)
     press(tab, "rejection", row)
-    assert [tab.tick(), tab.tick(), tab.tick()] == [2.0, 4.0, 4.0]
-    assert "Not up to date" in tab.notice.value
+    assert [tab.refresh(), tab.refresh(), tab.refresh()] == [2.0, 4.0, 4.0]
+    assert "Not up to date" in tab.notice_label.value
     with restart(workspace, api):
-        assert tab.tick() == 1.0
-        assert (shown(tab, row)["note"], shown(tab, row)["status"], tab.notice.value) == ("Saved.", "approved", "")
-        assert tab.desk.unsent == {}
+        assert tab.refresh() == 1.0
+        assert (shown(tab, row)["note"], shown(tab, row)["status"], tab.notice_label.value) == (
+            "Saved.",
+            "approved",
+            "",
+        )
+        assert tab.client.pending == {}
         press(tab, "undo")
         assert shown(tab, row)["status"] == "pending"
     assert [g["feedback_type"] for g in given(workspace, row)] == ["approval", "undo"]
@@ -507,14 +511,14 @@ def test_while_the_server_is_away_a_decision_is_kept_and_sent_when_it_is_back(op
 def test_a_kept_decision_stays_on_top_when_the_page_is_turned(open_tab, workspace, api):
     rows = by_minutes(5)
     tab = open_tab(*rows, page_size=2)
-    tab.forth.click()
+    tab.next_button.click()
     api.stop()
     press(tab, "rejection", rows[2])
-    tab.back.click()
+    tab.previous_button.click()
     assert [row["id"] for row in tab.table.rows] == [rows[2]["id"]]
     assert "Not saved yet" in shown(tab, rows[2])["note"]
     with restart(workspace, api):
-        tab.tick()
+        tab.refresh()
         assert [row["id"] for row in tab.table.rows] == [rows[2]["id"], rows[0]["id"]]
         assert shown(tab, rows[2])["status"] == "rejected"
 
@@ -525,7 +529,7 @@ def test_an_edit_is_kept_too(edit, workspace, api):
     typed("save", stop="96")
     assert "edit" in shown(tab, row)["note"]
     with restart(workspace, api):
-        tab.tick()
+        tab.refresh()
     assert workspace.advice.get(row["id"])["stop"] == 96.0
 
 
@@ -537,7 +541,7 @@ def test_a_decision_whose_answer_was_lost_is_one_row_when_it_is_sent_again(open_
     press(tab, "approval", row)
     assert "Not saved yet" in shown(tab, row)["note"]
     assert workspace.advice.get(row["id"])["status"] == "approved"
-    tab.tick()
+    tab.refresh()
     assert shown(tab, row)["note"] == "Saved."
     assert len(given(workspace, row)) == 1
 
@@ -550,40 +554,40 @@ def test_a_decision_that_was_changed_before_its_answer_came_is_not_said_to_stand
     press(tab, "approval", row)
     stored = workspace.advice.get(row["id"])
     body = {"status": "approved", "status_at": stored["status_at"].isoformat(), "reviewer": "ann"}
-    assert other.desk.http.post(f"/advice/{row['id']}/undo", json=body).status_code == 200
-    tab.tick()
+    assert other.client.http.post(f"/advice/{row['id']}/undo", json=body).status_code == 200
+    tab.refresh()
     assert shown(tab, row)["note"] == "Not saved: the approval stands no more; the idea is pending."
-    assert (shown(tab, row)["status"], tab.made) == ("pending", [])
+    assert (shown(tab, row)["status"], tab.undo_stack) == ("pending", [])
 
 
 def test_an_answer_that_makes_no_sense_is_no_answer(open_tab, workspace):
     row = idea()
     tab = open_tab(row)
-    real = tab.desk.http
-    tab.desk.http = httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200, text="<p>proxy")))
-    tab.desk.http.base_url = real.base_url
+    real = tab.client.http
+    tab.client.http = httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200, text="<p>proxy")))
+    tab.client.http.base_url = real.base_url
     press(tab, "approval", row)
     assert "makes no sense" in shown(tab, row)["note"]
-    tab.tick()
-    assert "makes no sense" in tab.notice.value
-    tab.desk.http = real
-    tab.tick()
+    tab.refresh()
+    assert "makes no sense" in tab.notice_label.value
+    tab.client.http = real
+    tab.refresh()
     assert workspace.advice.get(row["id"])["status"] == shown(tab, row)["status"] == "approved"
 
 
 def test_after_a_failure_the_page_looks_at_the_server_again(open_tab):
     tab = open_tab(idea())
-    real, tab.desk.http = tab.desk.http, None
+    real, tab.client.http = tab.client.http, None
 
     async def looked():
-        tab.tick()
+        tab.refresh()
         await asyncio.sleep(1)
 
     asyncio.run(looked())
-    assert "no longer follows" in tab.notice.value
-    tab.desk.http = real
-    tab.tick()
-    assert tab.notice.value == ""
+    assert "no longer follows" in tab.notice_label.value
+    tab.client.http = real
+    tab.refresh()
+    assert tab.notice_label.value == ""
 
 
 def test_a_form_that_was_left_saves_nothing_on_another_row(open_tab, workspace):
@@ -614,12 +618,12 @@ class LosesTheFirstAnswer(httpx.HTTPTransport):
 def test_an_answer_that_says_nothing_about_the_decision_keeps_it(open_tab, workspace):
     row = idea()
     tab = open_tab(row)
-    token = tab.desk.http.headers.pop("Authorization")
+    token = tab.client.http.headers.pop("Authorization")
     press(tab, "approval", row)
     assert "Not saved yet" in shown(tab, row)["note"]
     assert "401" in shown(tab, row)["note"]
-    tab.desk.http.headers["Authorization"] = token
-    tab.tick()
+    tab.client.http.headers["Authorization"] = token
+    tab.refresh()
     assert workspace.advice.get(row["id"])["status"] == "approved"
 
 
@@ -633,9 +637,9 @@ def test_a_selection_larger_than_the_server_takes_at_once_is_saved_in_the_end(tm
         assert any("at most 10 requests a second" in row["note"] for row in tab.table.rows)
 
         async def wait():
-            while tab.desk.unsent:
+            while tab.client.pending:
                 await asyncio.sleep(1.1)
-                tab.tick()
+                tab.refresh()
 
         asyncio.run(asyncio.wait_for(wait(), 120))
         assert statuses(tab) == ["approved"] * 25
@@ -647,11 +651,11 @@ def test_a_tab_opened_while_the_server_is_away_says_so_and_fills_when_it_is_back
     client = api.client()
     api.stop()
     tab = AdvisoryTab(client)
-    assert "does not answer" in tab.notice.value
+    assert "does not answer" in tab.notice_label.value
     with restart(workspace, api):
-        tab.tick()
+        tab.refresh()
     assert len(tab.table.rows) == 1
-    assert tab.notice.value == ""
+    assert tab.notice_label.value == ""
 
 
 def test_a_server_that_comes_back_elsewhere_is_found_again(workspace, api):
@@ -662,9 +666,9 @@ def test_a_server_that_comes_back_elsewhere_is_found_again(workspace, api):
     press(tab, "approval", row)
     with start_api(workspace, port=0) as other:
         assert other.url != api.url
-        tab.tick()
-        tab.tick()
-        assert (shown(tab, row)["status"], other.url in tab.served_by.value) == ("approved", True)
+        tab.refresh()
+        tab.refresh()
+        assert (shown(tab, row)["status"], other.url in tab.server_label.value) == ("approved", True)
 
 
 # -- what stands beside -----------------------------------------------------------------------------------------------
@@ -676,31 +680,31 @@ def test_the_idea_under_the_cursor_has_its_price_its_siblings_and_its_like(open_
     sibling = row | {"id": "sibling", "side": "short", "target": 80.0, "stop": 92.0, "hermes_score": None}
     earlier = idea(number=2, as_of=MOMENT - timedelta(days=3))
     workspace.advice.add([earlier])
-    workspace.advice.settle(table_of({"id": earlier["id"], "outcome": "win", "r_multiple": 2.0}))
+    workspace.advice.settle(outcome_table({"id": earlier["id"], "outcome": "win", "r_multiple": 2.0}))
     tab = open_tab(row, sibling)
     tab.table.cursor = row["id"]
-    tab.tick()
-    assert tab.dossier.title == "AAPL long from 88.99, drafted 2005-02-25 21:00 UTC"
-    assert tab.dossier.picture.startswith(b"\x89PNG")
-    siblings, similar, before = tab.dossier.tables
+    tab.refresh()
+    assert tab.details.title == "AAPL long from 88.99, drafted 2005-02-25 21:00 UTC"
+    assert tab.details.picture.startswith(b"\x89PNG")
+    siblings, similar, before = tab.details.tables
     assert [line["cells"] for line in siblings["rows"]] == [["short", "80.00", "92.00", "2.99", "–", "pending", "–"]]
     assert [(line["cells"][0], line["cells"][-1], line["tone"]) for line in similar["rows"]] == [
         ("AAPL", "win +2.00 R", "win")
     ]
     assert [line["cells"][0] for line in before["rows"]] == ["2005-02-22"]
-    drawn = tab.dossier.picture
+    drawn = tab.details.picture
     tab.table.dark = True
-    assert tab.dossier.picture != drawn
+    assert tab.details.picture != drawn
 
 
 def test_without_prices_or_a_server_the_place_of_the_picture_says_so(open_tab, api):
     rows = by_minutes(2)
     tab = open_tab(*rows)
-    tab.tick()
-    assert (tab.dossier.picture, tab.dossier.without) == (b"", "No prices of AAPL in the local store.")
+    tab.refresh()
+    assert (tab.details.picture, tab.details.empty_text) == (b"", "No prices of AAPL in the local store.")
     api.stop()
     tab.table.cursor = rows[1]["id"]
-    assert "does not answer" in tab.dossier.title
+    assert "does not answer" in tab.details.title
 
 
 # -- what a model or a person wrote -----------------------------------------------------------------------------------
@@ -717,7 +721,7 @@ def test_nothing_that_was_written_reaches_a_widget_that_makes_html_or_tex_of_it(
     assert not [widget for widget in seen if isinstance(widget, widgets.HTML | widgets.HTMLMath)]
     labels = [widget.value for widget in seen if isinstance(widget, widgets.Label)]
     assert not [text for text in labels if "$" in text or "\\" in text]
-    assert plain("$\\") == "＄＼"
+    assert escape_tex("$\\") == "＄＼"
 
 
 def all_widgets(widget):
@@ -734,8 +738,8 @@ def test_opening_uses_the_api_that_runs(workspace, api):
     workspace.advice.add([row])
     tab = open_advisory(workspace)
     assert tab.api is None
-    assert api.url in tab.served_by.value
-    assert "already running" in tab.served_by.value
+    assert api.url in tab.server_label.value
+    assert "already running" in tab.server_label.value
     press(tab, "approval", row)
     assert workspace.advice.count("status = 'approved'") == 1
 
@@ -745,8 +749,8 @@ def test_opening_starts_an_api_where_none_runs_and_says_so(workspace):
     workspace.advice.add([row])
     tab = open_advisory(workspace, reviewer="ann")
     with tab.api:
-        assert tab.api.url in tab.served_by.value
-        assert "started here" in tab.served_by.value
+        assert tab.api.url in tab.server_label.value
+        assert "started here" in tab.server_label.value
         press(tab, "approval", row)
         assert open_advisory(workspace).api is None
     assert workspace.advice.get(row["id"])["reviewer"] == "ann"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from osiris.ui.console import print_report, print_rows, printable
+from osiris.ui.console import print_report, print_rows, to_printable
 
 ADAPTER = {
     "adapter": "20050607-dpo",
@@ -68,8 +68,8 @@ def test_a_report_names_nested_values_and_counts_long_lists(capsys):
 
 @pytest.mark.parametrize("text", ["\x1b[31mroot", "a\x07", "\x9b2J", "a\u202eb", "a\rb", "a\u2028b"])
 def test_nothing_that_a_terminal_obeys_is_printed(capsys, text):
-    assert printable(text) != text
-    assert printable(text).isprintable()
+    assert to_printable(text) != text
+    assert to_printable(text).isprintable()
     print_rows([{text: text, "idea": 1}], text)
     print_report({text: {text: [text]}}, text)
     print_rows([], text)
@@ -78,4 +78,4 @@ def test_nothing_that_a_terminal_obeys_is_printed(capsys, text):
 
 
 def test_what_a_terminal_shows_stays():
-    assert printable("René 株 🙂\n\tR\u00a0=\u00a02") == "René 株 🙂\n\tR\u00a0=\u00a02"
+    assert to_printable("René 株 🙂\n\tR\u00a0=\u00a02") == "René 株 🙂\n\tR\u00a0=\u00a02"

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from osiris.ui.idea_details import Dossier
+from osiris.ui.idea_details import IdeaDetails
 from tests.builders import idea
 
 NOTHING_BESIDE = {"bars": None, "siblings": [], "earlier": [], "similar": []}
@@ -15,7 +15,7 @@ def as_sent(ticker):
 
 def followed(*acts):
     """The titles that a dossier had while `acts` were done on a loop, all before the first picture is ready."""
-    dossier, titles = Dossier(), []
+    dossier, titles = IdeaDetails(), []
     dossier.observe(lambda change: titles.append(change["new"].split(" ")[0]), "title")
 
     async def on():
@@ -34,8 +34,8 @@ def followed(*acts):
 def test_of_several_asked_for_the_last_one_is_shown():
     first, last = as_sent("AAPL"), as_sent("IBM")
     assert followed(
-        lambda dossier: dossier.follow(first, lambda _: NOTHING_BESIDE, False),
-        lambda dossier: dossier.follow(last, lambda _: NOTHING_BESIDE, False),
+        lambda dossier: dossier.show_idea(first, lambda _: NOTHING_BESIDE, False),
+        lambda dossier: dossier.show_idea(last, lambda _: NOTHING_BESIDE, False),
     ) == ["IBM"]
 
 
@@ -43,4 +43,4 @@ def test_what_cannot_be_drawn_says_so():
     def broken(_):
         raise ValueError("no such column")
 
-    assert followed(lambda dossier: dossier.follow(as_sent("AAPL"), broken, False)) == ["AAPL:"]
+    assert followed(lambda dossier: dossier.show_idea(as_sent("AAPL"), broken, False)) == ["AAPL:"]

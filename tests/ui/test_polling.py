@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from osiris.ui.polling import beat, beside_the_loop
+from osiris.ui.polling import poll, run_in_thread
 
 NOW = 0.01
 
@@ -23,7 +23,7 @@ def running(*parts):
 
 def test_without_a_loop_it_is_done_at_once():
     found = []
-    beside_the_loop(lambda: 3, found.append, found.append)
+    run_in_thread(lambda: 3, found.append, found.append)
     assert found == [3]
 
 
@@ -31,7 +31,7 @@ def test_the_loop_goes_on_meanwhile_and_the_result_comes_back_to_it():
     gate, found = threading.Event(), []
     work = lambda: (gate.wait(30), threading.current_thread().name)  # noqa: E731
     running(
-        lambda: beside_the_loop(work, lambda result: found.append((result, threading.current_thread())), found.append),
+        lambda: run_in_thread(work, lambda result: found.append((result, threading.current_thread())), found.append),
         lambda: (found.append("meanwhile"), gate.set()),
     )
     meanwhile, ((waited, worker), thread) = found
@@ -47,7 +47,7 @@ def test_an_error_is_told(place):
         raise ValueError("no picture")
 
     work, then = (broken, told.append) if place == "work" else (lambda: 1, broken)
-    running(lambda: beside_the_loop(work, then, told.append))
+    running(lambda: run_in_thread(work, then, told.append))
     assert [str(error) for error in told] == ["no picture"]
 
 
@@ -60,5 +60,5 @@ def test_a_beat_goes_on_until_it_fails_and_then_says_so():
             raise ValueError("gone")
         return NOW
 
-    running(lambda: beat(act, told.append))
+    running(lambda: poll(act, told.append))
     assert (len(times), [str(error) for error in told]) == (3, ["gone"])

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import nbformat
 
-from flows.page import run_page
+from flows.notebook import run_notebook
 from osiris.serving.server import address_path
-from tests.builders import MOMENT, idea, ideas, make_workspace, to
+from tests.builders import MOMENT, idea, ideas, make_workspace, with_changes
 
 NOW = MOMENT + timedelta(hours=2)
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -14,7 +14,7 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 
 def test_the_review_page_runs_on_a_workspace_without_ideas(tmp_path):
     workspace = make_workspace(tmp_path)
-    page = run_page("02_review", workspace.folder, {"as_of": NOW.isoformat()})
+    page = run_notebook("02_review", workspace.folder, {"as_of": NOW.isoformat()})
     assert page.result == {"pending": 0, "approved": 0, "rejected": 0, "edited": 0}
     assert not address_path(workspace).exists()
 
@@ -26,8 +26,8 @@ def test_the_review_page_counts_the_decisions_and_says_what_they_are_worth(tmp_p
     for row, status in zip(rows, ("approved", "rejected", "edited"), strict=False):
         given = {"idempotency_key": row["id"], "transaction_id": row["id"], "feedback_content": "{}", "ts": NOW}
         changed = {"status": status, "status_at": NOW, "reviewer": HOSTILE, "shadow": status == "rejected"}
-        workspace.advice.decide(given | {"feedback_type": "approval"}, to(changed))
-    page = run_page("02_review", workspace.folder, {"as_of": NOW.isoformat(), "reviewer": "ann"})
+        workspace.advice.decide(given | {"feedback_type": "approval"}, with_changes(changed))
+    page = run_notebook("02_review", workspace.folder, {"as_of": NOW.isoformat(), "reviewer": "ann"})
     assert page.result == {"pending": 1, "approved": 1, "rejected": 1, "edited": 1}
     outputs = [out for cell in nbformat.read(page.path, 4).cells for out in cell.get("outputs", []) if "data" in out]
     html = "".join(out["data"].get("text/html", "") for out in outputs)

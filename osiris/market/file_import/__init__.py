@@ -9,79 +9,83 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from osiris.config.settings import Prices
+from osiris.config.settings import PricesSettings
 from osiris.core.row_files import BadRow, BadRows
-from osiris.market.file_import.decided import about
-from osiris.market.file_import.form import Form
-from osiris.market.file_import.lengths import Refused
-from osiris.market.file_import.places import bar_files, left_out
-from osiris.market.file_import.series import FileBars, Series, joined_pieces, refused, series_of
-from osiris.market.file_import.spool import Key, Spool
-from osiris.market.file_import.where import session_opens
+from osiris.market.file_import.bar_files import find_bar_files, find_ignored_files
+from osiris.market.file_import.calendar_positions import session_opens
+from osiris.market.file_import.intervals import SeriesRejected
+from osiris.market.file_import.options import ImportOptions
+from osiris.market.file_import.series import FileBars, SeriesResult, check_series, join_pieces, to_rejected_series
+from osiris.market.file_import.series_profile import profile_series
+from osiris.market.file_import.spool import SeriesKey, Spool
 
 __all__ = [
     "FileBars",
-    "Form",
-    "Key",
-    "Series",
+    "ImportOptions",
+    "SeriesKey",
+    "SeriesResult",
     "Spool",
-    "bar_files",
-    "check_bars",
-    "each_series",
-    "joined_pieces",
-    "left_out",
-    "one_series",
+    "find_bar_files",
+    "find_ignored_files",
+    "join_pieces",
+    "read_all_series",
     "read_bars",
+    "read_series",
+    "reject_bad_rows",
     "scan_bars",
 ]
 
 
-def each_series(spool: Spool, prices: Prices, as_of: datetime) -> Iterator[Series]:
+def read_all_series(spool: Spool, prices: PricesSettings, as_of: datetime) -> Iterator[SeriesResult]:
     """The good bars and the bad rows of each series in `spool`, by ticker: one at a time is in memory.
 
     A long series comes in pieces that follow one another in time, and ends with one that is refused.
     """
-    for key in spool.series():
-        yield from one_series(spool, key, prices, as_of)
+    for key in spool.series_keys():
+        yield from read_series(spool, key, prices, as_of)
 
 
-def one_series(spool: Spool, key: Key, prices: Prices, as_of: datetime) -> Iterator[Series]:
+def read_series(spool: Spool, key: SeriesKey, prices: PricesSettings, as_of: datetime) -> Iterator[SeriesResult]:
     """As `each_series`, of one series."""
     try:
-        told = about(spool, key, prices)
-    except Refused as error:
-        yield refused(key, key.ticker, spool.size(key), error)
+        profile = profile_series(spool, key, prices)
+    except SeriesRejected as error:
+        yield to_rejected_series(key, key.ticker, spool.size(key), error)
         return
     outside = 0
-    for rows in spool.pieces(key, session_opens(told.calendar)):
-        found = series_of(key, rows, told, as_of)
+    for rows in spool.pieces(key, session_opens(profile.calendar)):
+        found = check_series(key, rows, profile, as_of)
         outside += found.outside
         yield found
-        if found.refused:
+        if found.rejected:
             return
-    spool.found.outside[key] = outside
+    spool.report.outside_rows[key] = outside
 
 
-def scan_bars(file: Path, prices: Prices, as_of: datetime, form: Form = Form()) -> tuple[list[FileBars], list[BadRow]]:
+def scan_bars(
+    file: Path, prices: PricesSettings, as_of: datetime, options: ImportOptions = ImportOptions()
+) -> tuple[list[FileBars], list[BadRow]]:
     """The good bars of one file by ticker, and the bad rows by line; `source` is `file:` and the file's name.
 
     Raises `BadInput` for a file that cannot be read, lacks a column or is open to more than one reading.
     """
-    with Spool(form) as spool:
-        spool.add(file)
-        found = list(each_series(spool, prices, as_of))
-        bad = [*spool.found.bad, *(row for one in found for row in one.bad)]
-    return joined_pieces(one.bars for one in found if one.bars), sorted(bad, key=lambda row: row.line)
+    with Spool(options) as spool:
+        spool.add_file(file)
+        found = list(read_all_series(spool, prices, as_of))
+        bad = [*spool.report.bad, *(row for one in found for row in one.bad)]
+    return join_pieces(one.bars for one in found if one.bars), sorted(bad, key=lambda row: row.line)
 
 
-def read_bars(file: Path, prices: Prices, as_of: datetime, form: Form = Form()) -> list[FileBars]:
+def read_bars(
+    file: Path, prices: PricesSettings, as_of: datetime, options: ImportOptions = ImportOptions()
+) -> list[FileBars]:
     """The bars of one file by ticker; raises as `scan_bars`, and `BadRows` for any bad row."""
-    bars, bad = scan_bars(file, prices, as_of, form)
-    check_bars(bad)
+    bars, bad = scan_bars(file, prices, as_of, options)
+    reject_bad_rows(bad)
     return bars
 
 
-def check_bars(bad: Sequence[BadRow]) -> None:
+def reject_bad_rows(bad: Sequence[BadRow]) -> None:
     """Raise `BadRows` if there are any."""
     if bad:
         raise BadRows(sorted(bad, key=lambda row: (str(row.file), row.line)))

@@ -12,31 +12,31 @@ from numpy.typing import NDArray
 
 from osiris.core.errors import BadInput
 
-ABSENT = ("", "-", "--", "nan", "null", "none", "n/a", "na", "#n/a", "<na>", "nat")
+ABSENT_TEXTS = ("", "-", "--", "nan", "null", "none", "n/a", "na", "#n/a", "<na>", "nat")
 """What stands for no number, in lower case."""
-SIGNS = "[$€£¥' \u00a0\u202f]"
-GROUPED = {".": r"^-?\d{1,3}(,\d{2})*(,\d{3})+(\.\d*)?$", ",": r"^-?(\d{1,3}(\.\d{3})+|\d+)(,\d*)?$"}
-POINT = re.compile(r",\d{3}\.\d|^\d{1,3}(?:,\d{3}){2,}$|^\d+\.(?:\d{1,2}|\d{4,})$")
-COMMA = re.compile(r"\.\d{3},\d|^\d{1,3}(?:\.\d{3}){2,}$|^\d+,(?:\d{1,2}|\d{4,})$")
-UNITS = {"k": 1e3, "m": 1e6, "b": 1e9}
-LARGEST_SPLIT = 5000.0
+IGNORED_CHARACTERS = "[$€£¥' \u00a0\u202f]"
+GROUPED_PATTERNS = {".": r"^-?\d{1,3}(,\d{2})*(,\d{3})+(\.\d*)?$", ",": r"^-?(\d{1,3}(\.\d{3})+|\d+)(,\d*)?$"}
+DECIMAL_POINT_PATTERN = re.compile(r",\d{3}\.\d|^\d{1,3}(?:,\d{3}){2,}$|^\d+\.(?:\d{1,2}|\d{4,})$")
+DECIMAL_COMMA_PATTERN = re.compile(r"\.\d{3},\d|^\d{1,3}(?:\.\d{3}){2,}$|^\d+,(?:\d{1,2}|\d{4,})$")
+VOLUME_UNITS = {"k": 1e3, "m": 1e6, "b": 1e9}
+MAX_SPLIT_RATIO = 5000.0
 
 
-def decimal_of(prices: pd.DataFrame, file: object) -> str:
+def detect_decimal(prices: pd.DataFrame, file: object) -> str:
     """The decimal sign of a table's prices; raises `BadInput` where they leave it open or have both."""
     texts = [column[column.str.contains(",", regex=False)] for _, column in prices.items() if column.dtype == "str"]
     with_comma = pd.concat(texts) if texts else pd.Series(dtype="str")
     if with_comma.empty:
         return "."
-    shown = pd.concat([column for _, column in prices.items()]).str.replace(SIGNS, "", regex=True)
-    point, comma = (bool(shown.str.contains(sign).any()) for sign in (POINT, COMMA))
+    shown = pd.concat([column for _, column in prices.items()]).str.replace(IGNORED_CHARACTERS, "", regex=True)
+    point, comma = (bool(shown.str.contains(sign).any()) for sign in (DECIMAL_POINT_PATTERN, DECIMAL_COMMA_PATTERN))
     if point == comma:
         came = f"{with_comma.iloc[0]!r} in {file}"
         raise BadInput("prices with either a decimal point or a decimal comma", came, "say --decimal . or --decimal ,")
     return "," if comma else "."
 
 
-def numbers(values: pd.Series, decimal: str = ".") -> NDArray[np.float64]:
+def parse_numbers(values: pd.Series, decimal: str = ".") -> NDArray[np.float64]:
     """The numbers of a column, shape (n,); NaN for what is none."""
     if values.dtype != "str" and values.dtype != object:
         return values.to_numpy(np.float64, na_value=np.nan, copy=True)
@@ -49,13 +49,13 @@ def numbers(values: pd.Series, decimal: str = ".") -> NDArray[np.float64]:
     else:
         found = np.full(len(texts), np.nan)
     odd = np.flatnonzero(np.isnan(found))
-    found[odd] = _cleaned(texts.iloc[odd], decimal)
+    found[odd] = _clean_and_parse(texts.iloc[odd], decimal)
     return found
 
 
-def _cleaned(texts: pd.Series, decimal: str) -> NDArray[np.float64]:
-    bare = texts.str.replace(SIGNS, "", regex=True)
-    grouped = bare.str.match(GROUPED[decimal])
+def _clean_and_parse(texts: pd.Series, decimal: str) -> NDArray[np.float64]:
+    bare = texts.str.replace(IGNORED_CHARACTERS, "", regex=True)
+    grouped = bare.str.match(GROUPED_PATTERNS[decimal])
     thousands = "," if decimal == "." else "."
     plain = bare.str.replace(thousands, "", regex=False).str.replace(decimal, ".", regex=False)
     signed = bare != texts.str.strip()
@@ -63,26 +63,26 @@ def _cleaned(texts: pd.Series, decimal: str) -> NDArray[np.float64]:
     return pd.to_numeric(usable, errors="coerce").to_numpy(np.float64)
 
 
-def volumes(values: pd.Series, decimal: str) -> NDArray[np.float64]:
+def parse_volumes(values: pd.Series, decimal: str) -> NDArray[np.float64]:
     """Volumes, shape (n,): `45.6K` too; NaN for what is no volume, because nothing depends on one."""
-    found = numbers(values, decimal)
+    found = parse_numbers(values, decimal)
     odd = np.flatnonzero(np.isnan(found))
     if len(odd):
         texts = values.iloc[odd].astype("str").str.strip().str.lower()
-        unit = texts.str[-1:].map(UNITS)
-        found[odd] = numbers(texts.str[:-1].where(unit.notna(), ""), decimal) * unit.to_numpy(np.float64)
+        unit = texts.str[-1:].map(VOLUME_UNITS)
+        found[odd] = parse_numbers(texts.str[:-1].where(unit.notna(), ""), decimal) * unit.to_numpy(np.float64)
     found[~(found >= 0) | np.isinf(found)] = np.nan
     return found
 
 
-def splits(values: pd.Series) -> tuple[NDArray[np.float64], NDArray[np.object_]]:
+def parse_splits(values: pd.Series) -> tuple[NDArray[np.float64], NDArray[np.object_]]:
     """Split ratios, NaN for none, and why one is refused (else empty), both shape (n,); 0 is how vendors write none."""
-    found = numbers(values)
+    found = parse_numbers(values)
     none = is_absent(values)
     reason = np.full(len(found), "", object)
-    wrong = ~none & (found != 0) & ~((found >= 1 / LARGEST_SPLIT) & (found <= LARGEST_SPLIT))
+    wrong = ~none & (found != 0) & ~((found >= 1 / MAX_SPLIT_RATIO) & (found <= MAX_SPLIT_RATIO))
     reason[wrong] = [
-        f"split {text!r} is no ratio between 1/{LARGEST_SPLIT:.0f} and {LARGEST_SPLIT:.0f}; "
+        f"split {text!r} is no ratio between 1/{MAX_SPLIT_RATIO:.0f} and {MAX_SPLIT_RATIO:.0f}; "
         "write 2 for two new shares for one, 0.1 for one for ten"
         for text in values[wrong].astype("str")
     ]
@@ -92,4 +92,4 @@ def splits(values: pd.Series) -> tuple[NDArray[np.float64], NDArray[np.object_]]
 
 def is_absent(values: pd.Series) -> NDArray[np.bool_]:
     """Where a column says that there is no number, shape (n,)."""
-    return (values.isna() | values.astype("str").str.strip().str.lower().isin(ABSENT)).to_numpy(np.bool_)
+    return (values.isna() | values.astype("str").str.strip().str.lower().isin(ABSENT_TEXTS)).to_numpy(np.bool_)

@@ -5,18 +5,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from osiris.market.calendars import PRICE_COLUMNS
-from osiris.market.file_import.numbers import numbers
-from osiris.market.file_import.tickers import REMEDY
+from osiris.market.file_import.numbers import parse_numbers
+from osiris.market.file_import.tickers import TICKER_REMEDY
 
-NOISE = 1e-3
+MAX_ROUNDING_ERROR = 1e-3
 """Vendors round each price by itself: a high below the close by less than this, relatively, is set right."""
-ADJUSTED = (
+ADJUSTED_REASON = (
     "the prices are adjusted for the split {0:g} of the column Stock Splits, and Osiris takes prices as traded; "
     "run: osiris prices update, or write the traded prices with a column split"
 )
 
 
-def price_reasons(rows: NDArray[np.void], texts: pd.DataFrame) -> NDArray[np.object_]:
+def check_prices(rows: NDArray[np.void], texts: pd.DataFrame) -> NDArray[np.object_]:
     """What is wrong with the prices of each row, shape (n,), else empty; sets highs and lows right within `NOISE`."""
     reasons = np.full(len(rows), "", object)
     for name in PRICE_COLUMNS:
@@ -27,9 +27,9 @@ def price_reasons(rows: NDArray[np.void], texts: pd.DataFrame) -> NDArray[np.obj
     prices = np.stack([rows[name] for name in PRICE_COLUMNS])
     good = reasons == ""
     top, bottom = prices.max(axis=0), prices.min(axis=0)
-    over = good & (top > rows["high"] * (1 + NOISE))
+    over = good & (top > rows["high"] * (1 + MAX_ROUNDING_ERROR))
     reasons[over] = [f"high {h:.10g} is below open, close or low {t:.10g}" for h, t in _pairs(rows["high"], top, over)]
-    under = good & ~over & (bottom < rows["low"] * (1 - NOISE))
+    under = good & ~over & (bottom < rows["low"] * (1 - MAX_ROUNDING_ERROR))
     reasons[under] = [f"low {v:.10g} is above open or close {b:.10g}" for v, b in _pairs(rows["low"], bottom, under)]
     fit = good & ~over & ~under
     rows["high"][fit], rows["low"][fit] = top[fit], bottom[fit]
@@ -40,15 +40,15 @@ def _pairs(one: NDArray, other: NDArray, mask: NDArray[np.bool_]) -> zip:
     return zip(one[mask], other[mask], strict=True)
 
 
-def adjusted_reasons(texts: pd.DataFrame) -> NDArray[np.object_] | None:
+def check_adjustment(texts: pd.DataFrame) -> NDArray[np.object_] | None:
     """Why a row with a split that is in its prices already is refused, else empty; `None` without such a column."""
     if "adjusted_split" not in texts:
         return None
-    ratio = np.nan_to_num(numbers(texts["adjusted_split"]))
-    return np.array([ADJUSTED.format(value) if value not in (0.0, 1.0) else "" for value in ratio], object)
+    ratio = np.nan_to_num(parse_numbers(texts["adjusted_split"]))
+    return np.array([ADJUSTED_REASON.format(value) if value not in (0.0, 1.0) else "" for value in ratio], object)
 
 
-def no_ticker(names: pd.Series) -> NDArray[np.object_] | None:
+def check_tickers(names: pd.Series) -> NDArray[np.object_] | None:
     """Why a row without a ticker is refused, else empty; `None` where all have one."""
     blank = names.to_numpy(object) == ""
-    return np.where(blank, f"there is no ticker; {REMEDY}", "").astype(object) if blank.any() else None
+    return np.where(blank, f"there is no ticker; {TICKER_REMEDY}", "").astype(object) if blank.any() else None

@@ -10,17 +10,23 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from osiris.core.row_files import BadRow
-from osiris.market.calendars import DAILY, MINUTES, PRICE_COLUMNS, daily_frame, intraday_frame, no_session
-from osiris.market.file_import.decided import About
-from osiris.market.file_import.lengths import MOST, Refused, length_of, named_days
-from osiris.market.file_import.mixed import cut_short, reject_coarser_part
-from osiris.market.file_import.moments import DAY, NONE
-from osiris.market.file_import.spool import Key
-from osiris.market.file_import.where import MINUTE, Places, in_session, on_grid, places
+from osiris.market.calendars import BAR_MINUTES, DAILY, PRICE_COLUMNS, daily_frame, describe_non_session, intraday_frame
+from osiris.market.file_import.calendar_positions import (
+    MINUTE_US,
+    CalendarPositions,
+    is_in_session,
+    is_on_grid,
+    locate_rows,
+)
+from osiris.market.file_import.intervals import MAJORITY_SHARE, SeriesRejected, detect_interval, row_days
+from osiris.market.file_import.mixed_intervals import find_overlapping_bars, reject_mixed_intervals
+from osiris.market.file_import.moments import DAY_US, NO_TIME
+from osiris.market.file_import.series_profile import SeriesProfile
+from osiris.market.file_import.spool import SeriesKey
 
-VALUES = [*PRICE_COLUMNS, "volume", "split"]
-CALENDAR = ", the calendar of {}; another is named under [prices.calendars], for a label by --calendar"
-OUTSIDE = "; --regular-hours leaves out what lies outside of them"
+VALUE_COLUMNS = [*PRICE_COLUMNS, "volume", "split"]
+CALENDAR_HINT = ", the calendar of {}; another is named under [prices.calendars], for a label by --calendar"
+REGULAR_HOURS_HINT = "; --regular-hours leaves out what lies outside of them"
 
 
 @dataclass(frozen=True)
@@ -32,8 +38,8 @@ class FileBars:
     frame: pd.DataFrame
 
 
-class Series(NamedTuple):
-    """What one file has of one ticker: the good bars (`None` for none) and the bad rows; `refused` whole or not.
+class SeriesResult(NamedTuple):
+    """What one file has of one ticker: the good bars (`None` for none) and the bad rows; `rejected` whole or not.
 
     `outside` counts the rows outside of the sessions that were left out.
     """
@@ -41,46 +47,48 @@ class Series(NamedTuple):
     ticker: str
     bars: FileBars | None
     bad: list[BadRow]
-    refused: bool = False
+    rejected: bool = False
     outside: int = 0
 
 
-def series_of(key: Key, rows: NDArray[np.void], told: About, as_of: datetime) -> Series:
+def check_series(key: SeriesKey, rows: NDArray[np.void], profile: SeriesProfile, as_of: datetime) -> SeriesResult:
     """The good bars of a series, or of a piece of one, and its bad rows; `rows` as `spool.ROW`."""
-    ticker, calendar, interval, daily, regular = told
-    where = places(rows["at"], calendar)
-    inside = in_session(rows["at"], where) if regular else np.ones(len(rows), np.bool_)
-    rows, where, outside = rows[inside], where.only(inside), int((~inside).sum())
+    ticker, calendar, interval, daily, regular_hours = profile
+    positions = locate_rows(rows["at"], calendar)
+    inside = is_in_session(rows["at"], positions) if regular_hours else np.ones(len(rows), np.bool_)
+    rows, positions, outside = rows[inside], positions.select(inside), int((~inside).sum())
     if not len(rows):
-        return Series(ticker, None, [], outside=outside)
+        return SeriesResult(ticker, None, [], outside=outside)
     try:
         if interval == DAILY:
-            _, days = length_of(rows["at"], named_days(rows["at"], rows["day"], where), where, calendar, daily=daily)
+            _, days = detect_interval(
+                rows["at"], row_days(rows["at"], rows["day"], positions), positions, calendar, daily=daily
+            )
         else:
-            days = where.of(where.dates)
-            reject_coarser_part(rows["at"], where, calendar, interval)
-    except Refused as error:
-        return refused(key, ticker, (len(rows), int(rows["line"].min())), error)
+            days = positions.by_row(positions.dates)
+            reject_mixed_intervals(rows["at"], positions, calendar, interval)
+    except SeriesRejected as error:
+        return to_rejected_series(key, ticker, (len(rows), int(rows["line"].min())), error)
     reasons: dict[int, str] = {int(i): "" for i in np.flatnonzero(rows["bad"])}
-    for index, reason in _problems(rows, days, where, (calendar, _said(key)), as_of, interval):
+    for index, reason in _find_bad_rows(rows, days, positions, (calendar, _describe_ticker(key)), as_of, interval):
         reasons.setdefault(int(index), reason)
     bad = [BadRow(key.file, int(rows["line"][index]), reason) for index, reason in reasons.items() if reason]
     good = np.ones(len(rows), np.bool_)
     good[list(reasons)] = False
     _drop_repeats(good, days if interval == DAILY else rows["at"])
     if not good.any():
-        return Series(ticker, None, bad, outside=outside)
-    values = pd.DataFrame({name: rows[name][good] for name in VALUES})
+        return SeriesResult(ticker, None, bad, outside=outside)
+    values = pd.DataFrame({name: rows[name][good] for name in VALUE_COLUMNS})
     source = f"file:{key.file.name}".replace("+", " ")
     if interval == DAILY:
         frame = daily_frame(pd.DatetimeIndex(_dates(days[good])), values, calendar, source)
     else:
         starts = pd.DatetimeIndex(rows["at"][good].view("datetime64[us]")).tz_localize("UTC")
         frame = intraday_frame(starts, values, calendar, interval, source)
-    return Series(ticker, FileBars(ticker, interval, frame), bad, outside=outside)
+    return SeriesResult(ticker, FileBars(ticker, interval, frame), bad, outside=outside)
 
 
-def joined_pieces(pieces: Iterable[FileBars]) -> list[FileBars]:
+def join_pieces(pieces: Iterable[FileBars]) -> list[FileBars]:
     """The same bars, those together that follow one another in time and come from files of one name."""
     groups: list[list[FileBars]] = []
     for piece in pieces:
@@ -102,18 +110,18 @@ def _follows(piece: FileBars, other: FileBars) -> bool:
     return same and first["start"] >= last["end"]
 
 
-def refused(key: Key, ticker: str, size: tuple[int, int], error: Refused) -> Series:
+def to_rejected_series(key: SeriesKey, ticker: str, size: tuple[int, int], error: SeriesRejected) -> SeriesResult:
     """A series of which nothing can be used; `size` is the number of its rows and the line of the first."""
     count, line = size
-    reason = f"the {count} bars of {_said(key)} from here on {error}"
-    return Series(ticker, None, [BadRow(key.file, line, reason)], refused=True)
+    reason = f"the {count} bars of {_describe_ticker(key)} from here on {error}"
+    return SeriesResult(ticker, None, [BadRow(key.file, line, reason)], rejected=True)
 
 
-def _said(key: Key) -> str:
-    return f"{key.ticker} (the ticker is from the file's name)" if key.named else key.ticker
+def _describe_ticker(key: SeriesKey) -> str:
+    return f"{key.ticker} (the ticker is from the file's name)" if key.from_file_name else key.ticker
 
 
-class _Checked(NamedTuple):
+class _CheckedRows(NamedTuple):
     """What is found of the rows: the bar of each (a day or a moment), when it ends, who is bad before and after that.
 
     A pair of the index and the reason; rows of one bar that differ come between the two.
@@ -125,78 +133,94 @@ class _Checked(NamedTuple):
     last: list[tuple[int, str]]
 
 
-def _problems(
+def _find_bad_rows(
     rows: NDArray[np.void],
     days: NDArray[np.int64],
-    where: Places,
+    positions: CalendarPositions,
     names: tuple[str, str],
     as_of: datetime,
     interval: str,
 ) -> Iterator[tuple[int, str]]:
     """The index of a bad row and why it is bad, the gravest reasons first; `names` the calendar and the ticker."""
-    checked = _days(rows, days, where, names) if interval == DAILY else _hours(rows, where, names, interval)
+    checked = (
+        _check_daily(rows, days, positions, names)
+        if interval == DAILY
+        else _check_intraday(rows, positions, names, interval)
+    )
     yield from checked.first
-    yield from _differing(rows, checked.found, interval)
+    yield from _find_differing(rows, checked.found, interval)
     yield from checked.last
-    unfinished = (checked.ends != NONE) & (checked.ends > pd.Timestamp(as_of).value // 1000) & (checked.found != NONE)
+    unfinished = (
+        (checked.ends != NO_TIME) & (checked.ends > pd.Timestamp(as_of).value // 1000) & (checked.found != NO_TIME)
+    )
     for i in np.flatnonzero(unfinished):
         yield i, f"the bar is not complete at {as_of.isoformat()}"
 
 
-def _days(rows: NDArray[np.void], days: NDArray[np.int64], where: Places, names: tuple[str, str]) -> _Checked:
-    session = _sessions(days, where)
+def _check_daily(
+    rows: NDArray[np.void], days: NDArray[np.int64], positions: CalendarPositions, names: tuple[str, str]
+) -> _CheckedRows:
+    session = _sessions(days, positions)
     calendar, ticker = names
     closed = [
-        (i, no_session(calendar, _dates(days[i : i + 1])[0]) + CALENDAR.format(ticker))
-        for i in np.flatnonzero((session < 0) & (days != NONE))
+        (i, describe_non_session(calendar, _dates(days[i : i + 1])[0]) + CALENDAR_HINT.format(ticker))
+        for i in np.flatnonzero((session < 0) & (days != NO_TIME))
     ]
-    ends = np.where(session >= 0, where.closes[np.maximum(session, 0)], NONE)
-    live = (rows["day"] == NONE) & (rows["at"] != NONE) & (where.session >= 0) & (where.local % DAY != 0)
-    live &= (rows["at"] < ends) & (rows["at"] > where.of(where.opens)) & ~_usual_clock(rows["at"], where)
+    ends = np.where(session >= 0, positions.closes[np.maximum(session, 0)], NO_TIME)
+    live = (
+        (rows["day"] == NO_TIME) & (rows["at"] != NO_TIME) & (positions.session >= 0) & (positions.local % DAY_US != 0)
+    )
+    live &= (
+        (rows["at"] < ends)
+        & (rows["at"] > positions.by_row(positions.opens))
+        & ~_has_usual_clock(rows["at"], positions)
+    )
     early = "the bar is stamped inside the session: the day was not over when it was written"
-    return _Checked(days, ends, closed, [(i, early) for i in np.flatnonzero(live)])
+    return _CheckedRows(days, ends, closed, [(i, early) for i in np.flatnonzero(live)])
 
 
-def _usual_clock(at: NDArray[np.int64], where: Places) -> NDArray[np.bool_]:
+def _has_usual_clock(at: NDArray[np.int64], positions: CalendarPositions) -> NDArray[np.bool_]:
     """Whether a row is stamped at the time of day of most others: then it is how the file writes a day."""
-    clock = np.where(at != NONE, where.local % DAY, -1)
+    clock = np.where(at != NO_TIME, positions.local % DAY_US, -1)
     times, which, counts = np.unique(clock, return_inverse=True, return_counts=True)
-    return (counts[which] >= MOST * len(at)) & (times[which] >= 0) & (len(at) > 1)
+    return (counts[which] >= MAJORITY_SHARE * len(at)) & (times[which] >= 0) & (len(at) > 1)
 
 
-def _hours(rows: NDArray[np.void], where: Places, names: tuple[str, str], interval: str) -> _Checked:
+def _check_intraday(
+    rows: NDArray[np.void], positions: CalendarPositions, names: tuple[str, str], interval: str
+) -> _CheckedRows:
     calendar, ticker = names
     at = rows["at"]
     outside = [
-        (i, _outside(at[i], where, calendar) + CALENDAR.format(ticker) + OUTSIDE)
-        for i in np.flatnonzero((where.session < 0) & (at != NONE))
+        (i, _outside_reason(at[i], positions, calendar) + CALENDAR_HINT.format(ticker) + REGULAR_HOURS_HINT)
+        for i in np.flatnonzero((positions.session < 0) & (at != NO_TIME))
     ]
-    dates = np.flatnonzero((at == NONE) & (rows["day"] != NONE))
+    dates = np.flatnonzero((at == NO_TIME) & (rows["day"] != NO_TIME))
     undated = [(i, "a date without a moment, among bars that have one") for i in dates]
-    off = np.flatnonzero((where.session >= 0) & ~on_grid(at, where, calendar, MINUTES[interval]))
+    off = np.flatnonzero((positions.session >= 0) & ~is_on_grid(at, positions, calendar, BAR_MINUTES[interval]))
     apart = [(i, f"the bar does not begin a multiple of {interval} after the open") for i in off]
-    ends = np.minimum(at + MINUTES[interval] * MINUTE, where.of(where.closes))
-    within = [(i, "another bar begins before this one ends") for i in cut_short(at, ends, where)]
-    return _Checked(at, ends, [*outside, *undated, *apart], within)
+    ends = np.minimum(at + BAR_MINUTES[interval] * MINUTE_US, positions.by_row(positions.closes))
+    within = [(i, "another bar begins before this one ends") for i in find_overlapping_bars(at, ends, positions)]
+    return _CheckedRows(at, ends, [*outside, *undated, *apart], within)
 
 
-def _sessions(days: NDArray[np.int64], where: Places) -> NDArray[np.int64]:
+def _sessions(days: NDArray[np.int64], positions: CalendarPositions) -> NDArray[np.int64]:
     """Index of the session on each day, -1 for none."""
-    at = np.minimum(np.searchsorted(where.dates, days), len(where.dates) - 1)
-    return np.where(where.dates[at] == days, at, -1)
+    at = np.minimum(np.searchsorted(positions.dates, days), len(positions.dates) - 1)
+    return np.where(positions.dates[at] == days, at, -1)
 
 
-def _outside(at: int, where: Places, calendar: str) -> str:
+def _outside_reason(at: int, positions: CalendarPositions, calendar: str) -> str:
     """Why a moment is in no session: the exchange was closed, or the calendar does not reach so far."""
     day = pd.Timestamp(int(at), unit="us").normalize()
-    if not where.opens[0] <= at < where.closes[-1]:
-        return no_session(calendar, day)
+    if not positions.opens[0] <= at < positions.closes[-1]:
+        return describe_non_session(calendar, day)
     return f"the bar begins outside of the session of {calendar}, at {pd.Timestamp(int(at), unit='us')} UTC"
 
 
-def _differing(rows: NDArray[np.void], found: NDArray[np.int64], interval: str) -> Iterator[tuple[int, str]]:
+def _find_differing(rows: NDArray[np.void], found: NDArray[np.int64], interval: str) -> Iterator[tuple[int, str]]:
     """Rows of one bar that differ: nobody knows which of them is right, so none is taken."""
-    known = np.flatnonzero((found != NONE) & ~rows["bad"])
+    known = np.flatnonzero((found != NO_TIME) & ~rows["bad"])
     order = known[np.argsort(found[known], kind="stable")]
     if not len(order):
         return

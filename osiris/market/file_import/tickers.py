@@ -6,51 +6,53 @@ from pathlib import Path
 import pandas as pd
 
 from osiris.core.errors import BadInput
-from osiris.market.file_import.endings import stem
-from osiris.market.file_import.form import Form
+from osiris.market.file_import.options import ImportOptions
+from osiris.market.file_import.suffixes import name_without_suffix
 
-TICKER_NAMED = re.compile(
+FILE_NAME_PATTERN = re.compile(
     r"\^?[A-Z]{1,5}"  # AAPL, ^GSPC
     r"|[A-Z0-9]{1,10}([&-][A-Z0-9]{1,10})?\.(?!US$)[A-Z]{1,3}"  # VOD.L, 0700.HK; not aapl.us of Stooq
     r"|[A-Z0-9]{1,10}-[A-Z]{1,4}"  # BRK-B, BTC-USD
     r"|[A-Z0-9]{1,8}=[XF]"  # EURUSD=X, ES=F
 )
-NO_TICKERS = frozenset(
+NON_TICKER_NAMES = frozenset(
     "bar bars candle chart csv daily data day days export file files hist hour hourly index input list minute month "
     "ohlc ohlcv out price quote stock table temp test tick ticks today week year".upper().split()
 )
-PARTS = NO_TICKERS | frozenset(
+NON_TICKER_PARTS = NON_TICKER_NAMES | frozenset(
     "bak backup copy old new tmp min mins minutes 1d 1h 1m 5m 1min 5min hist historical history prices quotes "
     "jan feb mar apr may jun jul aug sep oct nov dec".upper().split()
 )
 """Words of a name of several parts that make it none of a ticker: MAR.csv may be Marriott's, 2024-MAR is none."""
-LENGTHS = frozenset(["D", "W", "H", "M"])
+INTERVAL_LETTERS = frozenset(["D", "W", "H", "M"])
 """What stands behind a ticker for the length of bars, and seldom for a class of shares."""
-A_TICKER = re.compile(r"[A-Z]{1,6}([.-][A-Z]{1,3})?")
-REMEDY = "say --ticker, or add a column ticker"
+PLAIN_TICKER_PATTERN = re.compile(r"[A-Z]{1,6}([.-][A-Z]{1,3})?")
+TICKER_REMEDY = "say --ticker, or add a column ticker"
 
 
-def ticker_of_name(file: Path) -> str:
+def ticker_from_file_name(file: Path) -> str:
     """The ticker that the file is named after; raises `BadInput` where its name is none."""
-    name = stem(file).upper()
+    name = name_without_suffix(file).upper()
     first, *others = re.split(r"[-.]", name)
-    words = PARTS if others else NO_TICKERS
+    words = NON_TICKER_PARTS if others else NON_TICKER_NAMES
     odd = not words.isdisjoint([first, *others]) or ("-" in name and first.isdigit())
-    if odd or not LENGTHS.isdisjoint(others) or not TICKER_NAMED.fullmatch(name):
+    if odd or not INTERVAL_LETTERS.isdisjoint(others) or not FILE_NAME_PATTERN.fullmatch(name):
         came = f"{file}, which has no column ticker or symbol and whose name is no ticker"
-        raise BadInput("a ticker for the bars", came, REMEDY)
+        raise BadInput("a ticker for the bars", came, TICKER_REMEDY)
     return name
 
 
 def _reject_two_names(found: pd.Series, file: Path) -> None:
     """Refuse a file that is named after one ticker and holds the name of one other: TSLA.csv, and TESLA on each row."""
     only = found.unique()
-    if len(only) == 1 and stem(file).upper() != only[0]:
+    if len(only) == 1 and name_without_suffix(file).upper() != only[0]:
         try:
-            named = ticker_of_name(file)
+            named = ticker_from_file_name(file)
         except BadInput:
             return
-        raise BadInput("one ticker for the bars", f"{only[0]} in the column name of {file}, named {named}", REMEDY)
+        raise BadInput(
+            "one ticker for the bars", f"{only[0]} in the column name of {file}, named {named}", TICKER_REMEDY
+        )
 
 
 def _as_text(values: pd.Series) -> pd.Series:
@@ -59,19 +61,19 @@ def _as_text(values: pd.Series) -> pd.Series:
     return values.astype("str").fillna("").str.strip().str.upper().replace("<NA>", "")
 
 
-def tickers(rows: pd.DataFrame, named: str, form: Form, file: Path) -> tuple[pd.Series, bool]:
+def find_tickers(rows: pd.DataFrame, header_ticker: str, options: ImportOptions, file: Path) -> tuple[pd.Series, bool]:
     """The ticker of each row, shape (n,), and whether the file's name gave it; `named` is what the header says."""
     if "ticker" in rows:
         return _as_text(rows["ticker"]), False
-    if "name" in rows and not (named or form.ticker):
+    if "name" in rows and not (header_ticker or options.ticker):
         found = rows["name"].astype("str").fillna("").str.strip()
-        like = found.str.fullmatch(A_TICKER)
-        if like.all() and len(found):
+        looks_like_ticker = found.str.fullmatch(PLAIN_TICKER_PATTERN)
+        if looks_like_ticker.all() and len(found):
             _reject_two_names(found, file)
             return found, False
-        if like.any():
-            came = f"{found[like].iloc[0]!r} and {found[~like].iloc[0]!r} in {file}"
+        if looks_like_ticker.any():
+            came = f"{found[looks_like_ticker].iloc[0]!r} and {found[~looks_like_ticker].iloc[0]!r} in {file}"
             raise BadInput("tickers in the column name, or none", came, "say --ticker, or call it ticker or title")
-    if named or form.ticker:
-        return pd.Series(named or form.ticker, rows.index, dtype="str"), False
-    return pd.Series(ticker_of_name(file), rows.index, dtype="str"), True
+    if header_ticker or options.ticker:
+        return pd.Series(header_ticker or options.ticker, rows.index, dtype="str"), False
+    return pd.Series(ticker_from_file_name(file), rows.index, dtype="str"), True

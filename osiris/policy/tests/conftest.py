@@ -2,11 +2,11 @@
 
 import pytest
 
-from osiris.policy import Shipped
+from osiris.policy import ShippedPolicy
 
 
 @pytest.fixture(scope="session")
 def policy(request):
     if request.config.pluginmanager.has_plugin("osiris.kernel.candidate"):
         return request.getfixturevalue("candidate")
-    return Shipped()
+    return ShippedPolicy()

@@ -2,17 +2,17 @@
 
 from hypothesis import strategies as st
 
-from osiris.policy.contracts import WARM_UP, Sketch
+from osiris.policy.contracts import WARM_UP_BARS, PolicyInput
 
 distances = st.floats(0.05, 20, exclude_min=True)
-shares = st.floats(0, 1)
-values = st.floats(-30, 30)
+fractions = st.floats(0, 1)
+feature_values = st.floats(-30, 30)
 
 
 @st.composite
 def markets(draw):
     """High, low and close of `WARM_UP` to 100 bars that move, and their scale."""
-    count = draw(st.integers(WARM_UP, 100))
+    count = draw(st.integers(WARM_UP_BARS, 100))
     steps = draw(st.lists(st.floats(-3, 3), min_size=count, max_size=count))
     reach = draw(st.lists(st.floats(0, 2), min_size=count, max_size=count))
     close = [500.0]
@@ -24,8 +24,8 @@ def markets(draw):
 
 
 @st.composite
-def sketches(draw):
+def policy_inputs(draw):
     """Any idea that the schema of a reply allows, with the features that the shipped prompt shows."""
-    features = {name: draw(values) for name in ("momentum", "rsi", "last")}
-    side, hermes = draw(st.sampled_from((1, -1))), draw(st.none() | shares)
-    return Sketch(side, draw(distances), draw(distances), draw(shares), hermes, features)
+    features = {name: draw(feature_values) for name in ("momentum", "rsi", "last")}
+    side, hermes = draw(st.sampled_from((1, -1))), draw(st.none() | fractions)
+    return PolicyInput(side, draw(distances), draw(distances), draw(fractions), hermes, features)

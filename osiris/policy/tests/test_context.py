@@ -3,17 +3,17 @@
 import pytest
 from hypothesis import given
 
-from osiris.policy.contracts import MOST_FEATURES
+from osiris.policy.contracts import MAX_FEATURES
 from osiris.policy.tests.ideas import markets
 
-STILL = [100.0] * 60
-RISING = [100.0 + 0.5 * bar for bar in range(80)]
+FLAT_PRICES = [100.0] * 60
+RISING_PRICES = [100.0 + 0.5 * bar for bar in range(80)]
 
 
 @given(markets())
 def test_every_market_is_described_by_finite_features_of_different_names(policy, market):
     shown = policy.features(*market)
-    assert 1 <= len(shown) <= MOST_FEATURES
+    assert 1 <= len(shown) <= MAX_FEATURES
     assert len({feature.name for feature in shown}) == len(shown)
 
 
@@ -32,8 +32,8 @@ def test_features_do_not_change_when_all_prices_are_rescaled(policy, market):
 
 
 def test_more_history_than_needed_does_no_harm(policy):
-    assert policy.features(RISING, RISING, RISING, 1.0)
+    assert policy.features(RISING_PRICES, RISING_PRICES, RISING_PRICES, 1.0)
 
 
 def test_a_market_that_stood_still_can_be_described(policy):
-    assert policy.features(STILL, STILL, STILL, 1.0)
+    assert policy.features(FLAT_PRICES, FLAT_PRICES, FLAT_PRICES, 1.0)

@@ -1,0 +1,117 @@
+"""`run_page()`: the one place that calls papermill."""
+
+import re
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from prefect import task
+from prefect.artifacts import create_link_artifact
+from prefect.context import FlowRunContext
+
+from osiris.adapters.mlflow_runs import Tracking, TrackingFailed
+from osiris.config.settings import PROJECT_ROOT, Settings, load_settings
+from osiris.core.clock import clock_at
+from osiris.core.errors import BadInput, NotFound, OsirisError
+from osiris.ui.notebook_result import RESULT_MEDIA_TYPE
+
+NOTEBOOKS = PROJECT_ROOT / "notebooks"
+NETWORK_ERRORS = {"SourceUnavailable"}
+Parameters = dict[str, Any]
+
+
+class NotebookFailed(OsirisError):
+    """A cell of a page raised; `error_name` is the class of what it raised."""
+
+    def __init__(self, notebook: str, error_name: str, message: str, path: Path) -> None:
+        """Name the page, the error and where the failed page lies."""
+        super().__init__(f"page {notebook} to run", f"{error_name}: {message}", f"see the marked cell in {path}")
+        self.error_name = error_name
+
+
+class NotebookRun(NamedTuple):
+    """An executed page: what it emitted and where it lies."""
+
+    result: dict[str, Any]
+    path: Path
+
+
+def run_notebook(name: str, workspace: Path | str, parameters: Parameters) -> NotebookRun:
+    """Execute `notebooks/<name>.ipynb` with `parameters` and keep the executed page under `mlruns/pages`.
+
+    Raises `NotFound` for an unknown page, `BadInput` for a parameter that the page does not declare, `PageFailed` when
+    a cell raises (the page is kept with that cell marked) or when the page emits nothing.
+    """
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    source = NOTEBOOKS / f"{name}.ipynb"
+    if not source.exists():
+        raise NotFound(
+            "a page of notebooks/", name, f"one of {', '.join(sorted(p.stem for p in NOTEBOOKS.glob('*.ipynb')))}"
+        )
+    settings = load_settings(workspace)
+    given = {"workspace": str(settings.workspace), **parameters}
+    _require_declared(name, set(papermill.inspect_notebook(str(source))), set(given))
+    target = settings.mlruns / "pages" / f"{_timestamp(parameters, settings)}-{name}.ipynb"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            notebook = papermill.execute_notebook(
+                str(source),
+                str(target),
+                given,
+                kernel_name="python3",
+                cwd=str(settings.workspace),
+                progress_bar=False,
+                extra_arguments=["--log-level=CRITICAL"],  # a kernel logs the interrupt that stops it as an error
+            )
+    except PapermillExecutionError as error:
+        raise NotebookFailed(name, error.ename, error.evalue, target) from error
+    result = _read_result(name, notebook, target)
+    if result.get("run_id"):
+        try:
+            Tracking(settings).attach_notebook(result["run_id"], target)
+        except TrackingFailed as error:  # the page lies beside the others, and what it did stands
+            result["note"] = f"{result.get('note', '')}; not attached in MLflow: {error}"
+    return NotebookRun(result, target)
+
+
+def is_retriable(_task: object, _run: object, state: Any) -> bool:
+    """Whether a failed page may come right by itself: only where the network was at fault."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, NotebookFailed) and error.error_name in NETWORK_ERRORS
+
+
+@task(name="page", task_run_name="{name}", retries=2, retry_delay_seconds=[10, 60], retry_condition_fn=is_retriable)
+def notebook_task(name: str, workspace: str, parameters: Parameters) -> dict[str, Any]:
+    """Run a page as a Prefect task that links the executed page; retried only when the network failed."""
+    page = run_notebook(name, workspace, parameters)
+    if FlowRunContext.get() is not None:
+        create_link_artifact(page.path.as_uri(), link_text=page.path.name, key=f"page-{name.replace('_', '-')}")
+    return {**page.result, "page": str(page.path)}
+
+
+def _require_declared(name: str, declared: set[str], given: set[str]) -> None:
+    if unknown := sorted(given - declared):
+        raise BadInput(
+            f"parameters of page {name}: {', '.join(sorted(declared))}", ", ".join(unknown), "correct the name"
+        )
+
+
+def _read_result(name: str, notebook: Any, path: Path) -> dict[str, Any]:
+    results = [
+        output["data"][RESULT_MEDIA_TYPE]
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if RESULT_MEDIA_TYPE in output.get("data", {})
+    ]
+    if not results:
+        raise NotebookFailed(name, "NoResult", "the page emitted nothing", path)
+    return dict(results[-1])
+
+
+def _timestamp(parameters: Parameters, settings: Settings) -> str:
+    moment = parameters.get("as_of") or clock_at(settings.clock.as_of).now().isoformat()
+    return re.sub(r"[^0-9T]", "", moment[:19])

@@ -1,0 +1,140 @@
+"""What a live patch refused, on paper: would it have paid, and would the policy under the patch have done better?
+
+Every idea is settled, also those that the gate kept from the reviewers. At the end of each block of whole weeks since
+the patch went live, its trades on paper are compared with the ideas that it refused, and with what the policy under it
+lets through of the same ideas, as a patch is measured. Either that is better beyond chance takes the patch back. The
+n-th look has level / 2 / (n (n + 1)) for each comparison, so that all looks together err with at most `kernel.level`.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from osiris.core.errors import TooLittleData
+from osiris.core.ideas import FINAL_OUTCOMES, parse_reply
+from osiris.drafting.draft_ideas import take_snapshots, to_policy_input
+from osiris.evaluation.looks import alpha_for_look
+from osiris.evaluation.sign_flip import block_length, min_blocks
+from osiris.kernel.compare import OfferedIdeas, compare_policies, week_starts
+from osiris.kernel.measure import Look
+from osiris.kernel.patch_log import PatchEntry
+from osiris.kernel.repo import PolicyVersion
+from osiris.kernel.state import Kernel
+from osiris.policy import ShippedPolicy, shipped_files
+from osiris.policy.contracts import Policy
+from osiris.sandbox.policies import SandboxedPolicy
+from osiris.sandbox.session import CandidateFailed, PolicyFailed
+from osiris.storage.advice import AdviceStore
+from osiris.storage.tables import escape_sql, sql_in, sql_time
+
+SETTLED_IDEA_COLUMNS = [
+    "ticker", "as_of", "prompt", "reply", "hermes_score", "status", "size", "r_multiple", "closed_at", "novelty",
+    "decision_latency_ms",
+]  # fmt: skip
+
+
+class DueLook(NamedTuple):
+    """The ideas of a look that is due, those up to its last whole block, and the look."""
+
+    ideas: pd.DataFrame
+    look: Look
+
+
+def compare_refused_ideas(kernel: Kernel, patch: PatchEntry, notes: list[str]) -> str | None:
+    """Why a live patch is to go, by what it refused; `None` while nothing speaks against it or no look is due."""
+    due = _find_due_look(kernel, patch)
+    if due is None:
+        return None
+    passed = due.ideas[due.ideas["passed"]]
+    refused = due.ideas[~due.ideas["passed"]]
+    reason = _reason_if_better(
+        kernel, refused, passed, due, "what it refused would have paid more than what it let through"
+    )
+    try:
+        previous = _ideas_of_previous_policy(kernel, patch, due.ideas)
+        reason = reason or _reason_if_better(
+            kernel, previous, passed, due, "the policy under it would have done better"
+        )
+    except PolicyFailed as error:
+        notes.append(f"patch {patch['id']}: the policy under it could not be asked: {error}")
+    kernel.patch_log.record(
+        "observed", patch["id"], kernel.as_of, look=due.look.number, until=due.look.end, found=reason
+    )
+    return reason
+
+
+def load_settled_ideas(advice: AdviceStore, patch_id: str, as_of: datetime) -> pd.DataFrame:
+    """Every idea of a patch that has its outcome at `as_of`, as `compared` takes trades, dated by its draft.
+
+    `passed` says whether it went to the reviewers. One that lacks a number has no say.
+    """
+    where = f"patch_id = '{escape_sql(patch_id)}' AND {sql_in('outcome', FINAL_OUTCOMES)} AND closed_at <= {sql_time(as_of)}"
+    found = advice.frame(where, SETTLED_IDEA_COLUMNS)
+    numeric = found[["size", "r_multiple", "novelty", "decision_latency_ms"]].astype(float)
+    at, closed = (pd.to_datetime(found[name], utc=True) for name in ("as_of", "closed_at"))
+    found = found.assign(
+        **numeric, at=at, latency_ms=numeric["decision_latency_ms"], passed=found["status"].ne("gated"),
+        pnl=numeric["size"] * numeric["r_multiple"], days_open=(closed - at) / timedelta(days=1),
+    )  # fmt: skip
+    return found[np.isfinite(numeric.to_numpy(np.float64)).all(axis=1)]
+
+
+def _find_due_look(kernel: Kernel, patch: PatchEntry) -> DueLook | None:
+    ideas = load_settled_ideas(kernel.context.advice, patch["id"], kernel.as_of)
+    if len(ideas) < kernel.settings.rewards.min_trades:
+        return None
+    length = timedelta(weeks=block_length(ideas["days_open"].to_numpy(np.float64)))
+    blocks = (kernel.as_of - patch["applied_at"]) // length
+    before = kernel.patch_log.observations(patch["id"])
+    number = 1 + len(before)
+    alpha = alpha_for_look(number, kernel.settings.kernel.level / 2)
+    end = patch["applied_at"] + blocks * length
+    if blocks < min_blocks(alpha) or (before and end < before[-1]["until"] + length):
+        return None
+    return DueLook(ideas[ideas["at"] <= end], Look(patch["applied_at"], end, number, alpha))
+
+
+def _reason_if_better(
+    kernel: Kernel, other: pd.DataFrame, passed: pd.DataFrame, due: DueLook, claim: str
+) -> str | None:
+    traded = [trades[trades["size"] > 0] for trades in (other, passed)]
+    offered = OfferedIdeas(week_starts([due.look.start, due.look.end]), len(due.ideas))
+    try:
+        measured = compare_policies(traded[0], traded[1], offered, kernel.settings, due.look)
+    except (TooLittleData, CandidateFailed):  # too few of them to say anything
+        return None
+    return f"{claim}: {measured.summary}" if measured.is_better else None
+
+
+def _ideas_of_previous_policy(kernel: Kernel, patch: PatchEntry, ideas: pd.DataFrame) -> pd.DataFrame:
+    """The ideas that the policy under a patch lets through, at its sizes.
+
+    Those whose prompt it would not have shown are left out: its own would have had other replies.
+    """
+    policy, close = _open_policy(kernel.repo.version(patch["parent"]))
+    try:
+        moments = [moment.to_pydatetime() for moment in ideas["at"].drop_duplicates()]
+        snapshots = (
+            take_snapshots(kernel.context.prices, policy, sorted(set(ideas["ticker"])), moments, []) if moments else []
+        )
+        snapshot_by_prompt = {shot.prompt: shot for shot in snapshots}
+        matching = ideas[ideas["prompt"].isin(snapshot_by_prompt.keys())]
+        sizes = []
+        for row in matching.itertuples():
+            score = None if pd.isna(row.hermes_score) else float(row.hermes_score)
+            idea = to_policy_input(snapshot_by_prompt[row.prompt], parse_reply(row.reply, row.ticker), score)
+            sizes.append(policy.size(idea) if policy.passes(idea) else 0.0)
+    finally:
+        close()
+    sized = matching.assign(size=np.array(sizes, np.float64))
+    return sized.assign(pnl=sized["size"] * sized["r_multiple"])
+
+
+def _open_policy(version: PolicyVersion) -> tuple[Policy, Callable[[], None]]:
+    if version.files == shipped_files():
+        return ShippedPolicy(version.commit, version.patch_id), lambda: None
+    policy = SandboxedPolicy(version.files, version.commit, version.patch_id)
+    return policy, policy.close
