@@ -1,5 +1,5 @@
 # `make demo` and `make test` are the two commands to know. Each sets up .venv first, once; no variable has to be set.
-.PHONY: setup demo test lint mutants clean
+.PHONY: setup demo check test test-full mutants docs lint clean
 
 # The first Python 3.11 on the PATH that can make a virtual environment; where there is none, the line that says so.
 # realpath, since an activated .venv would otherwise be asked to make itself.
@@ -62,18 +62,34 @@ setup:
 demo: setup
 	@.venv/bin/osiris demo $(ARGS)
 
-# A file of tests a worker; one thread each for torch, since two workers of two threads wait for each other on two cores.
+# What a developer runs while working: style, layers, types and the tests that start nothing and load no model.
+check: lint
+	@$(PYTEST) -m unit
+
+# Every test, the generated cases and the kills in small numbers; `test-full` has them in full.
 test: lint
-	@OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@$(PYTEST)
+
+test-full: lint
+	@$(PYTEST) --full
+
+# One thread each for torch, since two workers of two threads wait for each other on two cores. A file's tests stay
+# together, for what they share.
+PYTEST := OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --durations=25
 
 lint: setup
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/lint-imports --no-logo
+	@.venv/bin/mypy osiris flows
+
+docs: setup
+	@.venv/bin/python docs/generate.py
+	@.venv/bin/mkdocs build --strict
 
 # Removes every safeguard in turn: about an hour and a half.
 mutants: setup
 	@OMP_NUM_THREADS=1 .venv/bin/python -m tests.mutations
 
 clean:
-	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from osiris.evaluation.sign_flip import block_length, min_blocks
+from osiris.evaluation.stats import block_length, min_blocks
 from osiris.kernel.compare import compare_weeks
 
 TICKERS, HELD, LONG, DEGREES, CORRELATION, TARGET, STOP = 8, 10, 0.7, 3, 0.5, 2.0, 1.0

@@ -33,6 +33,7 @@ from osiris.learn_check.trial import Trial, TrialPlan, draft_and_settle, prepare
 from osiris.llm.generate import unconstrained
 from osiris.llm.loader import load_drafter
 from osiris.training.datasets import Row, build_ranked_pairs, build_unpaired
+from osiris.training.methods import train_adapter
 from osiris.training.pairs import (
     BARRIER_EXITS,
     PAIR_COLUMNS,
@@ -43,7 +44,7 @@ from osiris.training.pairs import (
     is_settled,
 )
 from osiris.training.recipe import load_recipe
-from osiris.training.train import train_adapter
+from osiris.training.run import TrainingOptions
 from osiris.workspace import Workspace, open_workspace
 
 PLAN = TrialPlan(nights=2)
@@ -127,7 +128,9 @@ def worth(trial: Trial, folder: Path, method: str | None) -> tuple[str, str, hel
         if method:
             lines, adapter = json.loads((folder / "lessons.json").read_text())[method], folder / name.replace(" ", "-")
             result = train_adapter(
-                settings, lines, None, adapter, load_recipe(METHODS[method], "dpo", "kto", "sft"), trial.seed
+                settings,
+                lines,
+                TrainingOptions(None, adapter, load_recipe(METHODS[method], "dpo", "kto", "sft"), trial.seed),
             )
             told = {"rows": len(lines), "seconds": result.seconds}
         end, shots = take_fresh_snapshots(workspace, trial)

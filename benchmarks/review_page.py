@@ -68,7 +68,7 @@ def measured(folder: Path, api: RunningApi) -> dict[str, list[float]]:
                 timed(lambda p=params: client.get("/advice", params=p)) for _ in range(20)
             ]
         found["what stands beside, API alone"] = [
-            timed(lambda i=i: client.get(f"/advice/{i}/beside")) for i in ids[:20]
+            timed(lambda i=i: client.get(f"/advice/{i}/details")) for i in ids[:20]
         ]
     with review_server(folder, folder / "config") as url, browsing() as open_page:
         found["first display by Voila: address to first row"] = []

@@ -24,10 +24,10 @@ from rich.table import Table
 
 from osiris.config.settings import load_settings
 from osiris.core.errors import TooLittleData
-from osiris.drafting.draft_ideas import draft_ideas, take_snapshots
+from osiris.drafting.draft_ideas import DraftingContext, draft_ideas, take_snapshots
 from osiris.drafting.snapshot import Snapshot
 from osiris.evaluation import heldout
-from osiris.evaluation.review_value import Estimate, estimate_mean, estimate_rate
+from osiris.evaluation.stats import Estimate, estimate_mean, estimate_rate
 from osiris.labeling.settle import settle
 from osiris.llm.generate import Draft
 from osiris.llm.loader import load_drafter
@@ -36,8 +36,9 @@ from osiris.llm.starter_data import random_features, random_reply
 from osiris.market.calendars import closes_between
 from osiris.market.sample import SAMPLE_CALENDAR, SAMPLE_TICKERS, load_sample
 from osiris.training.datasets import build_dataset
+from osiris.training.methods import train_adapter
 from osiris.training.recipe import load_recipe
-from osiris.training.train import train_adapter
+from osiris.training.run import TrainingOptions
 from osiris.workspace import Workspace, open_workspace
 
 FIRST, TESTED, LAST = (datetime(*day, tzinfo=UTC) for day in ((2000, 6, 1), (2003, 1, 1), (2013, 2, 1)))
@@ -66,7 +67,8 @@ def prepared(folder: Path, seed: int) -> Workspace:
     workspace = open_workspace(folder, LAST + timedelta(days=20))
     load_sample(workspace.bars)
     ws, drafter = workspace, load_drafter(workspace.settings)
-    draft_ideas(ws.advice, ws.prices, ws.events, drafter, None, ws.policy, ws.settings, drafted_at())
+    context = DraftingContext(ws.advice, ws.prices, ws.events, ws.policy, ws.settings)
+    draft_ideas(context, drafter, None, drafted_at())
     settle(ws.advice, ws.prices, ws.events, ws.settings, ws.now)
     return workspace
 
@@ -97,7 +99,11 @@ def one_window(
     except TooLittleData as error:
         raise SystemExit(str(error)) from error
     out = scratch / f"{begin:%Y%m%d}"
-    train_adapter(settings, [one.line for one in lessons], None, out, load_recipe("dpo", "dpo"), settings.model.seed)
+    train_adapter(
+        settings,
+        [one.line for one in lessons],
+        TrainingOptions(None, out, load_recipe("dpo", "dpo"), settings.model.seed),
+    )
     shots = take_snapshots(
         prices, workspace.policy, settings.advise.tickers, [m for m in moments if begin <= m < end], []
     )

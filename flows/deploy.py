@@ -2,9 +2,11 @@
 
 import sys
 from pathlib import Path
+from typing import Any, cast
 
-from prefect import serve
+from prefect import Flow, serve
 from prefect.client.schemas.objects import ConcurrencyLimitConfig
+from prefect.deployments.runner import RunnerDeployment
 from prefect.schedules import Cron
 
 from flows.advise import advise
@@ -14,27 +16,28 @@ from flows.outcomes import outcomes
 from osiris.config.settings import load_settings
 
 ONE_RUN = ConcurrencyLimitConfig(limit=1, collision_strategy="CANCEL_NEW")
+"""One run at a time: a run that is due while another one is under way is cancelled."""
 
 
 def deploy(workspace: Path) -> None:
-    """Serve the flows of `workspace` until interrupted: ideas after the close, outcomes hourly, the kernel
-    half an hour after them, training at night."""
-    parameters, prefect = {"workspace": str(workspace.resolve())}, load_settings(workspace).prefect
+    """Serve the flows of `workspace` until interrupted.
 
-    def schedule(cron: str) -> Cron:
-        return Cron(cron, timezone=prefect.timezone)
+    Ideas are drafted half an hour after the close in New York (16:30). Outcomes are settled every hour, and the kernel
+    runs half an hour after that. Training runs at `prefect.nightly_cron`.
+    """
+    prefect = load_settings(workspace).prefect
+    parameters = {"workspace": str(workspace.resolve())}
+
+    def deployment(flow: Flow[..., Any], cron: str, limit: ConcurrencyLimitConfig | None = ONE_RUN) -> RunnerDeployment:
+        schedule = Cron(cron, timezone=prefect.timezone)
+        deployed = flow.to_deployment(flow.name, schedule=schedule, parameters=parameters, concurrency_limit=limit)
+        return cast(RunnerDeployment, deployed)  # a coroutine only inside an event loop, and none runs here
 
     serve(
-        advise.to_deployment("advise", schedule=schedule("30 16 * * 1-5"), parameters=parameters),
-        outcomes.to_deployment(
-            "outcomes", schedule=schedule("0 * * * *"), parameters=parameters, concurrency_limit=ONE_RUN
-        ),
-        nightly.to_deployment(
-            "nightly", schedule=schedule(prefect.nightly_cron), parameters=parameters, concurrency_limit=ONE_RUN
-        ),
-        kernel.to_deployment(
-            "kernel", schedule=schedule("30 * * * *"), parameters=parameters, concurrency_limit=ONE_RUN
-        ),
+        deployment(advise, "30 16 * * 1-5", limit=None),
+        deployment(outcomes, "0 * * * *"),
+        deployment(nightly, prefect.nightly_cron),
+        deployment(kernel, "30 * * * *"),
     )
 
 

@@ -9,5 +9,5 @@ from flows.notebook import notebook_task
 
 @flow(name="kernel", log_prints=False)
 def kernel(workspace: str, as_of: str = "") -> dict[str, Any]:
-    """Run page 08 at `as_of` (ISO 8601, empty for now)."""
+    """Run notebook 08 at `as_of` (ISO 8601, empty for now)."""
     return notebook_task("08_kernel", workspace, {"as_of": as_of})

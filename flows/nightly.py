@@ -1,4 +1,4 @@
-"""Flow `nightly`: feedback to QLoRA, outcomes to pairs, pairs to DPO, then the comparison and the gate."""
+"""Flow `nightly`: QLoRA on feedback, pairs from outcomes, DPO on the pairs, then the comparison and the gate."""
 
 from typing import Any
 
@@ -12,15 +12,16 @@ from osiris.workspace import managed_workspace
 
 @flow(name="nightly", log_prints=False)
 def nightly(workspace: str, as_of: str = "", since: str = "", recipe: str = "") -> dict[str, Any]:
-    """Run pages 04 to 07 as one night, that of the UTC date of `as_of` (empty for now).
+    """Run notebooks 04 to 07 as the nightly run of the UTC date of `as_of` (empty for now).
 
-    Its moment is fixed when it begins, for all pages and for a night that is run again. Feedback counts from `since` on
-    (empty for what no adapter has learned from); outcomes are learned from by `recipe` (empty for that of the
-    settings). Raises `Busy` while another night is under way on this workspace.
+    The moment of a nightly run is fixed when it begins. All four notebooks use it, and so does a run that is repeated
+    after a crash. Feedback counts from `since` on; if that is empty, all feedback counts that no adapter has learned
+    from. Outcomes are learned from by `recipe` (empty: the recipe of the settings). Raises `Busy` while another nightly
+    run is under way on this workspace.
     """
     with (
         managed_workspace(workspace, as_of) as ws,
-        exclusive_lock(ws.settings.data / "nightly.lock", "night"),
+        exclusive_lock(ws.settings.data / "nightly.lock", "nightly run"),
     ):
         moment = begin_nightly_run(ws.registry, ws.settings, ws.now).as_of.isoformat()
         return {

@@ -1,4 +1,4 @@
-"""`run_page()`: the one place that calls papermill."""
+"""`run_notebook()`: the one place that calls papermill."""
 
 import re
 import warnings
@@ -21,26 +21,27 @@ Parameters = dict[str, Any]
 
 
 class NotebookFailed(OsirisError):
-    """A cell of a page raised; `error_name` is the class of what it raised."""
+    """A cell of a notebook raised an error; `error_name` is the class of that error."""
 
     def __init__(self, notebook: str, error_name: str, message: str, path: Path) -> None:
-        """Name the page, the error and where the failed page lies."""
-        super().__init__(f"page {notebook} to run", f"{error_name}: {message}", f"see the marked cell in {path}")
+        """Name the notebook, the error, and the path of the failed notebook."""
+        super().__init__(f"notebook {notebook} to run", f"{error_name}: {message}", f"see the marked cell in {path}")
         self.error_name = error_name
 
 
 class NotebookRun(NamedTuple):
-    """An executed page: what it emitted and where it lies."""
+    """An executed notebook: the result that it emitted, and its path."""
 
     result: dict[str, Any]
     path: Path
 
 
 def run_notebook(name: str, workspace: Path | str, parameters: Parameters) -> NotebookRun:
-    """Execute `notebooks/<name>.ipynb` with `parameters` and keep the executed page under `mlruns/pages`.
+    """Execute `notebooks/<name>.ipynb` with `parameters` and keep the executed notebook under `mlruns/pages`.
 
-    Raises `NotFound` for an unknown page, `BadInput` for a parameter that the page does not declare, `PageFailed` when
-    a cell raises (the page is kept with that cell marked) or when the page emits nothing.
+    Raises `NotFound` for an unknown notebook, and `BadInput` for a parameter that the notebook does not declare. Raises
+    `NotebookFailed` if the notebook emits nothing, or if a cell raises; the notebook is then kept with that cell
+    marked.
     """
     import papermill
     from papermill.exceptions import PapermillExecutionError
@@ -48,11 +49,11 @@ def run_notebook(name: str, workspace: Path | str, parameters: Parameters) -> No
     source = NOTEBOOKS / f"{name}.ipynb"
     if not source.exists():
         raise NotFound(
-            "a page of notebooks/", name, f"one of {', '.join(sorted(p.stem for p in NOTEBOOKS.glob('*.ipynb')))}"
+            "a notebook of notebooks/", name, f"one of {', '.join(sorted(p.stem for p in NOTEBOOKS.glob('*.ipynb')))}"
         )
     settings = load_settings(workspace)
-    given = {"workspace": str(settings.workspace), **parameters}
-    _require_declared(name, set(papermill.inspect_notebook(str(source))), set(given))
+    all_parameters = {"workspace": str(settings.workspace), **parameters}
+    _require_declared(name, set(papermill.inspect_notebook(str(source))), set(all_parameters))
     target = settings.mlruns / "pages" / f"{_timestamp(parameters, settings)}-{name}.ipynb"
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -61,11 +62,11 @@ def run_notebook(name: str, workspace: Path | str, parameters: Parameters) -> No
             notebook = papermill.execute_notebook(
                 str(source),
                 str(target),
-                given,
+                all_parameters,
                 kernel_name="python3",
                 cwd=str(settings.workspace),
                 progress_bar=False,
-                extra_arguments=["--log-level=CRITICAL"],  # a kernel logs the interrupt that stops it as an error
+                extra_arguments=["--log-level=CRITICAL"],  # Jupyter logs the interrupt that stops it as an error
             )
     except PapermillExecutionError as error:
         raise NotebookFailed(name, error.ename, error.evalue, target) from error
@@ -73,30 +74,30 @@ def run_notebook(name: str, workspace: Path | str, parameters: Parameters) -> No
     if result.get("run_id"):
         try:
             Tracking(settings).attach_notebook(result["run_id"], target)
-        except TrackingFailed as error:  # the page lies beside the others, and what it did stands
+        except TrackingFailed as error:  # the notebook is kept all the same, and its work is done
             result["note"] = f"{result.get('note', '')}; not attached in MLflow: {error}"
     return NotebookRun(result, target)
 
 
 def is_retriable(_task: object, _run: object, state: Any) -> bool:
-    """Whether a failed page may come right by itself: only where the network was at fault."""
+    """Whether a failed notebook may succeed if it is run again: only if the network failed."""
     error = state.result(raise_on_failure=False)
     return isinstance(error, NotebookFailed) and error.error_name in NETWORK_ERRORS
 
 
 @task(name="page", task_run_name="{name}", retries=2, retry_delay_seconds=[10, 60], retry_condition_fn=is_retriable)
 def notebook_task(name: str, workspace: str, parameters: Parameters) -> dict[str, Any]:
-    """Run a page as a Prefect task that links the executed page; retried only when the network failed."""
-    page = run_notebook(name, workspace, parameters)
+    """Run a notebook as a Prefect task that links the executed notebook; retried only if the network failed."""
+    run = run_notebook(name, workspace, parameters)
     if FlowRunContext.get() is not None:
-        create_link_artifact(page.path.as_uri(), link_text=page.path.name, key=f"page-{name.replace('_', '-')}")
-    return {**page.result, "page": str(page.path)}
+        create_link_artifact(run.path.as_uri(), link_text=run.path.name, key=f"page-{name.replace('_', '-')}")
+    return {**run.result, "page": str(run.path)}
 
 
 def _require_declared(name: str, declared: set[str], given: set[str]) -> None:
     if unknown := sorted(given - declared):
         raise BadInput(
-            f"parameters of page {name}: {', '.join(sorted(declared))}", ", ".join(unknown), "correct the name"
+            f"parameters of notebook {name}: {', '.join(sorted(declared))}", ", ".join(unknown), "correct the name"
         )
 
 
@@ -108,7 +109,7 @@ def _read_result(name: str, notebook: Any, path: Path) -> dict[str, Any]:
         if RESULT_MEDIA_TYPE in output.get("data", {})
     ]
     if not results:
-        raise NotebookFailed(name, "NoResult", "the page emitted nothing", path)
+        raise NotebookFailed(name, "NoResult", "the notebook emitted nothing", path)
     return dict(results[-1])
 
 

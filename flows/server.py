@@ -1,4 +1,4 @@
-"""Which Prefect server a workspace's flows run on: the user's, or a temporary one with its files in the workspace."""
+"""The Prefect server of a workspace's flows: the user's own, or a temporary one with its files in the workspace."""
 
 import logging
 import shlex
@@ -17,22 +17,23 @@ from osiris.core.server_lifetime import stop_on_exit
 
 
 class TemporaryServer(SubprocessASGIServer):
-    """Prefect's temporary server, that ends with this process however this process ends."""
+    """Prefect's temporary server. It ends with this process, also if this process is killed."""
 
     def _run_uvicorn_command(self) -> "subprocess.Popen[Any]":
         process = super()._run_uvicorn_command()
-        self._share = stop_on_exit(process.pid)
+        # Keep the locked file open as long as this object lives: closing it ends the server.
+        self._lock_file = stop_on_exit(process.pid)
         return process
 
 
 def prefect_home(settings: Settings) -> Path:
-    """Folder of the temporary server's database."""
+    """Return the folder of the temporary server's database."""
     return settings.data / "prefect"
 
 
 @contextmanager
 def prefect_server(settings: Settings) -> Iterator[None]:
-    """Run the flows inside on the workspace's server."""
+    """Run the flows that start inside on the workspace's server."""
     if settings.prefect.api_url:
         with temporary_settings({"api.url": settings.prefect.api_url}):
             yield
@@ -50,12 +51,12 @@ def prefect_server(settings: Settings) -> Iterator[None]:
     }
     logging.getLogger("prefect").setLevel(logging.WARNING)
     with temporary_settings(updates, restore_defaults={PREFECT_API_URL}):
-        TemporaryServer()  # Prefect has one instance, which it starts at the first flow
+        TemporaryServer()  # Prefect keeps one instance, and starts it at the first flow
         yield
 
 
 def prefect_ui_command(settings: Settings) -> str:
-    """The command that opens the Prefect UI on this workspace."""
+    """Return the shell command that opens the Prefect UI on this workspace."""
     if settings.prefect.api_url:
         return f"open {settings.prefect.api_url.removesuffix('/api')}"
     home, program = (

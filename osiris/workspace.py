@@ -1,4 +1,4 @@
-"""`open_workspace()`: the one place where the parts are wired together."""
+"""`open_workspace()` wires the parts of Osiris together; no other module does."""
 
 import tempfile
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Workspace:
-    """The parts of one workspace folder, each made at its first use."""
+    """The parts of one workspace folder. Each part is created at its first use."""
 
     settings: Settings
     clock: Clock = field(default_factory=SystemClock)
@@ -44,30 +44,30 @@ class Workspace:
 
     @property
     def now(self) -> datetime:
-        """The moment the workspace's clock shows."""
+        """The current moment of the workspace's clock."""
         return self.clock.now()
 
     @cached_property
     def advice(self) -> AdviceStore:
-        """Ideas and feedback."""
+        """The store of ideas and feedback."""
         data = self.settings.data
         return AdviceStore(data / "advice.lancedb", Journal(data / "journal.jsonl"))
 
     @cached_property
     def bars(self) -> BarStore:
-        """The local OHLC store."""
+        """The local store of OHLC bars."""
         return BarStore(self.settings.data / "bars")
 
     @cached_property
     def prices(self) -> "BarProvider":
-        """Yahoo first, else the local store."""
+        """Bars from Yahoo, or from the local store when Yahoo does not answer or `prices.source` is local."""
         from osiris.market.provider import BarProvider
 
         return BarProvider(self.bars, YahooClient(self.settings.prices.yahoo_url), self.settings)
 
     @cached_property
     def local_prices(self) -> "BarProvider":
-        """The local store alone, for what must not wait for a network."""
+        """Bars from the local store only, for work that must not wait for a network."""
         from osiris.market.provider import BarProvider
 
         local = self.settings.prices.model_copy(update={"source": "local"})
@@ -75,12 +75,12 @@ class Workspace:
 
     @cached_property
     def events(self) -> Events:
-        """Redis, the user's or embedded."""
+        """Events on Redis: the user's server or the embedded one."""
         return Events(self.settings.data / "redis", self.settings.redis.url)
 
     @cached_property
     def registry(self) -> "AdapterRegistry":
-        """The adapters."""
+        """The published adapters."""
         from osiris.adapters.registry import AdapterRegistry
         from osiris.llm.sources import compute_base_hash
 
@@ -88,52 +88,52 @@ class Workspace:
 
     @cached_property
     def models(self) -> "Models":
-        """The models that answer: those in this process, or those of a server."""
+        """The language models, in this process or on a server."""
         from osiris.llm.models import open_models
 
         return open_models(self.settings)
 
     @cached_property
     def tracking(self) -> "Tracking":
-        """MLflow."""
+        """The MLflow runs."""
         from osiris.adapters.mlflow_runs import Tracking
 
         return Tracking(self.settings)
 
     @cached_property
     def policy_repo(self) -> "PolicyRepo":
-        """The policy's history."""
+        """The Git repository of the policy."""
         from osiris.kernel.repo import PolicyRepo
 
         return PolicyRepo(self.settings.data / "policy.git")
 
     @cached_property
     def patch_log(self) -> "PatchLog":
-        """What became of each patch."""
+        """The log of patches and of the decisions about them."""
         from osiris.kernel.patch_log import PatchLog
 
         return PatchLog(self.settings.data / "patches.jsonl")
 
     @cached_property
     def policies(self) -> "LivePolicies":
-        """Hands out the live policy."""
+        """Loads the live policy."""
         from osiris.kernel.live import LivePolicies
 
         return LivePolicies(self.policy_repo)
 
     @property
     def policy(self) -> "Policy":
-        """The live policy, as its repository has it at this moment."""
+        """The live policy, as its repository has it now."""
         return self.policies.current()
 
     def kernel(self, as_of: datetime | None = None) -> "Kernel":
-        """What turns of the kernel work with at `as_of`; models are loaded when one is asked."""
+        """Return the patch loop as of `as_of` (default: now). Models are loaded when they are first used."""
         from osiris.kernel.measure import MeasurementContext
         from osiris.kernel.state import Kernel
         from osiris.storage.patches import PatchLists
 
         moment = as_of or self.now
-        past = MeasurementContext(
+        context = MeasurementContext(
             self.advice,
             self.local_prices,
             lambda: self.load_drafter(moment),
@@ -141,20 +141,20 @@ class Workspace:
             self.settings,
             moment,
         )
-        return Kernel(self.policy_repo, self.patch_log, PatchLists(self.events), past)
+        return Kernel(self.policy_repo, self.patch_log, PatchLists(self.events), context)
 
     def find_served(self, as_of: datetime | None = None) -> "ServedAdapter":
-        """The newest adapter that is eligible and sound at `as_of`, and those passed over, with reasons."""
+        """Return the newest eligible and valid adapter at `as_of`, and the skipped adapters with reasons."""
         from osiris.training.nightly_run import find_served_adapter
 
         return find_served_adapter(self.registry, self.settings, as_of or self.now)
 
     def load_drafter(self, as_of: datetime | None = None) -> "AnyDrafter":
-        """The model that drafts at `as_of`, reloaded when a newer adapter is served."""
+        """Return the model that drafts at `as_of`. It is reloaded when a newer adapter is served."""
         return self.models.serve(self.find_served(as_of).path)
 
     def close(self) -> None:
-        """Leave the servers that this process uses, and end the session of a patched policy."""
+        """Disconnect from the servers that this process uses, and end the session of a patched policy."""
         if "policies" in self.__dict__:
             self.policies.close()
         if "events" in self.__dict__:
@@ -164,8 +164,8 @@ class Workspace:
 def open_workspace(folder: Path | str | None = None, as_of: str | datetime | None = None) -> Workspace:
     """Open a workspace folder (default: `$OSIRIS_WORKSPACE`, else the current folder).
 
-    Its clock stands at `as_of`, else at the setting `clock.as_of`; without either it is the system's.
-    Raises `SettingsError` for bad settings, `WorkspaceError` for a folder that is missing or cannot be written.
+    Its clock stands at `as_of`, or else at the setting `clock.as_of`. Without both it is the system's clock.
+    Raises `SettingsError` for bad settings; `WorkspaceError` for a folder that is missing or cannot be written.
     """
     settings = load_settings(folder)
     for part in (settings.workspace, settings.data, settings.adapters, settings.mlruns):
@@ -177,7 +177,7 @@ def open_workspace(folder: Path | str | None = None, as_of: str | datetime | Non
 
 @contextmanager
 def managed_workspace(folder: Path | str | None = None, as_of: str | datetime | None = None) -> Iterator[Workspace]:
-    """`open_workspace`, closed at the end."""
+    """Open a workspace as `open_workspace` does, and close it at the end of the block."""
     workspace = open_workspace(folder, as_of)
     try:
         yield workspace
@@ -186,7 +186,7 @@ def managed_workspace(folder: Path | str | None = None, as_of: str | datetime | 
 
 
 def require_writable(folder: Path) -> None:
-    """Raise `WorkspaceError` unless a file can be made in `folder`, if it exists; permissions alone do not tell."""
+    """Raise `WorkspaceError` if `folder` exists but no file can be created in it; permissions do not show that."""
     try:
         if folder.exists():
             tempfile.TemporaryFile(dir=folder).close()

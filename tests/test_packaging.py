@@ -38,8 +38,8 @@ NOT_IMPORTED = {  # name -> the text that shows where it is put to work through 
     "accelerate": "SFTTrainer(",
     "bitsandbytes": "BitsAndBytesConfig(",
     "jupyterlab": '"jupyter", "lab"',
-    "mypy": 'on_files("mypy"',
-    "ruff": 'on_files("ruff"',
+    "mypy": 'run_checker("mypy"',
+    "ruff": 'run_checker("ruff"',
     "voila": '"-m", "voila"',
 }
 PYTHONS = ("3.11.2", platform.python_version())  # Debian's, and this one: some packages need more on an early 3.11

@@ -1,1 +1,1 @@
-"""LoRA adapters on disk and in MLflow: published, checked, served, compared."""
+"""LoRA adapters on disk and in MLflow: published, checked, served and compared."""

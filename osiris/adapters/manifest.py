@@ -1,8 +1,9 @@
-"""What a published adapter folder holds, and the check that it still holds exactly that.
+"""The contents of a published adapter folder, and the check that they did not change since.
 
-Covers: flipped bytes, missing, extra or renamed tensors and files, NaN, absurd scaling, another base, symlinks,
-pickles, a folder copied under another name. Does not cover: an adapter trained to misbehave, or a changed file
-whose manifest was changed with it and whose shape is still sound; `probe` and the gate look at behaviour.
+The check finds flipped bytes, missing, extra or renamed tensors and files, NaN, absurd scaling, another base, symlinks,
+pickles, and a folder copied under another name. It does not find an adapter that was trained to misbehave. Nor does it
+find a changed file whose manifest was changed with it, if the shapes are still sound. The probe and the gate test
+behaviour.
 """
 
 import hashlib
@@ -12,24 +13,23 @@ import os
 import stat
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from osiris.core.errors import AdapterRejected
 from osiris.core.files import fsync_path
 
-WEIGHTS_FILE, CONFIG_FILE, CARD_FILE, MANIFEST_FILE = (
-    "adapter_model.safetensors",
-    "adapter_config.json",
-    "card.json",
-    "manifest.json",
-)
+WEIGHTS_FILE = "adapter_model.safetensors"
+CONFIG_FILE = "adapter_config.json"
+CARD_FILE = "card.json"
+MANIFEST_FILE = "manifest.json"
 HASHED_FILES = frozenset({WEIGHTS_FILE, CONFIG_FILE, CARD_FILE})
 MAX_SCALE = 16.0
-"""Largest scaling of an adapter: alpha/r, or alpha/sqrt(r) with rsLoRA."""
-ALLOWED_INITIALIZATIONS = (True, "gaussian")
-"""How an adapter's weights may begin (peft's `init_lora_weights`); all others rewrite the base, or need data."""
+"""Largest scaling of an adapter: alpha/r, or alpha/sqrt(r) with rsLoRA. The recipes of this repository use 2."""
+Initialization: TypeAlias = Literal[True, "gaussian"]
+"""How an adapter's weights may begin (peft's `init_lora_weights`); all other ways rewrite the base, or need data."""
+ALLOWED_INITIALIZATIONS = get_args(Initialization)
 ALLOWED_CONFIG_KEYS = frozenset(
     {
         "peft_type", "task_type", "r", "lora_alpha", "lora_dropout", "use_rslora", "target_modules", "exclude_modules",
@@ -37,17 +37,19 @@ ALLOWED_CONFIG_KEYS = frozenset(
         "auto_mapping", "base_model_name_or_path", "peft_version", "revision", "megatron_core", "qalora_group_size",
     }
 )  # fmt: skip
-"""Keys of an adapter's config that may say something; every other part of LoRA has to be off."""
-DISABLED_VALUES = (None, False, "none", {}, [])
+"""Keys of an adapter's config that may have any value; every other part of LoRA has to be off."""
+DISABLED_VALUES: tuple[Any, ...] = (None, False, "none", {}, [])
+"""Values of a key of the config under which its part of LoRA is off."""
 MAX_JSON_BYTES = 1 << 22
+"""Largest size of an adapter's JSON file (4 MiB), so that a hostile file cannot fill the memory."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Card(BaseModel):
     """Where an adapter came from; further keys (metrics, history) are kept as they are.
 
-    `trained_until` is the latest moment of any prompt or outcome that it or an ancestor was trained on; `failed` says
-    why its training did, and it must never be served.
+    `trained_until` is the latest moment of any prompt or outcome that the adapter or an ancestor was trained on.
+    `failed` is the reason why its training failed, else empty. A failed adapter is never served.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -63,12 +65,12 @@ class Card(BaseModel):
 
     @property
     def knowledge_cutoff(self) -> datetime:
-        """`trained_until`, or when it was made if the card does not say."""
+        """`trained_until`, or the moment of the training where the card has no such entry."""
         return self.trained_until or self.as_of
 
 
 class Manifest(BaseModel):
-    """Contents of `manifest.json`: sha256 of every file, shape of every tensor, hash of the base weights."""
+    """The contents of `manifest.json`: sha256 of each file, shape of each tensor, hash of the base weights."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -93,7 +95,7 @@ def write_manifest(folder: Path, name: str, card: Card) -> None:
 
 
 def validate_adapter(folder: Path, name: str, base_hash: str) -> Card:
-    """Return the card of a sound adapter folder; raises `AdapterRejected` with the first thing that is wrong."""
+    """Return the card of a sound adapter folder; raises `AdapterRejected` with the first defect found."""
     _require_regular_files(folder)
     manifest = read_adapter_json(Manifest, folder / MANIFEST_FILE)
     if manifest.name != name:
@@ -113,11 +115,11 @@ def validate_adapter(folder: Path, name: str, base_hash: str) -> Card:
     return card
 
 
-def adapter_rejection(folder: Path, expected: str, came: str) -> AdapterRejected:
-    """The error for an adapter that is not to be served."""
+def adapter_rejection(folder: Path, expected: str, actual: str) -> AdapterRejected:
+    """The error for an adapter that must not be served."""
     return AdapterRejected(
         f"{expected} in adapter {folder.name}",
-        came,
+        actual,
         "the newest sound adapter before it is served; train this one anew",
     )
 
@@ -138,7 +140,7 @@ def _require_regular_files(folder: Path) -> None:
 
 
 def read_adapter_json(model: type[Any], path: Path) -> Any:
-    """A file of an adapter's folder as a `Card` or a `Manifest`; raises `AdapterRejected`."""
+    """Read a file of an adapter's folder as a `Card` or a `Manifest`; raises `AdapterRejected`."""
     if path.stat().st_size > MAX_JSON_BYTES:
         raise adapter_rejection(
             path.parent, f"a {path.name} of at most {MAX_JSON_BYTES} bytes", f"{path.stat().st_size}"
@@ -150,7 +152,7 @@ def read_adapter_json(model: type[Any], path: Path) -> Any:
 
 
 def scaling(rank: int, alpha: float, rslora: bool) -> float:
-    """By how much an adapter's product is multiplied."""
+    """The factor by which LoRA multiplies the product of its two matrices."""
     return alpha / (math.sqrt(rank) if rslora else rank)
 
 
@@ -182,6 +184,7 @@ def _check_tensors(folder: Path, listed: dict[str, list[int]], rank: int) -> Non
     if not shapes or shapes != listed:
         differing = sorted(key for key in shapes.keys() | listed.keys() if shapes.get(key) != listed.get(key))
         raise adapter_rejection(folder, "the tensors of the manifest", f"others, first {differing[:1]}")
+    # LoRA adds B @ A to a weight: A has shape (rank, in), B has shape (out, rank), and each needs the other
     for key, shape in shapes.items():
         stem, _, half = key.removesuffix(".weight").rpartition(".")
         ranked = {"lora_A": shape[:1], "lora_B": shape[-1:]}.get(half)

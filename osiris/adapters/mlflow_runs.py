@@ -1,7 +1,8 @@
-"""MLflow: one run an adapter, with its parameters, curves, dataset, page and a version of the registered model.
+"""MLflow: each adapter has one run, with parameters, curves, dataset, notebook and a version of the registered model.
 
-By default SQLite and artifacts under the workspace's `mlruns/`, so that several processes (notebooks, flows, the
-command line) may use it one after another; `mlflow.tracking_uri` names a server instead. No other file imports mlflow.
+By default MLflow keeps a SQLite file and artifacts under the workspace's `mlruns/`. Several processes (notebooks,
+flows, the command line) may use them one after another. The setting `mlflow.tracking_uri` names a server instead.
+Only the modules `osiris.adapters.mlflow_*` import mlflow.
 """
 
 import json
@@ -9,7 +10,7 @@ import math
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,33 +24,34 @@ if TYPE_CHECKING:
 
 __all__ = ["EXPERIMENT", "REGISTERED_MODEL", "LoggedAdapter", "Tracking", "TrackingFailed"]
 REGISTERED_MODEL = "osiris-phi3"
-ADAPTER_TAG, NIGHT_TAG, VERDICT_TAG, VERDICT_COUNT_TAG = (
-    "osiris.adapter",
-    "osiris.night",
-    "osiris.verdict",
-    "osiris.verdicts",
-)
+ADAPTER_TAG = "osiris.adapter"
+NIGHT_TAG = "osiris.night"
+VERDICT_TAG = "osiris.verdict"
+VERDICT_COUNT_TAG = "osiris.verdicts"
 CARD_TAGS = ("parent", "base_hash", "data_hash", "recipe", "recipe_hash", "as_of", "failed")
+"""Keys of an adapter's card that become tags `osiris.KEY` of its run."""
 COMPLETE_STATUSES = ("FINISHED", "FAILED")
-"""Status of a run that was logged to its end; one that was left unfinished is still running to MLflow."""
+"""Statuses of a run that was logged to its end. For MLflow, a run that a killed process left is still running."""
 DESCRIPTION_TAG = "mlflow.note.content"
 """The tag whose Markdown MLflow shows as the description of a run."""
-MAX_BATCH_METRICS, MAX_PARAM_CHARACTERS = 1000, 6000
-"""Limits of MLflow: metrics in a batch, letters of a parameter."""
+MAX_BATCH_METRICS = 1000
+"""MLflow's limit for the metrics in one batch."""
+MAX_PARAM_CHARACTERS = 6000
+"""MLflow's limit for the text of one parameter."""
 
 
 class LoggedAdapter(NamedTuple):
-    """Where an adapter is found in MLflow."""
+    """An adapter's run and model version in MLflow."""
 
     run_id: str
     version: int
 
 
 class Tracking:
-    """The runs of one workspace. Nothing is imported, opened or created before the first call that needs it.
+    """The MLflow runs of one workspace. Nothing is imported, opened or created before the first call that needs it.
 
-    What somebody deleted in MLflow (a run, the model, the experiment) is restored, or made anew, when it is needed.
-    Whatever MLflow cannot do is raised as `TrackingFailed`.
+    A run, model or experiment that somebody deleted in MLflow is restored, or created anew, when it is needed. Every
+    error of MLflow is raised as `TrackingFailed`.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -57,17 +59,17 @@ class Tracking:
         self._store = MlflowStore(settings)
         self.uri = self._store.uri
 
-    def ensure_nightly_run(self, night: str) -> str:
-        """Return the run under which the runs of one night are grouped, made on the first call; its id."""
+    def ensure_nightly_run(self, nightly_date: str) -> str:
+        """The id of the MLflow run that groups the runs of one nightly run (YYYYMMDD); created on the first call."""
         with self._store.exclusive_access():
-            query = f"tags.`{NIGHT_TAG}` = '{night}'"
+            query = f"tags.`{NIGHT_TAG}` = '{nightly_date}'"
             found = next(iter(self._store.find_runs(query)), None) or self._store.restore_newest(
                 query, COMPLETE_STATUSES
             )
             if found:
                 return found.info.run_id
             run = self._store.client.create_run(
-                self._store.experiment_id, run_name=f"night {night}", tags={NIGHT_TAG: night}
+                self._store.experiment_id, run_name=f"night {nightly_date}", tags={NIGHT_TAG: nightly_date}
             )
             self._store.client.set_terminated(run.info.run_id)
             return run.info.run_id
@@ -77,19 +79,18 @@ class Tracking:
         name: str,
         kind: str,
         card: Mapping[str, Any],
-        params: Mapping[str, Any],
-        history: Sequence[Mapping[str, float]],
-        metrics: Mapping[str, float],
         dataset_path: Path,
         adapter_dir: Path,
         parent_run_id: str | None = None,
     ) -> LoggedAdapter:
         """Write the run and the model version of a published adapter; a second call for it changes nothing.
 
-        `history` is a dict a step with the key `step`, all else being curves; `dataset_path` is its training JSONL.
-        The run of a training that failed has MLflow's status for it. A run that an earlier process left unfinished is
-        replaced. Raises `BadInput` for a missing or empty dataset.
+        The card's `params` and `metrics` become those of the run. Its `history` has a dict for each step: `step`, and a
+        point of each curve. `dataset_path` is the JSONL that the adapter was trained on. A failed training gets the
+        status FAILED. A run that an earlier process left unfinished is replaced. Raises `BadInput` for a missing or
+        empty dataset.
         """
+        params, metrics, history = card.get("params", {}), card.get("metrics", {}), card.get("history", [])
         with self._store.exclusive_access():
             dataset = load_dataset_input(dataset_path, f"{kind} of {name}")
             run = self._find_complete_run(name)
@@ -105,16 +106,16 @@ class Tracking:
                 self._store.client.set_terminated(run.info.run_id, "FAILED" if card.get("failed") else "FINISHED")
             return LoggedAdapter(run.info.run_id, self._ensure_version(run, name))
 
-    def attach_notebook(self, run_id: str, page: Path) -> None:
-        """Add an executed notebook to a run: it is complete only after the run was written."""
+    def attach_notebook(self, run_id: str, notebook: Path) -> None:
+        """Add an executed notebook to a run, as an extra step: the notebook ends only after its run was written."""
         with self._store.exclusive_access():
-            self._store.client.log_artifact(run_id, str(page), "page")
+            self._store.client.log_artifact(run_id, str(notebook), "page")
 
     def log_verdict(self, name: str, metrics: Mapping[str, float], verdict: Mapping[str, Any]) -> str:
-        """Add what the gate measured and decided to an adapter's run, once for the same words; returns the run's id.
+        """Add the metrics and the verdict of the gate to an adapter's run; returns the run's id.
 
-        What a later verdict measures is shown in place of an earlier one's, and not a number for what it could not
-        measure. Raises `NotFound` for an adapter that was not logged.
+        The same verdict is added only once. The metrics of a later verdict replace those of an earlier one, with NaN
+        for those that the later one could not measure. Raises `NotFound` for an adapter that was not logged.
         """
         with self._store.exclusive_access():
             run, verdict_json = self._find_complete_run(name), json.dumps(verdict, sort_keys=True, default=str)
@@ -123,14 +124,17 @@ class Tracking:
             if run.data.tags.get(VERDICT_TAG) != verdict_json:
                 number = int(run.data.tags.get(VERDICT_COUNT_TAG, 0))
                 before = {key: math.nan for key in run.data.metrics if key.startswith(("heldout_", "gate_"))}
-                self._log_points(run, to_mlflow_metrics([], before | metrics, int(time.time() * 1000), number))
+                self._log_points(run, to_mlflow_metrics([], {**before, **metrics}, int(time.time() * 1000), number))
                 self._set_description(run, verdict)
                 self._store.client.set_tag(run.info.run_id, VERDICT_COUNT_TAG, str(number + 1))
                 self._store.client.set_tag(run.info.run_id, VERDICT_TAG, verdict_json)
             return run.info.run_id
 
     def set_aliases(self, aliases: Mapping[str, str | None]) -> None:
-        """Point each alias of the registered model at that adapter's version; `None`, or one never logged, drops it."""
+        """Point each alias of the registered model at the version of an adapter.
+
+        `None`, or an adapter that was never logged, deletes the alias.
+        """
         if not self._store.exists:
             return
         with self._store.exclusive_access():
@@ -144,7 +148,7 @@ class Tracking:
                     self._store.client.delete_registered_model_alias(REGISTERED_MODEL, alias)
 
     def aliases(self) -> dict[str, str]:
-        """The adapter that each alias of the registered model points at."""
+        """Each alias of the registered model, with the adapter that it points at."""
         with self._store.exclusive_access():
             if not self._store.client.search_registered_models(f"name = '{REGISTERED_MODEL}'"):
                 return {}
@@ -168,7 +172,7 @@ class Tracking:
             ]
 
     def server_command(self, port: int = 5000) -> str:
-        """Return the shell command that serves these runs on the loopback interface, or a server's own address."""
+        """The shell command that serves these runs on the loopback interface; for a server, its address."""
         if self.uri.startswith(("http://", "https://")):
             return self.uri
         program = Path(sys.executable).with_name("mlflow")
@@ -194,14 +198,17 @@ class Tracking:
     def _create_run(
         self, name: str, kind: str, card: Mapping[str, Any], seconds: float, parent_run_id: str | None
     ) -> "Run":
-        """A new run, begun so long ago as the training took."""
+        """A new run whose start lies `seconds` back, so that MLflow shows how long the training took."""
         tags = {ADAPTER_TAG: name, "osiris.kind": kind} | {f"osiris.{key}": str(card.get(key, "")) for key in CARD_TAGS}
         nested = {"mlflow.parentRunId": parent_run_id} if parent_run_id else {}
         began = int((time.time() - seconds) * 1000)
         return self._store.client.create_run(self._store.experiment_id, began, tags | nested, name)
 
     def _set_description(self, run: "Run", verdict: Mapping[str, Any] | None) -> None:
-        """Say in words, where MLflow shows a run, what it is and what the gate said; the latter as a column too."""
+        """Write the description that MLflow shows with a run, and the reason of the verdict as a tag of its own.
+
+        MLflow lists tags as columns, so the reasons of several adapters can be compared in one table.
+        """
         card = {key: run.data.tags.get(f"osiris.{key}", "") for key in CARD_TAGS}
         self._store.client.set_tag(run.info.run_id, DESCRIPTION_TAG, describe_adapter(run.info.run_name, card, verdict))
         if verdict:
@@ -219,10 +226,10 @@ class Tracking:
             self._store.client.create_registered_model(REGISTERED_MODEL)
         tags = {key: value for key, value in run.data.tags.items() if key.startswith("osiris.")}
         source = f"{run.info.artifact_uri}/adapter"
-        made = self._store.client.create_model_version(
+        version = self._store.client.create_model_version(
             REGISTERED_MODEL, source, run.info.run_id, tags=tags, description=name
         )
-        return int(made.version)
+        return int(version.version)
 
 
 def _row(run: "Run", versions: Mapping[str, int]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""MLflow's store of a workspace: made whole, found wherever the workspace is, its errors named.
+"""MLflow's store in a workspace: its database, its artifacts and its errors.
 
-MLflow keeps absolute places of artifacts in its database. A workspace that was moved or copied is itself: what its
-database says of the place where it was before is put right when it is opened, and nothing is written there.
+MLflow keeps absolute paths of artifacts in its database. A workspace may be moved or copied: the paths in its database
+are corrected when it is opened, so nothing is ever written to the former place.
 """
 
 import logging
@@ -30,11 +30,12 @@ ARTIFACT_COLUMNS = {
     "logged_models": ("artifact_location",),
     "experiments": ("artifact_location",),
 }
-"""Columns of MLflow's tables that name a place of artifacts; that of the experiment last."""
+"""Columns of MLflow's tables that hold a path of artifacts. The path of the experiment shows
+where the workspace was before, so it comes last."""
 
 
 class TrackingFailed(OsirisError):
-    """MLflow cannot be asked or told; nothing that is trained or decided rests on it."""
+    """MLflow cannot be read or written; no training and no decision depends on it."""
 
 
 class MlflowStore:
@@ -49,12 +50,12 @@ class MlflowStore:
 
     @property
     def exists(self) -> bool:
-        """Whether there can be anything in it."""
+        """Whether the store can hold anything yet."""
         return not self._local or self._database.exists()
 
     @contextmanager
     def exclusive_access(self) -> Iterator[None]:
-        """One process at a time, errors named."""
+        """Let one process at a time use MLflow, and translate its errors."""
         with translate_errors():
             self._database.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(self._database.with_name(".tracking.lock")):
@@ -73,7 +74,7 @@ class MlflowStore:
 
     @property
     def experiment_id(self) -> str:
-        """The id of the experiment: made where there is none, restored where somebody deleted it."""
+        """The id of the experiment, which is created if it is missing and restored if somebody deleted it."""
         found = self.client.get_experiment_by_name(EXPERIMENT)
         if found is None:
             return self.client.create_experiment(EXPERIMENT, self.artifacts.as_uri() if self._local else None)
@@ -82,16 +83,16 @@ class MlflowStore:
         return found.experiment_id
 
     def find_runs(self, query: str, deleted: bool = False) -> list["Run"]:
-        """The runs of the experiment that `query` finds, or those of them that somebody deleted."""
+        """The runs of the experiment that match `query`: the active ones, or the `deleted` ones."""
         from mlflow.entities import ViewType
 
         experiment_ids, view = [self.experiment_id], ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY
         return fetch_all_pages(lambda token: self.client.search_runs(experiment_ids, query, view, page_token=token))
 
-    def restore_newest(self, query: str, whole: Container[str]) -> "Run | None":
-        """The newest run of a status in `whole` that somebody deleted, restored."""
+    def restore_newest(self, query: str, statuses: Container[str]) -> "Run | None":
+        """Restore the newest deleted run with a status in `statuses`, and return it; `None` if there is none."""
         for run in self.find_runs(query, deleted=True):
-            if run.info.status in whole:
+            if run.info.status in statuses:
                 self.client.restore_run(run.info.run_id)
                 return self.client.get_run(run.info.run_id)
         return None
@@ -99,7 +100,7 @@ class MlflowStore:
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Raise whatever goes wrong in MLflow as `TrackingFailed`."""
+    """Raise every error of MLflow, its database and its files as `TrackingFailed`."""
     silence_mlflow()
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
@@ -112,24 +113,25 @@ def translate_errors() -> Iterator[None]:
 
 
 def silence_mlflow() -> None:
-    """Switch off what MLflow does and says of its own accord; to be called before it is imported."""
-    # mlflow begins its telemetry while it is imported, and prints links: these variables are its only switches
+    """Switch off MLflow's telemetry and its log messages; must be called before mlflow is imported."""
+    # mlflow starts its telemetry while it is imported, and prints links: only these variables turn them off
     set_environment(MLFLOW_DISABLE_TELEMETRY="true", MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT="true")
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 def database_uri(database: Path) -> str:
-    """The address of a SQLite file, whatever letters are in its path."""
+    """The address of a SQLite file, whatever characters its path contains."""
     path = str(database)
-    # escaped as a whole: SQLAlchemy reads it back, and MLflow would make folders of an escaped path with slashes
+    # The slashes are escaped too: SQLAlchemy decodes the path, but MLflow creates the folders of an undecoded path.
     return f"sqlite:///{quote(path, safe='') if set(path) & set('%?#') else path}"
 
 
 def ensure_database(database: Path) -> None:
-    """Make MLflow's SQLite database where there is none, beside its place, and rename it.
+    """Create MLflow's SQLite database if there is none.
 
-    MLflow makes the tables in some thirty steps. Killed between two of them, it fails for ever after on what it finds.
+    MLflow creates its tables in some thirty steps. If it is killed between two of them, it fails on that file ever
+    after. So the database is created under another name and renamed when it is complete.
     """
     from mlflow import MlflowClient
 
@@ -148,7 +150,7 @@ def ensure_database(database: Path) -> None:
 
 
 def relocate_artifacts(database: Path, artifacts: Path) -> None:
-    """Say in the database that the artifacts lie in `artifacts`, in one transaction, where it names another place."""
+    """Correct the paths in the database, in one transaction, where they lead to another folder than `artifacts`."""
     with closing(sqlite3.connect(database, timeout=60)) as connection, connection:
         query = "SELECT artifact_location FROM experiments WHERE name = ?"
         (old,) = connection.execute(query, (EXPERIMENT,)).fetchone() or (None,)
@@ -165,7 +167,7 @@ def relocate_artifacts(database: Path, artifacts: Path) -> None:
 
 
 def fetch_all_pages(fetch_page: Callable[[str | None], Any]) -> list[Any]:
-    """The entries of all pages that `ask` returns, one for each token."""
+    """The entries of all pages; `fetch_page` returns the page of a token, the first one for `None`."""
     found = [*(page := fetch_page(None))]
     while page.token:
         found += (page := fetch_page(page.token))

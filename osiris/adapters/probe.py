@@ -1,6 +1,7 @@
-"""The probe: whether an adapter, once attached, computes something finite that is not the base."""
+"""The probe: an adapter, once attached, must compute finite numbers, and not those of the base."""
 
 from pathlib import Path
+from typing import cast
 
 from osiris.adapters.manifest import WEIGHTS_FILE, adapter_rejection
 from osiris.config.settings import Settings
@@ -10,7 +11,7 @@ PROBE_PROMPT = "Ticker: ABC\nmomentum up 1.0"
 
 
 def load_and_probe(settings: Settings, folder: Path) -> Drafter:
-    """Load the adapter of `folder` over the base, `probe` it and return it; raises `AdapterRejected`."""
+    """Load the adapter of `folder` over the base, probe it and return it; raises `AdapterRejected`."""
     from safetensors import SafetensorError
 
     try:
@@ -22,16 +23,16 @@ def load_and_probe(settings: Settings, folder: Path) -> Drafter:
 
 
 def probe_adapter(drafter: Drafter, folder: Path) -> None:
-    """One forward pass with the adapter of `folder` attached and one without.
+    """Compare one forward pass with the adapter of `folder` and one without it.
 
-    Raises `AdapterRejected` if a tensor of the file did not reach the model, if a logit is NaN or infinite, or if the
-    logits are those of the base.
+    Raises `AdapterRejected` if a tensor of the file is not in the model, if a logit is NaN or infinite, or if the
+    logits equal those of the base.
     """
     import torch
-    from peft import get_peft_model_state_dict
+    from peft import PeftModel, get_peft_model_state_dict
     from safetensors.torch import load_file
 
-    model = drafter.model
+    model = cast(PeftModel, drafter.model)  # with an adapter attached, the model is peft's
     file_tensors, model_tensors = load_file(folder / WEIGHTS_FILE), get_peft_model_state_dict(model)
     if file_tensors.keys() != model_tensors.keys() or not all(
         torch.equal(file_tensors[key], model_tensors[key].cpu()) for key in file_tensors

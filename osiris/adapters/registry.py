@@ -1,7 +1,7 @@
-"""The shelf of adapters: names, preference, atomic publishing, and which one is served.
+"""The registry of adapters: names, atomic publishing, and the choice of the adapter to serve.
 
-A published folder never changes and its name is never used again. What was decided about it later lies beside it
-(`osiris/adapters/verdicts.py`).
+A published folder never changes, and its name is never used again. Later decisions about it are kept in other files of
+the same parent folder (`osiris/adapters/verdicts.py`).
 """
 
 import contextlib
@@ -35,11 +35,12 @@ from osiris.core.files import fsync_path
 
 ADAPTER_NAME = re.compile(r"^\d{8}(-dpo)?\Z", re.ASCII)
 ServeRule = Literal["better", "newest"]
+"""Values of the setting `gate.serve`: serve what was promoted, or the newest adapter whatever the gate decided."""
 
 
 @dataclass(frozen=True)
 class ServedAdapter:
-    """The adapter in use (`None` for the plain base), and the (name, reason) of those passed over, newest first."""
+    """The adapter in use (`None` for the plain base), and (name, reason) of each adapter passed over, newest first."""
 
     name: str | None
     path: Path | None
@@ -49,11 +50,12 @@ class ServedAdapter:
 class AdapterRegistry:
     """The adapters of one folder, for one base model.
 
-    `base_hash` returns the hash of the base weights; it is asked only when an adapter is published or validated.
+    `base_hash` returns the hash of the base weights. It is called only when an adapter is published or validated, since
+    it reads all weights.
     """
 
     def __init__(self, folder: Path, base_hash: Callable[[], str]) -> None:
-        """Open the shelf at `folder`, which need not exist yet."""
+        """Open the registry in `folder`, which need not exist yet."""
         self.folder = folder
         self.base_hash = base_hash
         self._verdicts = VerdictStore(folder)
@@ -62,35 +64,38 @@ class AdapterRegistry:
         """Names of published adapters (dated no later than `as_of`), newest first, `-dpo` before plain."""
         if not self.folder.is_dir():
             return []
+        last_date = as_utc(as_of).date() if as_of else date.max
         found = [
-            entry.name for entry in self.folder.iterdir() if ADAPTER_NAME.match(entry.name) and _parse_date(entry.name)
+            entry.name
+            for entry in self.folder.iterdir()
+            if ADAPTER_NAME.match(entry.name) and (dated := _parse_date(entry.name)) and dated <= last_date
         ]
-        manifest_text = [name for name in found if as_of is None or _parse_date(name) <= as_utc(as_of).date()]
-        return sorted(manifest_text, reverse=True)
+        return sorted(found, reverse=True)
 
     def newest(self, as_of: datetime | None = None) -> str | None:
-        """The first of `names`, sound or not."""
+        """The first of `names`, whether it is sound or not."""
         return next(iter(self.names(as_of)), None)
 
     def path(self, name: str) -> Path:
-        """Folder of a published adapter; raises `BadInput` for a name that is none, `NotFound` for an unknown one.
+        """Folder of a published adapter; raises `BadInput` for a malformed name, `NotFound` for an unknown one.
 
-        Whether it is a sound one, and no file or link, `validate` says.
+        It may be damaged, or a file or a link: `validate` checks that.
         """
         if not ADAPTER_NAME.match(name) or not _parse_date(name):
-            raise BadInput("an adapter name YYYYMMDD or YYYYMMDD-dpo", repr(name), "use the night's date")
+            raise BadInput("an adapter name YYYYMMDD or YYYYMMDD-dpo", repr(name), "use the date of the nightly run")
         if not os.path.lexists(self.folder / name):
             raise NotFound(f"an adapter in {self.folder}", name, "see: osiris adapters")
         return self.folder / name
 
     def publish(self, name: str, trained: Path, card: dict[str, Any]) -> Path:
-        """Copy the weights and config of `trained` onto the shelf as `name`, whole or not at all; returns its folder.
+        """Copy the weights and config of `trained` into the registry as `name`, and return the new folder.
 
-        `card` needs parent, data_hash, recipe, recipe_hash, as_of (aware); base_hash is added. Raises `Conflict` if the
-        name was used before, `AdapterRejected` if the adapter is not sound, `BadInput` for a bad name or card.
+        The folder appears complete or not at all. `card` needs parent, data_hash, recipe, recipe_hash, as_of (aware);
+        base_hash is added. Raises `Conflict` if the name was used before, `AdapterRejected` if the adapter is not
+        sound, `BadInput` for a bad name or card.
         """
         if not ADAPTER_NAME.match(name) or not _parse_date(name):
-            raise BadInput("an adapter name YYYYMMDD or YYYYMMDD-dpo", repr(name), "use the night's date")
+            raise BadInput("an adapter name YYYYMMDD or YYYYMMDD-dpo", repr(name), "use the date of the nightly run")
         filled = _parse_card({"base_hash": self.base_hash()} | card)
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / ".lock"):
@@ -106,35 +111,36 @@ class AdapterRegistry:
         return self.folder / name
 
     def validate(self, name: str) -> Card:
-        """Return the card of a sound adapter; raises `AdapterRejected` with the reason, `BadInput`, `NotFound`."""
+        """The card of a sound adapter; raises `AdapterRejected` with the reason, or the errors of `path`."""
         return validate_adapter(self.path(name), name, self.base_hash())
 
     def weights_hash(self, name: str) -> str:
-        """The sha256 of an adapter's weights, as its manifest has it; raises `NotFound`."""
+        """The sha256 of an adapter's weights according to its manifest; raises `NotFound`."""
         return read_adapter_json(Manifest, self.path(name) / MANIFEST_FILE).files[WEIGHTS_FILE]
 
     def require_usable(self, name: str) -> Card:
-        """`validate`, and raise `AdapterRejected` also for an adapter whose training failed."""
+        """Like `validate`, but raises `AdapterRejected` for an adapter whose training failed, too."""
         card = self.validate(name)
         if card.failed:
             raise adapter_rejection(self.path(name), "a training that did not fail", card.failed)
         return card
 
     def find_served(
-        self, policy: ServeRule, as_of: datetime, probe: Callable[[Path], None] | None = None, before: str = "99999999"
+        self, rule: ServeRule, as_of: datetime, probe: Callable[[Path], None] | None = None, before: str = "99999999"
     ) -> ServedAdapter:
-        """Walk from newest to oldest and serve the first adapter that is eligible, sound and known at `as_of`.
+        """Find the newest adapter that is eligible, sound and known at `as_of`.
 
-        A pinned adapter goes first, whatever the gate said. `probe(path)` raises `AdapterRejected` for an adapter that
-        computes nonsense; it is asked once for every adapter and its answer is kept. Adapters of the date `before`
-        (YYYYMMDD) and later ones are left out.
+        A pinned adapter is tried first, whatever the gate decided. `probe(path)` raises `AdapterRejected` for an
+        adapter that computes nonsense. It runs once for each adapter, and its result is kept. Adapters of the date
+        `before` (YYYYMMDD) or later are left out.
         """
-        pinned, known = self.pinned(), [name for name in self.names(as_of) if name[:8] < before]
-        lost = pinned is not None and pinned not in self.names()
-        skipped = [(str(pinned), f"pinned, and not in {self.folder}")] if lost else []
+        pinned = self.pinned()
+        known = [name for name in self.names(as_of) if name[:8] < before]
+        is_lost = pinned is not None and pinned not in self.names()
+        skipped = [(str(pinned), f"pinned, and not in {self.folder}")] if is_lost else []
         for name in ([pinned] if pinned in known else []) + [name for name in known if name != pinned]:
             try:
-                if name != pinned and (reason := self._ineligible_reason(name, policy)):
+                if name != pinned and (reason := self._ineligible_reason(name, rule)):
                     skipped.append((name, reason))
                     continue
                 if self.require_usable(name).as_of > as_utc(as_of):
@@ -147,26 +153,26 @@ class AdapterRegistry:
             return ServedAdapter(name, self.folder / name, tuple(skipped))
         return ServedAdapter(None, None, tuple(skipped))
 
-    def eligible_names(self, policy: ServeRule, as_of: datetime | None = None) -> list[str]:
-        """Names that the policy allows to be served, newest first, sound or not."""
-        return [name for name in self.names(as_of) if not self._ineligible_reason(name, policy)]
+    def eligible_names(self, rule: ServeRule, as_of: datetime | None = None) -> list[str]:
+        """Names that the rule allows to be served, newest first, whether they are sound or not."""
+        return [name for name in self.names(as_of) if not self._ineligible_reason(name, rule)]
 
     def verdict(self, name: str) -> dict[str, Any] | None:
-        """What was last decided about `name`, or `None`."""
+        """The last decision about `name`, or `None`."""
         return self._verdicts.get(name)
 
     def record_verdict(self, name: str, verdict: dict[str, Any]) -> None:
-        """Keep the gate's verdict: a boolean `promoted` and what it rests on; a person's word on `name` stands."""
+        """Keep the gate's verdict (a boolean `promoted`, and numbers); a person's decision on `name` stays in force."""
         self.path(name)
         self._verdicts.record(name, verdict)
 
     def promote(self, name: str, by: str, reason: str, as_of: datetime) -> None:
-        """Let `name` be served by a person's word; raises `AdapterRejected` if it is not usable."""
+        """Let `name` be served by a person's decision; raises `AdapterRejected` if it is not usable."""
         self.require_usable(name)
         self._verdicts.override(name, by, reason, as_of, promoted=True)
 
     def demote(self, name: str, by: str, reason: str, as_of: datetime) -> None:
-        """Take `name` out of service by a person's word, under both policies."""
+        """Take `name` out of service by a person's decision, under every serve rule."""
         self.path(name)
         self._verdicts.override(name, by, reason, as_of, promoted=False)
 
@@ -175,42 +181,43 @@ class AdapterRegistry:
         return self._verdicts.pinned()
 
     def pin(self, name: str) -> None:
-        """Serve `name` before all others until `unpin`; raises `AdapterRejected` if it is not usable."""
+        """Serve `name` before all other adapters until `unpin`; raises `AdapterRejected` if it is not usable."""
         self.require_usable(name)
         self._verdicts.pin(name)
 
     def unpin(self) -> None:
-        """Serve by policy again."""
+        """Serve by the rule again."""
         self._verdicts.unpin()
 
-    def _ineligible_reason(self, name: str, policy: ServeRule) -> str | None:
+    def _ineligible_reason(self, name: str, rule: ServeRule) -> str | None:
         try:
             verdict = self.verdict(name)
-        except BadInput as error:  # it may say that a person took the adapter out of service
+        except BadInput as error:  # the unreadable file may be a person's demotion, so the adapter is not served
             return str(error)
         if verdict and verdict.get("by") and not verdict["promoted"]:
             return f"demoted by {verdict['by']}: {verdict.get('why', '')}"
-        if policy == "newest" or (verdict and verdict["promoted"]):
+        if rule == "newest" or (verdict and verdict["promoted"]):
             return None
         return "the gate did not promote it" if verdict else "the gate has not decided yet"
 
     def _probe_once(self, name: str, probe: Callable[[Path], None]) -> None:
+        # one process at a time loads a model for the probe: the second one then reads the kept result
         with FileLock(self.folder / ".probe.lock"):
             self._probe_locked(name, probe)
 
     def _probe_locked(self, name: str, probe: Callable[[Path], None]) -> None:
-        seen = (self.folder / name / MANIFEST_FILE).read_text(encoding="utf-8")
-        answer = self._verdicts.probe_result(name, seen)
-        if answer is None:
-            answer = ProbeResult(manifest=seen, reason=None)
+        manifest_text = (self.folder / name / MANIFEST_FILE).read_text(encoding="utf-8")
+        result = self._verdicts.probe_result(name, manifest_text)
+        if result is None:
+            result = ProbeResult(manifest=manifest_text, reason=None)
             try:
                 probe(self.folder / name)
             except AdapterRejected as error:
-                answer.reason = error.actual
-            self._verdicts.save_probe_result(name, answer)
-        if answer.reason:
+                result.reason = error.actual
+            self._verdicts.save_probe_result(name, result)
+        if result.reason:
             raise adapter_rejection(
-                self.folder / name, "a forward pass that is finite and changes the base", answer.reason
+                self.folder / name, "a forward pass that is finite and changes the base", result.reason
             )
 
     def _write_folder(self, trained: Path, name: str, card: Card) -> None:
@@ -223,6 +230,7 @@ class AdapterRegistry:
         write_manifest(draft, name, card)
         validate_adapter(draft, name, self.base_hash())
         fsync_path(draft)
+        # renamed only after the files are on disk: a reader sees the complete folder or none, even after a power cut
         draft.rename(self.folder / name)
         fsync_path(self.folder)
 

@@ -1,7 +1,7 @@
-"""What was decided about adapters: the gate's verdicts, a person's word, the pin, the answers of the probe.
+"""Decisions about adapters: the gate's verdicts, a person's overrides, the pin, and the results of the probe.
 
-A file an adapter under `.verdicts/`. A person's word stands until a person says otherwise: what the gate finds later is
-kept beside it (`gate_promoted`, and the numbers), never over it.
+Each adapter has a file under `.verdicts/`. A person's decision stays in force until a person changes it. A later
+verdict of the gate is kept in the same file (`gate_promoted`, and the numbers) but never replaces it.
 """
 
 import json
@@ -17,11 +17,11 @@ from osiris.core.errors import BadInput
 from osiris.core.files import write_atomically
 
 OVERRIDE_KEYS = ("promoted", "by", "why", "at")
-"""The keys of a person's word."""
+"""The keys of a verdict that a person's decision sets."""
 
 
 class Verdict(BaseModel):
-    """What a verdict's file must be able to say; further keys (the gate's numbers) are kept as they are."""
+    """The keys of a verdict's file that have a meaning here; further keys (the gate's numbers) are kept as they are."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -39,7 +39,7 @@ class Pin(BaseModel):
 
 
 class ProbeResult(BaseModel):
-    """The probe's answer about an adapter with this manifest; `reason` says why it is not to be served."""
+    """The probe's result for an adapter with this manifest; `reason` says why it must not be served."""
 
     manifest: str
     reason: str | None
@@ -49,17 +49,17 @@ class VerdictStore:
     """The decisions about the adapters of one folder."""
 
     def __init__(self, folder: Path) -> None:
-        """Decisions about the adapters in `folder`, which need not exist yet."""
+        """Open the decisions about the adapters in `folder`, which need not exist yet."""
         self.folder = folder / ".verdicts"
         self._pin = folder / ".pin.json"
 
     def get(self, name: str) -> dict[str, Any] | None:
-        """What was last decided about `name`, or `None`; raises `BadInput` for a file that is no verdict."""
+        """The last decision about `name`, or `None`; raises `BadInput` for a file that is no verdict."""
         found = _read(self._file(name), Verdict, "delete it and decide anew")
         return found and found[1]
 
     def record(self, name: str, verdict: dict[str, Any]) -> None:
-        """Keep the gate's verdict, beside the word of a person where there is one (`by` is for such a word)."""
+        """Keep the gate's verdict, without replacing a person's decision. A verdict with `by` is such a decision."""
         if not isinstance(verdict.get("promoted"), bool):
             raise BadInput("a verdict with a boolean `promoted`", repr(verdict.get("promoted")), "let the gate decide")
         with self._lock():
@@ -69,20 +69,20 @@ class VerdictStore:
                 verdict = verdict | {"gate_promoted": verdict["promoted"]} | override
             write_atomically(self._file(name), _json(verdict))
 
-    def override(self, name: str, who: str, why: str, as_of: datetime, *, promoted: bool) -> None:
-        """Keep a person's word, beside what the gate found."""
+    def override(self, name: str, by: str, reason: str, as_of: datetime, *, promoted: bool) -> None:
+        """Keep a person's decision, together with the verdict of the gate."""
         with self._lock():
             before = self.get(name) or {}
-            found = {} if before.get("by") or not before else {"gate_promoted": before["promoted"]}
-            word = {"promoted": promoted, "by": who, "why": why, "at": as_utc(as_of).isoformat()}
-            write_atomically(self._file(name), _json(before | found | word))
+            by_gate = {} if before.get("by") or not before else {"gate_promoted": before["promoted"]}
+            override = {"promoted": promoted, "by": by, "why": reason, "at": as_utc(as_of).isoformat()}
+            write_atomically(self._file(name), _json(before | by_gate | override))
 
     def exists(self, name: str) -> bool:
-        """Whether anything was ever decided about `name`."""
+        """Whether there ever was a decision about `name`."""
         return self._file(name).exists()
 
     def pinned(self) -> str | None:
-        """The pinned name, or `None`; raises `BadInput` for a pin that cannot be read: it is not guessed."""
+        """The pinned name, or `None`; raises `BadInput` for a pin that cannot be read, rather than guess it."""
         found = _read(self._pin, Pin, "run `osiris adapters pin NAME`, or `osiris adapters unpin`")
         return found and found[0].name
 
@@ -91,20 +91,20 @@ class VerdictStore:
         write_atomically(self._pin, _json({"name": name}))
 
     def unpin(self) -> None:
-        """Take the pin away."""
+        """Remove the pin."""
         self._pin.unlink(missing_ok=True)
 
     def probe_result(self, name: str, manifest: str) -> ProbeResult | None:
-        """The probe's answer about `name` with this manifest; `None` where it is to be asked (again)."""
+        """The probe's result for `name` with this manifest; `None` if the probe has to run (again)."""
         try:
             found = _read(self._file(f"{name}.probe"), ProbeResult, "it is made anew")
         except BadInput:
             return None
         return found[0] if found and found[0].manifest == manifest else None
 
-    def save_probe_result(self, name: str, answer: ProbeResult) -> None:
-        """Keep the probe's answer about `name`."""
-        write_atomically(self._file(f"{name}.probe"), answer.model_dump_json(indent=1))
+    def save_probe_result(self, name: str, result: ProbeResult) -> None:
+        """Keep the probe's result for `name`."""
+        write_atomically(self._file(f"{name}.probe"), result.model_dump_json(indent=1))
 
     def _file(self, name: str) -> Path:
         return self.folder / f"{name}.json"
@@ -115,7 +115,7 @@ class VerdictStore:
 
 
 def _read(path: Path, model: type[BaseModel], remedy: str) -> tuple[Any, dict[str, Any]] | None:
-    """The file as `kind` and as it stands, or `None` where there is none."""
+    """The file as a `model` and as plain JSON; `None` if there is no such file."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return model.model_validate(content), content

@@ -1,8 +1,9 @@
-"""The HTTP sidecar: `POST /feedback/phi3/`, `GET /advice`, what may be done to an idea, the models, `GET /health`.
+"""The HTTP API: `POST /feedback/phi3/`, `GET /advice`, undo and close of an idea, the models, `GET /health`.
 
-What it covers: a bearer token, a Host and an Origin allow-list, a limit on bodies and on requests a second, no unknown
-fields, no NaN, idempotent replays, one winner of two reviewers. What it does not: TLS and user accounts (a reviewer's
-name is believed); it listens on loopback unless told otherwise.
+It has a bearer token, allow-lists for Host and Origin, and limits on body sizes and on requests per second. It refuses
+unknown fields and NaN. Replays are idempotent, and of two reviewers that decide at once only one succeeds. It has no
+TLS and no user accounts: a reviewer's name is not verified. It listens on loopback unless `review.host` names another
+address.
 """
 
 import time
@@ -22,13 +23,13 @@ __all__ = ["create_app", "ensure_api_token", "token_path"]
 
 
 def create_app(workspace: Workspace) -> FastAPI:
-    """The application over one workspace; its token is in `ensure_api_token(workspace)`."""
+    """Return the application of one workspace. `ensure_api_token(workspace)` returns its token."""
     app = FastAPI(
         title="Osiris",
         version="1.0",
         dependencies=[require_token(workspace), Depends(refuse_unknown_parameters)],
         responses=COMMON_RESPONSES,
-        docs_url=None,  # pages that load scripts from elsewhere; the description itself is at /openapi.json
+        docs_url=None,  # this page would load scripts from other hosts; the description is at /openapi.json
         redoc_url=None,
     )
     review = workspace.settings.review

@@ -1,4 +1,4 @@
-"""`GET /health`: whether the parts answer."""
+"""`GET /health`: the state of the API and of the models."""
 
 import time
 from datetime import timedelta
@@ -12,7 +12,10 @@ from osiris.workspace import Workspace
 
 
 class Health(BaseModel):
-    """Uptime in seconds, models ready (built, downloaded, or their server up), mean Hermes score of the last 24 h."""
+    """The uptime in seconds, the readiness of both models, and the mean Hermes score of the last 24 hours.
+
+    A model is ready when it is built or downloaded, or when its server answers. Without scores the mean is null.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -27,22 +30,22 @@ class Health(BaseModel):
 
 
 class HealthWithAdapter(Health):
-    """With the newest adapter's name; null without one."""
+    """Health with the name of the newest adapter, or null without an adapter."""
 
     latest_adapter: str | None
 
 
 def add_health_route(app: FastAPI, workspace: Workspace, started: float) -> None:
-    """Add the route; `started` is on the monotonic clock."""
+    """Add the route. `started` is the start of the API on the monotonic clock."""
 
     @app.get("/health", response_model=HealthWithAdapter | Health)
     def health(adapter_date: bool = False) -> dict[str, Any]:
-        """Whether the parts answer; with `adapter_date=true` also the newest adapter's name."""
+        """Uptime and readiness of the models; with `adapter_date=true` also the name of the newest adapter."""
         return read_health(workspace, time.monotonic() - started, adapter_date)
 
 
 def read_health(workspace: Workspace, uptime: float, adapter_date: bool) -> dict[str, Any]:
-    """What `GET /health` answers."""
+    """Return the answer of `GET /health`. `uptime` is in seconds."""
     since = sql_time(workspace.now - timedelta(hours=24))
     scores = workspace.advice.frame(f"as_of > {since} AND hermes_score IS NOT NULL", ["hermes_score"])["hermes_score"]
     health: dict[str, Any] = {

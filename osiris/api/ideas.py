@@ -1,10 +1,10 @@
-"""The routes about ideas: list them, look at one, decide, take it back, close it."""
+"""The routes about ideas: list them, show one and its details, decide, undo a decision, close a trade."""
 
 from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, Header, Query, Request, Response
 from fastapi import Path as PathParameter
-from pydantic import BeforeValidator
+from pydantic import BaseModel, BeforeValidator, Field
 
 from osiris.api.errors import CHANGE_RESPONSES, NOT_FOUND_RESPONSES
 from osiris.api.schemas import CLOSE_EXAMPLES, FEEDBACK_EXAMPLES, UNDO_EXAMPLES, DetailsResponse, Idea, RowResponse
@@ -23,15 +23,45 @@ def _require_digits(value: str | int) -> str | int:
 
 
 IdeaId = Annotated[str, PathParameter(max_length=64)]
-IdeaIds = Annotated[list[Annotated[str, Query(max_length=64)]], Query(max_length=200)]
+IdeaIds = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=200)]
 IdempotencyKey = Annotated[str | None, Header(max_length=128, description="the same for every attempt at one decision")]
 DIGITS_ONLY = BeforeValidator(_require_digits)
+
+
+class ListParameters(BaseModel):
+    """The query parameters of `GET /advice`."""
+
+    status: Status | None = None
+    outcome: Outcome | None = None
+    ticker: Annotated[str, Field(max_length=15)] = ""
+    since: Moment | None = None
+    id: IdeaIds = []
+    sort: SortKey = SortKey.AS_OF
+    descending: bool = True
+    offset: Annotated[int, DIGITS_ONLY, Field(ge=0, le=10_000_000)] = 0
+    limit: Annotated[int, DIGITS_ONLY, Field(ge=1, le=10_000)] = 100
+    after: IdeaIds = []
+
+    @property
+    def query(self) -> IdeaQuery:
+        """The filter and the order; raises `BadInput` for a `since` outside of the years 1 to 9999 in UTC."""
+        return IdeaQuery(
+            self.status,
+            self.outcome,
+            self.ticker.strip().upper(),
+            since=to_stored_time(self.since) if self.since else None,
+            ids=self.id,
+            sort=self.sort,
+            descending=self.descending,
+        )
+
+
 LIST_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "model": list[Idea],
         "headers": {
-            "X-Total-Count": {"description": "ideas that fit, on all pages", "schema": {"type": "integer"}},
-            "X-Offset": {"description": "ideas that fit, ahead of this page", "schema": {"type": "integer"}},
+            "X-Total-Count": {"description": "matching ideas on all pages", "schema": {"type": "integer"}},
+            "X-Offset": {"description": "matching ideas before this page", "schema": {"type": "integer"}},
             "ETag": {"description": "changes with every stored fact", "schema": {"type": "string"}},
         },
     },
@@ -47,53 +77,35 @@ def add_idea_routes(app: FastAPI, workspace: Workspace) -> None:
     def feedback(
         body: Annotated[Feedback, Body(openapi_examples=FEEDBACK_EXAMPLES)], idempotency_key: IdempotencyKey = None
     ) -> Response:
-        """Approve, reject or edit an idea. A replay, by `Idempotency-Key` or of the same body, is one decision."""
+        """Approve, reject or edit an idea.
+
+        A repeat with the same `Idempotency-Key`, or without a key with the same body, is the same decision.
+        """
         key = idempotency_key or stable_hash("feedback", body.model_dump_json())
         row = decide(advice, body, key, settings, workspace.now)
         return _idea_response(_require_status(row, body.action, idempotency_key))
 
     @app.get("/advice", responses=LIST_RESPONSES)
-    def get_page(
-        request: Request,
-        status: Status | None = None,
-        outcome: Outcome | None = None,
-        ticker: Annotated[str, Query(max_length=15)] = "",
-        since: Moment | None = None,
-        id: IdeaIds = [],  # noqa: B006
-        sort: SortKey = SortKey.AS_OF,
-        descending: bool = True,
-        offset: Annotated[int, DIGITS_ONLY, Query(ge=0, le=10_000_000)] = 0,
-        limit: Annotated[int, DIGITS_ONLY, Query(ge=1, le=10_000)] = 100,
-        after: IdeaIds = [],  # noqa: B006
-    ) -> Response:
-        """Ideas, filtered and sorted, newest first; prices in the basis of their `as_of`.
+    def get_page(request: Request, parameters: Annotated[ListParameters, Query()]) -> Response:
+        """Ideas, filtered and sorted, by default newest first. Prices are in the basis of each idea's `as_of`.
 
-        To turn pages while ideas come and are decided on, give as `after` the ids of the page before.
+        To get the next page while ideas are drafted and decided, pass the ids of the page before as `after`.
         """
         tag = f'W/"{advice.version}"'
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers={"ETag": tag})
-        query = IdeaQuery(
-            status,
-            outcome,
-            ticker.strip().upper(),
-            since=to_stored_time(since) if since else None,
-            ids=id,
-            sort=sort,
-            descending=descending,
-        )
-        page = list_ideas(advice, query, offset, limit, after)
+        page = list_ideas(advice, parameters.query, parameters.offset, parameters.limit, parameters.after)
         counts = {"X-Total-Count": str(page.total), "X-Offset": str(page.offset)}
         return RowResponse(page.ideas, headers={"ETag": tag, **counts})
 
     @app.get("/advice/{idea}", responses={200: {"model": Idea}, **NOT_FOUND_RESPONSES})
     def get_idea(idea: IdeaId) -> Response:
-        """One idea as it stands."""
+        """One idea in its current state."""
         return _idea_response(advice.get(idea))
 
-    @app.get("/advice/{idea}/beside", responses={200: {"model": DetailsResponse}, **NOT_FOUND_RESPONSES})
+    @app.get("/advice/{idea}/details", responses={200: {"model": DetailsResponse}, **NOT_FOUND_RESPONSES})
     def get_details(idea: IdeaId) -> Response:
-        """The other candidates of its prompt, earlier ideas on its ticker, similar past ones, and the price."""
+        """The other ideas of its prompt, earlier ideas on its ticker, similar past ideas, and the daily prices."""
         return RowResponse(get_idea_details(advice, workspace.bars, idea, workspace.now))
 
     @app.post("/advice/{idea}/undo", responses={200: {"model": Idea}, **CHANGE_RESPONSES})
@@ -102,22 +114,25 @@ def add_idea_routes(app: FastAPI, workspace: Workspace) -> None:
         body: Annotated[UndoRequest, Body(openapi_examples=UNDO_EXAMPLES)],
         idempotency_key: IdempotencyKey = None,
     ) -> Response:
-        """Take back the decision that stands, by who made it, while its outcome is open: the idea is pending again."""
+        """Take back the current decision, by its own reviewer, while the outcome is open. The idea is pending again."""
         key = idempotency_key or stable_hash("undo", idea, body.model_dump_json())
         row = undo(advice, idea, body, key, workspace.now)
         return _idea_response(_require_status(row, Status.PENDING, idempotency_key))
 
     @app.post("/advice/{idea}/close", responses={200: {"model": Idea}, **CHANGE_RESPONSES})
     def close(idea: IdeaId, body: Annotated[CloseRequest, Body(openapi_examples=CLOSE_EXAMPLES)]) -> Response:
-        """Ask the outcome logger to close a trade, at a price or at what trades next; said again, nothing changes."""
+        """Ask the outcome logger to close a trade at a price, or at the next price. A repeat changes nothing."""
         return _idea_response(request_close(advice, idea, body.price, body.reviewer, workspace.now))
 
 
 def _require_status(row: dict[str, Any], wanted: Status, key: str | None) -> dict[str, Any]:
-    """`row`, unless a request without a key repeats one that was changed since: 200 would say that it stands."""
+    """Return `row`; raise `Conflict` if a request without a key repeats a decision that was changed since.
+
+    Such a repeat changes nothing, and a status of 200 would say that the decision is in effect.
+    """
     if key is None and row["status"] != wanted:
-        came = f"one that is {row['status']}: the same request was answered before, and changed since"
-        raise Conflict(f"an idea that is {wanted} after this", came, "send an Idempotency-Key of its own")
+        actual = f"one that is {row['status']}: the same request was answered before, and changed since"
+        raise Conflict(f"an idea that is {wanted} after this", actual, "send an Idempotency-Key of its own")
     return row
 
 

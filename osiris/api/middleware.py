@@ -1,4 +1,4 @@
-"""What no request gets past: a body limit, pages from elsewhere, too many requests a second."""
+"""Checks before every route: kind and size of the body, requests per second, and the origin of the page."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -17,7 +17,7 @@ CallNext = Callable[[Request], Awaitable[Response]]
 
 
 def add_middleware(app: FastAPI, review: ReviewSettings, hosts: set[str], token: str) -> None:
-    """Put the guards before every route of `app`; `hosts` are the names of this machine."""
+    """Add the checks before every route of `app`. `hosts` are the names of this machine."""
     _require_plain_json(app)
     _limit_bodies(app, review.max_body_bytes)
     _limit_requests(app, review.max_requests_per_second, token)
@@ -25,7 +25,7 @@ def add_middleware(app: FastAPI, review: ReviewSettings, hosts: set[str], token:
 
 
 def _require_plain_json(app: FastAPI) -> None:
-    """Refuse a body of another kind, and one in which a key stands twice: its reader cannot know which was meant."""
+    """Refuse a body that is not JSON or that has a key twice, because it is unclear which value is meant."""
 
     @app.middleware("http")
     async def require_json(request: Request, call_next: CallNext) -> Response:
@@ -45,21 +45,21 @@ def _require_plain_json(app: FastAPI) -> None:
 
 
 class _DuplicateKey(Exception):
-    """A key of JSON that stands twice in one object."""
+    """A key occurs twice in one JSON object."""
 
 
 def _find_duplicate_key(body: bytes) -> str | None:
-    """Such a key, `None` without one; what is no JSON is left to the route, which says so."""
+    """Return a key that occurs twice in one object, or `None`. A body that is no JSON is refused by the route."""
 
-    def pairs(found: list[tuple[str, object]]) -> None:
+    def check_pairs(pairs: list[tuple[str, object]]) -> None:
         seen: set[str] = set()
-        for name, _ in found:
+        for name, _ in pairs:
             if name in seen:
                 raise _DuplicateKey(name)
             seen.add(name)
 
     try:
-        json.loads(body, object_pairs_hook=pairs)
+        json.loads(body, object_pairs_hook=check_pairs)
     except _DuplicateKey as error:
         return str(error)
     except (ValueError, RecursionError):
@@ -68,6 +68,8 @@ def _find_duplicate_key(body: bytes) -> str | None:
 
 
 def _limit_bodies(app: FastAPI, limit: int) -> None:
+    """Refuse a body of unknown size, or of more than `limit` bytes."""
+
     @app.middleware("http")
     async def limit_body(request: Request, call_next: CallNext) -> Response:
         size = request.headers.get("content-length")
@@ -80,21 +82,25 @@ def _limit_bodies(app: FastAPI, limit: int) -> None:
 
 
 def _limit_requests(app: FastAPI, limit: int, token: str) -> None:
-    """Limit each client; those without the token have a limit of their own, so that they cannot use up a reviewer's."""
-    limiter, item = MovingWindowRateLimiter(MemoryStorage()), RateLimitItemPerSecond(limit)
+    """Limit the requests per second of each client.
+
+    Requests without the token are counted apart, so that they cannot use up the limit of a reviewer on the same host.
+    """
+    limiter = MovingWindowRateLimiter(MemoryStorage())
+    item = RateLimitItemPerSecond(limit)
 
     @app.middleware("http")
     async def limit_rate(request: Request, call_next: CallNext) -> Response:
         client = request.client.host if request.client else "unknown"
-        known = is_same_token(request.headers.get("authorization", ""), f"Bearer {token}")
-        if not limiter.hit(item, client, str(known)):
+        has_token = is_same_token(request.headers.get("authorization", ""), f"Bearer {token}")
+        if not limiter.hit(item, client, str(has_token)):
             detail = f"expected at most {limit} requests a second; got more; send the rest again in a second"
             return problem_response(429, "Refused", detail, {"Retry-After": "1"})
         return await call_next(request)
 
 
 def _refuse_foreign_pages(app: FastAPI, hosts: set[str], origins: list[str]) -> None:
-    """Refuse what a browser sends for a page from elsewhere: it says so in Origin."""
+    """Refuse requests that a browser sends for a page of a foreign origin; the Origin header names it."""
 
     @app.middleware("http")
     async def refuse_foreign_origin(request: Request, call_next: CallNext) -> Response:

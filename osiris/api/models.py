@@ -1,4 +1,4 @@
-"""The routes that ask the models: text for a prompt, a score for a proposal, which adapter answers."""
+"""The routes that use the models: write text, score a proposal, load the served adapter."""
 
 import secrets
 from collections.abc import Iterator
@@ -15,9 +15,8 @@ from osiris.workspace import Workspace
 
 ModelText = Annotated[str, Field(min_length=1, max_length=16_000)]
 
-
 MAX_MODEL_REQUESTS = 8
-"""Requests that may use the models at once; they answer one after the other, the rest of the API beside them."""
+"""The largest number of requests to the models at once. They are answered in turn; other routes do not wait."""
 
 
 class GenerateRequest(BaseModel):
@@ -26,13 +25,13 @@ class GenerateRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     prompt: ModelText
-    max_length: Annotated[int, Field(ge=1, le=1024, description="tokens to write at most")] = 96
+    max_length: Annotated[int, Field(ge=1, le=1024, description="largest number of new tokens")] = 96
     model_id: Literal["phi3", "hermes"] = "phi3"
-    seed: Annotated[int | None, Field(ge=0, lt=2**31, description="of what is drawn; none: any")] = None
+    seed: Annotated[int | None, Field(ge=0, lt=2**31, description="seed of the sampling; none: a random one")] = None
 
 
 class GenerateResponse(BaseModel):
-    """What a model wrote, and which; `adapter` is null for the judge, `base` without one."""
+    """The text and the model that wrote it. `adapter` is `base` without an adapter, and null for the judge."""
 
     text: str
     model: str
@@ -40,7 +39,7 @@ class GenerateResponse(BaseModel):
 
 
 class ScoreRequest(BaseModel):
-    """Body of `POST /score/hermes/`; the proposal is a reply's JSON or any text, the context its snapshot."""
+    """Body of `POST /score/hermes/`. The proposal is the JSON of a reply or any text; the context is its snapshot."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -49,7 +48,7 @@ class ScoreRequest(BaseModel):
 
 
 class ScoreResponse(BaseModel):
-    """0 to 1, and the number 0 to 10 that it comes from; both null where Hermes would write none, with a note."""
+    """The score (0 to 1) and the number (0 to 10) that Hermes wrote. Without a number, both are null."""
 
     score: float | None
     raw: int | None
@@ -57,7 +56,7 @@ class ScoreResponse(BaseModel):
 
 
 class SwapResponse(BaseModel):
-    """The adapter that answers from now on (`base` without one), and those that may not, newest first, with reasons."""
+    """The adapter that is now served (`base` without one), and the skipped adapters, newest first, with reasons."""
 
     adapter: str
     skipped: dict[str, str]
@@ -77,25 +76,26 @@ def add_model_routes(app: FastAPI, workspace: Workspace) -> None:
 
     @app.post("/generate/", responses=MODEL_RESPONSES)
     def generate(body: Annotated[GenerateRequest, Body(openapi_examples=GENERATE_EXAMPLES)]) -> GenerateResponse:
-        """What a model writes for a prompt in its chat format, by the workspace's temperature (Hermes: the likeliest).
+        """The text that a model writes for a prompt in its chat format.
 
-        Phi-3 answers with the adapter that is served; one that is promoted meanwhile answers the next request.
+        Phi-3 samples with the workspace's temperature; Hermes writes the likeliest text. Phi-3 uses the served adapter.
+        An adapter that is promoted meanwhile answers the next request.
         """
         with _model_slot(slots):
             return _generate(workspace, body)
 
     @app.post("/score/hermes/", responses=MODEL_RESPONSES)
     def score(body: Annotated[ScoreRequest, Body(openapi_examples=SCORE_EXAMPLES)]) -> ScoreResponse:
-        """Hermes' score of a proposal."""
+        """The score that Hermes gives a proposal."""
         from osiris.llm import hermes
 
         with _model_slot(slots):
-            (found,) = hermes.score_ideas(workspace.models.judge, [hermes.JudgedIdea(body.proposal, body.context)], 1)
-        return ScoreResponse(score=found.normalized, raw=found.raw, note=found.note)
+            (result,) = hermes.score_ideas(workspace.models.judge, [hermes.JudgedIdea(body.proposal, body.context)], 1)
+        return ScoreResponse(score=result.normalized, raw=result.raw, note=result.note)
 
     @app.post("/adapters/swap", responses=MODEL_RESPONSES)
     def swap() -> SwapResponse:
-        """Load the adapter that is to be served, so that the next request need not wait for it; others go on."""
+        """Load the adapter that is to be served, so that the next request does not wait for it."""
         with _model_slot(slots):
             served = workspace.find_served()
             return SwapResponse(adapter=workspace.models.serve(served.path).adapter, skipped=dict(served.skipped))
@@ -103,7 +103,7 @@ def add_model_routes(app: FastAPI, workspace: Workspace) -> None:
 
 @contextmanager
 def _model_slot(slots: BoundedSemaphore) -> Iterator[None]:
-    """Be one of those that use the models; raises `Busy` when there are enough, lest they take all of the API."""
+    """Count as a request to the models for the block. Raises `Busy` at the limit, to keep threads for other routes."""
     if not slots.acquire(blocking=False):
         raise Busy(f"at most {MAX_MODEL_REQUESTS} requests to the models at once", "one more", "ask again in a second")
     try:
@@ -113,15 +113,18 @@ def _model_slot(slots: BoundedSemaphore) -> Iterator[None]:
 
 
 def _generate(workspace: Workspace, body: GenerateRequest) -> GenerateResponse:
+    """Answer with the judge or the drafter; try again if the drafter's adapter was unloaded in between."""
     from osiris.llm.generate import answer_prompt
 
-    judging, seed = body.model_id == "hermes", secrets.randbelow(2**31) if body.seed is None else body.seed
-    for last in (False, False, True):
-        model = workspace.models.judge if judging else workspace.load_drafter()
+    judging = body.model_id == "hermes"
+    seed = secrets.randbelow(2**31) if body.seed is None else body.seed
+    for is_last_attempt in (False, False, True):
+        drafter = None if judging else workspace.load_drafter()
+        model = workspace.models.judge if drafter is None else drafter
         try:
             text = answer_prompt(model, body.prompt, body.max_length, workspace.settings, seed)
             break
-        except NotFound:  # so many adapters were swapped in that this one was let go of
-            if last:
+        except NotFound:  # other requests loaded so many adapters that this one was unloaded
+            if is_last_attempt:
                 raise
-    return GenerateResponse(text=text, model=model.name, adapter=None if judging else model.adapter)
+    return GenerateResponse(text=text, model=model.name, adapter=None if drafter is None else drafter.adapter)

@@ -1,4 +1,4 @@
-"""What the answers about ideas look like, for the description of the API, and how they are written."""
+"""The responses about ideas: their fields, for the OpenAPI description, and their encoding as JSON."""
 
 from typing import Any
 
@@ -37,6 +37,7 @@ UNDO_EXAMPLES: dict[str, Any] = {
 
 
 def _python_type(kind: Any) -> Any:
+    """Return the Python type of an Arrow type as JSON has it; moments are text."""
     import pyarrow as pa
 
     if pa.types.is_timestamp(kind):
@@ -47,16 +48,17 @@ def _python_type(kind: Any) -> Any:
 
 
 def _field(name: str) -> Any:
+    """Return the field of a pydantic model for a column of the advice table."""
     field = advice_schema().field(name)
     kind = _python_type(field.type)
     return (kind | None, ...) if field.nullable else (kind, ...)
 
 
-Idea = create_model("Idea", __doc__="An idea as it stands.", **{name: _field(name) for name in CLIENT_COLUMNS})
+Idea = create_model("Idea", __doc__="An idea in its current state.", **{name: _field(name) for name in CLIENT_COLUMNS})
 
 
 class SimilarIdea(Idea):
-    """An idea, and how far its vector is from that of the idea asked about (L2)."""
+    """An idea and the L2 distance of its vector from the vector of the requested idea."""
 
     distance: float
 
@@ -73,21 +75,21 @@ class DailyBars(BaseModel):
 
 
 class DetailsResponse(BaseModel):
-    """What stands beside an idea."""
+    """The details of an idea: related ideas and daily bars."""
 
     model_config = ConfigDict(extra="forbid")
 
-    siblings: list[Idea] = Field(description="from the same prompt")
-    earlier: list[Idea] = Field(description="the last ones on the ticker, newest first")
-    similar: list[SimilarIdea] = Field(description="the nearest earlier ones with a final outcome")
+    siblings: list[Idea] = Field(description="other ideas of the same prompt")
+    earlier: list[Idea] = Field(description="the last ideas on the ticker before it, newest first")
+    similar: list[SimilarIdea] = Field(description="the nearest earlier ideas with a final outcome")
     bars: DailyBars | None = Field(description="null without prices")
 
 
 class RowResponse(Response):
-    """JSON straight from rows of the store: moments in ISO 8601, what is not finite as null."""
+    """JSON of rows of the store. Moments are in ISO 8601; numbers that are not finite are null."""
 
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        """`content` as JSON."""
+        """Return `content` as JSON."""
         return orjson.dumps(content)

@@ -1,4 +1,4 @@
-"""The bearer token of a workspace: made at the first call, readable by its owner alone."""
+"""The bearer token of a workspace: created at the first call, and readable only by its owner."""
 
 import contextlib
 import hmac
@@ -16,30 +16,31 @@ from osiris.workspace import Workspace
 
 
 def require_token(workspace: Workspace) -> Any:
-    """The dependency of every route that refuses a request without the token of `workspace`."""
-    token, bearer = ensure_api_token(workspace), HTTPBearer(auto_error=False)
+    """Return the dependency of every route that refuses requests without the token of `workspace`."""
+    token = ensure_api_token(workspace)
+    bearer = HTTPBearer(auto_error=False)
 
     def check(given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
         if given is None or not is_same_token(given.credentials, token):
-            came = "no bearer token" if given is None else "another one"
-            detail = f"expected the bearer token of this workspace; got {came}; `osiris api` says which file has it"
+            received = "no bearer token" if given is None else "another one"
+            detail = f"expected the bearer token of this workspace; got {received}; `osiris api` says which file has it"
             raise HTTPException(401, detail, {"WWW-Authenticate": "Bearer"})
 
     return Depends(check)
 
 
 def is_same_token(given: str, token: str) -> bool:
-    """Whether the two are the same, in a time that tells nothing of where they differ."""
+    """Whether the two are equal. The time does not depend on where they differ, so it reveals nothing of the token."""
     return hmac.compare_digest(given.encode(), token.encode())
 
 
 def token_path(workspace: Workspace) -> Path:
-    """Where the workspace keeps its token, readable by its owner alone."""
+    """Return the file of the workspace's token."""
     return workspace.settings.data / "api-token"
 
 
 def ensure_api_token(workspace: Workspace) -> str:
-    """The workspace's token, made at the first call; raises `WorkspaceError` for a file with none that can be sent."""
+    """Return the workspace's token, created at the first call; raises `WorkspaceError` for an unusable token file."""
     path = token_path(workspace)
     path.parent.mkdir(parents=True, exist_ok=True)
     if not os.path.lexists(path):
@@ -47,22 +48,24 @@ def ensure_api_token(workspace: Workspace) -> str:
         with open(temporary, "x", opener=_owner_only) as file:
             file.write(secrets.token_urlsafe(32))
         with contextlib.suppress(FileExistsError):
-            os.link(temporary, path)  # whole or not at all, and never over the token of another process
+            os.link(temporary, path)  # complete or not at all, and never over the token of another process
         temporary.unlink()
     return _read_token(path)
 
 
 def _read_token(path: Path) -> str:
     try:
-        token = path.read_bytes().strip()  # an editor ends a line
-        came = "nothing" if not token else "characters that a header cannot have"
+        token = path.read_bytes().strip()  # an editor adds a line end
+        problem = "nothing" if not token else "characters that a header cannot have"
     except OSError as error:
-        token, came = b"", f"{error.strerror}"
+        token = b""
+        problem = f"{error.strerror}"
     if not token or any(not 0x21 <= byte <= 0x7E for byte in token):
         wanted = f"a token of visible ASCII characters in {path}"
-        raise WorkspaceError(wanted, came, "remove what is there; the next start makes a new token")
+        raise WorkspaceError(wanted, problem, "remove what is there; the next start makes a new token")
     return token.decode("ascii")
 
 
 def _owner_only(path: str, flags: int) -> int:
+    """Open a file that only its owner can read and write, for `open(opener=...)`."""
     return os.open(path, flags, 0o600)

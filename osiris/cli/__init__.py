@@ -1,6 +1,7 @@
-"""The command line: every command parses, calls the function that pages and flows call, and prints.
+"""The command line. Each command parses its options, calls the function that notebooks and flows call, and prints.
 
-Exit status: 0 done, 1 done with something to look at, 2 an error that the one printed line explains.
+Exit status: 0 when all is done; 1 when it is done and something needs a look; 2 for an error, which the one printed
+line explains.
 """
 
 import signal
@@ -11,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from osiris import __version__
 from osiris.cli.adapters import adapters_app
 from osiris.cli.common import AsOfOption, JsonOption, WorkspaceOption, command_workspace, json_output, output_report
 from osiris.cli.kernel import kernel_app
@@ -29,10 +31,26 @@ app = typer.Typer(
 )
 
 
-@app.command()
+def _print_version(wanted: bool) -> None:
+    """Print the version and stop, before a command is looked for."""
+    if wanted:
+        print(f"osiris {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root_command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Osiris: a workspace in which the model that drafts trade advice learns from what happens to it."""
+
+
+@app.command("demo")
 def demo_command(
     workspace: Annotated[Path | None, typer.Option("--workspace", "-w", help="A new or empty folder.")] = None,
-    nights: Annotated[int, typer.Option(min=1, max=10, help="Nights to train.")] = 2,
+    nights: Annotated[int, typer.Option(min=1, max=10, help="Number of nightly runs.")] = 2,
     as_json: JsonOption = False,
 ) -> None:
     """Run the whole loop on a historical clock over real daily bars."""
@@ -42,40 +60,36 @@ def demo_command(
     json_output.write(result) if as_json else print_demo(result)
 
 
-@app.command()
+@app.command("advise")
 def advise_command(
     workspace: WorkspaceOption = None,
     as_of: AsOfOption = "",
-    sessions: Annotated[int, typer.Option(min=0, help="Draft at the last so many closes instead.")] = 0,
+    sessions: Annotated[int, typer.Option(min=0, help="Draft at this many past closes instead.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Draft ideas on the configured tickers."""
-    from osiris.drafting.draft_ideas import draft_ideas as draft_ideas
-    from osiris.drafting.draft_ideas import drafting_moments
+    from osiris.drafting.draft_ideas import DraftingContext, draft_ideas, drafting_moments
 
     with command_workspace(workspace, as_of) as ws:
         moments = drafting_moments(ws.settings, ws.now, sessions)
-        done = draft_ideas(
-            ws.advice, ws.prices, ws.events, ws.load_drafter(), ws.models.judge, ws.policy, ws.settings, moments
-        )
+        context = DraftingContext(ws.advice, ws.prices, ws.events, ws.policy, ws.settings)
+        done = draft_ideas(context, ws.load_drafter(), ws.models.judge, moments)
         output_report(done, as_json, "Ideas drafted")
 
 
-@app.command()
+@app.command("status")
 def status_command(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    """What is in the workspace, and which adapter is served."""
+    """Show the contents of the workspace and the adapter in use."""
     from osiris.serving.status import get_workspace_status
 
     with command_workspace(workspace) as ws:
         output_report(get_workspace_status(ws), as_json, "Workspace")
 
 
-@app.command()
+@app.command("api")
 def api_command(
     workspace: WorkspaceOption = None,
-    port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Default: review_command.port; 0 picks one.")
-    ] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Default: review.port; 0 picks one.")] = None,
 ) -> None:
     """Serve the HTTP sidecar until interrupted."""
     from osiris.serving.launch import serve_api
@@ -84,23 +98,28 @@ def api_command(
         serve_api(ws, port)
 
 
-@app.command()
+@app.command("review")
 def review_command(
     workspace: WorkspaceOption = None,
     lab: Annotated[bool, typer.Option("--lab", help="In JupyterLab, as a notebook.")] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")] = 0,
     browser: Annotated[bool, typer.Option(help="Open it in a browser.")] = True,
-    dark: Annotated[bool, typer.Option("--dark", help="Light on dark; JupyterLab has a theme of its own.")] = False,
+    dark: Annotated[bool, typer.Option("--dark", help="Dark theme; JupyterLab has a theme of its own.")] = False,
 ) -> None:
-    """Serve the Advisory tab (notebooks/02_review.ipynb) of a workspace as a page of its own."""
+    """Serve the Advisory tab (notebook 02) in a browser."""
     from osiris.serving.launch import open_review
 
     with command_workspace(workspace) as ws:
         raise typer.Exit(open_review(ws, lab, port, browser, dark))
 
 
-for command in (nightly_command, outcomes_command, label_command, close_command, lineage_command, learn_check_command):
-    app.command()(command)
+# Every name is written out: typer would derive `label-command` from the name of the function.
+app.command("nightly")(nightly_command)
+app.command("outcomes")(outcomes_command)
+app.command("label")(label_command)
+app.command("close")(close_command)
+app.command("lineage")(lineage_command)
+app.command("learn-check")(learn_check_command)
 app.add_typer(adapters_app, name="adapters")
 app.add_typer(prices_app, name="prices")
 app.add_typer(pairs_app, name="pairs")
@@ -111,14 +130,14 @@ app.add_typer(kernel_app, name="kernel")
 def main() -> None:
     """Run the command line; a named error becomes one line on stderr and exit status 2.
 
-    SIGTERM and a closed terminal end it as Ctrl-C does: what it has opened is closed on the way out.
+    SIGTERM and a closed terminal end it as Ctrl-C does, so that everything it opened is closed on the way out.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal may know no more than ASCII
+            stream.reconfigure(errors="backslashreplace")  # a terminal may show ASCII only
     for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores one, and stays in charge
-            signal.signal(number, _leave)
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP, and this must stay so
+            signal.signal(number, _exit_on_signal)
     try:
         app()
     except OsirisError as error:
@@ -128,5 +147,6 @@ def main() -> None:
         raise SystemExit(2) from None
 
 
-def _leave(number: int, _frame: object) -> None:
+def _exit_on_signal(number: int, _frame: object) -> None:
+    """Raise, so that every `with` on the way out closes what it holds; a shell expects 128 and the signal's number."""
     raise SystemExit(128 + number)

@@ -1,4 +1,4 @@
-"""`osiris adapters`: list them, compare two, and a person's word on which is served."""
+"""`osiris adapters`: list the adapters, compare two of them, and choose by hand the one that is served."""
 
 import getpass
 from typing import TYPE_CHECKING, Annotated
@@ -52,7 +52,7 @@ def compare_command(a: str, b: str, workspace: WorkspaceOption = None, as_json: 
 def promote_command(
     name: str, by: ActorOption, why: ReasonOption, workspace: WorkspaceOption = None, as_json: JsonOption = False
 ) -> None:
-    """Let an adapter be served whatever the gate said, until a newer one is promoted."""
+    """Serve an adapter against the gate, until a newer one is promoted."""
     with command_workspace(workspace) as ws:
         ws.registry.promote(name, by, why, ws.now)
         _output_served(ws, as_json)
@@ -70,7 +70,7 @@ def demote_command(
 
 @adapters_app.command("pin")
 def pin_command(name: str, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    """Serve an adapter whatever is newer or promoted, until it is unpinned."""
+    """Serve one adapter, even if others are newer, until it is unpinned."""
     with command_workspace(workspace) as ws:
         ws.registry.pin(name)
         _output_served(ws, as_json)
@@ -78,14 +78,14 @@ def pin_command(name: str, workspace: WorkspaceOption = None, as_json: JsonOptio
 
 @adapters_app.command("unpin")
 def unpin_command(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    """Serve by gate.serve and verdicts again."""
+    """Let gate.serve and the verdicts choose the served adapter again."""
     with command_workspace(workspace) as ws:
         ws.registry.unpin()
         _output_served(ws, as_json)
 
 
 def _output_served(ws: "Workspace", as_json: bool) -> None:
-    """Bring MLflow's aliases up to date and print what is served now."""
+    """Bring MLflow's aliases up to date and print the adapter that is served now."""
     from osiris.adapters.mlflow_runs import TrackingFailed
     from osiris.serving.status import get_served_adapter
     from osiris.training.promotion import update_aliases
@@ -93,6 +93,6 @@ def _output_served(ws: "Workspace", as_json: bool) -> None:
     served = get_served_adapter(ws)
     try:
         update_aliases(ws.registry, ws.tracking, ws.settings, ws.now)
-    except TrackingFailed as error:  # what was decided is kept, and holds
+    except TrackingFailed as error:  # the decision is stored already, and it holds without MLflow
         served["mlflow"] = str(error)
     output_report(served, as_json, "Adapter in use")

@@ -1,4 +1,4 @@
-"""What all commands share: options, an open workspace, and how a report is printed."""
+"""The parts that all commands share: options, an open workspace, and the printing of a report."""
 
 import contextlib
 import os
@@ -20,33 +20,37 @@ AsOfOption = Annotated[str, typer.Option("--as-of", help="Moment of the run, ISO
 
 
 class JsonOutput:
-    """Where `--json` goes; all that anybody else prints goes to stderr once it is asked for."""
+    """The output of `--json`. Once it is reserved, everything that other code prints goes to stderr."""
 
     def __init__(self) -> None:
-        """Nothing is asked for yet."""
+        """Reserve nothing yet."""
         self._descriptor: int | None = None
 
     def reserve(self, wanted: bool) -> bool:
-        """Keep stdout for the one answer: libraries and the programs that they start write to stderr from now on."""
-        if wanted and self._descriptor is None and sys.stdout is sys.__stdout__:
-            sys.stdout.flush()
+        """Keep stdout for the one answer: libraries and the programs that they start write to stderr from now on.
+
+        File descriptor 1 itself is redirected, because a program that a library starts inherits it.
+        """
+        stdout = sys.stdout
+        if wanted and self._descriptor is None and stdout is sys.__stdout__ and stdout is not None:
+            stdout.flush()
             self._descriptor = os.dup(1)
-            with contextlib.suppress(OSError):  # there is no stderr
+            with contextlib.suppress(OSError):  # a process can be started without a stderr
                 os.dup2(2, 1)
         return wanted
 
-    def write(self, what: Any, indent: int | None = 1) -> None:
-        """Write `what` as JSON and a newline."""
+    def write(self, value: Any, indent: int | None = 1) -> None:
+        """Write `value` as JSON and a newline."""
         from osiris.ui.console import to_json
 
         if self._descriptor is None:
-            return print(to_json(what, indent), flush=True)
+            return print(to_json(value, indent), flush=True)
         with open(os.dup(self._descriptor), "w", encoding="ascii") as out:
-            out.write(to_json(what, indent) + "\n")
+            out.write(to_json(value, indent) + "\n")
 
 
 def name_callback(name: str) -> str:
-    """The callback of every option that takes a person's name."""
+    """Check the name of a person; the callback of every option that takes one."""
     from osiris.core.ideas import parse_person_name
 
     return parse_person_name(name)
@@ -60,25 +64,25 @@ JsonOption = Annotated[
         "--json", callback=json_output.reserve, is_eager=True, help="One JSON value on stdout, and nothing else."
     ),
 ]
-TickerOption = Annotated[str, typer.Option("--ticker", help="The ticker of all bars, whatever the file calls it.")]
-DateFormatOption = Annotated[str, typer.Option("--date-format", help="How its dates are written, such as %d/%m/%Y.")]
-DelimiterOption = Annotated[str, typer.Option("--delimiter", help="What stands between its fields, such as ; or tab.")]
-DecimalOption = Annotated[str, typer.Option("--decimal", help="The decimal sign of its prices: a point or a comma.")]
+TickerOption = Annotated[str, typer.Option("--ticker", help="Ticker of all bars, in place of the file's own.")]
+DateFormatOption = Annotated[str, typer.Option("--date-format", help="Format of the dates, such as %d/%m/%Y.")]
+DelimiterOption = Annotated[str, typer.Option("--delimiter", help="Sign between the fields, such as ; or tab.")]
+DecimalOption = Annotated[str, typer.Option("--decimal", help="Decimal sign of the prices: a point or a comma.")]
 TimezoneOption = Annotated[
-    str, typer.Option("--timezone", help="Of moments without an offset, such as America/New_York.")
+    str, typer.Option("--timezone", help="Zone of moments without an offset, such as America/New_York.")
 ]
 RegularHoursOption = Annotated[
     bool, typer.Option("--regular-hours", help="Leave out bars before the open and after the close.")
 ]
 DailyOption = Annotated[
     bool,
-    typer.Option("--daily", help="Each row is the bar of a session, though stamped at its open or close."),
+    typer.Option("--daily", help="Each row is one session's bar, even if it carries a time of day."),
 ]
 
 
 @contextmanager
 def command_workspace(workspace: Path | None, as_of: str = "") -> "Iterator[Workspace]":
-    """An open workspace, closed at the end."""
+    """Open the workspace of a command, and close it at the end; warn if the shipped policy was edited."""
     from osiris.policy import edit_warning
     from osiris.workspace import managed_workspace
 

@@ -1,8 +1,9 @@
-"""`osiris kernel`: patches of the policy, from a diff to what became of it."""
+"""`osiris kernel`: patches of the policy, from the diff to the outcome."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,17 +18,22 @@ from osiris.cli.common import (
     output_rows,
 )
 
+if TYPE_CHECKING:
+    from osiris.kernel.repo import PolicyRepo
+
 MAX_DEAD_LETTER_ROWS = 20
-kernel_app = typer.Typer(no_args_is_help=True, help="Patches of the trading policy: proved, measured, applied, undone.")
+kernel_app = typer.Typer(no_args_is_help=True, help="Patches of the trading policy: prove, submit, apply, undo.")
 DiffArgument = Annotated[Path, typer.Argument(help="A unified diff of a policy file; - for standard input.")]
 PatchIdArgument = Annotated[str, typer.Argument(help="Id of a patch; osiris kernel log lists them.")]
 
 
 @kernel_app.command("prove")
 def prove_command(diff: DiffArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    """Prove a patch in the sandbox, and show every check. Exits with 1 when it is refused; nothing is applied."""
-    from osiris.kernel.prove import PROVED
-    from osiris.kernel.prove import prove_diff as prove_diff
+    """Prove a patch in the sandbox and show every check.
+
+    Nothing is applied. Exits with 1 when the patch is refused.
+    """
+    from osiris.kernel.prove import PROVED, prove_diff
     from osiris.ui.console import print_rows
 
     with command_workspace(workspace) as ws:
@@ -49,10 +55,10 @@ def prove_command(diff: DiffArgument, workspace: WorkspaceOption = None, as_json
 
 @kernel_app.command("allowed")
 def allowed_command(as_json: JsonOption = False) -> None:
-    """What a patch may be made of: imports, functions, methods, syntax, limits."""
+    """List what a patch may use: imports, functions, syntax, limits."""
     from osiris.sandbox.allowed import describe_allowed
 
-    output_report(describe_allowed(), as_json, "What a patch may be made of")
+    output_report(describe_allowed(), as_json, "What a patch may use")
 
 
 @kernel_app.command("edit")
@@ -61,12 +67,15 @@ def edit_command(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Copy the live policy into a folder, to edit it there and to make patches of it by `git diff`."""
+    """Copy the live policy into a folder, to edit it there.
+
+    The folder is a git repository: `git diff` in it gives the patch.
+    """
     with command_workspace(workspace) as ws:
         head = ws.policy_repo.head()
         ws.policy_repo.copy_to(folder)
-        then = f"edit {folder}/*.py; git -C {folder} diff | osiris kernel prove -; the same with submit"
-        output_report({"folder": folder, "policy": head.commit, "then": then}, as_json, "The live policy")
+        next_steps = f"edit {folder}/*.py; git -C {folder} diff | osiris kernel prove -; the same with submit"
+        output_report({"folder": folder, "policy": head.commit, "then": next_steps}, as_json, "The live policy")
 
 
 @kernel_app.command("submit")
@@ -76,7 +85,10 @@ def submit_command(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Put a patch into the queue; one that does not apply to the live policy or has its verdict is refused."""
+    """Put a patch into the queue.
+
+    A patch that does not apply to the live policy, or that has its verdict already, is refused.
+    """
     from osiris.kernel.history import list_queue
     from osiris.kernel.patch import patch_from_diff
     from osiris.kernel.trial import require_undecided
@@ -87,21 +99,24 @@ def submit_command(
         patch = patch_from_diff(_read_diff(diff), repo.head(), repo, by, key)
         require_undecided(ws.patch_log, patch)
         lists = PatchLists(ws.events)
-        again = patch.id in {row["patch"] for row in list_queue(ws.patch_log, lists, key)}
-        if not again:
+        is_queued = patch.id in {row["patch"] for row in list_queue(ws.patch_log, lists, key)}
+        if not is_queued:
             lists.push(patch.to_json())
-        note = {"note": "it was in the queue before: once is enough"} if again else {}
+        note = {"note": "it was in the queue before: once is enough"} if is_queued else {}
         output_report({"patch": patch.id, "target": patch.target, "by": patch.by, **note}, as_json, "In the queue")
 
 
 @kernel_app.command("run")
 def run_command(
-    once: Annotated[bool, typer.Option("--once", help="One run_turn, here; else the flow and its page.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Run it here; else as a flow, with its notebook.")] = False,
     workspace: WorkspaceOption = None,
     as_of: AsOfOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Run one turn: roll back what lost, then end a trial, or prove and measure the next patch."""
+    """Run one turn of the loop over patches.
+
+    A turn rolls back a live patch that lost. Then it ends a trial, or it proves and measures the next patch.
+    """
     from osiris.kernel.meta_loop import run_turn
 
     with command_workspace(workspace, as_of) as ws:
@@ -117,7 +132,7 @@ def run_command(
 
 @kernel_app.command("log")
 def log_command(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    """Every patch and what became of it, and how rollbacks went."""
+    """List every patch with its state, and a summary of the rollbacks."""
     from osiris.kernel.history import list_patches, summarize_rollbacks
 
     with command_workspace(workspace) as ws:
@@ -131,7 +146,7 @@ def log_command(workspace: WorkspaceOption = None, as_json: JsonOption = False) 
 
 @kernel_app.command("show")
 def show_patch_command(patch: PatchIdArgument, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    """One patch: its diff, the proof, the rewards, what became of it."""
+    """Show one patch: its diff, the proof, the rewards, the state."""
     from osiris.kernel.history import find_patch
     from osiris.storage.patches import PatchLists
     from osiris.ui.console import print_report, print_rows, to_json_values, to_printable
@@ -153,7 +168,10 @@ def show_patch_command(patch: PatchIdArgument, workspace: WorkspaceOption = None
 
 @kernel_app.command("queue")
 def queue_command(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    """What waits to be judged, in order, and the newest dead letters with the reason."""
+    """List the waiting patches in order, and the newest dead letters.
+
+    A dead letter is a queued item or a drafted text that is no valid patch; the reason is shown with it.
+    """
     from osiris.kernel.history import list_dead_letters, list_queue
     from osiris.storage.patches import PatchLists
 
@@ -179,7 +197,10 @@ def rollback_command(
     as_of: AsOfOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Make live again what was live before a patch; what was applied after it goes too."""
+    """Make the policy live again that was live before a patch.
+
+    Patches that were applied after this one are rolled back too.
+    """
     from osiris.kernel.meta_loop import roll_back_manually
 
     with command_workspace(workspace, as_of) as ws:
@@ -188,7 +209,7 @@ def rollback_command(
 
 
 def _summary_row(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of the log that fits a narrow terminal."""
+    """Cut a row of the log down to the columns that fit a narrow terminal."""
     rewards = {name: row[name] and round(row[name], 3) for name in ("reward", "live reward")}
     days = {name: row[name] and row[name][:10] for name in ("applied", "rolled back")}
     return {
@@ -210,8 +231,11 @@ def _read_diff(path: Path) -> str:
         raise BadInput("a unified diff in UTF-8", f"{path} ({error})", "name another file") from error
 
 
-def _normalize_diff(diff: str, repo: Any) -> str:
-    """A diff as submitting would put it into the queue; as it is where that is refused, for the checks to say why."""
+def _normalize_diff(diff: str, repo: "PolicyRepo") -> str:
+    """Write a diff as `submit` would queue it.
+
+    A diff that `submit` would refuse stays as it is, so that the checks of the proof say why.
+    """
     from osiris.core.errors import BadInput
     from osiris.kernel.patch import patch_from_diff
 
@@ -221,9 +245,11 @@ def _normalize_diff(diff: str, repo: Any) -> str:
         return diff
 
 
-def _progress_printer(as_json: bool) -> Any:
-    def say(step: str) -> None:
+def _progress_printer(as_json: bool) -> Callable[[str], None]:
+    """Make the function that shows the step under way on a terminal."""
+
+    def print_step(step: str) -> None:
         if not as_json and sys.stderr.isatty():
             print(f"{step} ...", file=sys.stderr)
 
-    return say
+    return print_step

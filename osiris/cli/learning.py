@@ -1,11 +1,14 @@
 """Commands about learning: `nightly` and `learn-check`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from osiris.cli.common import AsOfOption, JsonOption, WorkspaceOption, command_workspace, json_output, output_report
+
+if TYPE_CHECKING:
+    from osiris.market.synthetic import Edge
 
 
 def nightly_command(
@@ -15,55 +18,57 @@ def nightly_command(
     recipe: Annotated[str, typer.Option(help="Of recipes/, or a YAML file (default: training.dpo_recipe).")] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Train and compare tonight's adapters: pages 04 to 07 as a Prefect flow."""
+    """Train and compare adapters: notebooks 04 to 07, as a flow."""
     with command_workspace(workspace, as_of) as ws:
         from flows.nightly import nightly as flow
         from flows.server import prefect_server
 
         with prefect_server(ws.settings):
-            output_report(flow(str(ws.folder), ws.now.isoformat(), since, recipe), as_json, "Night")
+            output_report(flow(str(ws.folder), ws.now.isoformat(), since, recipe), as_json, "Nightly run")
 
 
 def learn_check_command(
     edge: Annotated[list[str] | None, typer.Option(help="momentum, reversal or none; several times for more.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, max=100, help="Of each market with an edge.")] = 5,
-    first_seed: Annotated[int, typer.Option(min=0, help="A higher one takes markets that nothing was tuned on.")] = 0,
-    nights: Annotated[int, typer.Option(min=1, max=20)] = 4,
-    tickers: Annotated[int, typer.Option(min=4, max=1000, help="Of each market.")] = 16,
-    drift: Annotated[float, typer.Option(min=0, max=2, help="Of a run with an edge, in ATR a session.")] = 0.2,
-    jobs: Annotated[int, typer.Option(min=0, help="Trials at once; 0: one a core.")] = 0,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="Seeds for each kind of edge.")] = 5,
+    first_seed: Annotated[int, typer.Option(min=0, help="Lowest seed; a higher one gives other markets.")] = 0,
+    nights: Annotated[int, typer.Option(min=1, max=20, help="Number of nightly runs.")] = 4,
+    tickers: Annotated[int, typer.Option(min=4, max=1000, help="Number of tickers in each market.")] = 16,
+    drift: Annotated[float, typer.Option(min=0, max=2, help="Price drift of an edge, in ATR a session.")] = 0.2,
+    jobs: Annotated[int, typer.Option(min=0, help="Trials at once; 0: one for each core.")] = 0,
     recipe: Annotated[str, typer.Option(help="A recipe of recipes/, or a YAML file.")] = "dpo",
     keep: Annotated[Path | None, typer.Option(help="A new folder for the trials' workspaces.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check on markets with a planted edge that the loop learns it, and on one without that chance is not promoted.
+    """Check on synthetic markets that the loop learns an edge.
 
-    Five seeds of both edges take about an hour on two cores. Exit status 1 when a check fails.
+    On a market with an edge the served adapter has to earn more than the base. On a market without one, no adapter may
+    be promoted by chance. Five seeds of both edges take about an hour on two cores. Exits with 1 when a check fails.
     """
     from osiris.core.errors import BadInput
     from osiris.learn_check import TrialPlan, run_check
     from osiris.market.synthetic import EDGES
 
-    edges = edge or list(EDGES)
-    if unknown := sorted(set(edges) - set(EDGES)):
+    if unknown := sorted(set(edge or []) - set(EDGES)):
         raise BadInput(f"edges of {', '.join(EDGES)}", ", ".join(unknown), "correct --edge")
+    # The check above makes each word an `Edge`; a type checker cannot see that from a set difference.
+    edges = cast("list[Edge]", edge) if edge else list(EDGES)
     plan = TrialPlan(nights=nights, tickers=tickers, drift=drift, recipe=recipe)
     result = run_check(edges, range(first_seed, first_seed + seeds), plan, jobs, keep)
     json_output.write(result) if as_json else _print_check(result)
     raise typer.Exit(0 if result["passed"] else 1)
 
 
-def _print_check(result: dict) -> None:
+def _print_check(result: dict[str, Any]) -> None:
     from osiris.ui.console import print_rows
 
-    seeds = [
+    trials = [
         {
-            "edge": one["edge"],
-            "seed": one["seed"],
-            "served": one["served"],
-            **{k: round(v, 3) for k, v in one["rise"].items()},
+            "edge": trial["edge"],
+            "seed": trial["seed"],
+            "served": trial["served"],
+            **{name: round(value, 3) for name, value in trial["rise"].items()},
         }
-        for one in result["trials"]
+        for trial in result["trials"]
     ]
-    print_rows(seeds, "What the served adapter adds to the plain base, on prompts after all nights")
+    print_rows(trials, "What the served adapter adds to the base, on prompts after all nightly runs")
     print_rows(result["checks"], "Checks")

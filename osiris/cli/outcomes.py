@@ -1,4 +1,4 @@
-"""`osiris outcomes`, `label`, `close` and `events`: what the market made of ideas."""
+"""`osiris outcomes`, `label`, `close` and `events`: how ideas ended on the market."""
 
 import sys
 from datetime import UTC, datetime
@@ -38,12 +38,14 @@ def outcomes_command(workspace: WorkspaceOption = None, as_of: AsOfOption = "", 
 def label_command(
     ideas: Annotated[Path, typer.Argument(help="id,ticker,side,entry,target,stop,accepted_at as CSV or Parquet.")],
     bars: Annotated[
-        Path, typer.Option("--bars", help="OHLC file, folder: ticker,ts|date,open,high,low,close_command[,split].")
+        Path, typer.Option("--bars", help="OHLC file, folder: ticker,ts|date,open,high,low,close[,split].")
     ],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the labels to this .csv or .parquet.")] = None,
     calendar: Annotated[str, typer.Option(help="Exchange calendar of the tickers.")] = "XNYS",
     max_holding_days: Annotated[int, typer.Option(min=0, max=36500, help="Days until an idea expires; 0: never.")] = 0,
-    breakeven_r: Annotated[float, typer.Option(min=0, help="Closed within so many R of the entry: breakeven.")] = 0.05,
+    breakeven_r: Annotated[
+        float, typer.Option(min=0, help="Closed within this many R of the entry: breakeven.")
+    ] = 0.05,
     ticker: TickerOption = "",
     date_format: DateFormatOption = "",
     delimiter: DelimiterOption = "",
@@ -54,14 +56,15 @@ def label_command(
     as_of: AsOfOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Label a file of ideas against a file of bars; needs no workspace. Exits with 1 when a row was bad.
+    """Label a file of ideas against a file of bars.
 
-    Without --out and --json the labels are printed as CSV. Bad rows are listed on stderr and keep no other row out.
-    The options from --ticker to --regular-hours are about the bars: docs/bar-files.md.
+    This needs no workspace. Without --out and --json the labels are printed as CSV. Bad rows are listed on stderr; the
+    other rows are labelled all the same. Exits with 1 when a row was bad. The options from --ticker to --regular-hours
+    describe the files of bars: see docs/how-to/import-bars.md.
     """
     from osiris.config.settings import OutcomesSettings, PricesSettings
     from osiris.core.clock import parse_moment
-    from osiris.labeling.label_file import label_file, to_csv, to_records, write_labels
+    from osiris.labeling.label_file import LabelRules, label_file, to_csv, to_records, write_labels
     from osiris.market.file_import import ImportOptions
     from osiris.ui.console import to_printable
 
@@ -69,53 +72,59 @@ def label_command(
     rules = OutcomesSettings(max_holding_days=max_holding_days, breakeven_r=breakeven_r)
     moment = parse_moment(as_of) if as_of else datetime.now(UTC)
     prices, progress = PricesSettings(calendar=calendar), sys.stderr.isatty()
-    found = label_file(ideas, bars, rules, prices, moment, options=form, out=out, progress=progress)
+    labeled = label_file(ideas, bars, LabelRules(rules, prices, form), moment, out=out, progress=progress)
     if out:
-        write_labels(found.labels, out)
-    for row in found.bad:
+        write_labels(labeled.labels, out)
+    for row in labeled.bad:
         print(to_printable(f"osiris: line {row.line} of {row.file}: {row.reason}"), file=sys.stderr)
-    for note in found.notes:
+    for note in labeled.notes:
         print(to_printable(f"osiris: note: {note}"), file=sys.stderr)
-    counts = found.labels["outcome"].value_counts().to_dict()
+    counts = labeled.labels["outcome"].value_counts().to_dict()
     if as_json:
-        bad = [{"file": str(row.file), "line": row.line, "reason": row.reason} for row in found.bad]
-        json_output.write({"counts": counts, "labels": to_records(found.labels), "bad": bad})
+        bad = [{"file": str(row.file), "line": row.line, "reason": row.reason} for row in labeled.bad]
+        json_output.write({"counts": counts, "labels": to_records(labeled.labels), "bad": bad})
     elif out:
         output_report(
-            {"labelled": len(found.labels), **counts, "bad rows": len(found.bad), "written to": str(out)},
+            {"labelled": len(labeled.labels), **counts, "bad rows": len(labeled.bad), "written to": str(out)},
             False,
             "Labels",
         )
     else:
-        text = to_csv(found.labels)
+        text = to_csv(labeled.labels)
         print(to_printable(text) if sys.stdout.isatty() else text, end="")
-    raise typer.Exit(1 if found.bad else 0)
+    raise typer.Exit(1 if labeled.bad else 0)
 
 
 def close_command(
     idea: Annotated[str, typer.Argument(help="Id of an accepted idea.")],
-    price: Annotated[float | None, typer.Option(help="Where it was closed (default: what trades next).")] = None,
+    price: Annotated[
+        float | None, typer.Option(help="Price of the close (default: the next price that trades).")
+    ] = None,
     by: NameOption = "anonymous",
     workspace: WorkspaceOption = None,
     as_of: AsOfOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Close a trade by hand: the outcome logger settles it at that price if it traded, unless a level came first."""
+    """Close a trade by hand; `osiris outcomes` settles it.
+
+    It is settled at the given price, if the market traded there. A target or stop that was reached before counts
+    instead.
+    """
     from osiris.review.decide import request_close
 
     with command_workspace(workspace, as_of) as ws:
         row = request_close(ws.advice, idea, price, by, ws.now)
         shown = {name: row[name] for name in ("id", "ticker", "close_asked_at", "close_asked_price", "close_asked_by")}
-        output_report(shown, as_json, "Asked to close")
+        output_report(shown, as_json, "Close requested")
 
 
 @events_app.command("tail")
 def tail_command(
     from_start: Annotated[bool, typer.Option("--from-start", help="Begin with the oldest event.")] = False,
-    count: Annotated[int, typer.Option(min=0, help="Stop after so many; 0: only by Ctrl-C.")] = 0,
+    count: Annotated[int, typer.Option(min=0, help="Number of events; 0: until Ctrl-C.")] = 0,
     workspace: WorkspaceOption = None,
 ) -> None:
-    """Show `advice.outcome` events as they come, one JSON object a line."""
+    """Show `advice.outcome` events as they arrive, one JSON object a line."""
     with command_workspace(workspace) as ws:
         try:
             for number, event in enumerate(filter(None, ws.events.tail(from_start)), 1):
@@ -128,7 +137,7 @@ def tail_command(
 
 @events_app.command("relay")
 def relay_command(workspace: WorkspaceOption = None, as_of: AsOfOption = "", as_json: JsonOption = False) -> None:
-    """Publish the outcome events that still wait for Redis; `osiris outcomes` does so too."""
+    """Publish events that wait for Redis; `osiris outcomes` does it too."""
     from osiris.labeling.settle import publish_pending
 
     notes: list[str] = []

@@ -26,7 +26,7 @@ prices_app = typer.Typer(no_args_is_help=True, help="The local OHLC store.")
 
 @prices_app.command("import")
 def import_prices(
-    path: Path,
+    path: Annotated[Path, typer.Argument(help="A CSV or Parquet file, or a folder of them.")],
     replace: Annotated[bool, typer.Option("--replace", help="Correct stored bars that differ.")] = False,
     ticker: TickerOption = "",
     date_format: DateFormatOption = "",
@@ -38,24 +38,27 @@ def import_prices(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Import OHLC bars from a CSV, a Parquet file or a folder of them; one bad row keeps everything out.
+    """Import OHLC bars from a CSV or Parquet file, or a folder of them.
 
-    docs/bar-files.md tells which files of which vendors need an option. Exits with 1 when bars differ from stored ones
-    or look like an unrecorded split.
+    One bad row keeps the whole import out. docs/how-to/import-bars.md lists the options that each vendor's files need.
+    Exits with 1 when bars differ from stored ones or look like an unrecorded split.
     """
     from osiris.market.file_import import ImportOptions
-    from osiris.market.importer import import_bars
+    from osiris.market.importer import ImportMode, import_bars
 
-    form = ImportOptions(ticker, date_format, delimiter, decimal, timezone, daily, regular)
+    options = ImportOptions(ticker, date_format, delimiter, decimal, timezone, daily, regular)
     with command_workspace(workspace) as ws:
-        done = import_bars(ws.bars, ws.settings, path, ws.now, form=form, replace=replace, progress=True)
+        done = import_bars(ws.bars, ws.settings, path, ws.now, options, ImportMode(replace, progress=True))
         output_report(done, as_json, "Imported")
     raise typer.Exit(1 if done.disputed or done.suspicious else 0)
 
 
 @prices_app.command("update")
 def update_prices(tickers: list[str], workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    """Fetch the newest bars of tickers from Yahoo into the local store; exits with 1 when one was not updated."""
+    """Fetch the newest bars of tickers from Yahoo into the local store.
+
+    Exits with 1 when a ticker was not updated, or when a new bar differs from a stored one.
+    """
     with command_workspace(workspace) as ws:
         done = ws.prices.update(tickers, ws.now, progress=True)
         output_report(done, as_json, "Updated")
@@ -69,27 +72,30 @@ def show_prices(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what the local store has of a ticker."""
+    """Show the last bars of a ticker in the local store."""
     from osiris.market.calendars import calendar_of, session_day
 
     with command_workspace(workspace) as ws:
         bars = ws.bars.get(ticker)
         calendar = calendar_of(ticker.upper(), ws.settings.prices)
         days = [session_day(calendar, start) for start in bars["start"].tail(last)]
-        found = json.loads(bars.tail(last).to_json(orient="records", date_format="iso", date_unit="s"))
-        found = [{"day": day, **bar} for day, bar in zip(days, found, strict=True)]
-        output_rows(found, as_json, f"{ticker.upper()}: {len(bars)} bars, raw prices, times in UTC")
+        rows = json.loads(bars.tail(last).to_json(orient="records", date_format="iso", date_unit="s"))
+        rows = [{"day": day, **bar} for day, bar in zip(days, rows, strict=True)]
+        output_rows(rows, as_json, f"{ticker.upper()}: {len(bars)} bars, raw prices, times in UTC")
 
 
 @prices_app.command("disputes")
 def list_disputes(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    """List the days on which sources disagree: no idea is settled across one. Exits with 1 when there are any."""
+    """List the days on which sources disagree.
+
+    No idea is settled across a disputed day. Exits with 1 when there is one.
+    """
     from dataclasses import asdict
 
     from osiris.market.calendars import calendar_of, session_day
 
     with command_workspace(workspace) as ws:
-        found = [
+        rows = [
             {
                 "ticker": ticker,
                 "day": session_day(calendar_of(ticker, ws.settings.prices), dispute.start),
@@ -99,8 +105,8 @@ def list_disputes(workspace: WorkspaceOption = None, as_json: JsonOption = False
             for ticker, disputes in ws.bars.disputes().items()
             for dispute in disputes
         ]
-        output_rows(found, as_json, "Disputed days")
-    raise typer.Exit(1 if found else 0)
+        output_rows(rows, as_json, "Disputed days")
+    raise typer.Exit(1 if rows else 0)
 
 
 @prices_app.command("confirm")
@@ -109,9 +115,10 @@ def confirm_bar(
     day: Annotated[str, typer.Argument(help="YYYY-MM-DD, the exchange's own date.")],
     workspace: WorkspaceOption = None,
 ) -> None:
-    """Keep the stored bar of a day for good, whatever other sources say (import --replace overwrites it).
+    """Keep the stored bar of a day, whatever other sources say.
 
-    Of a session without a bar it says that there was none: it holds no idea back any more, unless a bar comes.
+    Only `import --replace` overwrites it. For a session without a bar, the command records that there was none. Ideas
+    then no longer wait for it, unless a bar arrives after all.
     """
     from osiris.market.calendars import calendar_of
 

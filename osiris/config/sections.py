@@ -8,19 +8,21 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, fie
 
 
 class Section(BaseModel):
-    """A table of `osiris.toml`; unknown keys are errors."""
+    """A table of `osiris.toml`. Unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ClockSettings(Section):
-    """What the workspace takes for now."""
+    """The clock of the workspace."""
 
-    as_of: AwareDatetime | None = Field(None, description="a moment of history to stand still at; none: the system's")
+    as_of: AwareDatetime | None = Field(
+        None, description="a past moment at which the clock stands still; none: the system's clock"
+    )
 
 
 class ModelSettings(Section):
-    """Language models. `starter` is built locally; any other value goes to `from_pretrained`."""
+    """Language models. `starter` is built locally; any other value is passed to `from_pretrained`."""
 
     base: str = "starter"
     judge: str = "starter"
@@ -29,28 +31,30 @@ class ModelSettings(Section):
     top_p: float = Field(0.95, gt=0, le=1)
     max_new_tokens: int = Field(96, ge=16, le=1024)
     batch_size: int = Field(128, ge=1)
-    constrained: bool = Field(True, description="replies are drawn within their schema, not only checked against it")
-    retries: int = Field(2, ge=0, description="further attempts for a reply that is not valid")
+    constrained: bool = Field(
+        True, description="decoding can only produce replies that fit the schema; off: replies are only checked"
+    )
+    retries: int = Field(2, ge=0, description="further attempts after an invalid reply")
     seed: int = 0
     cache: Path = Path("~/.cache/osiris")
 
 
 class LlmSettings(Section):
-    """What answers: this process, or a server that speaks OpenAI's protocol and has the models and adapters loaded."""
+    """Where models run: in this process, or on a server with OpenAI's protocol that has models and adapters loaded."""
 
     backend: Literal["local", "openai"] = "local"
-    url: str = Field("http://127.0.0.1:8000/v1", description="of the server, up to the version")
+    url: str = Field("http://127.0.0.1:8000/v1", description="url of the server, up to and including the version")
     key: SecretStr = Field(SecretStr("none"), description="best given as OSIRIS_LLM__KEY")
     drafter: str = Field("", description="the server's name for model.base; none: the same name")
     judge: str = Field("", description="the server's name for model.judge; none: the same name")
-    adapter: str = Field("{name}", description="the server's name for an adapter, of its {name} and {path}")
-    parallel: int = Field(32, ge=1, description="requests under way at once")
-    timeout_seconds: float = Field(120, gt=0, description="of one request")
+    adapter: str = Field("{name}", description="the server's name for an adapter; {name} and {path} are replaced")
+    parallel: int = Field(32, ge=1, description="requests sent at the same time, at most")
+    timeout_seconds: float = Field(120, gt=0, description="timeout of one request")
 
     @field_validator("adapter")
     @classmethod
-    def _of_name_and_path(cls, value: str) -> str:
-        parts = [part[1:] for part in Formatter().parse(value)]  # ValueError for a brace too many
+    def _check_placeholders(cls, value: str) -> str:
+        parts = [part[1:] for part in Formatter().parse(value)]  # an unmatched brace raises ValueError
         if any(part[0] not in (None, "name", "path") or any(part[1:]) for part in parts):
             raise ValueError("only {name} and {path} are replaced")
         return value
@@ -64,21 +68,21 @@ class AdviseSettings(Section):
 
 
 class ReviewSettings(Section):
-    """The review desk and its API."""
+    """The review page and its API."""
 
-    deadline_hours: float = Field(24, gt=0, description="an idea nobody decided on by then expires")
+    deadline_hours: float = Field(24, gt=0, description="an idea without a decision expires after so many hours")
     host: str = "127.0.0.1"
     port: int = Field(8710, ge=0, le=65535, description="0 picks a free port")
-    origins: list[str] = Field([], description="pages elsewhere that may use the API, e.g. https://desk.example")
+    origins: list[str] = Field([], description="origins of other pages that may use the API, e.g. https://desk.example")
     max_body_bytes: int = Field(65536, ge=1024)
-    max_requests_per_second: int = Field(100, ge=1, description="of one client of the API")
+    max_requests_per_second: int = Field(100, ge=1, description="limit for each client of the API")
 
 
 class OutcomesSettings(Section):
-    """Settling ideas against prices."""
+    """How ideas are settled against prices."""
 
-    min_age_hours: float = Field(24, ge=0, description="elapsed hours after acceptance before an idea is looked at")
-    breakeven_r: float = Field(0.05, ge=0, description="closed within this many R of the entry counts as breakeven")
+    min_age_hours: float = Field(24, ge=0, description="elapsed hours after acceptance before an idea is settled")
+    breakeven_r: float = Field(0.05, ge=0, description="a close within this many R of the entry counts as breakeven")
     max_holding_days: int = Field(0, ge=0, le=36500, description="calendar days until an idea expires; 0 is off")
     tolerance: float = Field(0.02, gt=0, description="largest relative difference of two sources' closes")
     delisted_after_days: int = Field(
@@ -89,7 +93,9 @@ class OutcomesSettings(Section):
 class PricesSettings(Section):
     """Price sources and exchange calendars."""
 
-    source: Literal["yahoo", "local"] = Field("yahoo", description="yahoo falls back to the local store")
+    source: Literal["yahoo", "local"] = Field(
+        "yahoo", description="yahoo: the local store is used when Yahoo does not answer"
+    )
     calendars: dict[str, str] = Field({}, description='exchange calendar by ticker, such as "VOD.L" = "XLON"')
     calendar: str = "XNYS"
     yahoo_url: str = ""
@@ -97,9 +103,9 @@ class PricesSettings(Section):
 
     @field_validator("calendars", mode="before")
     @classmethod
-    def _of_tickers(cls, value: object) -> object:
+    def _check_tickers(cls, value: object) -> object:
         for ticker, calendar in value.items() if isinstance(value, dict) else ():
-            if isinstance(calendar, dict):  # TOML takes a dot outside of quotes for a table
+            if isinstance(calendar, dict):  # TOML reads a dot outside of quotes as a table
                 inner, name = next(iter(calendar.items()), ("L", "XLON"))
                 raise ValueError(f'write a ticker with a dot in quotes: "{ticker}.{inner}" = "{name}"')
             if ticker != ticker.upper().strip():
@@ -108,33 +114,40 @@ class PricesSettings(Section):
 
 
 class RedisSettings(Section):
-    """Events; an empty url starts an embedded real server in the workspace."""
+    """Events. An empty url starts an embedded Redis server in the workspace."""
 
     url: str = ""
 
 
 class TrainingSettings(Section):
-    """Nightly training; recipes are YAML files in TRL's argument names."""
+    """Training of the nightly run. Recipes are YAML files with the argument names of TRL."""
 
     sft_recipe: str = "qlora"
     dpo_recipe: str = "dpo"
     min_examples: int = Field(8, ge=1)
     min_pairs: int = Field(8, ge=1)
-    max_ratio_gap: float = Field(0.2, ge=0, description="difference of log reward-to-risk in a pair, at most")
+    max_ratio_gap: float = Field(0.2, ge=0, description="largest difference of log reward-to-risk in a pair")
     min_valid_share: float = Field(
-        0.98, ge=0, le=1, description="never served below this; of the share before, where replies are bound"
+        0.98,
+        ge=0,
+        le=1,
+        description="smallest share of valid replies; when constrained, relative to the share before training",
     )
-    max_chosen_fall: float = Field(10, gt=0, description="nats; where logps/chosen fell more, never served")
-    max_partner_share: float = Field(0, ge=0, le=1, description="nearest-prompt pairs, as a share of the others")
+    max_chosen_fall: float = Field(
+        10, gt=0, description="nats; an adapter whose logps/chosen fell by more is never served"
+    )
+    max_partner_share: float = Field(0, ge=0, le=1, description="cross-prompt pairs per pair of one prompt, at most")
 
 
 class GateSettings(Section):
-    """When a new adapter may be served."""
+    """The promotion gate: when a new adapter may be served."""
 
     serve: Literal["better", "newest"] = "better"
     alpha: float = Field(0.05, gt=0, lt=1, description="one-sided, of all looks at the same held-out days together")
     min_trades: int = Field(30, ge=2)
-    holdout_days: int = Field(30, ge=1, description="calendar days before the night kept out of training")
+    holdout_days: int = Field(
+        30, ge=1, description="calendar days before the nightly run that are kept out of training"
+    )
     embargo_days: int = Field(15, ge=0, description="calendar days between training and held-out prompts")
     trial_days: int = Field(
         180, ge=1, description="held-out days after which a challenger that is not better is refused"
@@ -143,57 +156,66 @@ class GateSettings(Section):
 
 
 class RewardsSettings(Section):
-    """The reward of trades, `loop/rewards.py`: weights of its components, and how many trades it takes."""
+    """The reward of trades (`osiris/evaluation/rewards.py`): the weights of its components and the trades it needs."""
 
     w_profit: float = Field(1.0, ge=0, allow_inf_nan=False)
     w_risk: float = Field(0.5, ge=0, allow_inf_nan=False)
     w_novelty: float = Field(0.1, ge=0, allow_inf_nan=False)
     w_latency: float = Field(0.1, ge=0, allow_inf_nan=False)
-    min_trades: int = Field(30, ge=2, description="fewer settled trades have no reward yet")
+    min_trades: int = Field(30, ge=2, description="with fewer settled trades there is no reward yet")
     latency_scale_seconds: float = Field(10, gt=0, description="the latency that costs half of w_latency")
 
 
 class KernelSettings(Section):
     """Patches of the policy."""
 
-    drafter: Literal["mutation", "model", "none"] = Field("mutation", description="what drafts when nobody submits")
+    drafter: Literal["mutation", "model", "none"] = Field(
+        "mutation", description="drafts a patch when the queue is empty"
+    )
     key: SecretStr = Field(
-        SecretStr(""), description="patches in the queue are to be signed with it; as OSIRIS_KERNEL__KEY"
+        SecretStr(""), description="patches in the queue must be signed with it; best given as OSIRIS_KERNEL__KEY"
     )
     max_lines: int = Field(60, ge=1, description="changed lines of a patch, at most")
     max_characters: int = Field(20_000, ge=100, le=100_000)
-    symbolic_seconds: float = Field(3, gt=0, le=60, description="of CrossHair for each law")
-    min_hermes: int = Field(5, ge=0, le=10, description="what the judge has to give a patch; 0: whatever it says")
+    symbolic_seconds: float = Field(3, gt=0, le=60, description="time of CrossHair for each law")
+    min_hermes: int = Field(5, ge=0, le=10, description="lowest score of the judge for a patch; 0: any answer")
     measure_days: int = Field(365, ge=60, description="calendar days of history on which a patch is measured")
     trial_days: int = Field(
         90,
         ge=0,
-        description="calendar days after it on which a patch has to be better too, before it goes live; 0: none",
+        description="later calendar days on which a patch has to be better too before it goes live; 0: none",
     )
-    trial_level: float = Field(0.05, gt=0, lt=1, description="one-sided, of all trials that share days")
-    level: float = Field(0.05, gt=0, lt=1, description="one-sided, of all patches measured on much the same days")
-    min_gain: float = Field(0.02, ge=0, description="of the reward, below which a patch is not worth it")
+    trial_alpha: float = Field(0.05, gt=0, lt=1, description="one-sided, of all trials that share days")
+    alpha: float = Field(0.05, gt=0, lt=1, description="one-sided, of all patches measured on much the same days")
+    min_gain: float = Field(0.02, ge=0, description="a patch whose reward gains less is refused")
     min_hours_between: float = Field(24, ge=0, description="between two patches that go live")
-    draft_hours: float = Field(168, ge=0, description="between two patches of its own drafting that are measured")
+    draft_hours: float = Field(168, ge=0, description="between two measured patches that the kernel drafted itself")
     observe_days: int = Field(
-        90, ge=1, description="trades closed in so many days have a say in a rollback, and the last rewards.min_trades"
+        90,
+        ge=1,
+        description="a rollback counts trades closed in so many days, and at least the last rewards.min_trades",
     )
-    quiet_days: int = Field(60, ge=1, description="of letting too little through, after which a patch is rolled back")
+    quiet_days: int = Field(
+        60, ge=1, description="days in which a patch lets too few ideas through before it is rolled back"
+    )
     max_loss: float = Field(
-        0.05, gt=0, lt=1, description="of equity that a patch may lose since it went live, whatever the count"
+        0.05,
+        gt=0,
+        lt=1,
+        description="share of equity that a patch may lose since it went live, with any number of trades",
     )
 
 
 class PrefectSettings(Section):
-    """Prefect; an empty api_url starts a temporary server."""
+    """Prefect. An empty api_url starts a temporary server."""
 
     api_url: str = ""
     startup_timeout_seconds: int = Field(180, ge=20)
     nightly_cron: str = "0 2 * * *"
-    timezone: str = Field("America/New_York", description="of all schedules")
+    timezone: str = Field("America/New_York", description="time zone of all schedules")
 
 
 class MlflowSettings(Section):
-    """MLflow; an empty uri is SQLite in `mlruns/`."""
+    """MLflow. An empty uri means SQLite in `mlruns/`."""
 
     tracking_uri: str = ""

@@ -1,7 +1,7 @@
-"""The one settings object: defaults, overridden by `osiris.toml` in the workspace, overridden by `OSIRIS_*`.
+"""The settings object: defaults, overridden by `osiris.toml` in the workspace, overridden by variables `OSIRIS_*`.
 
-Nothing else in Osiris reads the environment. `OSIRIS_GATE__LEVEL=0.1` sets `gate.alpha`; `OSIRIS_WORKSPACE` names the
-workspace folder. Unknown keys are errors in both places.
+For example, `OSIRIS_GATE__ALPHA=0.1` sets `gate.alpha`, and `OSIRIS_WORKSPACE` names the workspace folder. Unknown keys
+are errors in the file and in the environment. No other module of Osiris reads the environment.
 """
 
 import os
@@ -35,18 +35,27 @@ WORKSPACE_VARIABLE = VARIABLE_PREFIX + "WORKSPACE"
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 """The repository root: where `notebooks/`, `flows/` and `recipes/` lie."""
 
+RENAMED_KEYS = {
+    "gate.level": "gate.alpha",
+    "gate.policy": "gate.serve",
+    "kernel.level": "kernel.alpha",
+    "kernel.trial_level": "kernel.trial_alpha",
+    "model.bound": "model.constrained",
+}
+"""Former names of keys: an error says what each is called now."""
+
 
 class _Environment(EnvSettingsSource):
-    """The variables `OSIRIS_*`; a list may be written with commas."""
+    """The variables `OSIRIS_*`. A list may be written with commas."""
 
     def decode_complex_value(self, field_name: str, field: Any, value: Any) -> Any:
-        """What a list, table or section is given as: JSON, a list also as `AAPL,MSFT`."""
+        """Read the value of a list, table or section from JSON. A list may also be written as `AAPL,MSFT`."""
         is_list = field is not None and get_origin(field.annotation) is list
         try:
             decoded = super().decode_complex_value(field_name, field, value)
         except ValueError as error:
             if not is_list:
-                name = _variable_of(field_name, value)
+                name = _find_variable(field_name, value)
                 raise SettingsError(f"JSON in {name}", repr(value), 'write it as {"KEY": VALUE}') from error
             decoded = None
         if is_list and not isinstance(decoded, list):
@@ -55,7 +64,7 @@ class _Environment(EnvSettingsSource):
 
 
 class Settings(BaseSettings):
-    """Everything that can be configured."""
+    """All settings of a workspace."""
 
     model_config = SettingsConfigDict(
         env_prefix=VARIABLE_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, protected_namespaces=()
@@ -86,7 +95,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Order the sources: the environment wins over the file, which is handed in as init arguments."""
+        """Order the sources: the environment overrides the file, whose content is passed as init arguments."""
         return _Environment(settings_cls), init_settings
 
     @property
@@ -101,14 +110,14 @@ class Settings(BaseSettings):
 
     @property
     def mlruns(self) -> Path:
-        """Folder of MLflow and of executed pages."""
+        """Folder of MLflow and of executed notebooks."""
         return self.workspace / "mlruns"
 
 
 def load_settings(workspace: Path | str | None = None) -> Settings:
     """Read the settings of a workspace folder (default: `$OSIRIS_WORKSPACE`, else the current folder).
 
-    Raises `SettingsError` for a malformed file, an unknown key or a bad value, `WorkspaceError` for a missing folder.
+    Raises `SettingsError` for a malformed file, an unknown key or a bad value; `WorkspaceError` for a missing folder.
     """
     folder = Path(workspace or os.environ.get(WORKSPACE_VARIABLE) or ".").expanduser().resolve()
     if not folder.is_dir():
@@ -119,24 +128,26 @@ def load_settings(workspace: Path | str | None = None) -> Settings:
             update={"workspace": folder}
         )
     except ValidationError as error:
-        raise _first_problem(error, folder / "osiris.toml") from error
+        raise _to_settings_error(error, folder / "osiris.toml") from error
 
 
 def child_environment(workspace: Path) -> dict[str, str]:
-    """The environment of a program that is to work on `workspace`."""
+    """Return the environment for a program that works on `workspace`."""
     return os.environ | {WORKSPACE_VARIABLE: str(workspace)}
 
 
 def set_environment(**variables: str) -> None:
-    """Set variables for a library that has no other switches, in this process and those it starts."""
+    """Set variables for a library that has no other switches, in this process and its children."""
     os.environ.update(variables)
 
 
-def _read_toml(path: Path) -> dict:
+def _read_toml(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows editors begin a file with a mark
+        return tomllib.loads(
+            path.read_text(encoding="utf-8-sig")
+        )  # some Windows editors start a file with a byte-order mark
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError("valid TOML", f"{error} in {path}", "correct the file") from error
 
@@ -152,21 +163,24 @@ def _reject_unknown_variables() -> None:
             )
 
 
-def _variable_of(key: str, value: str) -> str:
-    """The variable that has this value for a key, named by its last part."""
-    known = (name for name, said in os.environ.items() if said == value and name.upper().startswith(VARIABLE_PREFIX))
-    return next((name for name in known if name.upper().endswith(key.upper())), f"{VARIABLE_PREFIX}*")
+def _find_variable(key: str, value: str) -> str:
+    """Return the name of the variable that sets a key to this value; `key` is the last part of its name."""
+    names = (name for name, text in os.environ.items() if text == value and name.upper().startswith(VARIABLE_PREFIX))
+    return next((name for name in names if name.upper().endswith(key.upper())), f"{VARIABLE_PREFIX}*")
 
 
-def _first_problem(error: ValidationError, path: Path) -> SettingsError:
+def _to_settings_error(error: ValidationError, path: Path) -> SettingsError:
+    """Describe the first problem, and name the variable or the file that has the bad value."""
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     variable = VARIABLE_PREFIX + "__".join(str(part) for part in first["loc"] if not isinstance(part, int)).upper()
-    given = next((name for name in os.environ if name.upper() == variable), None)
-    where = f"correct the variable {given}" if given else f"correct {path} or OSIRIS_*"
+    present = next((name for name in os.environ if name.upper() == variable), None)
+    remedy = f"correct the variable {present}" if present else f"correct {path} or OSIRIS_*"
     if first["type"] == "extra_forbidden":
+        if key in RENAMED_KEYS:
+            return SettingsError(f"the key {RENAMED_KEYS[key]}", f"{key}, its former name", remedy)
         section = Settings.model_fields.get(str(first["loc"][0]))
         names = getattr(section.annotation, "model_fields", Settings.model_fields) if section else Settings.model_fields
-        return SettingsError(f"one of {', '.join(sorted(names))}", f"the unknown key {key}", where)
-    actual = "something else" if key == "llm.key" else repr(first.get("input"))
-    return SettingsError(f"{key}: {first['msg']}", actual, where)
+        return SettingsError(f"one of {', '.join(sorted(names))}", f"the unknown key {key}", remedy)
+    actual = "something else" if key == "llm.key" else repr(first.get("input"))  # a key must not reach a log
+    return SettingsError(f"{key}: {first['msg']}", actual, remedy)

@@ -1,4 +1,4 @@
-"""Types of arrays that several folders name."""
+"""Types of arrays that several folders use."""
 
 from typing import TypeAlias
 
@@ -6,4 +6,4 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray: TypeAlias = NDArray[np.float64]
-"""Numbers of double precision; the function that takes or returns them says their shape."""
+"""An array of double-precision numbers. The function that takes or returns it documents its shape."""

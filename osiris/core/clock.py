@@ -6,7 +6,7 @@ from typing import Protocol
 from osiris.core.errors import BadInput
 
 VALID_YEARS = range(1900, 2200)
-"""Moments outside of these are slips of the pen; nanoseconds of some would not fit into 64 bits."""
+"""A moment outside of these years is a typing error. pandas counts nanoseconds in 64 bits, which end in 2262."""
 
 
 class Clock(Protocol):
@@ -26,7 +26,7 @@ class SystemClock:
 
 
 class FixedClock:
-    """A clock that stands still until it is set; it never runs backwards."""
+    """A clock that stands still until it is set. It never runs backwards."""
 
     def __init__(self, moment: datetime) -> None:
         """Start at `moment` (aware)."""
@@ -37,7 +37,7 @@ class FixedClock:
         return self._moment
 
     def set(self, moment: datetime) -> None:
-        """Move the clock to `moment`; raises `BadInput` when that lies in the past."""
+        """Move the clock to `moment`; raises `BadInput` if that is before the moment it stands at."""
         moment = as_utc(moment)
         if moment < self._moment:
             raise BadInput(
@@ -49,12 +49,12 @@ class FixedClock:
 
 
 def clock_at(moment: datetime | None) -> Clock:
-    """A clock that stands at `moment` (aware), or the system's for none."""
+    """Return a clock that stands at `moment` (aware), or the system's clock without one."""
     return FixedClock(moment) if moment else SystemClock()
 
 
 def as_utc(moment: datetime) -> datetime:
-    """Return `moment` in UTC; raises `BadInput` for a naive datetime, whose zone nobody knows."""
+    """Return `moment` in UTC; raises `BadInput` for a naive datetime, because its zone is unknown."""
     if moment.tzinfo is None:
         raise BadInput("a datetime with a time zone", moment.isoformat(), "add an offset such as +00:00")
     return moment.astimezone(UTC)

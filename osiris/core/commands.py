@@ -1,4 +1,4 @@
-"""What a client may ask: the bodies of `POST /feedback/phi3/` and of what may be done to an idea afterwards."""
+"""The requests of a client: the bodies of `POST /feedback/phi3/`, and of closing a trade or undoing a decision."""
 
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -9,15 +9,15 @@ from osiris.core.errors import BadInput
 from osiris.core.ideas import MAX_PERSON_NAME_CHARACTERS, SCHEMA_VERSION, Price, Status, parse_person_name
 
 
-def _no_number(value: object) -> object:
+def _reject_number(value: object) -> object:
     numeric = isinstance(value, str) and value.strip().lstrip("+-").replace(".", "").isdigit()
     if numeric or isinstance(value, int | float):
         raise ValueError("expected ISO 8601 with an offset, not seconds or milliseconds since 1970")
     return value
 
 
-Moment = Annotated[AwareDatetime, BeforeValidator(_no_number)]
-"""A moment written in ISO 8601 with an offset; what could be seconds or milliseconds is refused."""
+Moment = Annotated[AwareDatetime, BeforeValidator(_reject_number)]
+"""A moment in ISO 8601 with an offset. A number is refused: it could mean seconds or milliseconds."""
 
 
 def _as_person(value: str) -> str:
@@ -28,15 +28,15 @@ def _as_person(value: str) -> str:
 
 
 PersonName = Annotated[str, Field(min_length=1, max_length=MAX_PERSON_NAME_CHARACTERS), AfterValidator(_as_person)]
-"""Who says so: NFC, without space around it, no control characters."""
+"""The name of a person: in Unicode form NFC, without space around it, without control characters."""
 
 
 Confidence = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), AfterValidator(abs)]
-"""From 0 to 1; `abs` makes 0 of -0.0, which JSON has."""
+"""A number from 0 to 1. JSON allows -0.0, and `abs` turns it into 0.0."""
 
 
 class FeedbackType(StrEnum):
-    """Kinds of `POST /feedback/phi3/`. `human_edit` is the source's name for all three."""
+    """Kinds of `POST /feedback/phi3/`. The source document uses `human_edit` for all three actions."""
 
     APPROVAL = "approval"
     REJECTION = "rejection"
@@ -76,7 +76,7 @@ class Feedback(BaseModel):
 
 
 class FeedbackContent(BaseModel):
-    """What the reviewer said: action, adjustments, confidence, comment; numbers are JSON numbers, not text."""
+    """The content of a decision: action, adjusted levels, confidence, comment. Numbers are JSON numbers, not text."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -90,12 +90,15 @@ class FeedbackContent(BaseModel):
 
     @property
     def has_adjustments(self) -> bool:
-        """Whether a level is adjusted."""
+        """Whether the reviewer adjusts entry, target or stop."""
         return any(level is not None for level in (self.entry, self.target, self.stop))
 
 
 class CloseRequest(BaseModel):
-    """Body of `POST /advice/{id}/close`: where the trade was closed (default: what trades next), and who says so."""
+    """Body of `POST /advice/{id}/close`: the price at which the trade was closed, and the reviewer.
+
+    Without a price, the trade is closed at the next price that trades.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -104,7 +107,10 @@ class CloseRequest(BaseModel):
 
 
 class UndoRequest(BaseModel):
-    """Body of `POST /advice/{id}/undo`: the decision to take back, as the idea names it, by who made it."""
+    """Body of `POST /advice/{id}/undo`: the decision to take back, with the values that the idea shows for it.
+
+    `reviewer` is the person that made the decision: only that person can take it back.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -1,13 +1,15 @@
-"""The named errors of Osiris. Each message says what was expected, what came, and what to do."""
+"""The named errors of Osiris. Each message says what was expected, what was found instead, and what to do."""
 
 
 class OsirisError(Exception):
-    """Base of every error a person can act on; entrances print it on one line and exit with status 2."""
+    """Base of every error that a person can act on. A command prints it on one line and exits with status 2."""
 
     def __init__(self, expected: str, actual: str, remedy: str) -> None:
         """Build the message `expected ...; got ...; <remedy>`."""
         super().__init__(f"expected {expected}; got {actual}; {remedy}")
-        self.expected, self.actual, self.remedy = expected, actual, remedy
+        self.expected = expected
+        self.actual = actual
+        self.remedy = remedy
 
 
 class SettingsError(OsirisError):
@@ -19,40 +21,40 @@ class WorkspaceError(OsirisError):
 
 
 class DamagedBars(WorkspaceError):
-    """A file of bars cannot be read; it concerns one ticker alone."""
+    """A file of bars cannot be read. Only the ticker of this file is affected."""
 
 
 class BadInput(OsirisError):
-    """A file, row or request that a person gave is malformed; nothing of it was kept."""
+    """A file, row or request that a person gave is malformed. Nothing of it was stored."""
 
 
 class NotFound(OsirisError):
-    """An id, adapter or ticker that does not exist."""
+    """An id, adapter or ticker does not exist."""
 
 
 class Conflict(OsirisError):
-    """Somebody else decided first; the message says who, what and when."""
+    """Another person decided first. The message names the person, the decision and the moment."""
 
 
 class NoPrices(OsirisError):
-    """No source has the bars that were asked for."""
+    """No source has the requested bars."""
 
 
 class SourceUnavailable(OsirisError):
-    """A source could not be asked (network, limit); says nothing about the instrument.
+    """A source did not answer (network, rate limit). This says nothing about the instrument.
 
-    `retry_after` is how many seconds it wants to be left alone, where it said so.
+    `retry_after` is the number of seconds to wait before the next request, if the source named one.
     """
 
     retry_after: float | None = None
 
 
 class Busy(OsirisError):
-    """The same job is under way in another process; nothing was done."""
+    """The same job is running in another process. Nothing was done."""
 
 
 class TooLittleData(OsirisError):
-    """A step of the night has fewer rows than it needs; it publishes nothing and is taken up next time."""
+    """A step of the nightly run has fewer rows than it needs. It publishes nothing; the next run tries again."""
 
 
 class AdapterRejected(OsirisError):

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, also after a power cut."""
+"""Files that exist completely or not at all, even after a power cut."""
 
 import os
 import threading
@@ -21,7 +21,7 @@ def fsync_path(path: Path) -> None:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write `text` (UTF-8) beside `path`, flush it and rename; the folder is made where it is missing."""
+    """Write `text` (UTF-8) to a temporary file, flush it and rename it to `path`. A missing folder is created."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
     temporary.write_text(text, encoding="utf-8")
@@ -31,9 +31,10 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def create_folder(folder: Path, option: str) -> Path:
-    """Make `folder`, which may be there if it is empty, and return it resolved; `option` is how it was named.
+    """Create `folder` and return its resolved path. An existing folder is accepted if it is empty.
 
-    Raises `WorkspaceError` for one that is in use or cannot be made.
+    `option` is the command-line option that named the folder; error messages refer to it. Raises `WorkspaceError` for
+    a folder that has files or cannot be created.
     """
     folder = folder.expanduser().resolve()
     try:
@@ -48,7 +49,10 @@ def create_folder(folder: Path, option: str) -> Path:
 
 @contextmanager
 def exclusive_lock(lock: Path, job: str, timeout_seconds: float = 0) -> Iterator[None]:
-    """Be the only `what` that holds `lock`, which a killed one lets go; raises `Busy` after `patience` seconds."""
+    """Hold the file `lock` for the block, so that only one process does this `job` at a time.
+
+    The system releases the lock of a killed process. Raises `Busy` if the lock is not free within `timeout_seconds`.
+    """
     lock.parent.mkdir(parents=True, exist_ok=True)
     lock_file = FileLock(lock, timeout=timeout_seconds)
     try:

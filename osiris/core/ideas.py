@@ -1,7 +1,7 @@
-"""The records of Osiris: what an idea, a reply, a decision and an outcome are made of.
+"""The records of Osiris: replies, levels, statuses and outcomes of ideas, and the hashes that identify them.
 
-All times are aware UTC; prices are in the instrument's currency and in the price basis of `as_of` (raw prices, later
-splits applied by recorded factors); R is profit divided by the initial risk |entry - stop|.
+All times are aware UTC. Prices are in the instrument's currency and in the price basis of `as_of`: raw prices, to which
+later splits are applied by recorded factors. R is the profit divided by the initial risk |entry - stop|.
 """
 
 import hashlib
@@ -9,24 +9,24 @@ import json
 import math
 import re
 import unicodedata
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from osiris.core.errors import BadInput
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION: Final = "1.0"
 MAX_PERSON_NAME_CHARACTERS = 80
 INVISIBLE_CATEGORIES = ("Cc", "Cf", "Cs", "Zl", "Zp")
-"""Unicode categories of what is obeyed and not seen: controls, formats, lone surrogates, separators of lines."""
+"""Unicode categories without a visible sign: controls, formats, lone surrogates, separators of lines and paragraphs."""
 SYMBOL_PATTERN = re.compile(r"^([A-Z0-9^][A-Z0-9.\-=^&]{0,14}|[A-Z0-9]{1,6}[0-9]{6}[CP][0-9]{8})$")
-"""What a file in the bar store can be named after: a share, index, currency or coin, or an option (OCC symbol)."""
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+"""A symbol that can name a file of the bar store: a share, index, currency, coin or option (OCC symbol)."""
 Price = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 MAX_LEVEL_ATR = 20
-"""The farthest level that a reply may name, in ATR from the entry."""
+"""The largest distance of a level from the entry that a reply may name, in ATR."""
 
 
 class Side(StrEnum):
@@ -42,7 +42,7 @@ class Side(StrEnum):
 
 
 class Status(StrEnum):
-    """Where an idea stands with the reviewers."""
+    """The state of an idea in the review."""
 
     PENDING = "pending"
     APPROVED = "approved"
@@ -56,7 +56,7 @@ ACCEPTED_STATUSES = (Status.APPROVED, Status.EDITED)
 
 
 class Outcome(StrEnum):
-    """What the market made of an idea; only `open` may still change."""
+    """The result of an idea in the market. Only `open` may still change."""
 
     OPEN = "open"
     WIN = "win"
@@ -66,7 +66,7 @@ class Outcome(StrEnum):
 
 FINAL_OUTCOMES = (Outcome.WIN, Outcome.LOSS, Outcome.BREAKEVEN)
 EXIT_COLUMNS = ("exit_reason", "close_price", "closed_at", "r_multiple", "ambiguous")
-"""What is known of an idea only once it has its outcome."""
+"""Columns of an idea that are known only once it has its outcome."""
 
 
 class ExitReason(StrEnum):
@@ -79,7 +79,7 @@ class ExitReason(StrEnum):
 
 
 class Reply(BaseModel):
-    """The JSON that the model writes: the reason before the side, distances in multiples of ATR."""
+    """The JSON that the model writes. The reason comes before the side; distances are multiples of ATR."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -92,7 +92,7 @@ class Reply(BaseModel):
 
     @field_validator("target_atr", "stop_atr", "confidence", mode="before")
     @classmethod
-    def _numbers_only(cls, value: Any) -> Any:
+    def _require_number(cls, value: Any) -> Any:
         if isinstance(value, bool | str):
             raise ValueError("must be a JSON number")
         return value
@@ -118,7 +118,7 @@ def parse_reply(text: str, ticker: str) -> Reply | None:
 
 
 class Levels(BaseModel):
-    """Entry, target and stop of a trade; target and stop on the right sides of the entry."""
+    """Entry, target and stop of a trade. Target and stop lie on the right sides of the entry."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -128,7 +128,7 @@ class Levels(BaseModel):
     stop: Price
 
     @model_validator(mode="after")
-    def _right_sides(self) -> "Levels":
+    def _check_sides(self) -> "Levels":
         sign = self.side.sign
         if not (sign * self.stop < sign * self.entry < sign * self.target):
             order = "stop < entry < target" if sign > 0 else "target < entry < stop"
@@ -137,7 +137,7 @@ class Levels(BaseModel):
 
     @property
     def risk(self) -> float:
-        """Initial risk a share, |entry - stop|, in currency."""
+        """Initial risk per share, |entry - stop|, in currency."""
         return abs(self.entry - self.stop)
 
     @property
@@ -147,7 +147,7 @@ class Levels(BaseModel):
 
 
 def parse_ticker(text: str) -> str:
-    """Return `text` as a ticker (upper case); raises `BadInput` for anything that is no symbol."""
+    """Return `text` as a ticker (upper case); raises `BadInput` for text that is no symbol."""
     symbol = text.strip().upper()
     if not SYMBOL_PATTERN.match(symbol):
         raise BadInput(
@@ -159,13 +159,15 @@ def parse_ticker(text: str) -> str:
 
 
 def parse_person_name(text: str) -> str:
-    """Return `text` as a person's name: NFC, without space around it; raises `BadInput` for what no name is.
+    """Return `text` as a person's name, in Unicode form NFC and without space around it.
 
-    Lineage and statistics go by the name, so two that look alike must be one; a terminal obeys control characters.
+    Lineage and statistics group by this name, so two spellings that look alike must be equal. Control characters are
+    refused, because a terminal executes them. Raises `BadInput` for a name that is empty, too long or has such
+    characters.
     """
     name = unicodedata.normalize("NFC", text).strip()
     if not 1 <= len(name) <= MAX_PERSON_NAME_CHARACTERS or any(
-        unicodedata.category(one) in INVISIBLE_CATEGORIES for one in name
+        unicodedata.category(character) in INVISIBLE_CATEGORIES for character in name
     ):
         wanted = f"a name of 1 to {MAX_PERSON_NAME_CHARACTERS} characters, none of which is a control character"
         raise BadInput(wanted, ascii(text[: 2 * MAX_PERSON_NAME_CHARACTERS]), "write it in letters")
@@ -173,32 +175,32 @@ def parse_person_name(text: str) -> str:
 
 
 def stable_hash(*parts: object) -> str:
-    """Return 32 hex digits that depend on the parts alone (sha256 of their JSON)."""
+    """Return 32 hex digits that depend only on the parts (sha256 of their JSON)."""
     return hashlib.sha256(json.dumps([str(part) for part in parts]).encode()).hexdigest()[:32]
 
 
 def prompt_id(prompt: str, as_of: datetime) -> str:
-    """Id shared by all candidates drawn from one prompt."""
+    """Return the id that all candidates of one prompt share."""
     return stable_hash("prompt", prompt, as_of.isoformat())
 
 
 def advice_id(prompt: str, adapter: str, sample: int, as_of: datetime) -> str:
-    """Id of an idea: hash of prompt, adapter, sample number and as_of."""
+    """Return the id of an idea: a hash of prompt, adapter, sample number and `as_of`."""
     return stable_hash("advice", prompt, adapter, sample, as_of.isoformat())
 
 
 def event_id(advice: str, outcome: str) -> str:
-    """Id of an outcome event: full sha256 of `advice | outcome | 1`, so that consumers can drop repeats."""
+    """Return the id of an outcome event, by which consumers drop repeats: the full sha256 of `advice|outcome|1`."""
     return hashlib.sha256(f"{advice}|{outcome}|1".encode()).hexdigest()
 
 
 def round_price(price: float) -> float:
-    """`price` (in currency) to six decimals; below 1, where those say too little, to ten significant digits."""
+    """Round `price` (in currency) to six decimals, or below 1 to ten significant digits, since six say too little."""
     return round(price, 9 - math.floor(math.log10(price)) if 0 < price < 1 else 6)
 
 
 def levels_from_reply(reply: Reply, price: float, atr: float) -> Levels:
-    """Turn ATR distances into prices round `price` (last close); raises `ValueError` for non-positive levels."""
+    """Turn ATR distances into prices around `price` (last close); raises `ValueError` for non-positive levels."""
     if not (math.isfinite(price) and math.isfinite(atr) and price > 0 and atr > 0):
         raise ValueError(f"price and ATR must be positive and finite, got {price} and {atr}")
     sign = reply.side.sign
@@ -211,7 +213,7 @@ def levels_from_reply(reply: Reply, price: float, atr: float) -> Levels:
 
 
 def has_valid_levels(reply: Reply, price: float, atr: float) -> bool:
-    """Whether the reply is a trade at this price: positive levels, target and stop apart from the entry."""
+    """Whether the reply makes a trade at this price: all levels are positive, target and stop differ from the entry."""
     try:
         levels_from_reply(reply, price, atr)
     except ValueError:
@@ -219,7 +221,7 @@ def has_valid_levels(reply: Reply, price: float, atr: float) -> bool:
     return True
 
 
-def to_trace(trade: dict[str, Any]) -> dict[str, Any]:
-    """What a settled trade made: `{id, timestamp, pnl, patch_id}`, pnl = size * R as a fraction of equity."""
+def to_trace(trade: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the result of a settled trade: `{id, timestamp, pnl, patch_id}`; pnl = size * R, a fraction of equity."""
     pnl = trade["size"] * trade["r_multiple"]
     return {"id": trade["id"], "timestamp": trade["closed_at"], "pnl": pnl, "patch_id": trade.get("patch_id")}

@@ -1,4 +1,4 @@
-"""Rows of the CSV and Parquet files that people bring, each with its line, so that a bad one can be named."""
+"""Rows of the CSV and Parquet files that people import. Each keeps its line number, so that errors can name it."""
 
 import csv
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ ROW_FILE_SUFFIXES = (".csv", ".parquet")
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row that cannot be used: `line` in the CSV file (1 is the header), or row of the Parquet file, from 1."""
+    """A row that cannot be used. `line` is its line in the CSV file (1 is the header) or its row in Parquet, from 1."""
 
     file: Path
     line: int
@@ -21,11 +21,12 @@ class BadRow:
 
 
 class BadRows(BadInput):
-    """Some rows of the files are bad; `bad` lists them all."""
+    """Some rows of the files are bad. `bad` lists all of them."""
 
     def __init__(self, bad: list[BadRow]) -> None:
-        """Name the first row and the number of them."""
-        first, more = bad[0], f" (and {len(bad) - 1} more bad rows)" if len(bad) > 1 else ""
+        """Name the first bad row and count the rest."""
+        first = bad[0]
+        more = f" (and {len(bad) - 1} more bad rows)" if len(bad) > 1 else ""
         super().__init__(
             "a file of good rows",
             f"line {first.line} of {first.file}: {first.reason}{more}",
@@ -35,9 +36,10 @@ class BadRows(BadInput):
 
 
 def read_rows(file: Path) -> tuple[pd.DataFrame, list[BadRow]]:
-    """The fields of a CSV or Parquet file as they stand, by line (or row, from 1), lower-case names; and the odd rows.
+    """Read a CSV or Parquet file without converting its fields.
 
-    Raises `BadInput` for a file that cannot be read.
+    The frame is indexed by line number (Parquet: by row, from 1) and has lower-case column names. The list has the
+    rows of a CSV file that have more or fewer fields than its header. Raises `BadInput` for a file that cannot be read.
     """
     try:
         rows, bad_rows = _csv_rows(file) if file.suffix.lower() == ".csv" else (_parquet_rows(file), [])
@@ -48,7 +50,7 @@ def read_rows(file: Path) -> tuple[pd.DataFrame, list[BadRow]]:
 
 
 def index_to_columns(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with its index as columns, unless that only counts the rows."""
+    """Return the frame with its index as columns. An index that only counts the rows is dropped."""
     counts = isinstance(frame.index, pd.RangeIndex) or (
         frame.index.nlevels == 1 and frame.index.name is None and pd.api.types.is_integer_dtype(frame.index)
     )
@@ -59,7 +61,7 @@ def index_to_columns(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _csv_rows(file: Path) -> tuple[pd.DataFrame, list[BadRow]]:
-    """All fields as text, indexed by line number, and the rows that have more or fewer than the header."""
+    """Return all fields as text, indexed by line number, and the rows with more or fewer fields than the header."""
     with file.open(encoding="utf-8-sig", newline="") as text:
         reader = csv.reader(text, strict=True)
         header = next(reader, [])
@@ -76,7 +78,7 @@ def _csv_rows(file: Path) -> tuple[pd.DataFrame, list[BadRow]]:
 
 
 def _parquet_rows(file: Path) -> pd.DataFrame:
-    """The table as it is, null the empty string, indexed from 1."""
+    """Return the table with unchanged values, indexed from 1. A null becomes the empty string."""
     rows = index_to_columns(pd.read_parquet(file)).astype(object)
     rows.index += 1
     return rows.where(rows.notna(), "")

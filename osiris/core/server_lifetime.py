@@ -1,7 +1,8 @@
-"""Ends a server with its last user, however that user ends: `kill -9` runs no handler, but it lets go of a file lock.
+"""Stops a server when its last user ends, even if that user is killed.
 
-Each user of a server holds a shared lock on one file; a keeper process beside the server ends it when nobody does. The
-keeper is this file as a program, so it imports the standard library alone.
+`kill -9` runs no handler, but the system releases the file locks of the killed process. So each user of a server holds
+a shared lock on one file, and a watchdog process stops the server once nobody holds it. The watchdog runs this file as
+a program, so the file imports only the standard library.
 """
 
 import contextlib
@@ -17,22 +18,23 @@ from tempfile import NamedTemporaryFile
 from typing import IO
 
 LOCK_POLL_SECONDS = 0.25
-"""How often a keeper looks whether anybody still holds the lock; the end of the server itself wakes it at once."""
+"""How often a watchdog checks whether the lock is still held. The end of the server itself wakes it at once."""
 STOP_TIMEOUT_SECONDS = 10
+"""How long a watchdog waits for the server to end after SIGTERM, and again after SIGKILL."""
 
 
 def acquire_shared_lock(lock: Path) -> IO[bytes]:
-    """Be a user of the server of `lock` until what is returned is closed; waits while a keeper ends that server."""
+    """Become a user of the server until the returned file is closed. Waits while a watchdog stops that server."""
     lock_file = open(lock, "ab")  # noqa: SIM115
     fcntl.flock(lock_file, fcntl.LOCK_SH)
     return lock_file
 
 
 def start_watchdog(server_pid: int, lock: Path, cleanup_path: Path) -> None:
-    """End the process `server` when nobody uses `lock` any more, and remove `leftover`, a file or folder of its own.
+    """Stop the process `server_pid` when nobody holds `lock` any more, then remove the file or folder `cleanup_path`.
 
-    The caller uses `lock` itself. Returns once the keeper watches, in a session of its own: neither Ctrl-C nor a
-    closed terminal reaches it. Where the system has no handles on processes (not Linux) nothing is started.
+    The caller holds `lock` itself. Returns once the watchdog runs. The watchdog has a session of its own, so that
+    neither Ctrl-C nor a closed terminal ends it. Without process handles (only Linux has them) nothing is started.
     """
     if hasattr(os, "pidfd_open"):
         program = [sys.executable, "-I", "-S", "-B", __file__]
@@ -43,9 +45,9 @@ def start_watchdog(server_pid: int, lock: Path, cleanup_path: Path) -> None:
 
 
 def stop_on_exit(server_pid: int, folder: Path | None = None) -> IO[bytes]:
-    """Let the process `server` end with this one, or before, when what is returned is closed.
+    """Stop the process `server_pid` when this process ends, or earlier, when the returned file is closed.
 
-    A file in `folder` (default: that of temporary files) is its lock until then.
+    The returned file is the lock. It lies in `folder` (default: the system's temporary folder) and is removed then.
     """
     with NamedTemporaryFile(prefix="osiris-server-", dir=folder, delete=False) as named:
         lock = Path(named.name)
@@ -55,30 +57,33 @@ def stop_on_exit(server_pid: int, folder: Path | None = None) -> IO[bytes]:
 
 
 def _watch(server_pid: int, lock: Path, cleanup_path: Path) -> None:
-    """Wait for the end of the server or of its last user, whichever is first."""
+    """Wait until the server ends or its last user ends, whichever comes first; then clean up."""
     handle = os.pidfd_open(server_pid)
     if os.fork():
         os._exit(0)
     os.setsid()
     with open(lock, "ab") as lock_file:
-        while not _ended(handle, LOCK_POLL_SECONDS):
+        while not _has_ended(handle, LOCK_POLL_SECONDS):
             try:
                 fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
-            _end(handle)  # with the lock: who comes now waits, and then starts a server of their own
+            # The lock is still held here: a new user waits until the server is gone, and then starts its own.
+            _stop(handle)
     _remove(cleanup_path)
 
 
-def _end(handle: int) -> None:
+def _stop(handle: int) -> None:
+    """Send SIGTERM, and SIGKILL if the server is still there after the timeout."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(handle, number)
-        if _ended(handle, STOP_TIMEOUT_SECONDS):
+        if _has_ended(handle, STOP_TIMEOUT_SECONDS):
             return
 
 
-def _ended(handle: int, seconds: float) -> bool:
+def _has_ended(handle: int, seconds: float) -> bool:
+    """Wait up to `seconds` for the end of the process; a pidfd becomes readable when its process ends."""
     return bool(select.select([handle], [], [], seconds)[0])
 
 

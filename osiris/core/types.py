@@ -1,6 +1,6 @@
-"""Types that several folders name."""
+"""Types that several folders use."""
 
 from typing import Any, TypeAlias
 
 Row: TypeAlias = dict[str, Any]
-"""A record as it is stored or sent, by the names of its columns."""
+"""A stored or sent record: column names and their values."""

@@ -1,15 +1,19 @@
-"""Draft ideas: snapshot, k replies a prompt, Hermes, risk gate and size, novelty, stored, announced."""
+"""Draft ideas and store them.
+
+An example: for AAPL at one close, a snapshot of its bars becomes a prompt, and the drafter writes k replies to it.
+Hermes scores each valid reply. The policy sets its size, and the risk filter keeps some ideas from the reviewers. Each
+idea gets its novelty and is stored. Ideas that await a review are published.
+"""
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 import numpy as np
 
 from osiris.config.settings import Settings
-from osiris.core.errors import NoPrices, SourceUnavailable
+from osiris.core.errors import BadInput, NoPrices, SourceUnavailable
 from osiris.core.ideas import Reply, Status, advice_id, levels_from_reply, parse_reply
 from osiris.core.schemas import VECTOR_SIZE
 from osiris.core.types import Row
@@ -26,7 +30,23 @@ from osiris.storage.events import Events
 from osiris.storage.tables import sql_time
 
 HISTORY_DAYS = 150
-"""Calendar days of bars a snapshot reads: `WARM_UP` sessions, with holidays to spare."""
+"""Calendar days of bars that a snapshot reads: `WARM_UP_BARS` sessions, with holidays to spare."""
+MAX_VECTOR_FEATURES = 8
+"""Features of a snapshot in the vector of an idea; the numbers of the reply begin behind them."""
+
+
+@dataclass(frozen=True)
+class DraftingContext:
+    """The parts of a workspace that drafting reads and writes.
+
+    `policy` says what the prompt shows, which ideas go to the reviewers and how big each is.
+    """
+
+    advice: AdviceStore
+    prices: BarProvider
+    events: Events
+    policy: Policy
+    settings: Settings
 
 
 @dataclass
@@ -46,28 +66,22 @@ class DraftingReport:
 
 
 def draft_ideas(
-    advice: AdviceStore,
-    prices: BarProvider,
-    events: Events,
-    drafter: AnyDrafter,
-    judge: AnyJudge | None,
-    policy: Policy,
-    settings: Settings,
-    moments: Sequence[datetime],
+    context: DraftingContext, drafter: AnyDrafter, judge: AnyJudge | None, moments: Sequence[datetime]
 ) -> DraftingReport:
-    """Draft ideas on every configured ticker at each of `moments`; what is there already is not drafted again.
+    """Draft ideas on every configured ticker at each of `moments`; prompts with drafts are not drafted again.
 
-    Without a `judge` they keep a null score. `policy` says what the prompt shows, which ideas go to the reviewers (the
-    others are stored as `gated`) and how big each is.
+    Without a `judge` the ideas keep a null score. Ideas that the risk filter keeps from the reviewers are stored too,
+    with status `gated`.
     """
+    advice, settings, policy = context.advice, context.settings, context.policy
     report = DraftingReport(adapter=drafter.adapter, notes=[note] if (note := edit_warning()) else [])
     started = time.perf_counter()
-    snapshots = take_snapshots(prices, policy, settings.advise.tickers, moments, report.notes)
+    snapshots = take_snapshots(context.prices, policy, settings.advise.tickers, moments, report.notes)
     snapshots = [s for s in snapshots if not _has_drafts(advice, s, drafter.adapter)]
     report.prompts = len(snapshots)
     drafts = draft_replies(
         drafter,
-        [shot.request for shot in snapshots],
+        [snapshot.request for snapshot in snapshots],
         settings.advise.candidates,
         settings,
         settings.model.seed,
@@ -85,7 +99,7 @@ def draft_ideas(
         add_latency(batch, started)
         report.stored += advice.add(batch)
         report.ids += [row["id"] for row in batch]
-        publish_ideas(events, [row for row in batch if row["status"] == Status.PENDING], moment, report.notes)
+        publish_ideas(context.events, [row for row in batch if row["status"] == Status.PENDING], moment, report.notes)
     scores = [row["hermes_score"] for row in rows if row["hermes_score"] is not None]
     report.unscored = len(rows) - len(scores)
     report.mean_hermes = float(np.mean(scores)) if scores else None
@@ -95,19 +109,19 @@ def draft_ideas(
 def take_snapshots(
     prices: BarProvider, policy: Policy, tickers: Sequence[str], moments: Sequence[datetime], notes: list[str]
 ) -> list[Snapshot]:
-    """Snapshots of every ticker at every moment, by moment; what lacks prices is left out with a note."""
+    """Snapshots of every ticker at every moment, by moment; a ticker without prices is left out with a note."""
     first, last = min(moments), max(moments)
-    with prices.collect_notes() as about_prices:
+    with prices.collect_notes() as price_notes:
         bars = prices.get_many_bars(list(tickers), first - timedelta(days=HISTORY_DAYS), last, last)
-    notes += [note for note in about_prices if note not in notes]
-    taken = []
+    notes += [note for note in price_notes if note not in notes]
+    snapshots = []
     for moment in sorted(moments):
         for ticker in (ticker for ticker in tickers if ticker in bars):
             try:
-                taken.append(take_snapshot(ticker, bars[ticker], moment, policy))
+                snapshots.append(take_snapshot(ticker, bars[ticker], moment, policy))
             except NoPrices as error:
                 notes.append(f"{ticker}: {error}")
-    return taken
+    return snapshots
 
 
 def to_advice_rows(
@@ -115,16 +129,16 @@ def to_advice_rows(
 ) -> list[Row]:
     """Advice rows of the valid replies, status pending, without scores."""
     return [
-        _to_advice_row(shot, sample, reply.text, reply.reply, drafter)
+        _to_advice_row(snapshot, sample, draft.text, draft.reply, drafter)
         | {"policy": policy.commit, "patch_id": policy.patch_id}
-        for shot, group in zip(snapshots, drafts, strict=True)
-        for sample, reply in enumerate(group)
-        if reply.reply is not None
+        for snapshot, group in zip(snapshots, drafts, strict=True)
+        for sample, draft in enumerate(group)
+        if draft.reply is not None
     ]
 
 
 def add_scores(rows: list[Row], snapshots: Sequence[Snapshot], judge: AnyJudge, settings: Settings) -> None:
-    """Let Hermes score the rows; an idea it answered with no number keeps a null score and a note."""
+    """Let Hermes score the rows; an idea without a number in its answer keeps a null score and gets a note."""
     snapshots_by_id = _snapshots_by_id(snapshots)
     ideas = [hermes.JudgedIdea(proposal=row["reply"], context=snapshots_by_id[row["prompt_id"]].text) for row in rows]
     for row, score in zip(rows, hermes.score_ideas(judge, ideas, settings.model.batch_size), strict=True):
@@ -132,39 +146,48 @@ def add_scores(rows: list[Row], snapshots: Sequence[Snapshot], judge: AnyJudge, 
 
 
 def apply_policy(rows: list[Row], snapshots: Sequence[Snapshot], policy: Policy) -> None:
-    """Set `size` of each row, and the status of those that the risk gate keeps from the reviewers."""
+    """Set `size` of each row, and the status of those that the risk filter keeps from the reviewers."""
     snapshots_by_id = _snapshots_by_id(snapshots)
     for row in rows:
-        idea = to_policy_input(
-            snapshots_by_id[row["prompt_id"]], parse_reply(row["reply"], row["ticker"]), row["hermes_score"]
-        )
+        reply = parse_reply(row["reply"], row["ticker"])
+        if reply is None:
+            raise BadInput(
+                f"a stored row with a valid reply about {row['ticker']}", repr(row["reply"]), "draft the idea again"
+            )
+        idea = to_policy_input(snapshots_by_id[row["prompt_id"]], reply, row["hermes_score"])
         row["size"] = policy.size(idea)
         if not policy.passes(idea):
             row |= {"status": str(Status.GATED), "status_at": row["as_of"]}
 
 
 def to_policy_input(snapshot: Snapshot, reply: Reply, hermes_score: float | None) -> PolicyInput:
-    """A drafted reply as gate and sizing see it."""
+    """A drafted reply as the risk filter and the sizing see it."""
     values = {feature.name: feature.value for feature in snapshot.features}
     return PolicyInput(reply.side.sign, reply.target_atr, reply.stop_atr, reply.confidence, hermes_score, values)
 
 
 def add_novelty(rows: list[Row], advice: AdviceStore) -> None:
-    """Set `novelty` of ideas of one moment: L2 distance of each vector to the nearest earlier one, null without any."""
+    """Set `novelty` of ideas of one moment: the L2 distance of each vector to the nearest earlier one.
+
+    It is null if there is no earlier idea. Ideas of the same moment are not compared with each other.
+    """
     distances = advice.nearest_distances([row["vector"] for row in rows], f"as_of < {sql_time(rows[0]['as_of'])}")
     for row, distance in zip(rows, distances, strict=True):
         row["novelty"] = distance
 
 
 def add_latency(rows: list[Row], started: float) -> None:
-    """Set `decision_latency_ms` (first snapshot of the run to scored idea, wall clock) and `created_at`."""
+    """Set `decision_latency_ms`, the wall clock from `started` until now, and `created_at`.
+
+    `started` is when the run took its first snapshot, as `time.perf_counter` gives it.
+    """
     for row in rows:
         row["decision_latency_ms"] = (time.perf_counter() - started) * 1000
         row["created_at"] = row["as_of"] + timedelta(milliseconds=row["decision_latency_ms"])
 
 
 def publish_ideas(events: Events, rows: list[Row], moment: datetime, notes: list[str]) -> None:
-    """Publish `advice.generated`; ideas are stored already, so a Redis that is away is only noted."""
+    """Publish `advice.generated`. The ideas are stored already, so an unreachable Redis only adds a note."""
     public = ("id", "ticker", "side", "entry", "target", "stop", "size", "confidence", "hermes_score", "adapter")
     try:
         events.publish_generated([{name: row[name] for name in public} for row in rows], moment)
@@ -173,16 +196,24 @@ def publish_ideas(events: Events, rows: list[Row], moment: datetime, notes: list
 
 
 def idea_vector(features: np.ndarray, reply: Reply) -> np.ndarray:
-    """Vector of an idea, float32 (16,): up to 8 features, then side, target, stop, reward-to-risk, confidence."""
+    """Vector of an idea, float32 (16,): up to 8 features, then side, target, stop, reward-to-risk, confidence.
+
+    Every number lies in -1..1, so that none dominates the distance between two ideas. The last three are always zero.
+    """
     vector = np.zeros(VECTOR_SIZE, np.float32)
-    vector[: len(features)] = features[:8]
+    vector[: len(features)] = features[:MAX_VECTOR_FEATURES]
     reward_to_risk = np.tanh(np.log(reply.target_atr / reply.stop_atr))
-    distances = np.tanh([reply.target_atr / 4, reply.stop_atr / 4])
-    vector[8:13] = [reply.side.sign, *distances, reward_to_risk, reply.confidence]
+    distances = np.tanh([reply.target_atr / 4, reply.stop_atr / 4])  # 4 ATR become 0.76, and no distance exceeds 1
+    vector[MAX_VECTOR_FEATURES : MAX_VECTOR_FEATURES + 5] = [
+        reply.side.sign,
+        *distances,
+        reward_to_risk,
+        reply.confidence,
+    ]
     return vector
 
 
-def _to_advice_row(snapshot: Snapshot, sample: int, text: str, reply: Reply, drafter: AnyDrafter) -> dict[str, Any]:
+def _to_advice_row(snapshot: Snapshot, sample: int, text: str, reply: Reply, drafter: AnyDrafter) -> Row:
     levels = levels_from_reply(reply, snapshot.price, snapshot.atr)
     return {
         "id": advice_id(snapshot.prompt, drafter.adapter, sample, snapshot.as_of),
@@ -210,8 +241,8 @@ def _to_advice_row(snapshot: Snapshot, sample: int, text: str, reply: Reply, dra
 
 
 def _snapshots_by_id(snapshots: Sequence[Snapshot]) -> dict[str, Snapshot]:
-    """Snapshots by their id: their texts are no keys."""
-    return {shot.prompt_id: shot for shot in snapshots}
+    """Snapshots by their prompt id. Their text is no key: two moments may share it, because it is rounded."""
+    return {snapshot.prompt_id: snapshot for snapshot in snapshots}
 
 
 def _has_drafts(advice: AdviceStore, snapshot: Snapshot, adapter: str) -> bool:
@@ -219,8 +250,9 @@ def _has_drafts(advice: AdviceStore, snapshot: Snapshot, adapter: str) -> bool:
 
 
 def drafting_moments(settings: Settings, as_of: datetime, sessions: int) -> list[datetime]:
-    """The last `sessions` session closes at or before `as_of` (calendar `prices.calendar`); none asked: `as_of`."""
+    """The last `sessions` session closes at or before `as_of` (calendar `prices.calendar`); for 0 sessions, `as_of`."""
     if sessions <= 0:
         return [as_of]
+    # Two calendar days a session cover weekends, ten more cover holidays.
     closes = closes_between(settings.prices.calendar, as_of - timedelta(days=2 * sessions + 10), as_of)
     return [moment.to_pydatetime() for moment in closes[-sessions:]]

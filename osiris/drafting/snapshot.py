@@ -15,11 +15,12 @@ from osiris.market.bar_frames import adjust_splits, bars_as_of
 from osiris.policy.contracts import WARM_UP_BARS, Feature, Policy
 
 ATR_BARS = 14
+"""Wilder's own number of bars."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A ticker at a moment: last close and ATR, features, and the text of them.
+    """A ticker at a moment: last close and ATR, the features, and the text that shows them to the model.
 
     Prices are in currency, in the basis of the last bar, which ended at `basis_at`.
     """
@@ -35,18 +36,18 @@ class Snapshot:
 
     @property
     def request(self) -> DraftRequest:
-        """What is asked of a drafter."""
+        """The request for a drafter."""
         return DraftRequest(self.prompt, self.ticker, (self.price, self.atr))
 
     @property
     def prompt_id(self) -> str:
-        """Id of this ticker at this moment. The text is none: it is rounded, so that two moments may share it."""
+        """Id of this ticker at this moment. The text alone is no id: it is rounded, so two moments may share it."""
         return prompt_id(self.prompt, self.as_of)
 
     @property
     def vector(self) -> np.ndarray:
         """The features as float32, shape (len(features),), each squashed to about -1..1 by tanh."""
-        scale = {"rsi": 20.0}
+        scale = {"rsi": 20.0}  # RSI runs from -50 to 50, the other features are a few ATR
         return np.tanh([f.value / scale.get(f.name, 2.0) for f in self.features]).astype(np.float32)
 
 
@@ -57,26 +58,27 @@ def true_range(high: FloatArray, low: FloatArray, close: FloatArray) -> FloatArr
 
 
 def atr(high: FloatArray, low: FloatArray, close: FloatArray, bars: int = ATR_BARS) -> float:
-    """Mean true range of the last `bars` bars, in price units: what the levels of an idea are multiples of."""
+    """Mean true range of the last `bars` bars, in price units. The levels of an idea are multiples of it."""
     return float(true_range(high, low, close)[-bars:].mean())
 
 
 def take_snapshot(ticker: str, bars: pd.DataFrame, as_of: datetime, policy: Policy) -> Snapshot:
-    """Describe `ticker` at `as_of` from `bars` (see `store.bars`) by the features of `policy`.
+    """Describe `ticker` at `as_of` from `bars` (columns as in `market/bar_frames.py`) by the features of `policy`.
 
-    Raises `NoPrices` when the bars do not suffice.
+    Only bars that were complete at `as_of` are read, and only splits up to then adjust them. Raises `NoPrices` when
+    there are not enough usable bars.
     """
-    seen = adjust_splits(bars_as_of(bars, as_of))
-    high, low, close = (seen[column].to_numpy(np.float64) for column in ("high", "low", "close"))
-    unit = _usable_atr(high, low, close, ticker, as_of)
-    features = policy.features(high.tolist(), low.tolist(), close.tolist(), unit)
+    completed = adjust_splits(bars_as_of(bars, as_of))
+    high, low, close = (completed[column].to_numpy(np.float64) for column in ("high", "low", "close"))
+    atr_value = _usable_atr(high, low, close, ticker, as_of)
+    features = policy.features(high.tolist(), low.tolist(), close.tolist(), atr_value)
     text = render("snapshot", features=features).strip()
     return Snapshot(
         ticker=ticker,
         as_of=as_of,
-        basis_at=seen["end"].iloc[-1].to_pydatetime(),
+        basis_at=completed["end"].iloc[-1].to_pydatetime(),
         price=float(close[-1]),
-        atr=unit,
+        atr=atr_value,
         features=tuple(features),
         text=text,
         prompt=render("advise", ticker=ticker, snapshot=text),
@@ -84,19 +86,23 @@ def take_snapshot(ticker: str, bars: pd.DataFrame, as_of: datetime, policy: Poli
 
 
 def _usable_atr(high: FloatArray, low: FloatArray, close: FloatArray, ticker: str, as_of: datetime) -> float:
-    """The ATR of bars that can be described; raises `NoPrices` for fewer than `WARM_UP`, NaN or no range."""
+    """The ATR of bars that can be described.
+
+    Raises `NoPrices` for fewer than `WARM_UP_BARS` bars, for NaN or infinite prices, for a last close that is not above
+    zero, and for bars without any range.
+    """
     if len(close) < WARM_UP_BARS:
-        came = f"{len(close)} bars"
+        problem = f"{len(close)} bars"
     elif not (np.isfinite(high).all() and np.isfinite(low).all() and np.isfinite(close).all()):
-        came = "prices that are NaN or infinite"
+        problem = "prices that are NaN or infinite"
     elif close[-1] <= 0:
-        came = f"a last close of {close[-1]:g}, which is no price of a share"
-    elif not 0 < (unit := atr(high, low, close)) < np.inf:
-        came = f"bars with an ATR of {unit:g}"
+        problem = f"a last close of {close[-1]:g}, which is no price of a share"
+    elif not 0 < (atr_value := atr(high, low, close)) < np.inf:
+        problem = f"bars with an ATR of {atr_value:g}"
     else:
-        return unit
+        return atr_value
     raise NoPrices(
         f"at least {WARM_UP_BARS} usable completed bars of {ticker} before {as_of.isoformat()}",
-        came,
+        problem,
         f"import more with: osiris prices import FILE, or: osiris prices update {ticker}",
     )

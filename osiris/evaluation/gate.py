@@ -1,11 +1,11 @@
-"""May this adapter replace that one? Only if it is better beyond chance, on prompts that neither was trained on.
+"""The promotion gate: may this adapter replace that one? Only if it is better beyond chance, on held-out prompts.
 
-What is tested is skill, not habit: an adapter that only goes long more often is not better (`side_bias.py`). The unit
-of chance is a block of days as long as trades take (`stats.py`). Too few of them give no verdict: the challenger stays
-on trial, and its evidence grows by a session a day, on days that it cannot have seen.
+The gate tests skill, not habit: an adapter that only goes long more often is not better (`side_bias.py`). The unit of
+chance is a block of days as long as trades take (`stats.py`). With too few blocks there is no verdict: the challenger
+stays on trial, and its evidence grows by one session a day, on days that it cannot have seen.
 
-Whoever looks at the same held-out days again and again is promoted by chance in the end: the k-th look is given
-level / (k (k + 1)), so that all looks together err with a probability of at most `gate.alpha` (`looks.py`).
+Repeated looks at the same held-out days would promote some adapter by chance in the end. So the k-th look is given
+alpha / (k (k + 1)), and all looks together err with a probability of at most `gate.alpha` (`looks.py`).
 """
 
 from dataclasses import asdict, dataclass
@@ -16,18 +16,16 @@ import numpy as np
 from osiris.config.settings import Settings
 from osiris.evaluation.evidence import Evidence, compare_evaluations
 from osiris.evaluation.heldout import Evaluation
-from osiris.evaluation.looks import alpha_for_look
-from osiris.evaluation.sign_flip import format_p_value
-from osiris.evaluation.stats import detectable_effect
+from osiris.evaluation.stats import alpha_for_look, detectable_effect, format_p_value
 
 
 @dataclass(frozen=True)
 class GateVerdict:
     """The gate's answer, with the numbers it rests on.
 
-    `difference` and `skill` (the difference without habits, which is tested) are in R a prompt, `level` is that of this
-    look. `detectable` is the skill that these days would have shown four times in five. An answer that is not `decided`
-    leaves the challenger on trial; `days_needed` is how many held-out days a test takes.
+    `difference` and `skill` (the difference without habits, which is tested) are in R a prompt. `level` is the alpha of
+    this look. `detectable` is the skill that these days would have shown four times in five. An answer that is not
+    `decided` leaves the challenger on trial; `days_needed` is how many held-out days a test takes.
     """
 
     challenger: str
@@ -68,9 +66,9 @@ def decide_promotion(
     look: int = 0,
     waiting_for: str = "",
 ) -> GateVerdict:
-    """Promote where the skill is above zero beyond chance and the plain difference is too; else say what is missing.
+    """Promote if the skill is above zero beyond chance and the plain difference is too; else say what is missing.
 
-    Without a `look` (its number, from 1) nothing is decided; `wait` says what a look waits for.
+    `look` is its number, from 1; without one nothing is decided. `waiting_for` says what a look waits for.
     """
     test, metrics = evidence.test, _metrics(challenger, champion)
     alpha = alpha_for_look(max(look, 1), settings.gate.alpha)
@@ -82,23 +80,41 @@ def decide_promotion(
         reason = _explain_decision(evidence, promoted, alpha, look, detectable_skill)
     else:
         reason = f"not decided yet: {waiting_for or _missing_evidence(evidence, metrics, settings)}"
-    numbers = (evidence.difference, test.mean, test.p_value if tested else np.nan, detectable_skill)
     return GateVerdict(
-        challenger.adapter, champion.adapter, promoted, promoted or is_over, reason,
-        *(None if np.isnan(number) else float(number) for number in numbers),
-        evidence.prompts, evidence.sessions, test.blocks, evidence.days, evidence.days_needed, look, alpha, metrics,
-    )  # fmt: skip
+        challenger=challenger.adapter,
+        champion=champion.adapter,
+        promoted=promoted,
+        decided=promoted or is_over,
+        reason=reason,
+        difference=_none_if_nan(evidence.difference),
+        skill=_none_if_nan(test.mean),
+        p_value=_none_if_nan(test.p_value) if tested else None,
+        detectable=_none_if_nan(detectable_skill),
+        prompts=evidence.prompts,
+        sessions=evidence.sessions,
+        blocks=test.blocks,
+        days=evidence.days,
+        days_needed=evidence.days_needed,
+        look=look,
+        level=alpha,
+        metrics=metrics,
+    )
 
 
 def can_be_tested(evidence: Evidence, challenger: Evaluation, champion: Evaluation, settings: Settings) -> bool:
-    """Whether there are trades and independent days enough for a look."""
-    trades = min(int(m.get("trades", 0)) for m in _metrics(challenger, champion).values())
+    """Whether there are enough trades and enough independent days for a look."""
+    trades = _least_trades(_metrics(challenger, champion))
     return evidence.test.has_enough_blocks and trades >= settings.gate.min_trades
+
+
+def _none_if_nan(number: float) -> float | None:
+    """The number for JSON, which has no NaN."""
+    return None if np.isnan(number) else float(number)
 
 
 def _missing_evidence(evidence: Evidence, metrics: dict[str, dict[str, float]], settings: Settings) -> str:
     """What the evidence lacks for a test."""
-    trades, min_trades = min(int(m.get("trades", 0)) for m in metrics.values()), settings.gate.min_trades
+    trades, min_trades = _least_trades(metrics), settings.gate.min_trades
     if trades < min_trades:
         return f"{trades} held-out trades, at least {min_trades} needed"
     return (
@@ -111,15 +127,21 @@ def _metrics(challenger: Evaluation, champion: Evaluation) -> dict[str, dict[str
     return {one.adapter: one.metrics() for one in (challenger, champion)}
 
 
-def _pluralize(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+def _least_trades(metrics: dict[str, dict[str, float]]) -> int:
+    """The trades of the adapter that has fewer of them."""
+    return min(int(of_adapter.get("trades", 0)) for of_adapter in metrics.values())
+
+
+def _pluralize(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _explain_decision(evidence: Evidence, promoted: bool, alpha: float, look: int, detectable_skill: float) -> str:
     test = evidence.test
     conclusion = "better beyond chance" if promoted else "not shown to be better"
     return (
-        f"{conclusion}: {evidence.difference:+.3f} R a prompt, {test.mean:+.3f} without habits, {format_p_value(test.p_value)}, "
-        f"level {alpha:.4f} (look {look}), {test.blocks} spells of {test.length:.0f} days; "
+        f"{conclusion}: {evidence.difference:+.3f} R a prompt, {test.mean:+.3f} without habits, "
+        f"{format_p_value(test.p_value)}, level {alpha:.4f} (look {look}), "
+        f"{test.blocks} spells of {test.length:.0f} days; "
         f"these days would show {detectable_skill:.2f} R four times in five"
     )

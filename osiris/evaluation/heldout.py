@@ -1,8 +1,8 @@
-"""What an adapter does on held-out prompts: it drafts on them, and its ideas are settled on paper.
+"""Evaluate an adapter on held-out prompts: it drafts on them, and its ideas are settled as paper trades.
 
-Held-out prompts are later than the training cut-off by an embargo. Their ideas are paper-settled with the outcome
-kernel on bars up to `as_of`; what is still open then is marked at the last close, for all adapters alike.
-`verdict.py` says which of two adapters is better.
+Held-out prompts are later than the training cut-off by an embargo. Their ideas are settled by the triple-barrier rules
+on bars up to `as_of`. A trade that is still open then is closed at the last close, for all adapters alike. `gate.py`
+decides which of two adapters is better.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ PAPER_COLUMNS = [
 
 @dataclass(frozen=True)
 class Window:
-    """Pairs are those known at `cutoff`; held-out prompts lie between `first` and `as_of`."""
+    """Training pairs are those known at `cutoff`; held-out prompts lie between `first` and `as_of`."""
 
     cutoff: datetime
     first: datetime
@@ -44,12 +44,12 @@ class Window:
 
 @dataclass
 class Evaluation:
-    """One adapter on held-out prompts; `trades` has a row an idea: `idea_row`'s columns, and `r`,
-    `filled`, `days_open`, `days_held` and `habit`.
+    """One adapter on held-out prompts.
 
-    `days_open` runs from the draft to the exit, `days_held` from the entry on. `habit` is what the adapter's earlier
-    decisions would have made on its prompt (NaN where there are none). `valid` counts the replies that were valid at
-    the first attempt.
+    `trades` has one row per idea: `PAPER_COLUMNS`, and `r`, `filled`, `days_open`, `days_held` and `habit`.
+    `days_open` runs from the draft to the exit, `days_held` from the entry to the exit. `habit` is the mean R that the
+    adapter's earlier decisions would have earned on its prompt (NaN where there are none). `valid` counts the replies
+    that were valid at the first attempt.
     """
 
     adapter: str
@@ -65,25 +65,28 @@ class Evaluation:
 
     @property
     def mean_r(self) -> pd.Series:
-        """Mean R by prompt, of those with a filled trade."""
+        """Mean R of each prompt that has a filled trade."""
         return self.filled.groupby("prompt")["r"].mean()
 
     def metrics(self) -> dict[str, float]:
-        """Shares and means over filled trades; a mean of nothing is left out."""
+        """Counts, shares and means over filled trades; without any filled trade there are no means."""
         filled = self.filled
-        found = {"prompts": self.prompts, "trades": len(filled), "valid_share": self.valid / max(self.replies, 1)}
+        numbers = {"prompts": self.prompts, "trades": len(filled), "valid_share": self.valid / max(self.replies, 1)}
         if len(filled):
-            found |= {
+            numbers |= {
                 "mean_r": filled["r"].mean(),
                 "win_rate": (filled["r"] > 0).mean(),
                 "long_share": (filled["side"] == "long").mean(),
                 "reward_to_risk": filled["reward_to_risk"].mean(),
             }
-        return {name: float(value) for name, value in found.items()}
+        return {name: float(value) for name, value in numbers.items()}
 
 
 def training_window(settings: Settings, as_of: datetime, seen_until: Sequence[datetime] = ()) -> Window:
-    """The window of the night at `as_of`; what an adapter was trained on until `seen_until` is never held out."""
+    """The window of the nightly run at `as_of`.
+
+    `seen_until` are the last days that adapters were trained on: days up to the latest of them are never held out.
+    """
     cutoff = as_of - timedelta(days=settings.gate.holdout_days)
     return Window(cutoff, max([cutoff, *seen_until]) + timedelta(days=settings.gate.embargo_days), as_of)
 
@@ -96,7 +99,10 @@ def take_heldout_snapshots(
     notes: list[str],
     drafted_at: Sequence[datetime] | None = None,
 ) -> list[Snapshot]:
-    """Snapshots of every ticker at every session close of the window, or at those of the moments `drafted_at`."""
+    """Snapshots of every ticker at every session close of the window, or at those of `drafted_at` inside the window.
+
+    A ticker without prices at a moment is left out, and `notes` gets the reason.
+    """
     tickers = settings.advise.tickers
     calendars = sorted({calendar_of(ticker, settings.prices) for ticker in tickers})
     closes = {moment for name in calendars for moment in closes_between(name, window.first, window.as_of)}
@@ -109,7 +115,11 @@ def evaluate_drafter(
 ) -> Evaluation:
     """Draft on `snapshots` and settle on bars up to `as_of`."""
     drafts = draft_replies(
-        drafter, [shot.request for shot in snapshots], settings.gate.candidates, settings, settings.model.seed + 1
+        drafter,
+        [snapshot.request for snapshot in snapshots],
+        settings.gate.candidates,
+        settings,
+        settings.model.seed + 1,
     )
     return evaluate_drafts(drafter.adapter, snapshots, drafts, prices, settings, as_of)
 
@@ -122,27 +132,27 @@ def evaluate_drafts(
     settings: Settings,
     as_of: datetime,
 ) -> Evaluation:
-    """Settle what `name` drafted on each of `snapshots` on bars up to `as_of`."""
+    """Settle the drafts of `adapter`, a group for each of `snapshots`, on bars up to `as_of`."""
     ideas = pd.DataFrame(
         [
-            to_paper_row(number, shot, reply.reply)
-            for number, (shot, group) in enumerate(zip(snapshots, drafts, strict=True))
-            for reply in group
-            if reply.reply is not None
+            to_paper_row(number, snapshot, draft.reply)
+            for number, (snapshot, prompt_drafts) in enumerate(zip(snapshots, drafts, strict=True))
+            for draft in prompt_drafts
+            if draft.reply is not None
         ],
         columns=PAPER_COLUMNS,
     )
     trades = simulate_paper_trades(ideas, prices, settings, as_of)
     trades = trades.assign(habit=_habit_r(trades, prices, settings, as_of))
-    replies = [reply for group in drafts for reply in group]
-    valid = sum(reply.is_valid_at_once for reply in replies)
-    return Evaluation(adapter, len(snapshots), len(replies), valid, trades)
+    all_drafts = [draft for prompt_drafts in drafts for draft in prompt_drafts]
+    valid = sum(draft.is_valid_at_once for draft in all_drafts)
+    return Evaluation(adapter, len(snapshots), len(all_drafts), valid, trades)
 
 
 def simulate_paper_trades(
     ideas: pd.DataFrame, prices: BarProvider, settings: Settings, as_of: datetime
 ) -> pd.DataFrame:
-    """Add `r`, `filled`, `days_open` and `days_held`: as the outcome logger would, closed at the last bar."""
+    """Add `r`, `filled`, `days_open` and `days_held`, as settlement would; open trades are closed at the last bar."""
     if ideas.empty:
         none = pd.Series(dtype=float)
         return ideas.assign(r=none, filled=pd.Series(dtype=bool), days_open=none, days_held=none)
@@ -150,8 +160,10 @@ def simulate_paper_trades(
     timelines = prices.get_timelines(sorted(ideas["ticker"].unique()), start, as_of)
     settled = []
     for ticker, group in ideas.groupby("ticker", sort=True):
-        bars = timelines[ticker].bars
-        barrier_ideas = to_barrier_ideas(to_arrays(group), timelines[ticker], settings.outcomes.max_holding_days)
+        timeline = timelines[str(ticker)]
+        bars = timeline.bars
+        barrier_ideas = to_barrier_ideas(to_arrays(group), timeline, settings.outcomes.max_holding_days)
+        # No idea may stay open beyond the last bar: so every adapter's open trades are marked at the same close.
         touches = find_first_touches(
             bars, barrier_ideas._replace(expiry=np.minimum(barrier_ideas.expiry, bars.end[-1]))
         )
@@ -163,13 +175,16 @@ def simulate_paper_trades(
 
 
 def _days_held(ends: NDArray[np.int64], touches: Touches, since: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Days from the bar before the one of the entry to the exit, shape (n,); NaN without an entry."""
+    """Days from the bar before the one of the entry to the exit, shape (n,); NaN without an entry.
+
+    The wait for an entry risks nothing, so it is not counted: with it, trades would seem to overlap for longer.
+    """
     begun = np.maximum(since, np.where(touches.entry_bar > 0, ends[np.maximum(touches.entry_bar - 1, 0)], since))
     return np.where(touches.entry_bar >= 0, (ends[touches.bar] - begun) / DAY_NS, np.nan)
 
 
 def _habit_r(trades: pd.DataFrame, prices: BarProvider, settings: Settings, as_of: datetime) -> pd.Series:
-    """For every trade the mean R of the adapter's earlier decisions on its prompt, NaN without any."""
+    """For every trade, the mean R of the adapter's earlier decisions on its prompt; NaN without any."""
     if trades.empty:
         return pd.Series(dtype=float)
     moved = simulate_paper_trades(replay_decisions(trades), prices, settings, as_of)
@@ -177,10 +192,19 @@ def _habit_r(trades: pd.DataFrame, prices: BarProvider, settings: Settings, as_o
 
 
 def to_paper_row(prompt_number: int, snapshot: Snapshot, reply: Reply) -> dict[str, Any]:
-    """A drafted reply as `settle_on_paper` takes it, in force from its draft on; `number` is that of its prompt."""
+    """A drafted reply as `simulate_paper_trades` takes it, in force from its draft on."""
     levels = levels_from_reply(reply, snapshot.price, snapshot.atr)
-    values = (
-        prompt_number, snapshot.ticker, snapshot.as_of, snapshot.as_of, snapshot.basis_at, str(reply.side), reply.confidence,
-        levels.entry, levels.target, levels.stop, levels.reward_to_risk, snapshot.atr,
-    )  # fmt: skip
-    return dict(zip(PAPER_COLUMNS, values, strict=True))
+    return {
+        "prompt": prompt_number,
+        "ticker": snapshot.ticker,
+        "as_of": snapshot.as_of,
+        "since": snapshot.as_of,
+        "basis_at": snapshot.basis_at,
+        "side": str(reply.side),
+        "confidence": reply.confidence,
+        "entry": levels.entry,
+        "target": levels.target,
+        "stop": levels.stop,
+        "reward_to_risk": levels.reward_to_risk,
+        "atr": snapshot.atr,
+    }

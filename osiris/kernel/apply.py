@@ -1,8 +1,11 @@
-"""Applying and rolling back: a commit made beside the live branch, a line in the book, one compare-and-set, a line.
+"""Applying and rolling back patches, in steps that can be finished after a kill.
 
-Who is killed in between leaves the policy exactly as it was or exactly as it was to be; `finish` then does the rest.
-A rollback takes with it every patch that was applied after the one that failed: what is live is always something
-that was live before, never a mixture that nobody proved.
+Each change has four steps: make a commit outside the live branch, note it in the patch log, move the branch by one
+compare-and-set, note that it is done. A process that is killed in between leaves either the old policy live or the new
+one, never a mixture. `finish_step` then does the rest.
+
+A rollback also removes every patch that was applied after the one that failed. So it restores a policy that was live
+before, never a combination that nobody proved.
 """
 
 from collections.abc import Sequence
@@ -24,7 +27,8 @@ def apply_patch(
     live: PolicyVersion,
     as_of: datetime,
 ) -> str:
-    """Make `files` the live policy, as patch `patch` (an entry of the book); returns the commit."""
+    """Make `files` the live policy, as the patch log's `patch`; returns the commit."""
+    # The log comes first: it names the commit, so a turn that finds only this entry can finish the step.
     commit = repo.commit(files, live.commit, patch_message(patch), as_of)
     patch_log.record("applying", patch["id"], as_of, commit=commit, parent=live.commit)
     finish_step(patch_log, repo, as_of)
@@ -34,9 +38,9 @@ def apply_patch(
 def roll_back(
     patch_log: PatchLog, repo: PolicyRepo, patch_id: str, as_of: datetime, reason: str, **facts: Any
 ) -> list[str]:
-    """Make live again what was live before a patch; returns the patches that went, it first.
+    """Make live again what was live before a patch; returns the removed patches, this one first.
 
-    `facts` go into the book (the reward, what it cost). Raises `NotFound`, and `Conflict` for one that is not live.
+    `facts` go into the patch log (the reward, the cost). Raises `NotFound`, and `Conflict` for one that is not live.
     """
     patch = patch_log.get(patch_id)
     if not patch["live"]:
@@ -53,7 +57,7 @@ def roll_back(
 
 
 def restore_shipped_policy(patch_log: PatchLog, repo: PolicyRepo, as_of: datetime, reason: str) -> list[str]:
-    """Make the shipped policy live, whatever is; returns the patches that went, the oldest first."""
+    """Make the shipped policy live, whatever is live now; returns the removed patches, the oldest first."""
     live, removed = repo.head(), patch_log.live_ids()
     commit = repo.commit_shipped(live.commit)
     if removed:
@@ -67,14 +71,14 @@ def restore_shipped_policy(patch_log: PatchLog, repo: PolicyRepo, as_of: datetim
 
 
 def finish_step(patch_log: PatchLog, repo: PolicyRepo, as_of: datetime) -> str | None:
-    """End the step that was begun last, if it was not ended; returns which patch it was about.
+    """Finish the last step in the patch log if it was only begun; returns the id of its patch.
 
-    Raises `Conflict` when somebody else has moved the live branch meanwhile; the step is given up then.
+    Raises `Conflict` when somebody else has moved the live branch meanwhile. The step is then abandoned.
     """
-    begun = patch_log.unfinished_step()
-    if begun is None:
+    unfinished = patch_log.unfinished_step()
+    if unfinished is None:
         return None
-    step, facts = begun
+    step, facts = unfinished
     commit, before = (facts["commit"], facts["parent"]) if step == "applying" else (facts["revert"], facts["onto"])
     also_affected = {"with": facts["with"]} if "with" in facts else {}
     live = repo.head().commit
@@ -89,7 +93,7 @@ def finish_step(patch_log: PatchLog, repo: PolicyRepo, as_of: datetime) -> str |
 
 
 def patch_message(patch: PatchEntry) -> str:
-    """The commit message of a patch, with what it rests on as trailers."""
+    """The commit message of a patch, with its author, rewards and Hermes score as trailers."""
     measured = patch.get("measured") or {}
     trailers = {
         "Patch-Id": patch["id"],
@@ -113,5 +117,5 @@ def _message(title: str, trailers: dict[str, Any]) -> str:
     return f"{title}\n\n" + "\n".join(lines) + "\n"
 
 
-def _reward(measured: dict[str, Any], which: str) -> str | None:
-    return f"{measured[which]['total']:+.4f}" if which in measured else None
+def _reward(measured: dict[str, Any], policy: str) -> str | None:
+    return f"{measured[policy]['total']:+.4f}" if policy in measured else None

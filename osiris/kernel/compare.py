@@ -1,8 +1,11 @@
-"""Is one policy better than another on the ideas that both were offered? Money a week at equal risk, beyond chance.
+"""Is one policy better than another on the ideas that both were offered? Compares weekly profit at equal risk.
 
-The difference of their weeks, at each of `loop.rewards.scales`, is summed to blocks as long as trades are open and
-tested by `loop.block_stats`; the largest p-value counts, since each comparison has to hold. The reward, with its other
-components, has to be better by `kernel.min_gain` too: what makes no more money is never better.
+The weekly differences of profit are summed to blocks as long as trades stay open, since the profits of open trades
+depend on each other. A sign-flip test gives a p-value. This is done at each of `rewards.risk_scales`, and the largest
+p-value counts, because each comparison has to hold.
+
+The reward, which has other components too, must also be better by `kernel.min_gain`. Both conditions are necessary: a
+patch that earns no more money is never better.
 """
 
 from collections.abc import Sequence
@@ -25,24 +28,25 @@ from osiris.evaluation.rewards import (
     sum_by_week,
     week_start,
 )
-from osiris.evaluation.sign_flip import block_length, block_sums, format_p_value, min_blocks, sign_flip_test
+from osiris.evaluation.stats import block_length, block_sums, format_p_value, min_blocks, sign_flip_test
 from osiris.sandbox.session import CandidateFailed
 
 if TYPE_CHECKING:
     from osiris.kernel.measure import Look
 
 MIN_WEEKLY_DIFFERENCE = 1e-12
-"""Of equity in a week: less is no difference, but what scaling leaves."""
+"""Fraction of equity: a smaller weekly difference is a rounding error of the scaling, and counts as zero."""
 ZERO_REWARD = Reward(0.0, 0.0, 0.0, 0.0, 0.0, 0)
-"""What lets nothing through makes nothing."""
+"""The reward of a policy that passes too few ideas to have one."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """The rewards of both at equal risk, their difference, and whether it is better beyond chance.
+    """The rewards of both policies at equal risk, their difference, and whether it is better beyond chance.
 
-    `gain` is the difference of their profits in R a week at 1 % risk, with a 95 % interval; `level` is that of this
-    look, `least` the gain in reward that is worth a patch; the `weeks` made `blocks` of `block_weeks` each.
+    `gain` is the difference of their profits in R a week at 1 % risk, with a 95 % interval from `low` to `high`.
+    `level` is the significance level of this look, and `least` the smallest difference in reward that justifies a
+    patch. The `weeks` form `blocks` of `block_weeks` each.
     """
 
     candidate: Reward
@@ -68,27 +72,27 @@ class Measurement:
 
     @property
     def summary(self) -> str:
-        """The measurement in a line."""
+        """The measurement in one line."""
         return (
             f"reward {self.difference:+.4f}, {self.gain:+.4f} [{self.low:+.4f}, {self.high:+.4f}] R a week, "
             f"{format_p_value(self.p_value)}, level {self.level:.4g} (look {self.look}, {self.blocks} blocks of weeks)"
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """The measurement as JSON takes it."""
+        """The measurement with values that JSON can hold."""
         moments = {"first": self.first.isoformat(), "last": self.last.isoformat()}
         return asdict(self) | moments | {"better": self.is_better}
 
 
 class OfferedIdeas(NamedTuple):
-    """What both policies were offered: the Mondays of its weeks, and how many ideas."""
+    """What both policies were offered: the Mondays of the weeks, and the number of ideas."""
 
     weeks: pd.DatetimeIndex
     idea_count: int
 
 
 class DifferenceTest(NamedTuple):
-    """The test of one comparison: p-value, and the mean of the weeks' differences with its 95 % interval."""
+    """The test of one comparison: p-value, and the mean weekly difference with its 95 % interval."""
 
     p_value: float
     mean: float
@@ -103,7 +107,7 @@ def week_starts(moments: Sequence[datetime]) -> pd.DatetimeIndex:
 
 
 def empty_trades() -> pd.DataFrame:
-    """Trades as `compared` takes them, none."""
+    """No trades, with the columns that `compare_policies` reads."""
     numbers = dict.fromkeys([*TRADE_COLUMNS, "days_open"], np.empty(0))
     return pd.DataFrame({"at": pd.Series(dtype="datetime64[us, UTC]"), **numbers})
 
@@ -111,10 +115,10 @@ def empty_trades() -> pd.DataFrame:
 def compare_policies(
     candidate: pd.DataFrame, incumbent: pd.DataFrame, offered: OfferedIdeas, settings: Settings, look: "Look"
 ) -> Measurement:
-    """Compare the trades that two policies let through: columns as `reward_of` takes them, and `days_open`.
+    """Compare the trades that two policies passed: the columns of `compute_reward`, and `days_open`.
 
-    Raises `TooLittleData` when the ideas or the weeks are too few for any verdict, `CandidateFailed` when the candidate
-    lets too few of them through.
+    Raises `TooLittleData` when there are too few ideas or weeks for any verdict, and `CandidateFailed` when the
+    candidate passes too few ideas.
     """
     reward_settings = settings.rewards
     if len(candidate) < reward_settings.min_trades:
@@ -136,6 +140,7 @@ def compare_policies(
         sum_by_week(one, week_start(one["at"]), offered.weeks).pnl for one in (candidate, incumbent)
     )
     scale_factors = risk_scales(candidate, incumbent, reward_settings)
+    # The largest p-value: `DifferenceTest` compares by its first field.
     worst = max(
         compare_weeks(k * candidate_weeks - incumbent_weeks, block_weeks, settings.model.seed) for k in scale_factors
     )
@@ -147,7 +152,8 @@ def compare_policies(
     )
     first_last = [week.tz_localize("UTC").to_pydatetime() for week in (offered.weeks[0], offered.weeks[-1])]
     return Measurement(
-        compute_reward(candidate, reward_settings, offered.weeks, scale_factors[0]), incumbent_reward, difference=min(rewards) - incumbent_reward.total,
+        compute_reward(candidate, reward_settings, offered.weeks, scale_factors[0]), incumbent_reward,
+        difference=min(rewards) - incumbent_reward.total,
         gain=worst.mean / UNIT_RISK, low=worst.low / UNIT_RISK, high=worst.high / UNIT_RISK, p_value=worst.p_value,
         level=look.alpha, least=settings.kernel.min_gain, look=look.number, weeks=len(offered.weeks), blocks=blocks,
         block_weeks=block_weeks, first=first_last[0], last=first_last[1],
@@ -155,8 +161,9 @@ def compare_policies(
 
 
 def compare_weeks(weekly: "np.ndarray", block_weeks: int, seed: int) -> DifferenceTest:
-    """The test of weeks' differences, shape (weeks,), summed to blocks of `length` weeks."""
+    """Test weekly differences, of shape (weeks,), after summing them to blocks of `block_weeks`."""
     sums = block_sums(np.where(np.abs(weekly) < MIN_WEEKLY_DIFFERENCE, 0.0, weekly), block_weeks)
     mean = float(weekly.mean())
+    # The interval of the mean block by Student's t, per week: blocks are taken as independent, weeks are not.
     half = float(student.ppf(0.975, len(sums) - 1) * np.std(sums, ddof=1) / np.sqrt(len(sums))) / block_weeks
     return DifferenceTest(sign_flip_test(sums, seed), mean, mean - half, mean + half)

@@ -1,4 +1,7 @@
-"""Unified diffs as people make them: of a checkout, of an installed Osiris, by git or diff, with the ends they have."""
+"""Unified diffs as people make them, brought into one form.
+
+They come from a checkout or an installed Osiris, from git or diff, with any line ends.
+"""
 
 import re
 
@@ -13,9 +16,10 @@ UNSUPPORTED_CHANGE = re.compile(
 
 
 def normalize_diff(text: str) -> str:
-    """A diff with plain line ends and with the policy's names in its headers, as in `a/gate.py`.
+    """A diff with plain line ends, and with headers such as `--- a/gate.py` whatever its paths were.
 
-    One that does more than change lines, or names no file of the policy, keeps its headers: it is refused by them.
+    A diff that does more than change lines, or names no file of the policy, keeps its headers. It is refused by them
+    later.
     """
     text = re.sub(r"\r\n?", "\n", text)
     text = text if text.endswith("\n") else f"{text}\n"
@@ -33,14 +37,14 @@ def normalize_diff(text: str) -> str:
 
 
 def has_no_context(diff: str) -> bool:
-    """Whether a diff was made with no lines around the changed ones (`-U0`), which git has to be told."""
+    """Whether a diff was made with no lines around the changed ones (`-U0`); git needs an option for such a diff."""
     return not re.search(r"^ ", diff, re.M)
 
 
 def _policy_file(old: str, new: str) -> str:
-    """The file of the policy that two headers mean; empty for none, or for two."""
-    found = {last for header in (old, new) if (last := _base_name(header)) in PATCHABLE_FILES}
-    return found.pop() if len(found) == 1 else ""
+    """The file of the policy that the two headers name; empty for no such file, or for two."""
+    names = {name for header in (old, new) if (name := _base_name(header)) in PATCHABLE_FILES}
+    return names.pop() if len(names) == 1 else ""
 
 
 def _base_name(header: str) -> str:

@@ -1,10 +1,11 @@
-"""Drafting patches when nobody has submitted one: by mutation of the policy's syntax tree, or by a language model."""
+"""Drafts patches when nobody has submitted one, by mutating the policy's syntax tree or by a language model."""
 
 import ast
 import random
 import re
+from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import libcst as cst
 from libcst import matchers as m
@@ -22,20 +23,26 @@ from osiris.storage.patches import TRACES_KEY, PatchLists
 
 SCALE_FACTORS = (0.5, 0.75, 0.9, 1.1, 1.25, 1.5, 2.0)
 ZERO_REPLACEMENTS = (0.1, 0.25, 0.4, 0.5, 0.6)
-COMPARISON_SWAPS = {
+"""Values for a constant 0.0, which no factor changes: a threshold that lets everything through."""
+COMPARISON_SWAPS: dict[type[cst.BaseCompOp], Callable[[], cst.BaseCompOp]] = {
     cst.LessThan: cst.LessThanEqual, cst.LessThanEqual: cst.LessThan, cst.GreaterThan: cst.GreaterThanEqual,
     cst.GreaterThanEqual: cst.GreaterThan,
 }  # fmt: skip
+Mutation = tuple[cst.CSTNode, list[cst.CSTNode]]
+"""A node of the syntax tree, and what it may be replaced by."""
 DIFF_HEADER = re.compile(r"--- \S")
-MAX_MUTATION_TRIES, MAX_PROMPT_ITEMS, MAX_PATCH_TOKENS = 200, 10, 512
+MAX_MUTATION_TRIES = 200
+MAX_PROMPT_ITEMS = 10
+"""How many traces, and how many earlier verdicts, the model is shown."""
+MAX_PATCH_TOKENS = 512
 
 
 def draft_patch(
     repo: PolicyRepo, patch_log: PatchLog, context: MeasurementContext, lists: PatchLists, notes: list[str]
 ) -> Patch | None:
-    """A patch of the live policy that has no verdict yet, by `kernel.drafter`; `None` when there is none to be had.
+    """Draft a patch of the live policy that has no verdict yet, as `kernel.drafter` says; `None` if there is none.
 
-    What a model wrote that is no patch becomes a dead letter, with a note.
+    A model's text that is no patch becomes a dead letter, with a note.
     """
     kind, key = context.settings.kernel.drafter, context.settings.kernel.key.get_secret_value()
     live, known = repo.head(), patch_log.patches()
@@ -78,9 +85,9 @@ def generate_patch_text(
     traces: list[dict[str, Any]],
     seed: int,
 ) -> str:
-    """What the drafting model writes when it is shown a file, recent `traces` and earlier verdicts on patches of it.
+    """Show the drafting model a file, recent `traces` and earlier verdicts on its patches; returns what it writes.
 
-    Raises `BadInput` when that is more than the model reads.
+    Raises `BadInput` when the prompt is longer than the model can read.
     """
     verdicts = [patch for patch in patch_log.patches().values() if patch["target"] == target and "reason" in patch]
     prompt = render(
@@ -91,13 +98,15 @@ def generate_patch_text(
         verdicts=verdicts[-MAX_PROMPT_ITEMS:],
     )
     tokenizer = context.drafter.tokenizer
-    chat = tokenizer.apply_chat_template(
-        [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
-    )
-    prompt_tokens, max_tokens = len(tokenizer(chat, add_special_tokens=False)["input_ids"]), tokenizer.model_max_length
+    messages = [{"role": "user", "content": prompt}]
+    # A text, since nothing is tokenized; the annotation of transformers names every form that it could have.
+    chat = cast(str, tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+    prompt_tokens = len(tokenizer(chat, add_special_tokens=False)["input_ids"])
+    max_tokens = tokenizer.model_max_length
     if prompt_tokens + MAX_PATCH_TOKENS > max_tokens:
         raise BadInput(
-            f"a model that reads {prompt_tokens} tokens and writes {MAX_PATCH_TOKENS}", f"{context.drafter.name}, of {max_tokens} in all",
+            f"a model that reads {prompt_tokens} tokens and writes {MAX_PATCH_TOKENS}",
+            f"{context.drafter.name}, of {max_tokens} in all",
             "use another model.base, or kernel.drafter = \"mutation\"",
         )  # fmt: skip
     settings = unconstrained(context.settings)
@@ -109,10 +118,10 @@ def generate_patch_text(
 
 
 def extract_diff(text: str) -> str:
-    """The unified diff in what a model wrote: from its first header to the end, or to the end of its code block."""
+    """The unified diff in a model's text: from its first header to the end of the diff's lines; raises `BadInput`."""
     lines = text.split("\n")
     starts = [
-        place for place, (old, new) in enumerate(pairwise(lines)) if DIFF_HEADER.match(old) and new.startswith("+++ ")
+        number for number, (old, new) in enumerate(pairwise(lines)) if DIFF_HEADER.match(old) and new.startswith("+++ ")
     ]
     if not starts:
         raise BadInput("a unified diff", repr(text[:80]), "see what the model wrote: osiris kernel queue")
@@ -123,7 +132,7 @@ def extract_diff(text: str) -> str:
 
 
 def mutate_policy(live: PolicyVersion, known: set[str], rng: random.Random, key: str = "") -> Patch | None:
-    """The first of `TRIES` random mutations of a file that is not among the `known` patches."""
+    """A random mutation of one file that is not among the `known` patches; `None` after `MAX_MUTATION_TRIES`."""
     for _ in range(MAX_MUTATION_TRIES):
         target = rng.choice(PATCHABLE_FILES)
         tree = cst.parse_module(live.files[target])
@@ -131,7 +140,8 @@ def mutate_policy(live: PolicyVersion, known: set[str], rng: random.Random, key:
         if not candidates:
             continue
         old, choices = rng.choice(candidates)
-        after = tidy_source(tree.deep_replace(old, rng.choice(choices)).code)
+        mutated = cast(cst.Module, tree.deep_replace(old, rng.choice(choices)))
+        after = tidy_source(mutated.code)
         if after != live.files[target]:
             patch = patch_from_text(target, after, live, "mutation", key)
             if patch.id not in known:
@@ -140,7 +150,10 @@ def mutate_policy(live: PolicyVersion, known: set[str], rng: random.Random, key:
 
 
 def tidy_source(text: str) -> str:
-    """A mutated file as ruff takes it: without blanks at ends of lines, what is not used any more as `_name`."""
+    """A mutated file without the faults that ruff reports: blanks at line ends, and names that are no longer used.
+
+    An unused name gets an underscore in front.
+    """
     text = re.sub(r"\n[ \t]*(?=\n[ \t]*[\])])|[ \t]+$", "", text, flags=re.M)
     for function in ast.parse(text).body:
         if isinstance(function, ast.FunctionDef):
@@ -152,28 +165,29 @@ def tidy_source(text: str) -> str:
     return text
 
 
-def find_mutations(tree: cst.Module) -> list[tuple[cst.CSTNode, list[cst.CSTNode]]]:
-    """Every node that can be changed, with what it may become: a constant, a comparison, one feature of several."""
-    numbers = [
+def find_mutations(tree: cst.Module) -> list[Mutation]:
+    """Every node that can be mutated, with its replacements: a number, a comparison, or a list without one element."""
+    numbers: list[Mutation] = [
         (node, _constant_replacements(node))
         for statement in tree.body
         for node in m.findall(statement, m.Integer() | m.Float())
+        if isinstance(node, cst.Integer | cst.Float)
     ]
-    comparisons = [
+    comparisons: list[Mutation] = [
         (node, [node.with_changes(operator=COMPARISON_SWAPS[type(node.operator)]())])
         for node in m.findall(tree, m.ComparisonTarget())
-        if type(node.operator) in COMPARISON_SWAPS
+        if isinstance(node, cst.ComparisonTarget) and type(node.operator) in COMPARISON_SWAPS
     ]
-    features = [
+    features: list[Mutation] = [
         (node, [node.with_changes(elements=[e for e in node.elements if e is not one]) for one in node.elements])
         for node in m.findall(tree, m.List())
-        if len(node.elements) > 1
+        if isinstance(node, cst.List) and len(node.elements) > 1
     ]
     return [(node, choices) for node, choices in (*numbers, *comparisons, *features) if choices]
 
 
 def _constant_replacements(node: cst.Integer | cst.Float) -> list[cst.CSTNode]:
-    """A constant by each of `FACTORS`; one that is 0.0, as a threshold that lets all through, by steps."""
+    """A number times each of `SCALE_FACTORS`; for 0.0 the `ZERO_REPLACEMENTS`."""
     if isinstance(node, cst.Float) and float(node.evaluated_value) == 0:
         return [node.with_changes(value=repr(step)) for step in ZERO_REPLACEMENTS]
     return [scaled for factor in SCALE_FACTORS if (scaled := _scale_constant(node, factor)).value != node.value]

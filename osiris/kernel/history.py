@@ -1,4 +1,4 @@
-"""What became of patches, as people look at it: `osiris kernel log`, page 08."""
+"""What became of patches, as rows for `osiris kernel log` and notebook 08."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from osiris.storage.patches import DEAD_LETTERS_KEY, PatchLists
 
 
 def list_patches(patch_log: PatchLog) -> list[dict[str, Any]]:
-    """A row a patch, the newest first: what it changed, its verdict, its rewards, when it went live and was undone."""
+    """One row for each patch, the newest first: its file, verdict and rewards, when it was applied and rolled back."""
     return [
         {
             "patch": patch["id"],
@@ -32,10 +32,10 @@ def list_patches(patch_log: PatchLog) -> list[dict[str, Any]]:
 
 
 def summarize_rollbacks(patch_log: PatchLog) -> dict[str, Any]:
-    """How often patches were rolled back, why, how long they lived (hours, mean) and what they cost (equity, sum)."""
+    """How often patches were rolled back and why, their mean hours live, and the equity they made meanwhile (sum)."""
     patches = list(patch_log.patches().values())
     rolled_back = [patch for patch in patches if patch["state"] == "rolled_back"]
-    # A clock that was set back would have a patch end before it began.
+    # If the clock was set back, a patch may seem to end before it began: it then lived 0 hours.
     hours_live = [
         max(0.0, (patch["rolled_back_at"] - patch["applied_at"]).total_seconds() / 3600) for patch in rolled_back
     ]
@@ -52,23 +52,27 @@ def summarize_rollbacks(patch_log: PatchLog) -> dict[str, Any]:
 
 
 def get_turn_patch(patch_log: PatchLog, report: TurnReport) -> dict[str, Any]:
-    """The patch of a turn with its diff, checks and measurement; blank for a turn without a verdict."""
-    blank = {"diff": report.reason or "no patch in this turn", "checks": [], "measured": None}
+    """The patch of a turn with its diff, checks and measurement; a placeholder for a turn without a verdict."""
+    blank: dict[str, Any] = {"diff": report.reason or "no patch in this turn", "checks": [], "measured": None}
     return blank | patch_log.patches().get(report.patch or "", {})
 
 
 def list_queue(patch_log: PatchLog, lists: PatchLists, key: str = "") -> list[dict[str, Any]]:
-    """A row an item of the queue, the next first: `{patch, target, by, state, diff}`; `state` says what is wrong."""
-    found, known = [], patch_log.patches()
+    """One row for each item of the queue, the next first: `{patch, target, by, state, diff}`.
+
+    For an item that is no patch, `state` says why.
+    """
+    rows: list[dict[str, Any]] = []
+    known = patch_log.patches()
     for item in lists.list_queue():
         try:
             patch = parse_patch(item, key)
         except PatchRefused as error:
-            found.append({"patch": "-", "target": "-", "by": "-", "state": f"no patch: {error}", "diff": item[:200]})
+            rows.append({"patch": "-", "target": "-", "by": "-", "state": f"no patch: {error}", "diff": item[:200]})
             continue
         state = known.get(patch.id, {}).get("state") or "waiting"
-        found.append({"patch": patch.id, "target": patch.target, "by": patch.by, "state": state, "diff": patch.diff})
-    return found
+        rows.append({"patch": patch.id, "target": patch.target, "by": patch.by, "state": state, "diff": patch.diff})
+    return rows
 
 
 def list_dead_letters(lists: PatchLists) -> list[dict[str, Any]]:
@@ -80,7 +84,7 @@ def list_dead_letters(lists: PatchLists) -> list[dict[str, Any]]:
 
 
 def find_patch(patch_log: PatchLog, lists: PatchLists, patch_id: str, key: str = "") -> dict[str, Any]:
-    """One patch: of the book, or as it waits in the queue; raises `NotFound`."""
+    """One patch: from the patch log, or as it waits in the queue; raises `NotFound`."""
     try:
         return patch_log.get(patch_id)
     except NotFound:

@@ -1,6 +1,7 @@
-"""The live policy: the shipped one in this process until a patch changes it, then HEAD's, always in the sandbox."""
+"""The live policy: the shipped one, in this process, until a patch is live; then HEAD's, always in the sandbox."""
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from osiris.kernel.repo import PolicyRepo, PolicyVersion
@@ -11,31 +12,31 @@ from osiris.sandbox.session import PolicyFailed, check_sandbox
 
 
 class LivePolicy(SandboxedPolicy):
-    """A policy that is live; where it fails, the next turn of the kernel learns of it and rolls it back.
+    """A patched policy that is live. If it fails, it is noted, and the next turn of the kernel rolls the patch back.
 
-    It is asked twice, in two sessions: a session may be killed, or slow, for reasons that are not the policy's.
+    It fails only if two sessions fail: one session may be killed, or be slow, through no fault of the policy.
     """
 
     def __init__(self, version: PolicyVersion, repo: PolicyRepo) -> None:
-        """Remember what is to be run, and where a failure is noted."""
+        """Remember the files, and the repository in which a failure is noted."""
         super().__init__(version.files, version.commit, version.patch_id)
         self._repo = repo
 
-    def _ask(self, call: str, args: list[Any], checked: Any) -> Any:
+    def _ask(self, call: str, args: list[Any], parse: Callable[[Any], Any]) -> Any:
         try:
-            return super()._ask(call, args, checked)
-        except PolicyFailed:
+            return super()._ask(call, args, parse)
+        except PolicyFailed:  # a sandbox that no longer works at all is not the policy's failure either
             self.close()
             check_sandbox()
         try:
-            return super()._ask(call, args, checked)
+            return super()._ask(call, args, parse)
         except PolicyFailed as error:
             self._repo.record_failure(self.commit, str(error))
             raise
 
 
 class LivePolicies:
-    """Hands out the live policy; its session is kept until another one is live. Safe to share between threads."""
+    """Provides the live policy, and keeps its session until another one is live. Threads may share it."""
 
     def __init__(self, repo: PolicyRepo) -> None:
         """Remember the repository; nothing is read yet."""
@@ -44,10 +45,10 @@ class LivePolicies:
         self._lock = threading.Lock()
 
     def current(self) -> Policy:
-        """The policy that HEAD holds now; raises `NoSandbox` for a patched one on a machine without bubblewrap.
+        """The policy at HEAD; raises `SandboxUnavailable` for a patched one on a machine without bubblewrap.
 
-        Where no patch is live that is the shipped one, also when the kernel has had no turn since Osiris was upgraded.
-        Files that were edited in place are never run: HEAD's are, in the sandbox.
+        If no patch is live, it is the shipped policy, even before the first turn of the kernel after an upgrade. Files
+        that were edited in place are never run: HEAD's are run instead, in the sandbox.
         """
         with self._lock:
             version = self._repo.head()

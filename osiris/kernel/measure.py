@@ -1,9 +1,11 @@
-"""Measuring: what would the candidate have earned where the incumbent was, on the same bars and ideas?
+"""Measuring: what would the candidate have earned in place of the incumbent, on the same bars and ideas?
 
-Both describe the same closes. Where their prompts are the same, the same replies are gated and sized by both; else
-each is drafted anew, by the same model from the same seed. What passes is settled on paper by the outcome kernel, as
-the gate of adapters does it. The candidate, in its sandbox, knows nothing of this. The days are those before the patch,
-which is a necessary first look, and then those after it, which its author could not see (`kernel.shadow`).
+Both policies describe the same closes. If all their prompts are equal, both filter and size the same replies. Otherwise
+each policy's prompts are drafted separately, by the same model from the same seed. Ideas that pass are settled on paper
+by the triple-barrier rules, as the promotion gate does it for adapters. The candidate, in its sandbox, sees none of it.
+
+The first look is at the days before the patch and is necessary for the second. The second look is at the days after it,
+which the author could not see (`kernel.shadow_trial`).
 """
 
 import time
@@ -18,10 +20,11 @@ import pandas as pd
 
 from osiris.config.settings import Settings
 from osiris.core.errors import TooLittleData
+from osiris.core.types import Row
 from osiris.drafting.draft_ideas import idea_vector, take_snapshots, to_policy_input
 from osiris.drafting.snapshot import Snapshot
 from osiris.evaluation.heldout import simulate_paper_trades, to_paper_row
-from osiris.evaluation.looks import alpha_for_look
+from osiris.evaluation.stats import alpha_for_look
 from osiris.kernel.compare import Measurement, OfferedIdeas, compare_policies, empty_trades, week_starts
 from osiris.llm import hermes
 from osiris.llm.generate import Draft, draft_replies
@@ -34,7 +37,7 @@ from osiris.storage.tables import sql_time
 
 
 class Look(NamedTuple):
-    """One measurement: of the closes after `start` up to `end`, the `number`-th (from 1) there, which has `level`."""
+    """One measurement of the closes after `start` up to `end`: the `number`-th (from 1), at level `alpha`."""
 
     start: datetime
     end: datetime
@@ -44,7 +47,7 @@ class Look(NamedTuple):
 
 @dataclass(frozen=True)
 class MeasurementContext:
-    """What both are measured with; models are opened when they are asked, since a rollback must not wait for one."""
+    """What both policies are measured with. Models are opened at first use, since a rollback must not wait for one."""
 
     advice: AdviceStore
     prices: BarProvider
@@ -65,9 +68,11 @@ class MeasurementContext:
 
 
 class ScoredDrafts(NamedTuple):
-    """Replies to the prompts of snapshots, the judge's score of each (0-1 or none), and seconds a moment.
+    """Replies to the prompts of snapshots, Hermes's score of each, and the seconds per moment.
 
-    A moment's tickers are drafted in one run, which is over before any of its ideas can be decided.
+    `groups` and `scores` have one list for each snapshot, with one element for each candidate reply. A score lies in
+    0-1, or is `None`. The seconds are per moment and not per idea. All tickers of a moment are drafted in one run, and
+    only after it can any of its ideas be decided.
     """
 
     groups: list[list[Draft]]
@@ -76,17 +81,20 @@ class ScoredDrafts(NamedTuple):
 
 
 def first_look(settings: Settings, as_of: datetime, number: int) -> Look:
-    """The look at the days before a patch: the k-th has level / 2 / (k (k + 1)), as the gate of adapters does it."""
+    """The look at the days before a patch.
+
+    The k-th look has level / 2 / (k (k + 1)), as in the promotion gate. These add up to at most `kernel.alpha` / 2.
+    """
     start = as_of - timedelta(days=settings.kernel.measure_days)
-    return Look(start, as_of, number, alpha_for_look(number, settings.kernel.level / 2))
+    return Look(start, as_of, number, alpha_for_look(number, settings.kernel.alpha / 2))
 
 
 def measure_candidate(
     candidate: SandboxedPolicy, incumbent: SandboxedPolicy, context: MeasurementContext, look: Look
 ) -> Measurement:
-    """Compare two policies on the closes of `look`, settled at the moment of `past`.
+    """Compare two policies on the closes of `look`, settled with what is known at `context.as_of`.
 
-    Raises `TooLittleData` when there is too little to judge any patch by, `CandidateFailed` when the candidate fails.
+    Raises `TooLittleData` when there is too little data for any verdict, `CandidateFailed` when the candidate fails.
     """
     moments = session_closes(context.settings, look)
     policies = (candidate, incumbent)
@@ -94,34 +102,39 @@ def measure_candidate(
     if not snapshots[0]:
         raise TooLittleData(f"bars from {look.start.date()} to {look.end.date()}", "none", "import prices")
     candidate_drafts = draft_and_score(snapshots[0], context)
-    same = [shot.prompt for shot in snapshots[0]] == [shot.prompt for shot in snapshots[1]]
-    drafts = [candidate_drafts, candidate_drafts if same else draft_and_score(snapshots[1], context)]
+    has_same_prompts = [shot.prompt for shot in snapshots[0]] == [shot.prompt for shot in snapshots[1]]
+    drafts = [candidate_drafts, candidate_drafts if has_same_prompts else draft_and_score(snapshots[1], context)]
     trades = [
-        trade_on_paper(policy, taken, snapshots[1], written, context)
-        for policy, taken, written in zip(policies, snapshots, drafts, strict=True)
+        trade_on_paper(policy, own_snapshots, snapshots[1], own_drafts, context)
+        for policy, own_snapshots, own_drafts in zip(policies, snapshots, drafts, strict=True)
     ]
     valid_count = sum(reply.reply is not None for group in drafts[0].groups for reply in group)
     offered = OfferedIdeas(week_starts([shot.as_of for shot in snapshots[0]]), valid_count)
-    return compare_policies(*trades, offered, context.settings, look)
+    return compare_policies(trades[0], trades[1], offered, context.settings, look)
 
 
 def session_closes(settings: Settings, look: Look) -> list[datetime]:
     """The session closes of a look."""
-    found = closes_between(settings.prices.calendar, look.start, look.end)
-    return [moment for close in found if look.start < (moment := close.to_pydatetime()) <= look.end]
+    closes = closes_between(settings.prices.calendar, look.start, look.end)
+    return [moment for close in closes if look.start < (moment := close.to_pydatetime()) <= look.end]
 
 
 def draft_and_score(snapshots: Sequence[Snapshot], context: MeasurementContext) -> ScoredDrafts:
-    """Draft on every snapshot, and have the valid replies scored."""
-    settings, drafter, judge = context.settings, context.drafter, context.judge  # opened before the clock is started
+    """Draft on every snapshot, and score the valid replies."""
+    settings, drafter, judge = (
+        context.settings,
+        context.drafter,
+        context.judge,
+    )  # models are opened before the clock starts
     started = time.perf_counter()
     groups = draft_replies(
         drafter, [shot.request for shot in snapshots], settings.gate.candidates, settings, settings.model.seed
     )
-    places = [(i, j) for i, group in enumerate(groups) for j, reply in enumerate(group) if reply.reply is not None]
+    # (snapshot, candidate) of each valid reply: the judge scores them in one flat list.
+    positions = [(i, j) for i, group in enumerate(groups) for j, reply in enumerate(group) if reply.reply is not None]
     scores: list[list[float | None]] = [[None] * len(group) for group in groups]
-    ideas = [hermes.JudgedIdea(groups[i][j].text, snapshots[i].text) for i, j in places]
-    for (i, j), score in zip(places, hermes.score_ideas(judge, ideas, settings.model.batch_size), strict=True):
+    ideas = [hermes.JudgedIdea(groups[i][j].text, snapshots[i].text) for i, j in positions]
+    for (i, j), score in zip(positions, hermes.score_ideas(judge, ideas, settings.model.batch_size), strict=True):
         scores[i][j] = score.normalized
     return ScoredDrafts(groups, scores, (time.perf_counter() - started) / len({shot.as_of for shot in snapshots}))
 
@@ -133,12 +146,15 @@ def trade_on_paper(
     drafts: ScoredDrafts,
     context: MeasurementContext,
 ) -> pd.DataFrame:
-    """What `policy` lets through, settled on paper: as `loop.rewards.reward_of` takes it, dated by the draft.
+    """The ideas that `policy` passes, settled on paper and dated by their draft, with the columns of `compute_reward`.
 
-    Novelty is that of the snapshots `by`, the same for both: it is the idea that is new, not how its market is put.
+    Novelty is measured on `novelty_snapshots`, the same for both policies. So an idea is new or not whichever features
+    the policy shows of its market.
     """
-    policy.close()  # what answers about an idea has not seen the closes after it
-    rows, vectors = [], []
+    # A new session: one that described all snapshots could remember the closes that come after an idea.
+    policy.close()
+    rows: list[Row] = []
+    vectors: list[list[float]] = []
     for number, (snapshot, novelty_snapshot, group, scores) in enumerate(
         zip(snapshots, novelty_snapshots, drafts.groups, drafts.scores, strict=True)
     ):
@@ -163,12 +179,13 @@ def trade_on_paper(
 
 
 def _novelty(moments: pd.Series, vectors: list[list[float]], context: MeasurementContext) -> pd.Series:
-    """Distance of each idea to the nearest stored one of another moment, of all that are known at `as_of`."""
+    """Distance of each idea to the nearest stored idea of another moment that is known at `context.as_of`."""
     novelty = pd.Series(np.nan, moments.index)
     for moment, group in moments.groupby(moments):
         where = f"as_of <= {sql_time(context.as_of)} AND as_of <> {sql_time(moment)}"
-        found = context.advice.nearest_distances([vectors[place] for place in group.index], where)
-        if None in found:
+        found = context.advice.nearest_distances([vectors[position] for position in group.index], where)
+        distances = [distance for distance in found if distance is not None]
+        if len(distances) < len(found):
             raise TooLittleData("earlier ideas to measure novelty by", "none in the store", "draft some: osiris advise")
-        novelty[group.index] = found
+        novelty[group.index] = np.array(distances, np.float64)
     return novelty

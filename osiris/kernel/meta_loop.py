@@ -1,9 +1,11 @@
-"""One turn of the kernel: finish what was begun, roll back what lost, then decide a trial or judge one more patch.
+"""One turn of the kernel: finish an interrupted step, roll back what lost, then end a trial or evaluate one patch.
 
-A patch that is better on the days before it goes on trial, and live if it is better on the days after it. One that has
-its verdict leaves the queue. One that cannot be judged yet stays, and is looked at again when something has changed
-that it is measured on. The book is written before anything is told on Redis, and what Redis has not heard is told by
-the next turn.
+A patch that is better on the days before it goes on trial. It goes live if it is better on the days after it too. A
+patch with a verdict leaves the queue. A patch that cannot be evaluated yet stays in the queue, until the data change
+that it is measured on.
+
+The patch log is written before anything is published on Redis. What could not be published is published by the next
+turn.
 """
 
 from collections.abc import Callable
@@ -28,12 +30,14 @@ APPLIED_VERDICT = "applied"
 
 
 def run_turn(kernel: Kernel, progress: Callable[[str], None] = lambda _: None) -> TurnReport:
-    """Run one turn; raises `Busy` while another one judges a patch, `NoSandbox` without bubblewrap.
+    """Run one turn; raises `Busy` while another turn evaluates a patch, `SandboxUnavailable` without bubblewrap.
 
-    What is live is looked after first, whoever else judges.
+    The live patches are observed first, even while another turn evaluates a patch.
     """
     report = TurnReport(kernel.repo.head().commit, notes=[note] if (note := edit_warning()) else [])
     progress("observing the live patches")
+    # `kernel.lock` protects the patch log and the live branch, and is held briefly. The lock of the turn, below, is
+    # held while a patch is evaluated, which takes minutes. Code that needs both takes the turn's lock first.
     with kernel.lock():
         _finish_interrupted_step(kernel, report.notes)
         report.rolled_back += _restore_live_branch(kernel, report.notes)
@@ -59,11 +63,11 @@ def _finish_interrupted_step(kernel: Kernel, notes: list[str]) -> None:
 
 
 def _restore_live_branch(kernel: Kernel, notes: list[str]) -> list[str]:
-    """Where the live branch is not what the book made of it, make the shipped policy live: the rest nobody proved."""
+    """Make the shipped policy live if the live branch is not what the patch log says: nobody proved anything else."""
     head, live = kernel.repo.head(), kernel.patch_log.live_ids()
     try:
         expected_files = kernel.repo.version(kernel.patch_log.get(live[-1])["commit"]).files if live else head.files
-    except WorkspaceError as error:  # a repository from a backup may lack it
+    except WorkspaceError as error:  # a repository from a backup may lack the commit
         expected_files = {}
         notes.append(str(error))
     if (head.patch_id, head.files) == (live[-1] if live else None, expected_files):
@@ -73,7 +77,7 @@ def _restore_live_branch(kernel: Kernel, notes: list[str]) -> list[str]:
 
 
 def roll_back_manually(kernel: Kernel, patch_id: str, reason: str) -> dict[str, Any]:
-    """Roll a live patch back because a person says so; raises `NotFound`, `Conflict`."""
+    """Roll back a live patch at a person's request; raises `NotFound`, `Conflict`."""
     with kernel.lock():
         notes: list[str] = []
         _finish_interrupted_step(kernel, notes)
@@ -85,17 +89,18 @@ def roll_back_manually(kernel: Kernel, patch_id: str, reason: str) -> dict[str, 
 
 
 def publish_steps(kernel: Kernel, notes: list[str]) -> None:
-    """Tell Redis of the steps that it has not heard of; one that is away hears of them at the next turn."""
+    """Publish on Redis the steps that it has not received; if Redis is unavailable, the next turn does it."""
     try:
         for patch in kernel.patch_log.patches().values():
+            # `told` in the patch log holds the commit of each step that was published, with a minus for a rollback.
             if "applied_at" in patch and patch["commit"] not in patch["told"]:
-                published_keys = ("id", "target", "by", "commit", "applied_at", "hermes", "diff")
-                kernel.lists.announce_applied({name: patch.get(name) for name in published_keys})
+                applied_keys = ("id", "target", "by", "commit", "applied_at", "hermes", "diff")
+                kernel.lists.announce_applied({name: patch.get(name) for name in applied_keys})
                 kernel.patch_log.record("told", patch["id"], kernel.as_of, what=patch["commit"])
             if "rolled_back_at" in patch and f"-{patch['commit']}" not in patch["told"]:
                 traces = [to_trace(trade) for trade in read_settled_trades(kernel.context.advice, patch["id"])]
-                published_keys = ("id", "target", "by", "commit", "applied_at", "rolled_back_at", "reason", "cost")
-                kernel.lists.announce_rolled_back({name: patch.get(name) for name in published_keys}, traces)
+                rolled_back_keys = ("id", "target", "by", "commit", "applied_at", "rolled_back_at", "reason", "cost")
+                kernel.lists.announce_rolled_back({name: patch.get(name) for name in rolled_back_keys}, traces)
                 kernel.patch_log.record("told", patch["id"], kernel.as_of, what=f"-{patch['commit']}")
     except SourceUnavailable as error:
         notes.append(f"Redis has not heard of it yet: {error}")
@@ -103,15 +108,16 @@ def publish_steps(kernel: Kernel, notes: list[str]) -> None:
 
 def _evaluate_next_patch(kernel: Kernel, report: TurnReport, progress: Callable[[str], None]) -> None:
     report.waiting = kernel.lists.queue_length()
-    last, pause = kernel.patch_log.last_applied_at(), timedelta(hours=kernel.settings.kernel.min_hours_between)
-    is_early = last is not None and kernel.as_of < last + pause
-    if is_early:
-        report.notes.append(f"the next patch may go live at {(last + pause).isoformat()}")
-    elif (patch := next_due_trial(kernel)) is not None:
-        _end_trial(kernel, report, patch, progress)
+    last_applied = kernel.patch_log.last_applied_at()
+    next_allowed = last_applied and last_applied + timedelta(hours=kernel.settings.kernel.min_hours_between)
+    is_early = next_allowed is not None and kernel.as_of < next_allowed
+    if next_allowed is not None and is_early:
+        report.notes.append(f"the next patch may go live at {next_allowed.isoformat()}")
+    elif (due := next_due_trial(kernel)) is not None:
+        _end_trial(kernel, report, due, progress)
         return
-    for patch_id, patch in patches_on_trial(kernel.patch_log).items():
-        report.notes.append(f"patch {patch_id} is on trial until {patch['until'].isoformat()}")
+    for patch_id, on_trial in patches_on_trial(kernel.patch_log).items():
+        report.notes.append(f"patch {patch_id} is on trial until {on_trial['until'].isoformat()}")
     if is_early and not kernel.settings.kernel.trial_days:
         return
     patch, item = find_next_patch(kernel, report, progress)
@@ -127,7 +133,7 @@ def _evaluate_next_patch(kernel: Kernel, report: TurnReport, progress: Callable[
 
 
 def _end_trial(kernel: Kernel, report: TurnReport, patch: PatchEntry, progress: Callable[[str], None]) -> None:
-    """End a trial: apply the patch or refuse it. Who was rolled back or decided meanwhile is left alone."""
+    """End a trial: apply the patch or refuse it. A patch that left its trial meanwhile gets no second verdict."""
     facts, files = decide_trial(kernel, patch, progress)
     known = {name: patch[name] for name in ("target", "by", "diff", "hermes")}
     entry = {"id": patch["id"], **known, **facts, "measured": facts.get("trial", patch["measured"])}
@@ -136,15 +142,15 @@ def _end_trial(kernel: Kernel, report: TurnReport, patch: PatchEntry, progress: 
 
 
 def _record_verdict(kernel: Kernel, report: TurnReport, step: str, entry: PatchEntry, files: dict[str, str]) -> None:
-    """Write a verdict, and apply a patch that won."""
+    """Record a verdict, and apply a proved patch."""
     report.patch, report.verdict, report.reason = entry["id"], entry["verdict"], entry["reason"]
-    left_out = ("id", *(("measured",) if step == "decided" else ()))  # the book has what was measured before the trial
+    left_out = ("id", *(("measured",) if step == "decided" else ()))  # the log keeps what was measured before the trial
     with kernel.lock():
         kernel.patch_log.record(
             step, entry["id"], kernel.as_of, **{k: v for k, v in entry.items() if k not in left_out}
         )
         if entry["verdict"] == PROVED:
-            # What it was measured against; who made something else live since has the last word.
+            # The policy that it was measured against. If another one is live by now, applying raises `Conflict`.
             base = kernel.repo.version(entry["base"])
             report.applied = apply_patch(kernel.patch_log, kernel.repo, entry, files, base, kernel.as_of)
             report.verdict = APPLIED_VERDICT

@@ -1,9 +1,13 @@
-"""What a live patch does: it is rolled back when it fails, when it loses, or when what it keeps back is worth more.
+"""Observes live patches and rolls one back when it fails, loses, passes too little, or refuses better ideas.
 
-Four rules, each by itself, over the time since the patch went live. Money: accepted trades that lost `kernel.max_loss`
-of equity end it at once, whatever their number, and do not age out. Reward: negative over the trades of the last
-`kernel.observe_days`, or over the last `rewards.min_trades` where those reach further back. Quiet: it lets too little
-through for `kernel.quiet_days`. Refused: see `kernel.refused`.
+Four rules apply separately, to the time since the patch went live:
+
+- Money: the accepted trades lost more than `kernel.max_loss` of equity. Their number does not matter, and old trades
+  count too.
+- Reward: the live reward is negative over the trades of the last `kernel.observe_days`, or over the last
+  `rewards.min_trades` trades where those reach further back.
+- Too few ideas: the patch passes too few ideas during `kernel.quiet_days`.
+- Refused ideas: they would have earned more; see `kernel.refused_ideas`.
 """
 
 from datetime import timedelta
@@ -25,14 +29,14 @@ from osiris.storage.tables import escape_sql, sql_time
 
 
 class Finding(NamedTuple):
-    """Why a patch is rolled back, with what goes into the book beside it."""
+    """Why a patch is rolled back, with further facts for the patch log."""
 
     reason: str
     facts: dict[str, Any]
 
 
 def observe_patches(kernel: Kernel, report: TurnReport) -> None:
-    """Roll back a live patch that failed to answer, or that one of the rules speaks against."""
+    """Roll back a live patch that failed to answer, or that breaks one of the rules."""
     head, failed = kernel.repo.head(), kernel.repo.last_failure()
     if failed and failed["commit"] == head.commit and head.patch_id:
         _roll_back(kernel, report, head.patch_id, Finding(f"it failed: {failed['error']}", {}))
@@ -41,20 +45,21 @@ def observe_patches(kernel: Kernel, report: TurnReport) -> None:
         finding = _find_rollback_reason(kernel, kernel.patch_log.get(patch_id), report.notes)
         if finding is not None:
             _roll_back(kernel, report, patch_id, finding)
-            return  # what was applied later went with it, and what came before is observed as it is then
+            return  # later patches were removed with it, and earlier ones are observed in the next turn
 
 
 def patch_profit(advice: AdviceStore, patch_id: str) -> float | None:
-    """What the accepted trades of a patch made, the sum in fractions of equity; none for no trades."""
+    """The summed profit of a patch's accepted trades, in fractions of equity; `None` without trades."""
     trades = read_live_trades(advice, patch_id)
     return float(trades["pnl"].sum()) if len(trades) else None
 
 
 def check_pass_rate(advice: AdviceStore, patch: PatchEntry, settings: Settings, as_of: Any) -> tuple[str, bool]:
-    """What is to be said of a live patch that lets too little through, empty for one that does not; whether it is over.
+    """A warning on a live patch that passes too few ideas (else empty), and whether it is to be rolled back for it.
 
-    Too little is less than half of what measuring asks of a patch, `rewards.min_trades` in `kernel.measure_days`, where
-    that many were offered. It is said after half of `kernel.quiet_days`, and ends the patch after the whole.
+    Measuring requires `rewards.min_trades` trades in `kernel.measure_days`. Passing fewer than half as many per day is
+    too few, if at least `rewards.min_trades` ideas were offered. The warning comes after half of `kernel.quiet_days`,
+    the rollback after all of them.
     """
     rules, days = settings.kernel, min(settings.kernel.quiet_days, (as_of - patch["applied_at"]).days)
     since = max(patch["applied_at"], as_of - timedelta(days=days))
@@ -90,8 +95,9 @@ def _find_rollback_reason(kernel: Kernel, patch: PatchEntry, notes: list[str]) -
 
 
 def _equity_lost(trades: pd.DataFrame) -> float:
-    """The part of equity that trades lost, one after the other; negative where they gained."""
+    """The fraction of equity that trades lost, compounded in order; negative for a gain."""
     pnl = trades["pnl"].to_numpy(np.float64)
+    # One trade loses at most `MAX_WEEKLY_LOSS`, so that the product keeps its sign.
     return float(1 - np.prod(1 + np.maximum(pnl[np.isfinite(pnl)], -MAX_WEEKLY_LOSS)))
 
 
@@ -114,7 +120,7 @@ def _check_reward(trades: pd.DataFrame, patch_id: str, kernel: Kernel, notes: li
 
 
 def recent_trades(trades: pd.DataFrame, settings: RewardsSettings, since: Any) -> pd.DataFrame:
-    """The trades after `since`, or the last `min_trades` whole ones and those after them, whichever are more."""
+    """The trades after `since`, or those from the `min_trades`-th last complete trade on, whichever are more."""
     complete = trades[np.isfinite(trades[TRADE_COLUMNS].to_numpy(np.float64)).all(axis=1)]
     first = complete["at"].iloc[-settings.min_trades] if len(complete) >= settings.min_trades else since
     return trades[(trades["at"] > since) | (trades["at"] >= first)]

@@ -1,9 +1,13 @@
-"""The book of patches: an append-only journal of what became of each, written before and after every step that counts.
+"""The patch log: an append-only journal of what became of each patch. Git keeps the policy, the log keeps the reasons.
 
-A patch goes through `judged` (with proof, measurement and verdict), `applying`, `applied`, `rolling_back` and
-`rolled_back`; `abandoned` is a step that could not be ended. Beside these, `drafted` says that nobody submitted it,
-`postponed` that it could not be judged yet, `told` that Redis has heard of a step. `decided` is the verdict of a trial
-or its extension, `observed` a look at what a live patch refuses. Git has the policy, the book why.
+An entry is written before and after each step that changes the live policy. The kinds of entry are:
+
+- `judged`: the first verdict, with proof and measurement; `postponed`: no verdict was possible yet
+- `decided`: the verdict of a trial, or its extension
+- `applying`, then `applied`; `rolling_back`, then `rolled_back`; `abandoned`: one of these could not be finished
+- `drafted`: the patch was drafted, and nobody submitted it
+- `told`: a step was published on Redis
+- `observed`: a look at the ideas that a live patch refused
 """
 
 from datetime import datetime
@@ -16,27 +20,59 @@ from osiris.storage.journal import Journal
 LIVE_STEPS = ("applying", "applied", "rolling_back", "rolled_back", "abandoned")
 PatchEntry = dict[str, Any]
 
+PATCH_FACTS = {
+    "id": "The hash of the diff and its target.",
+    "at": "The moment of the step.",
+    "target": "The file of the policy that the patch changes.",
+    "by": "The person or the drafter that made it.",
+    "diff": "The unified diff.",
+    "base": "The commit of the policy that it was proved and measured against.",
+    "checks": "Every check of the proof: its name, whether it passed, what it said, its seconds.",
+    "hermes": "The score of Hermes, 0 to 10; null for none.",
+    "verdict": "`refused`, `not better`, `on trial`, `proved` or `not yet`.",
+    "reason": "Why, in words.",
+    "measuring": "The patch came as far as the measurement, so it counts as a look at those days.",
+    "measured": "The rewards of both policies, their difference, its interval and its p-value.",
+    "past": "The fingerprint of the data that was too little; the patch waits until it changes.",
+    "began": "The begin of the trial.",
+    "until": "The end of the trial or of a look.",
+    "trial_look": "How many trials of this kind share these days, this one included.",
+    "trial_level": "The alpha that this trial has.",
+    "before": "The target without the patch.",
+    "after": "The target with it.",
+    "commit": "The commit that makes the patch live.",
+    "parent": "The commit that was live before.",
+    "revert": "The commit that takes it back.",
+    "onto": "The commit that was live when it was taken back.",
+    "with": "The later patches that were taken back with it, since they were built on it.",
+    "begun": "The step that was begun and could not be finished.",
+    "what": "What Redis was told: the commit, with a minus sign for a rollback.",
+    "look": "The number of a look at the ideas that a live patch refused.",
+    "found": "What that look found; null for nothing.",
+}
+"""What an entry may hold, by the names that the journal `data/patches.jsonl` uses."""
+
 
 class PatchLog:
-    """The patches of one workspace; whoever writes holds the kernel's lock."""
+    """The patch log of one workspace. Writers hold the kernel's lock."""
 
     def __init__(self, path: Path) -> None:
         """Use the journal at `path`."""
         self._journal = Journal(path)
 
     def record(self, step: str, patch_id: str, at: datetime, **facts: Any) -> None:
-        """Write what happened to a patch, durably."""
+        """Append what happened to a patch, durably."""
         self._journal.append(step, [{"id": patch_id, "at": at, **facts}])
 
     def entries(self) -> list[tuple[str, PatchEntry]]:
-        """Every step with its facts, oldest first."""
+        """Every entry, as its step and facts, oldest first."""
         return [(entry.kind, row) for entry in self._journal.read() for row in entry.rows]
 
     def patches(self) -> dict[str, PatchEntry]:
-        """What is known of each patch, by id, in the order of their first verdicts.
+        """The merged facts of each patch, by id, in the order of their first verdicts.
 
-        `state` is its verdict or what was done with it last, `live` whether it is in the live policy now; each step's
-        moment is `<step>_at`, and `built_on` the patch under it that took it along when it was rolled back.
+        `state` is the verdict or the last step, `live` says whether the patch is in the live policy now, and the moment
+        of each step is `<step>_at`. `built_on` names the earlier patch whose rollback removed this one too.
         """
         known: dict[str, PatchEntry] = {}
         for step, facts in self.entries():
@@ -65,22 +101,23 @@ class PatchLog:
         return patches[patch_id]
 
     def unfinished_step(self) -> tuple[str, PatchEntry] | None:
-        """The step that a killed process began and did not end, with its facts."""
+        """The step that a killed process began and did not finish, with its facts."""
         steps = [(step, facts) for step, facts in self.entries() if step in LIVE_STEPS]
         return steps[-1] if steps and steps[-1][0] in ("applying", "rolling_back") else None
 
     def observations(self, patch_id: str) -> list[PatchEntry]:
-        """The looks at what a live patch refuses, oldest first."""
+        """The looks at the ideas that a live patch refused, oldest first."""
         return [facts for step, facts in self.entries() if step == "observed" and facts["id"] == patch_id]
 
     def drafted_ids(self) -> set[str]:
-        """The patches that nobody submitted."""
+        """The ids of the patches that the kernel drafted itself."""
         return {facts["id"] for step, facts in self.entries() if step == "drafted"}
 
     def live_ids(self) -> list[str]:
-        """The patches that are in the live policy, in the order in which they went live."""
+        """The ids of the patches in the live policy, in the order in which they went live."""
         known = self.patches()
         applied = [facts["id"] for step, facts in self.entries() if step == "applied"]
+        # Reversed twice: a patch that was applied more than once stands where it was applied last.
         return [patch_id for patch_id in dict.fromkeys(applied[::-1]) if known[patch_id]["live"]][::-1]
 
     def last_applied_at(self) -> datetime | None:

@@ -1,7 +1,7 @@
-"""Proving: may this patch be run for real? Every check is named and timed, and every one has to pass; none is weighed.
+"""Proving: may this patch be run at all? Every check has to pass; each has a name and a time.
 
-The first checks read the patch and run nothing. Only what passes all of them is run, in the sandbox: the policy's own
-tests ask it from here, and CrossHair looks inside the box for numbers with which it breaks a law. Hermes is asked last.
+The first checks only read the patch. A patch that passes them is run, in the sandbox: the policy's own tests ask it
+questions from outside, and CrossHair searches inside for numbers with which it breaks a law. Hermes is asked last.
 """
 
 import json
@@ -25,7 +25,7 @@ from osiris.sandbox.static import find_problems
 PROVED, REFUSED = "proved", "refused"
 RUFF_RULES = ["E", "F", "W", "I", "B", "UP", "SIM", "RUF", "D1", "C4"]
 IGNORED_RUFF_RULES = ["RUF001", "RUF002", "RUF003", "RUF005", "RUF007", "RUF015", "UP031"]
-"""Rules on spelling alone, which ask for what the static check refuses, or for another way to say the same."""
+"""Rules on style alone. They demand what the static check refuses, or another way to write the same."""
 MYPY_OPTIONS = [
     "--strict",
     "--config-file=",
@@ -42,7 +42,7 @@ PATCH_CONTEXT = "A patch of the trading policy"
 
 @dataclass(frozen=True)
 class ProofCheck:
-    """One check: what it found, and how long it took."""
+    """One check: its result, and how long it took."""
 
     name: str
     passed: bool
@@ -52,7 +52,7 @@ class ProofCheck:
 
 @dataclass
 class Proof:
-    """What proving came to; `files` are the policy's as the patch leaves them, `hermes` is the judge's number 0-10."""
+    """The result of proving; `files` are the policy with the patch applied, `hermes` is the judge's number, 0-10."""
 
     checks: list[ProofCheck] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
@@ -65,11 +65,11 @@ class Proof:
 
     @property
     def reason(self) -> str:
-        """The first check that failed, with what it found; empty for a proved patch."""
+        """The first failed check and its message; empty for a proved patch."""
         return next((f"{check.name}: {check.detail}" for check in self.checks if not check.passed), "")
 
     def as_dict(self) -> dict[str, Any]:
-        """The proof as JSON takes it."""
+        """The proof with values that JSON can hold."""
         return {"verdict": self.verdict, "checks": [asdict(check) for check in self.checks]}
 
 
@@ -81,9 +81,9 @@ def prove_diff(
     settings: KernelSettings,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Proof:
-    """Prove a diff of the live policy. Raises `NoSandbox` on a machine without bubblewrap: nothing is proved there.
+    """Prove a diff of the live policy; raises `SandboxUnavailable` on a machine without bubblewrap.
 
-    `progress` is told each check's name as it begins.
+    `progress` is called with each check's name before the check.
     """
     check_sandbox()
     proof = Proof()
@@ -102,6 +102,8 @@ def prove_diff(
         proof.hermes, detail = _ask_judge(diff, judge, settings)
         return detail
 
+    # A stage is run only if all before it passed, since its checks rely on them. Within a stage all checks are run, so
+    # that an author sees every fault at once.
     stages: list[list[tuple[str, Callable[[], str]]]] = [
         [("size", lambda: _size(diff, settings)), ("paths", lambda: _paths(diff))],
         [("applies", apply)],
@@ -130,6 +132,7 @@ def _run_check(name: str, check: Callable[[], str]) -> ProofCheck:
         passed, detail = True, check()
     except (PatchRefused, PatchDoesNotApply) as error:
         passed, detail = False, str(error)
+    # Odd input, such as a number of 5,000 digits, makes a checker raise one of these. It is refused, never passed.
     except (ValueError, ArithmeticError, RecursionError, MemoryError, AttributeError, TypeError) as error:
         passed, detail = False, f"the check cannot read it ({type(error).__name__}: {error}): write it more simply"
     return ProofCheck(name, passed, detail[:MAX_CHECK_CHARACTERS], round(time.perf_counter() - started, 3))
@@ -171,17 +174,16 @@ def _compiles(files: dict[str, str]) -> str:
 
 
 def _static(files: dict[str, str]) -> str:
-    found = [f"{name}:{problem}" for name, text in files.items() for problem in find_problems(text)]
-    if found:
-        raise PatchRefused("; ".join(found))
+    problems = [f"{name}:{problem}" for name, text in files.items() for problem in find_problems(text)]
+    if problems:
+        raise PatchRefused("; ".join(problems))
     return ""
 
 
 def _ruff(files: dict[str, str]) -> str:
     options = ["check", "--isolated", "--no-cache", "--ignore-noqa", "--line-length=120", "--output-format=concise"]
-    return run_checker(
-        "ruff", [*options, f"--select={','.join(RUFF_RULES)}", f"--ignore={','.join(IGNORED_RUFF_RULES)}"], files
-    )
+    options += [f"--select={','.join(RUFF_RULES)}", f"--ignore={','.join(IGNORED_RUFF_RULES)}"]
+    return run_checker("ruff", options, files)
 
 
 def _types(files: dict[str, str]) -> str:
@@ -189,16 +191,17 @@ def _types(files: dict[str, str]) -> str:
 
 
 def _tests(files: dict[str, str]) -> str:
-    with temporary_files(files) as here:
+    with temporary_files(files) as folder:
         options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "osiris.kernel.candidate", "-c", "/dev/null"]
-        command = ["-m", "pytest", *options, "--rootdir", str(here), "--candidate", str(here), str(POLICY_TESTS)]
-        ran = run_python(command, MAX_TEST_SECONDS, here)
-        if ran.returncode:
-            failed = re.findall(r"^(?:FAILED|ERROR) \S*?(test_\w+\.py::\w+)(?: - (.*))?$", ran.stdout, re.M)
+        command = ["-m", "pytest", *options, "--rootdir", str(folder), "--candidate", str(folder), str(POLICY_TESTS)]
+        result = run_python(command, MAX_TEST_SECONDS, folder)
+        if result.returncode:
+            failed = re.findall(r"^(?:FAILED|ERROR) \S*?(test_\w+\.py::\w+)(?: - (.*))?$", result.stdout, re.M)
             raise PatchRefused(
-                "; ".join(f"{name} {why}" for name, why in failed) or (ran.stdout + ran.stderr)[-MAX_CHECK_CHARACTERS:]
+                "; ".join(f"{name} {why}" for name, why in failed)
+                or (result.stdout + result.stderr)[-MAX_CHECK_CHARACTERS:]
             )
-        return ran.stdout.strip().splitlines()[-1]
+        return result.stdout.strip().splitlines()[-1]
 
 
 def _ask_judge(diff: str, judge: AnyJudge, rules: KernelSettings) -> tuple[int | None, str]:

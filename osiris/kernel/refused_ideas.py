@@ -1,9 +1,13 @@
-"""What a live patch refused, on paper: would it have paid, and would the policy under the patch have done better?
+"""The ideas that a live patch refused: would they have earned more, or would the previous policy have done better?
 
-Every idea is settled, also those that the gate kept from the reviewers. At the end of each block of whole weeks since
-the patch went live, its trades on paper are compared with the ideas that it refused, and with what the policy under it
-lets through of the same ideas, as a patch is measured. Either that is better beyond chance takes the patch back. The
-n-th look has level / 2 / (n (n + 1)) for each comparison, so that all looks together err with at most `kernel.level`.
+Every idea is settled on paper, even if the risk filter refused it. At the end of each block of whole weeks since the
+patch went live, the ideas that it passed are compared with two alternatives, as a patch is measured:
+
+- the ideas that it refused
+- the same ideas as the previous policy, under the patch, would have passed and sized them
+
+If either alternative is better beyond chance, the patch is rolled back. The n-th look has level / 2 / (n (n + 1)) for
+each comparison, so all looks together err with at most `kernel.alpha`.
 """
 
 from collections.abc import Callable
@@ -13,11 +17,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from osiris.core.errors import TooLittleData
+from osiris.core.errors import TooLittleData, WorkspaceError
 from osiris.core.ideas import FINAL_OUTCOMES, parse_reply
 from osiris.drafting.draft_ideas import take_snapshots, to_policy_input
-from osiris.evaluation.looks import alpha_for_look
-from osiris.evaluation.sign_flip import block_length, min_blocks
+from osiris.evaluation.stats import alpha_for_look, block_length, min_blocks
 from osiris.kernel.compare import OfferedIdeas, compare_policies, week_starts
 from osiris.kernel.measure import Look
 from osiris.kernel.patch_log import PatchEntry
@@ -37,14 +40,14 @@ SETTLED_IDEA_COLUMNS = [
 
 
 class DueLook(NamedTuple):
-    """The ideas of a look that is due, those up to its last whole block, and the look."""
+    """A look that is due, and its ideas: those up to the end of the last whole block."""
 
     ideas: pd.DataFrame
     look: Look
 
 
 def compare_refused_ideas(kernel: Kernel, patch: PatchEntry, notes: list[str]) -> str | None:
-    """Why a live patch is to go, by what it refused; `None` while nothing speaks against it or no look is due."""
+    """Why a live patch is to be rolled back for what it refused; `None` if there is no reason, or no look is due."""
     due = _find_due_look(kernel, patch)
     if due is None:
         return None
@@ -67,12 +70,12 @@ def compare_refused_ideas(kernel: Kernel, patch: PatchEntry, notes: list[str]) -
 
 
 def load_settled_ideas(advice: AdviceStore, patch_id: str, as_of: datetime) -> pd.DataFrame:
-    """Every idea of a patch that has its outcome at `as_of`, as `compared` takes trades, dated by its draft.
+    """Every idea of a patch that was settled by `as_of`, dated by its draft, with the columns of `compare_policies`.
 
-    `passed` says whether it went to the reviewers. One that lacks a number has no say.
+    `passed` says whether it went to the reviewers. Ideas that lack a number are left out.
     """
-    where = f"patch_id = '{escape_sql(patch_id)}' AND {sql_in('outcome', FINAL_OUTCOMES)} AND closed_at <= {sql_time(as_of)}"
-    found = advice.frame(where, SETTLED_IDEA_COLUMNS)
+    settled = f"{sql_in('outcome', FINAL_OUTCOMES)} AND closed_at <= {sql_time(as_of)}"
+    found = advice.frame(f"patch_id = '{escape_sql(patch_id)}' AND {settled}", SETTLED_IDEA_COLUMNS)
     numeric = found[["size", "r_multiple", "novelty", "decision_latency_ms"]].astype(float)
     at, closed = (pd.to_datetime(found[name], utc=True) for name in ("as_of", "closed_at"))
     found = found.assign(
@@ -88,11 +91,11 @@ def _find_due_look(kernel: Kernel, patch: PatchEntry) -> DueLook | None:
         return None
     length = timedelta(weeks=block_length(ideas["days_open"].to_numpy(np.float64)))
     blocks = (kernel.as_of - patch["applied_at"]) // length
-    before = kernel.patch_log.observations(patch["id"])
-    number = 1 + len(before)
-    alpha = alpha_for_look(number, kernel.settings.kernel.level / 2)
+    earlier = kernel.patch_log.observations(patch["id"])
+    number = 1 + len(earlier)
+    alpha = alpha_for_look(number, kernel.settings.kernel.alpha / 2)
     end = patch["applied_at"] + blocks * length
-    if blocks < min_blocks(alpha) or (before and end < before[-1]["until"] + length):
+    if blocks < min_blocks(alpha) or (earlier and end < earlier[-1]["until"] + length):
         return None
     return DueLook(ideas[ideas["at"] <= end], Look(patch["applied_at"], end, number, alpha))
 
@@ -104,15 +107,15 @@ def _reason_if_better(
     offered = OfferedIdeas(week_starts([due.look.start, due.look.end]), len(due.ideas))
     try:
         measured = compare_policies(traded[0], traded[1], offered, kernel.settings, due.look)
-    except (TooLittleData, CandidateFailed):  # too few of them to say anything
+    except (TooLittleData, CandidateFailed):  # too few ideas to say anything
         return None
     return f"{claim}: {measured.summary}" if measured.is_better else None
 
 
 def _ideas_of_previous_policy(kernel: Kernel, patch: PatchEntry, ideas: pd.DataFrame) -> pd.DataFrame:
-    """The ideas that the policy under a patch lets through, at its sizes.
+    """The given ideas with the sizes of the policy under a patch; 0 for an idea that it does not pass.
 
-    Those whose prompt it would not have shown are left out: its own would have had other replies.
+    Ideas whose prompt it would not have shown are left out, since its own prompt would have had other replies.
     """
     policy, close = _open_policy(kernel.repo.version(patch["parent"]))
     try:
@@ -123,9 +126,15 @@ def _ideas_of_previous_policy(kernel: Kernel, patch: PatchEntry, ideas: pd.DataF
         snapshot_by_prompt = {shot.prompt: shot for shot in snapshots}
         matching = ideas[ideas["prompt"].isin(snapshot_by_prompt.keys())]
         sizes = []
-        for row in matching.itertuples():
-            score = None if pd.isna(row.hermes_score) else float(row.hermes_score)
-            idea = to_policy_input(snapshot_by_prompt[row.prompt], parse_reply(row.reply, row.ticker), score)
+        columns = matching[["prompt", "reply", "ticker", "hermes_score"]]
+        for prompt, text, ticker, hermes_score in columns.itertuples(index=False, name=None):
+            score = None if pd.isna(hermes_score) else float(hermes_score)
+            reply = parse_reply(text, ticker)
+            if reply is None:
+                raise WorkspaceError(
+                    "stored replies that can be read", repr(text)[:80], "restore the ideas from a backup"
+                )
+            idea = to_policy_input(snapshot_by_prompt[prompt], reply, score)
             sizes.append(policy.size(idea) if policy.passes(idea) else 0.0)
     finally:
         close()

@@ -1,7 +1,7 @@
-"""The policy's own git repository under the workspace: every applied patch is a commit, and the live policy is HEAD's.
+"""The policy's own git repository in the workspace: every applied patch is a commit, and the live policy is HEAD's.
 
-It is bare, so that no file of it can be half changed: a commit is made whole beside the branch, and going live is one
-compare-and-set of the branch. Hooks, and the configuration of whoever runs it, have no say in it.
+The repository is bare, so no file can be half changed: a commit is made completely before it is live, and going live is
+one compare-and-set of the branch. Hooks and the user's git configuration are ignored.
 """
 
 import json
@@ -20,7 +20,7 @@ from osiris.policy import HOW_TO_CHANGE, PATCHABLE_FILES, edited_files, shipped_
 
 LIVE_BRANCH = "refs/heads/live"
 SHIPPED_COMMIT_TIME = datetime(2000, 1, 1, tzinfo=UTC)
-"""Date of the first commit, so that the same shipped policy has the same commit in every workspace."""
+"""The fixed date of the first commit: so the same shipped policy has the same commit in every workspace."""
 NO_PATCH = "none"
 SHIPPED_MESSAGE = f"The policy as it is shipped\n\nPatch-Id: {NO_PATCH}\n"
 GIT_OPTIONS = {
@@ -30,7 +30,7 @@ GIT_OPTIONS = {
 
 
 class PatchDoesNotApply(Exception):
-    """A diff that git does not apply, with git's own words."""
+    """A diff that git does not apply; the message is git's own."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class PolicyVersion:
     files: dict[str, str]
 
     def changed_files(self, files: dict[str, str]) -> list[str]:
-        """Which of the policy's files are others in `files`."""
+        """The names of the policy's files that differ in `files`."""
         return [name for name in PATCHABLE_FILES if files[name] != self.files[name]]
 
 
 class PolicyRepo:
-    """The repository in `folder`; made with the shipped policy as its first commit at the first use."""
+    """The repository in `folder`. The first use makes it, with the shipped policy as its first commit."""
 
     def __init__(self, folder: Path) -> None:
         """Remember the folder; nothing is read yet."""
@@ -64,16 +64,16 @@ class PolicyRepo:
         return PolicyVersion(commit, None if named in ([], [NO_PATCH]) else named[0], self._files(f"{commit}^{{tree}}"))
 
     def commit_shipped(self, parent: str | None = None) -> str:
-        """Make the commit of the policy as this Osiris ships it; without a `parent` the first of a new repository.
+        """Commit the policy as this version of Osiris ships it; without a `parent`, as the first of a new repository.
 
-        Raises `WorkspaceError` where the files were edited in place: nobody proved those.
+        Raises `WorkspaceError` if the files were edited in place, since nobody proved those.
         """
         if edited := edited_files():
             raise WorkspaceError("the policy as Osiris ships it", f"other files: {', '.join(edited)}", HOW_TO_CHANGE)
         return self.commit(shipped_files(), parent, SHIPPED_MESSAGE, SHIPPED_COMMIT_TIME)
 
     def follow_upgrade(self) -> None:
-        """Where no patch is live, make the policy live that this Osiris ships: an upgrade may have brought another one.
+        """If no patch is live, make the shipped policy live: an upgrade of Osiris may have brought another one.
 
         An edit of the files in place is no upgrade. Callers hold the kernel's lock.
         """
@@ -82,7 +82,7 @@ class PolicyRepo:
             self.set_live(self.commit_shipped(live.commit), live.commit)
 
     def record_failure(self, commit: str, error: str) -> None:
-        """Note that a version failed to answer, for the next turn to see; one that is not live is not noted."""
+        """Note for the next turn that a version failed to answer; a version that is not live is ignored."""
         if self.head().commit != commit:
             return
         write_atomically(
@@ -90,12 +90,12 @@ class PolicyRepo:
         )
 
     def last_failure(self) -> dict[str, str] | None:
-        """The newest failure that was noted, `{commit, error}`."""
+        """The last failure that was noted, `{commit, error}`; `None` without one."""
         path = self.folder.with_name("policy.failed.json")
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
     def copy_to(self, folder: Path) -> None:
-        """Make a work tree of the live policy in a new `folder`, in which `git diff` makes patches."""
+        """Clone the live policy into a new `folder`, where `git diff` makes patches."""
         self._ensure_exists()
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise BadInput("a new or empty folder", str(folder), "name another one")
@@ -106,10 +106,10 @@ class PolicyRepo:
             )
 
     def apply_diff(self, commit: str, diff: str, *, exact_lines: bool = False) -> dict[str, str]:
-        """The files at `commit` with `diff` applied, all of it or nothing; raises `DoesNotApply`.
+        """The files at `commit` with all of `diff` applied; raises `PatchDoesNotApply`.
 
-        With `exact_lines` it may lack lines of context: then it has to fit at the lines that it names.
-        Nothing is checked out: git applies it to an index of its own, in which there are the policy's files alone.
+        With `exact_lines` the diff may lack lines of context. It then has to fit at exactly the lines that it names.
+        Nothing is checked out: git applies the diff to a temporary index that contains only the policy's files.
         """
         with tempfile.TemporaryDirectory() as scratch:
             index = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
@@ -138,7 +138,7 @@ class PolicyRepo:
             return self._files(self._git("write-tree", env=index).strip())
 
     def commit(self, files: dict[str, str], parent: str | None, message: str, at: datetime) -> str:
-        """Make a commit without going live with it; the same arguments give the same one."""
+        """Make a commit without making it live; the same arguments give the same commit."""
         with tempfile.TemporaryDirectory() as scratch:
             index = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
             for name, text in files.items():
@@ -150,8 +150,9 @@ class PolicyRepo:
         return self._git("commit-tree", tree, *before, text=message, env=dates).strip()
 
     def set_live(self, commit: str, before: str) -> None:
-        """Make `commit` the live policy, if `before` is it now; raises `Conflict`. Callers hold the kernel's lock."""
-        for name in (LIVE_BRANCH, "HEAD", "packed-refs"):  # locks of a killed process: nobody else moves the branch now
+        """Make `commit` the live policy if `before` is live now; raises `Conflict`. Callers hold the kernel's lock."""
+        # Locks of a killed git. No running git holds one: callers hold the kernel's lock, and nobody else writes.
+        for name in (LIVE_BRANCH, "HEAD", "packed-refs"):
             (self.folder / f"{name}.lock").unlink(missing_ok=True)
         result = self._run(["update-ref", LIVE_BRANCH, commit, before])
         if result.returncode:
@@ -179,7 +180,7 @@ class PolicyRepo:
         return run_git(["--git-dir", str(self.folder), *arguments], text, env)
 
     def _ensure_exists(self) -> None:
-        """Make the repository beside its place and rename it, so that it is there whole or not at all."""
+        """Make the repository under another name and rename it, so that it exists completely or not at all."""
         if self.folder.exists():
             return
         self.folder.parent.mkdir(parents=True, exist_ok=True)
@@ -191,14 +192,14 @@ class PolicyRepo:
             try:
                 draft.folder.rename(self.folder)
             except OSError:
-                if not self.folder.exists():  # else another process was first, with the same commit
+                if not self.folder.exists():  # otherwise another process made it first, with the same commit
                     raise
 
 
 def run_git(
     arguments: list[str], text: str | None = None, env: dict[str, str] | None = None
 ) -> "subprocess.CompletedProcess[str]":
-    """Run git with nothing of its caller's configuration; raises `WorkspaceError` where there is no git."""
+    """Run git without its caller's configuration; raises `WorkspaceError` if there is no git."""
     git = shutil.which("git")
     if git is None:
         raise WorkspaceError("git, which keeps the policy's history", "none on the PATH", "Debian: apt-get install git")
@@ -211,7 +212,7 @@ def run_git(
 
 
 def strip_count(diff: str) -> int:
-    """How many folders git is to take off the names of a diff: `a/gate.py` or `a/osiris/policy/gate.py`."""
+    """How many folders git removes from the paths of a diff: 1 for `a/gate.py`, 3 for `a/osiris/policy/gate.py`."""
     return 3 if re.search(r"^\+\+\+ b/osiris/policy/", diff, re.M) else 1
 
 

@@ -1,14 +1,15 @@
-"""The shadow trial: better on the days before it, a patch has to be better on days that its author could not see.
+"""The shadow trial: after it was better on earlier days, a patch must be better on days that its author could not see.
 
-It begins when the patch has been measured. At its end both policies are asked about the ideas of the days since, which
-are settled on paper, and the patch goes live if it is better there beyond chance. There is one look, at the end, so
-that the whole trial costs its level. Trials
-that share days share `kernel.trial_level`: the k-th of people's that runs has
-half of it over k (k + 1), the k-th own draft as much of the other half. A trial lasts `kernel.trial_days`, or longer
-where its test needs more weeks to have its level.
+A trial begins when the patch has been measured. At its end, both policies are asked about the ideas of the days since
+then, which are settled on paper. The patch goes live if it is better there beyond chance. There is only one look, at
+the end, so the whole trial uses up its significance level once.
 
-Another patch may go live meanwhile. The patch is then put on what is live, proved again and compared with that; if the
-file that it changes is another one now, it is refused: what it was built on is gone.
+Trials that share days share `kernel.trial_alpha`. Half of it is for submitted patches and half for patches that the
+kernel drafted. Within each half, the k-th trial that runs has the share 1 / (k (k + 1)). A trial lasts
+`kernel.trial_days`, or longer if its test needs more weeks for its level.
+
+Another patch may go live during a trial. The patch is then applied to the new live policy, proved again and compared
+with that. If the file that it changes was changed meanwhile, the patch is refused, since it was built on another file.
 """
 
 from collections.abc import Callable
@@ -17,8 +18,7 @@ from typing import NamedTuple
 
 from osiris.core.errors import TooLittleData
 from osiris.core.types import Row
-from osiris.evaluation.looks import alpha_for_look
-from osiris.evaluation.sign_flip import DAYS_PER_WEEK, min_blocks
+from osiris.evaluation.stats import DAYS_PER_WEEK, alpha_for_look, min_blocks
 from osiris.kernel.compare import Measurement
 from osiris.kernel.live import LivePolicy
 from osiris.kernel.measure import Look, measure_candidate
@@ -32,25 +32,26 @@ from osiris.sandbox.session import CandidateFailed
 
 ON_TRIAL, NOT_BETTER = "on trial", "not better"
 MAX_TRIAL_LENGTHS = 4
-"""A trial that finds too little to be judged by is extended, to so many times its length at most."""
+"""A trial with too few ideas for a verdict is extended, to at most this many times its length."""
 
 
 class TrialDecision(NamedTuple):
-    """What came of a trial: the facts for the book, and the policy's files where it is to go live."""
+    """The result of a trial: facts for the patch log, and the policy's files if the patch is to go live."""
 
     facts: Row
     files: dict[str, str]
 
 
 def plan_trial(kernel: Kernel, patch: Patch, measured: Measurement) -> Row:
-    """The facts that put a patch on trial now."""
-    rules, is_drafted = kernel.settings.kernel, patch.id in kernel.patch_log.drafted_ids()
+    """The facts that put a patch on trial, starting now."""
+    rules = kernel.settings.kernel
     drafted = kernel.patch_log.drafted_ids()
+    is_drafted = patch.id in drafted
     number = 1 + sum(
         (other in drafted) == is_drafted for other in patches_on_trial(kernel.patch_log) if other != patch.id
     )
-    alpha = alpha_for_look(number, rules.trial_level / 2)
-    weeks = measured.block_weeks * min_blocks(alpha) + 1  # the first and the last week are parts of one
+    alpha = alpha_for_look(number, rules.trial_alpha / 2)
+    weeks = measured.block_weeks * min_blocks(alpha) + 1  # one more, since the first and last are partial
     until = kernel.as_of + max(timedelta(days=rules.trial_days), timedelta(weeks=weeks))
     reason = f"on trial until {until:%Y-%m-%d}; before: {measured.summary}"
     trial = {"began": kernel.as_of, "until": until, "trial_look": number, "trial_level": alpha}
@@ -58,9 +59,10 @@ def plan_trial(kernel: Kernel, patch: Patch, measured: Measurement) -> Row:
 
 
 def patches_on_trial(patch_log: PatchLog) -> dict[str, PatchEntry]:
-    """The patches that are on trial, by id, in the order of their first verdicts.
+    """The patches on trial, by id, in the order of their first verdicts.
 
-    One whose trial was won and that a killed turn did not apply is still on it: what it won against may be gone.
+    If a turn was killed between winning a trial and applying the patch, the patch is still on trial: another policy may
+    be live by now than the one that it won against.
     """
     return {
         patch_id: patch
@@ -70,13 +72,13 @@ def patches_on_trial(patch_log: PatchLog) -> dict[str, PatchEntry]:
 
 
 def next_due_trial(kernel: Kernel) -> PatchEntry | None:
-    """The patch whose trial is over and was over first."""
+    """The patch whose trial ended first, of those that have ended; `None` if none has."""
     ended = [patch for patch in patches_on_trial(kernel.patch_log).values() if patch["until"] <= kernel.as_of]
     return min(ended, key=lambda patch: patch["until"], default=None)
 
 
 def decide_trial(kernel: Kernel, patch: PatchEntry, progress: Callable[[str], None]) -> TrialDecision:
-    """The verdict of a trial that is over, or what extends it: facts with a `verdict` of `ON_TRIAL`."""
+    """The verdict of a trial that has ended, or its extension, which has the `verdict` `ON_TRIAL`."""
     live = kernel.repo.head()
     if patch["before"] != live.files[patch["target"]]:
         reason = f"after its trial: {patch['target']} was changed meanwhile, and what the patch was built on is gone"

@@ -1,4 +1,4 @@
-"""What a turn of the kernel works with, and what it tells."""
+"""What a turn of the kernel works with (`Kernel`), and what it reports (`TurnReport`)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ MAX_LOCK_SECONDS = 60
 
 
 class Kernel(NamedTuple):
-    """What a turn works with."""
+    """The repository, patch log, queue and data that a turn works with."""
 
     repo: PolicyRepo
     patch_log: PatchLog
@@ -36,14 +36,14 @@ class Kernel(NamedTuple):
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Be the only one that writes the book and moves the policy, which is short; raises `Busy` after a minute."""
+        """Alone write the patch log and move the live branch. Held briefly; raises `Busy` after `MAX_LOCK_SECONDS`."""
         with exclusive_lock(self.settings.data / "kernel.lock", "step of the kernel", MAX_LOCK_SECONDS):
             yield
 
 
 @dataclass
 class TurnReport:
-    """What a turn did; `verdict` is that of `patch`, empty when there was none to judge."""
+    """What a turn did; `verdict` is that of `patch`, and empty if there was no patch to evaluate."""
 
     policy: str
     patch: str | None = None

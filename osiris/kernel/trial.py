@@ -1,4 +1,4 @@
-"""The first verdict on a patch: which is next, whether it is proved, whether it was better on the days before it."""
+"""The first verdict on a patch: which is next, whether it can be proved, and whether it was better on earlier days."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -24,18 +24,20 @@ from osiris.sandbox.session import CandidateFailed
 NOT_YET = "not yet"
 MAX_TURN_NOTES = 5
 UNDECIDED_STATES = (None, REFUSED, NOT_YET, PROVED)
-"""States in which a patch may be judged: what was refused was not measured, and what refused it may be over."""
+"""States in which a patch may be evaluated. A refused patch was not measured, and the reason for it may be gone."""
 
 
 def may_be_evaluated(patch: dict[str, Any]) -> bool:
-    """Whether a patch has no verdict of its own: one that went with the patch under it was not the one that lost."""
+    """Whether a patch has no verdict of its own. A patch that was removed with an earlier one did not itself lose."""
     state = patch.get("state")
     return state in UNDECIDED_STATES or (state == "rolled_back" and bool(patch.get("built_on")))
 
 
 def find_next_patch(kernel: Kernel, report: TurnReport, progress: Callable[[str], None]) -> tuple[Patch | None, str]:
-    """The first patch of the queue that can be judged now, with its item; an empty queue gets one that is drafted."""
-    key, known, position = kernel.settings.kernel.key.get_secret_value(), kernel.patch_log.patches(), 0
+    """The first patch of the queue that can be evaluated now, with its item; for an empty queue one is drafted."""
+    key = kernel.settings.kernel.key.get_secret_value()
+    known = kernel.patch_log.patches()
+    position = 0  # of the next item: items before it wait for other data, and stay
     is_waiting = any(patch["state"] == NOT_YET for patch in known.values())
     fingerprint = data_fingerprint(kernel, kernel.repo.head().commit) if is_waiting else None
     while (item := kernel.lists.peek(position)) is not None:
@@ -64,7 +66,7 @@ def find_next_patch(kernel: Kernel, report: TurnReport, progress: Callable[[str]
 
 
 def require_undecided(patch_log: PatchLog, patch: Patch) -> None:
-    """Raise `Conflict` for a patch that was measured: it has its verdict, and asking again would be fishing."""
+    """Raise `Conflict` for a measured patch: it has its verdict, and measuring again would be fishing for another."""
     known = patch_log.patches().get(patch.id, {})
     state = known.get("state")
     if not may_be_evaluated(known):
@@ -74,7 +76,7 @@ def require_undecided(patch_log: PatchLog, patch: Patch) -> None:
 
 
 def data_fingerprint(kernel: Kernel, commit: str) -> str:
-    """Changes with what patches of `commit` are measured on: that, the bars, whether there are ideas at all."""
+    """A hash of what patches of `commit` are measured on: the commit, the counts of bars, whether there are ideas."""
     settings, context = kernel.settings, kernel.context
     start = kernel.as_of - timedelta(days=settings.kernel.measure_days)
     bars = context.prices.get_many_bars(settings.advise.tickers, start, kernel.as_of, kernel.as_of)
@@ -83,7 +85,7 @@ def data_fingerprint(kernel: Kernel, commit: str) -> str:
 
 
 def _draft_next_patch(kernel: Kernel, report: TurnReport, progress: Callable[[str], None]) -> tuple[Patch | None, str]:
-    """A patch that is drafted now, by way of the queue, where a killed turn leaves it to the next."""
+    """Draft a patch and put it in the queue, where the next turn finds it if this one is killed."""
     drafted, interval = kernel.patch_log.drafted_ids(), timedelta(hours=kernel.settings.kernel.draft_hours)
     measured = [
         facts["at"]
@@ -106,7 +108,7 @@ def _draft_next_patch(kernel: Kernel, report: TurnReport, progress: Callable[[st
 def evaluate_patch(
     kernel: Kernel, patch: Patch, progress: Callable[[str], None]
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """The facts of a patch with its verdict, and the policy's files as it leaves them."""
+    """The facts of a patch with its verdict, and the policy's files with the patch applied."""
     live = kernel.repo.head()
     proof = prove_diff(patch.diff, live, kernel.repo, kernel.context.judge, kernel.settings.kernel, progress)
     facts = patch.model_dump(include={"target", "by", "diff"}) | {
@@ -129,10 +131,10 @@ def evaluate_patch(
             "past": data_fingerprint(kernel, live.commit),
         }, proof.files
     verdict = PROVED if measured.is_better else NOT_BETTER
-    found = facts | {"verdict": verdict, "reason": measured.summary, "measured": measured.as_dict()}
+    result = facts | {"verdict": verdict, "reason": measured.summary, "measured": measured.as_dict()}
     if verdict == PROVED and kernel.settings.kernel.trial_days:
-        found |= plan_trial(kernel, patch, measured)
-    return found, proof.files
+        result |= plan_trial(kernel, patch, measured)
+    return result, proof.files
 
 
 def _measure_patch(kernel: Kernel, patch: Patch, live: PolicyVersion, proof: Proof) -> Measurement:
@@ -145,9 +147,9 @@ def _measure_patch(kernel: Kernel, patch: Patch, live: PolicyVersion, proof: Pro
 
 
 def overlapping_looks(patch_log: PatchLog, settings: Settings, as_of: datetime, *, is_drafted: bool) -> set[str]:
-    """The patches that were measured on much the same days: half of the window is shared, or more.
+    """The ids of patches whose measured days overlap with today's by half of the window or more.
 
-    Those that nobody submitted (`own`) count by themselves, and so do people's.
+    Drafted patches (`is_drafted`) and submitted ones are counted separately, so that drafts leave people their level.
     """
     since, drafted = as_of - timedelta(days=settings.kernel.measure_days / 2), patch_log.drafted_ids()
     return {

@@ -1,1 +1,1 @@
-"""Outcomes: which barrier an idea's price touched first, and what that makes of the idea."""
+"""Labels: whether the price of an idea first touched its target or its stop, and the outcome that follows."""

@@ -1,15 +1,17 @@
-"""The outcome logger: settles ideas against real prices, then publishes `advice.outcome`.
+"""The outcome logger: it settles ideas against real prices, then publishes `advice.outcome` events.
 
-Accepted ideas count from acceptance, ideas nobody accepted (shadow outcomes) from their draft; both only once they are
-`outcomes.min_age_hours` old. An idea stays open, with the reason, whenever the evidence is missing or in doubt, and is
-judged anew by the next run. One run at a time.
+An accepted idea counts from its acceptance. An idea that nobody accepted counts from its draft; its result is a shadow
+outcome. Both are settled only once they are `outcomes.min_age_hours` old.
+
+An idea stays open, with the reason, while evidence is missing or in doubt. The next run labels it again. Only one run
+at a time works on a workspace.
 """
 
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -39,14 +41,18 @@ EVENT_COLUMNS = [
 ]  # fmt: skip
 MINUTES_UNAVAILABLE = "a bar touched both levels, and Yahoo could not be asked for its minutes"
 IDEAS_PER_BATCH = 100_000
-"""Ideas judged and written at a time, which bounds the memory of a run."""
+"""Ideas labelled and written at a time, which bounds the memory of a run."""
 EVENTS_PER_RELAY = 5_000
-"""Events made ready at a time."""
+"""Events prepared and sent to Redis at a time, which bounds the memory too."""
 
 
 @dataclass
 class OutcomeReport:
-    """What one run did. win, loss, breakeven and open count accepted ideas, `shadow` settled ones nobody accepted."""
+    """The counts and notes of one run.
+
+    `win`, `loss`, `breakeven` and `open` count accepted ideas. `shadow` counts settled ideas that nobody accepted.
+    `written` counts the rows that changed, `published` the new events. `reasons` counts open ideas by `open_reason`.
+    """
 
     as_of: datetime
     expired: int = 0
@@ -71,32 +77,36 @@ def settle(
     *,
     progress: bool = False,
 ) -> OutcomeReport:
-    """Expire, settle and publish, in that order, then compact; again at the same `as_of` it changes no row.
+    """Expire overdue ideas, settle, publish, then compact the tables; a second run at the same `as_of` changes no row.
 
     Raises `Busy` while another run is under way on this workspace.
     """
+    # Publishing comes last: an event is sent only for an outcome that is stored, and it stays pending if Redis is away.
     with exclusive_lock(settings.data / "outcomes.lock", "outcome run"):
         report = OutcomeReport(as_of, expired=expire_overdue(advice, settings, as_of))
-        with prices.collect_notes() as about_prices:
+        with prices.collect_notes() as price_notes:
             for ideas in split_batches(find_eligible(advice, settings, as_of)):
                 labels = label_all(ideas, prices, settings, as_of, progress=progress)
                 report.written += advice.settle(_to_table(_drop_unchanged(labels)))
                 _add_to_report(report, labels)
         report.published = publish_pending(advice, events, as_of, report.notes)
-        report.notes += about_prices
+        report.notes += price_notes
         advice.optimize()
     return report
 
 
 def expire_overdue(advice: AdviceStore, settings: Settings, as_of: datetime) -> int:
-    """Expire the pending ideas whose review deadline has passed; returns how many."""
+    """Expire the pending ideas whose review deadline has passed, and return their number."""
     deadline = as_of - timedelta(hours=settings.review.deadline_hours)
     overdue = advice.rows(f"{PENDING_SQL} AND as_of <= {sql_time(deadline)}", ["id"])
     return advice.expire([row["id"] for row in overdue], as_of)
 
 
 def find_eligible(advice: AdviceStore, settings: Settings, as_of: datetime) -> pd.DataFrame:
-    """Ideas without a final outcome that are old enough at `as_of`, with `since`: when each came into force."""
+    """Ideas without a final outcome that are old enough at `as_of`, with `shadow` and `since`.
+
+    `since` is when an idea came into force: at its acceptance, or at its draft if nobody accepted it (`shadow`).
+    """
     latest = sql_time(as_of - timedelta(hours=settings.outcomes.min_age_hours))
     where = (
         f"{UNSETTLED_SQL} AND exit_reason IS NULL AND "
@@ -108,7 +118,10 @@ def find_eligible(advice: AdviceStore, settings: Settings, as_of: datetime) -> p
 
 
 def split_batches(ideas: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    """The ideas in parts of about `BATCH`, those of one ticker together, so that its bars are fetched once."""
+    """The ideas in batches of at most `IDEAS_PER_BATCH`; the ideas of a ticker stay together, however many they are.
+
+    So the bars of a ticker are fetched once.
+    """
     ideas = ideas.sort_values("ticker", kind="stable", ignore_index=True)
     last_of_ticker = np.flatnonzero(ideas["ticker"] != ideas["ticker"].shift(-1)) + 1
     start = 0
@@ -122,7 +135,11 @@ def split_batches(ideas: pd.DataFrame) -> Iterator[pd.DataFrame]:
 def label_all(
     ideas: pd.DataFrame, prices: BarProvider, settings: Settings, as_of: datetime, *, progress: bool = False
 ) -> pd.DataFrame:
-    """The verdicts of `loop.judge` with what the ideas had before; ambiguous ones are judged on finer bars first."""
+    """The labels of `label_frame`, with the ticker, status and earlier outcome of each idea.
+
+    Example: a daily bar touched both levels, so the label is ambiguous. The finest bars of that session are fetched and
+    the ideas on that ticker labelled again. This repeats until no ticker gets new bars.
+    """
     start = ideas["as_of"].min() - BASIS_LOOKBACK
     before = ideas[["id", "ticker", "shadow", "outcome", "open_reason", "status", "status_at"]].rename(
         columns={"outcome": "was", "open_reason": "was_open_for"}
@@ -136,53 +153,60 @@ def label_all(
     labels = label_chosen(ideas)
     while True:
         ambiguous = labels[labels["ambiguous_at"].notna()]
-        refined, unasked = prices.fetch_finest(ambiguous.groupby("ticker")["ambiguous_at"].unique().to_dict(), as_of)
+        times = ambiguous.groupby("ticker")["ambiguous_at"].unique()
+        refined, unasked = prices.fetch_finest({str(ticker): list(moments) for ticker, moments in times.items()}, as_of)
         if not refined:
             return _hold_back_unasked(labels, unasked)
-        anew = label_chosen(ideas[ideas["ticker"].isin(refined)])
-        labels = pd.concat([labels[~labels["ticker"].isin(refined)], anew], ignore_index=True)
+        relabelled = label_chosen(ideas[ideas["ticker"].isin(refined)])
+        labels = pd.concat([labels[~labels["ticker"].isin(refined)], relabelled], ignore_index=True)
 
 
 def publish_pending(advice: AdviceStore, events: Events, as_of: datetime, notes: list[str]) -> int:
-    """Deliver the outcome events that are still pending; a Redis that is away leaves them pending, with a note."""
+    """Publish the pending outcome events and return the number of new ones.
+
+    If Redis is away, the remaining events stay pending and a note says so.
+    """
     pending = advice.table("event_id IS NOT NULL AND published_at IS NULL", EVENT_COLUMNS)
-    new = done = 0
+    new = 0
+    done = 0
     try:
         for part in pending.select(EVENT_COLUMNS).to_batches(max_chunksize=EVENTS_PER_RELAY):
             new += events.publish_outcomes(part.to_pylist())
             done += len(part)
     except SourceUnavailable as error:
         notes.append(f"{len(pending) - done} outcome events wait for Redis: {error}")
+    # Marked after publishing: a run that dies in between sends these events again, and Redis drops a known `event_id`.
     advice.mark_published(pending["id"].slice(0, done), as_of)
     return new
 
 
 def _hold_back_unasked(labels: pd.DataFrame, unasked: set[tuple[str, datetime]]) -> pd.DataFrame:
-    """Leave open what hangs on finer bars that Yahoo may have but could not be asked for."""
-    hangs = [pair in unasked for pair in zip(labels["ticker"], labels["ambiguous_at"], strict=True)]
-    held = labels["outcome"].isin(FINAL_OUTCOMES) & pd.Series(hangs, labels.index, dtype=bool)
+    """Leave open the ideas that need finer bars for which Yahoo could not be asked, although it may have them."""
+    needs_bars = [pair in unasked for pair in zip(labels["ticker"], labels["ambiguous_at"], strict=True)]
+    held = labels["outcome"].isin(FINAL_OUTCOMES) & pd.Series(needs_bars, labels.index, dtype=bool)
     if held.any():
         labels.loc[held, [*EXIT_COLUMNS]] = None
-        labels.loc[held, "outcome"], labels.loc[held, "open_reason"] = Outcome.OPEN, MINUTES_UNAVAILABLE
+        labels.loc[held, "outcome"] = Outcome.OPEN
+        labels.loc[held, "open_reason"] = MINUTES_UNAVAILABLE
     return labels
 
 
 def _drop_unchanged(labels: pd.DataFrame) -> pd.DataFrame:
-    """Leave out the ideas that stay open for the reason already noted."""
+    """Leave out the ideas that stay open for the reason that is stored already."""
     same = labels["outcome"].eq(Outcome.OPEN) & labels["exit_reason"].isna()
     same &= labels["was"].eq(Outcome.OPEN) & labels["was_open_for"].eq(labels["open_reason"])
     return labels[~same]
 
 
 def _to_table(labels: pd.DataFrame) -> "pa.Table":
-    """The outcome columns to write; only what an accepted idea came to is an event."""
+    """The outcome columns to write. Only the final outcome of an accepted idea has an `event_id`, so is an event."""
     import pyarrow as pa
 
     final = labels["outcome"].isin(FINAL_OUTCOMES) & ~labels["shadow"].astype(bool)
-    named = zip(labels["id"], labels["outcome"], final, strict=True)
+    rows = zip(labels["id"], labels["outcome"], final, strict=True)
+    event_ids: list[Any] = [event_id(idea, outcome) if is_final else None for idea, outcome, is_final in rows]
     written = labels.drop(columns=["ticker", "was", "was_open_for", "ambiguous_at"])
-    written = written.assign(event_id=[event_id(i, o) if publish else None for i, o, publish in named])
-    return pa.Table.from_pandas(written, preserve_index=False)
+    return pa.Table.from_pandas(written.assign(event_id=event_ids), preserve_index=False)
 
 
 def _add_to_report(report: OutcomeReport, labels: pd.DataFrame) -> None:
@@ -190,6 +214,7 @@ def _add_to_report(report: OutcomeReport, labels: pd.DataFrame) -> None:
     shadow, outcome = labels["shadow"].astype(bool), labels["outcome"]
     report.shadow += int((shadow & outcome.isin(FINAL_OUTCOMES)).sum())
     for name, count in outcome[~shadow].value_counts().items():
-        setattr(report, name, getattr(report, name) + int(count))
+        # Each outcome is the name of a field of the report.
+        setattr(report, str(name), getattr(report, str(name)) + int(count))
     reasons = Counter(labels["open_reason"][outcome.eq(Outcome.OPEN)])
     report.reasons = dict(Counter(report.reasons) + reasons)

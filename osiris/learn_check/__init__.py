@@ -1,9 +1,9 @@
-"""`osiris learn-check`: does the loop learn what there is to learn, and nothing where there is nothing?
+"""`osiris learn-check`: does the loop learn an edge where there is one, and nothing where there is none?
 
-Markets with a planted edge are made from a seed. The loop runs on them night by night, every step the real one; what
-each night's adapter and the one served in the end are worth is measured on prompts that come after all nights. On a
-market without drift the gate compares a model with itself; on correlated tickers it compares biased coins with even
-ones. Trials run side by side, a core each.
+Synthetic markets with a known edge are made from a seed. The loop runs on them for several nightly runs, and every step
+is the real one. Then each run's adapter, and the one served in the end, is measured on prompts that come after all
+runs. Two more checks use markets without an edge: the gate compares a model with itself, and it compares biased coins
+with even ones on correlated tickers. Trials run in parallel, one on each core.
 """
 
 import multiprocessing
@@ -25,6 +25,7 @@ from osiris.learn_check.trial import Trial, TrialPlan, record_drafts, run_trial
 from osiris.market.synthetic import EDGES, Edge
 
 AA_COMPARISONS = 1000
+"""Comparisons of a model with itself; at a true share of 2.5 %, Wilson's interval is then about 2 points wide."""
 __all__ = ["TrialPlan", "run_check"]
 
 
@@ -35,32 +36,32 @@ def run_check(
     jobs: int = 0,
     keep: Path | None = None,
 ) -> dict[str, Any]:
-    """Run a trial for each edge and seed and return what they show, as JSON values.
+    """Run a trial for each edge and seed, and return their results as JSON values.
 
-    `jobs` trials run at once (0: one a core). `keep` is a new or empty folder for their workspaces, one a trial, that
-    can be opened afterwards; otherwise they are thrown away.
+    `jobs` trials run at once (0: as many as there are cores). `keep` is a new or empty folder for the workspaces of the
+    trials, which can be opened afterwards; without it they are deleted.
     """
     trials = [Trial(edge, seed, plan) for edge in edges if edge != "none" for seed in seeds]
     trials += [Trial("none", seeds[0], plan)] if "none" in edges else []
     with _workspaces_folder(keep) as folder:
-        found = _run_parallel(trials, folder, jobs or os.cpu_count() or 1)
-    planted = {edge: [one for one in found if one["edge"] == edge] for edge in edges if edge != "none"}
-    no_edge = next((one["aa"] for one in found if one["edge"] == "none"), None)
-    coins = next((one["coins"] for one in found if one["edge"] == "none"), [])
-    means = {edge: summarize_edge(group) for edge, group in planted.items()}
-    verdicts = check_results(means, no_edge, coins)
+        results = _run_parallel(trials, folder, jobs or os.cpu_count() or 1)
+    by_edge = {edge: [one for one in results if one["edge"] == edge] for edge in edges if edge != "none"}
+    no_edge = next((one["aa"] for one in results if one["edge"] == "none"), None)
+    coins: list[dict[str, float]] = next((one["coins"] for one in results if one["edge"] == "none"), [])
+    means: dict[Edge, dict[str, Any]] = {edge: summarize_edge(group) for edge, group in by_edge.items()}
+    checks = check_results(means, no_edge, coins)
     return {
-        "passed": all(one["passed"] for one in verdicts),
-        "checks": verdicts,
+        "passed": all(one["passed"] for one in checks),
+        "checks": checks,
         "edges": means,
         "no_edge": no_edge,
         "no_skill": coins,
-        "trials": [one for one in found if one["edge"] != "none"],
+        "trials": [one for one in results if one["edge"] != "none"],
     }
 
 
 def run_trial_process(trial: Trial, folder: Path, cache: Path, steps: Any) -> dict[str, Any]:
-    """Run one trial in this process, all it prints in `trial.log`, and put a word for each step into the queue."""
+    """Run one trial in this process; its output goes to `trial.log`, the name of each step into the queue `steps`."""
     folder.mkdir()
     with open(folder / "trial.log", "w") as log:
         os.dup2(log.fileno(), sys.stderr.fileno())
@@ -104,7 +105,7 @@ def _run_parallel(trials: Sequence[Trial], folder: Path, jobs: int) -> list[dict
 
 
 def _until_done(futures: "list[Future[dict[str, Any]]]", steps: Any) -> Iterator[tuple[str, str]]:
-    """What the trials say, until all are done or one has failed."""
+    """(trial, step) of each step that a trial reports, until all trials are done or one has failed."""
     waiting = True
     while waiting:
         done, pending = wait(futures, timeout=0.5)

@@ -1,11 +1,12 @@
 """A/A comparisons: how often the gate promotes an adapter over itself.
 
-One model drafts many ideas a prompt on a market without drift, once; each comparison resamples prompts with replacement
-and deals their recorded ideas to a challenger and a champion that are the same model.
+One model drafts many ideas for each prompt, once, on a market without drift. Each comparison then resamples prompts
+with replacement. It deals their recorded ideas to a challenger and a champion, which are the same model.
 """
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from osiris.config.settings import Settings
 from osiris.evaluation.gate import compare_adapters
@@ -13,7 +14,7 @@ from osiris.evaluation.heldout import Evaluation
 from osiris.learn_check.report import promoted_share
 
 CANDIDATES_PER_SIDE = 4
-"""Ideas of each side on a prompt, as in a trial's own comparisons."""
+"""Ideas of the challenger, and of the champion, for a prompt, as in the comparisons of a trial."""
 
 
 def run_aa_comparisons(
@@ -21,7 +22,7 @@ def run_aa_comparisons(
 ) -> dict[str, float]:
     """Compare `count` times on `prompts` resampled prompts; the share promoted has Wilson's 95 % interval.
 
-    `recorded` needs at least `2 * CANDIDATES` trades on most prompts; prompts with fewer are left out.
+    `recorded` needs at least `2 * CANDIDATES_PER_SIDE` trades on most prompts; prompts with fewer are left out.
     """
     rng = np.random.default_rng(seed)
     trades = recorded.filled
@@ -31,14 +32,18 @@ def run_aa_comparisons(
 
 
 def _promoted(
-    trades: pd.DataFrame, groups: list[np.ndarray], settings: Settings, prompts: int, rng: np.random.Generator
+    trades: pd.DataFrame, groups: list[NDArray[np.int64]], settings: Settings, prompts: int, rng: np.random.Generator
 ) -> bool:
+    """Whether one comparison promotes; `groups` has the row labels of each prompt's trades."""
     drawn = rng.integers(len(groups), size=prompts)
+    # shape (prompts, 2 * CANDIDATES_PER_SIDE): the left half is dealt to the challenger, the right to the champion
     dealt = np.array([rng.permutation(groups[number])[: 2 * CANDIDATES_PER_SIDE] for number in drawn])
     sides = [
         trades.loc[part.ravel()].assign(prompt=np.repeat(np.arange(prompts), CANDIDATES_PER_SIDE))
         for part in (dealt[:, :CANDIDATES_PER_SIDE], dealt[:, CANDIDATES_PER_SIDE:])
     ]
     count = prompts * CANDIDATES_PER_SIDE
-    one, other = (Evaluation(name, prompts, count, count, side) for name, side in zip("AB", sides, strict=True))
-    return compare_adapters(one, other, settings).promoted
+    challenger, champion = (
+        Evaluation(name, prompts, count, count, side) for name, side in zip("AB", sides, strict=True)
+    )
+    return compare_adapters(challenger, champion, settings).promoted

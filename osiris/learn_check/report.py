@@ -1,4 +1,4 @@
-"""What the trials of a learning check add up to: rises with intervals, and whether each stands where it should."""
+"""The results of a learning check: rises over the base with intervals, and a check of each against its limit."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,32 +8,36 @@ import pandas as pd
 from scipy.stats import binomtest
 from scipy.stats import t as student
 
+from osiris.core.arrays import FloatArray
 from osiris.evaluation.heldout import Evaluation
 from osiris.market.synthetic import Edge
 
 INTERVAL_COVERAGE = 0.95
-MIN_MEAN_R_RISE, MIN_SEED_R_RISE, MIN_WIN_RATE_RISE, MAX_RATIO_CHANGE, MIN_VALID_REPLY_SHARE, MAX_PROMOTED_SHARE = (
-    0.15,
-    0.05,
-    0.08,
-    0.05,
-    0.98,
-    0.05,
-)
-"""What an edge must raise: mean R of all seeds and of each, the win rate; what must hold; how often chance may win."""
+MIN_MEAN_R_RISE = 0.15
+"""By how much an edge must raise the mean R, as the mean over the seeds."""
+MIN_SEED_R_RISE = 0.05
+"""By how much an edge must raise the mean R of each seed."""
+MIN_WIN_RATE_RISE = 0.08
+"""By how much an edge must raise the win rate, as the mean over the seeds."""
+MAX_RATIO_CHANGE = 0.05
+"""By what share the reward-to-risk ratio may change: a model must not win more often by nearer targets."""
+MIN_VALID_REPLY_SHARE = 0.98
+"""The share of valid replies that each seed must keep."""
+MAX_PROMOTED_SHARE = 0.05
+"""How often the gate may promote a model over itself."""
 FIRST_LOOK_ALPHA = 0.025
-"""What a first look may err with, at the default `gate.alpha`."""
+"""The probability of error that a first look may have, at the default `gate.alpha`."""
 
 
 def rise_over_base(base: Evaluation, adapter: Evaluation) -> dict[str, float]:
-    """What `adapter` adds to `base` on the same prompts; `r_low` and `r_high` from the prompts' differences.
+    """The rises of `adapter` over `base` on the same prompts; `r_low` and `r_high` come from the prompts' differences.
 
-    Of one without a trade, which lost its form, nothing but the share of its valid replies.
+    An adapter without a trade, which lost the form of replies, has only its share of valid replies.
     """
     before, after = base.metrics(), adapter.metrics()
     if not after["trades"]:
         return {"valid_share": after["valid_share"]}
-    low, high = t_interval((adapter.mean_r - base.mean_r).dropna().to_numpy())
+    low, high = t_interval((adapter.mean_r - base.mean_r).dropna().to_numpy(np.float64))
     return {
         "mean_r": after["mean_r"] - before["mean_r"],
         "r_low": low,
@@ -45,7 +49,7 @@ def rise_over_base(base: Evaluation, adapter: Evaluation) -> dict[str, float]:
     }
 
 
-def t_interval(values: Sequence[float]) -> tuple[float, float]:
+def t_interval(values: "Sequence[float] | FloatArray | pd.Series[float]") -> tuple[float, float]:
     """Student's 95 % interval of the mean of independent values; NaN for fewer than two."""
     if len(values) < 2:
         return float("nan"), float("nan")
@@ -69,38 +73,38 @@ def promoted_share(promoted: int, count: int) -> dict[str, float]:
 
 
 def summarize_edge(trials: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Mean over the seeds of one edge, each with its interval, and the seeds themselves."""
+    """Means over the seeds of one edge; mean R and win rate with their intervals, and the least values of any seed."""
     frame = pd.DataFrame([trial["rise"] for trial in trials])
-    found = {name: float(frame[name].mean()) for name in ("mean_r", "win_rate", "reward_to_risk", "valid_share")}
+    summary = {name: float(frame[name].mean()) for name in ("mean_r", "win_rate", "reward_to_risk", "valid_share")}
     for name in ("mean_r", "win_rate"):
-        found[f"{name}_low"], found[f"{name}_high"] = t_interval(frame[name])
-    return found | {"least_r": float(frame["mean_r"].min()), "least_valid": float(frame["valid_share"].min())}
+        summary[f"{name}_low"], summary[f"{name}_high"] = t_interval(frame[name])
+    return summary | {"least_r": float(frame["mean_r"].min()), "least_valid": float(frame["valid_share"].min())}
 
 
 def check_results(
     edges: dict[Edge, dict[str, Any]], no_edge: dict[str, float] | None, coins: Sequence[dict[str, float]] = ()
 ) -> list[dict[str, Any]]:
-    """What was to be shown, what came, and whether it is so."""
-    found = []
-    for edge, seen in edges.items():
-        found += [
-            _at_least(f"{edge}: rise of the mean R, mean of the seeds", seen["mean_r"], MIN_MEAN_R_RISE),
-            _at_least(f"{edge}: rise of the mean R, least of the seeds", seen["least_r"], MIN_SEED_R_RISE),
-            _at_least(f"{edge}: rise of the win rate, mean of the seeds", seen["win_rate"], MIN_WIN_RATE_RISE),
-            _at_most(f"{edge}: change of reward to risk", abs(seen["reward_to_risk"]), MAX_RATIO_CHANGE),
-            _at_least(f"{edge}: valid replies, least of the seeds", seen["least_valid"], MIN_VALID_REPLY_SHARE),
+    """Each check: its name, the limit, the measured value, and whether it passed."""
+    checks = []
+    for edge, summary in edges.items():
+        checks += [
+            _at_least(f"{edge}: rise of the mean R, mean of the seeds", summary["mean_r"], MIN_MEAN_R_RISE),
+            _at_least(f"{edge}: rise of the mean R, least of the seeds", summary["least_r"], MIN_SEED_R_RISE),
+            _at_least(f"{edge}: rise of the win rate, mean of the seeds", summary["win_rate"], MIN_WIN_RATE_RISE),
+            _at_most(f"{edge}: change of reward to risk", abs(summary["reward_to_risk"]), MAX_RATIO_CHANGE),
+            _at_least(f"{edge}: valid replies, least of the seeds", summary["least_valid"], MIN_VALID_REPLY_SHARE),
         ]
     if no_edge:
-        found.append(_at_most("no edge: A/A comparisons that the gate promotes", no_edge["share"], MAX_PROMOTED_SHARE))
+        checks.append(_at_most("no edge: A/A comparisons that the gate promotes", no_edge["share"], MAX_PROMOTED_SHARE))
     for arm in coins:
-        what = f"no skill: nights that promote coins with {arm['long_share']:.0%} longs, lower end of the interval"
-        found.append(_at_most(what, arm["low"], FIRST_LOOK_ALPHA))
-    return found
+        name = f"no skill: nights that promote coins with {arm['long_share']:.0%} longs, lower end of the interval"
+        checks.append(_at_most(name, arm["low"], FIRST_LOOK_ALPHA))
+    return checks
 
 
-def _at_least(what: str, measured: float, least: float) -> dict[str, Any]:
-    return {"check": what, "wanted": f">= {least:g}", "came": round(measured, 4), "passed": bool(measured >= least)}
+def _at_least(name: str, measured: float, minimum: float) -> dict[str, Any]:
+    return {"check": name, "wanted": f">= {minimum:g}", "came": round(measured, 4), "passed": bool(measured >= minimum)}
 
 
-def _at_most(what: str, measured: float, most: float) -> dict[str, Any]:
-    return {"check": what, "wanted": f"<= {most:g}", "came": round(measured, 4), "passed": bool(measured <= most)}
+def _at_most(name: str, measured: float, maximum: float) -> dict[str, Any]:
+    return {"check": name, "wanted": f"<= {maximum:g}", "came": round(measured, 4), "passed": bool(measured <= maximum)}

@@ -1,4 +1,4 @@
-"""One trial: a market with a planted edge, and the loop over it night by night, every step the real one."""
+"""One trial: a synthetic market with a known edge, and several nightly runs of the loop on it, every step real."""
 
 import json
 from collections.abc import Callable
@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from osiris.config.settings import Settings, load_settings
+from osiris.core.clock import FixedClock
 from osiris.core.files import write_atomically
-from osiris.drafting.draft_ideas import DraftingReport, draft_ideas, take_snapshots
+from osiris.drafting.draft_ideas import DraftingContext, DraftingReport, draft_ideas, take_snapshots
 from osiris.drafting.snapshot import Snapshot
 from osiris.evaluation import heldout
 from osiris.labeling.settle import settle
@@ -19,10 +20,11 @@ from osiris.llm.generate import unconstrained
 from osiris.llm.starter import ensure_starter
 from osiris.market.synthetic import RUN_SESSIONS, Edge, Market
 from osiris.training.nightly import collect_pairs, learn_from_outcomes
-from osiris.training.promotion import evaluate_adapters
+from osiris.training.promotion import HeldoutSource, evaluate_adapters
 from osiris.workspace import Workspace, open_workspace
 
 DELAY_AFTER_CLOSE = timedelta(hours=10)
+"""A nightly run begins this long after a close, when the bar of the session is there."""
 TRIAL_SETTINGS = """\
 # Written by `osiris learn-check`.
 [model]
@@ -44,18 +46,20 @@ max_holding_days = 14
 dpo_recipe = {recipe}
 
 [gate]
-holdout_days = 415  # the last third of a night's moments, known to no training yet
+holdout_days = 415  # the last third of the moments before a nightly run, on which nothing is trained yet
 embargo_days = 10
-trial_days = 200  # a night's held-out days are enough: each adapter is looked at once
+trial_days = 200  # the held-out days of one nightly run are enough: each adapter is looked at once
 candidates = 4
 """
 
 
 @dataclass(frozen=True)
 class TrialPlan:
-    """How much a trial is given: each night follows `moments` draftings on all `tickers`; `fresh` ones come after.
+    """The size of a trial.
 
-    The moments lie 37 sessions apart, so that each is a day of its own to the gate; a third of a night's are held out.
+    Before each nightly run, ideas are drafted at `moments` moments on all `tickers`. After all runs there are
+    `fresh_moments` more, for the measurement. Moments lie 37 sessions apart, so that each is an independent day
+    for the gate. A third of the moments of a run are held out.
     """
 
     nights: int = 4
@@ -70,7 +74,7 @@ class TrialPlan:
 
 @dataclass(frozen=True)
 class Trial:
-    """A market, and a seed for it, for the starter, for sampling and for training."""
+    """A market of one edge, and the seed of the market, the starter, the sampling and the training."""
 
     edge: Edge
     seed: int
@@ -78,17 +82,17 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """What tells it from others, also as a folder."""
+        """The unique name of the trial, also of its folder."""
         return f"{self.edge}-{self.seed}"
 
     @property
     def step_count(self) -> int:
-        """How many steps it reports."""
+        """The number of steps that the trial reports."""
         return 2 + len(LONG_SHARES) if self.edge == "none" else 4 * self.plan.nights + 2
 
     @cached_property
     def market(self) -> Market:
-        """The bars it runs on."""
+        """The synthetic market of the trial."""
         plan = self.plan
         cycles = plan.nights * plan.moments + plan.fresh_moments
         return Market(self.edge, self.seed, plan.tickers, cycles, plan.drift)
@@ -97,21 +101,21 @@ class Trial:
 def run_trial(
     trial: Trial, folder: Path, cache: Path, step: Callable[[str], None] = lambda what: None
 ) -> dict[str, Any]:
-    """Run the loop in the new folder and return what each adapter is worth on prompts that come after all nights.
+    """Run the loop in the new folder, and measure each adapter on prompts that come after all nightly runs.
 
-    `evaluations` has those of the plain base and of each night's adapter, `adapters` their metrics, `served` the name
-    of the one that is served in the end, `nights` what each night did and what the gate said. On the fresh prompts
-    replies are not bound to their schema, so that it shows whether they keep it.
+    In the result, `evaluations` has those of the plain base and of each run's adapter, and `adapters` their metrics.
+    `served` is the name of the adapter served in the end. `nights` reports each run and its verdict. On the fresh
+    prompts decoding is not constrained to the schema, so that invalid replies show.
     """
     step("making the market")
     workspace = prepare_trial(trial, folder, cache)
-    nights = [run_trial_night(workspace, trial, night, step) for night in range(trial.plan.nights)]
+    nights = [run_trial_night(workspace, trial, number, step) for number in range(trial.plan.nights)]
     end, snapshots = take_fresh_snapshots(workspace, trial)
-    found = {}
+    evaluations = {}
     for name in [None, *sorted(workspace.registry.names(end))]:
         step("comparing on fresh prompts")
         drafter = workspace.models.serve(workspace.registry.path(name) if name else None)
-        found[drafter.adapter] = heldout.evaluate_drafter(
+        evaluations[drafter.adapter] = heldout.evaluate_drafter(
             drafter, snapshots, workspace.prices, unconstrained(workspace.settings), end
         )
     served = workspace.find_served(end).name or "base"
@@ -120,16 +124,16 @@ def run_trial(
         "edge": trial.edge,
         "seed": trial.seed,
         "served": served,
-        "adapters": {name: one.metrics() for name, one in found.items()},
+        "adapters": {name: one.metrics() for name, one in evaluations.items()},
         "nights": nights,
-        "evaluations": found,
+        "evaluations": evaluations,
     }
 
 
 def record_drafts(
     trial: Trial, folder: Path, cache: Path, candidates: int, step: Callable[[str], None]
 ) -> tuple[heldout.Evaluation, Settings]:
-    """What the plain base drafts on the fresh prompts of the market, `candidates` each, settled on paper."""
+    """Let the plain base draft `candidates` ideas for each fresh prompt of the market, and settle them on paper."""
     step("making the market")
     workspace = prepare_trial(trial, folder, cache)
     many = workspace.settings.model_copy(
@@ -143,7 +147,7 @@ def record_drafts(
 
 
 def take_fresh_snapshots(workspace: Workspace, trial: Trial) -> tuple[datetime, list[Snapshot]]:
-    """The end of the market, and the prompts that come after all nights."""
+    """The end of the market, and the prompts that come after all nightly runs."""
     market = trial.market
     snapshots = take_snapshots(
         workspace.prices, workspace.policy, market.names, market.draft_moments[-trial.plan.fresh_moments :], []
@@ -151,27 +155,19 @@ def take_fresh_snapshots(workspace: Workspace, trial: Trial) -> tuple[datetime, 
     return market.closes[-1] + DELAY_AFTER_CLOSE, snapshots
 
 
-def run_trial_night(workspace: Workspace, trial: Trial, night: int, step: Callable[[str], None]) -> dict[str, Any]:
-    """Draft at the night's moments, settle what was drafted, make pairs, train, compare."""
+def run_trial_night(workspace: Workspace, trial: Trial, number: int, step: Callable[[str], None]) -> dict[str, Any]:
+    """Draft at the moments before one nightly run, settle the ideas, make pairs, train and compare."""
     market, plan = trial.market, trial.plan
-    moments = market.draft_moments[night * plan.moments :][: plan.moments]
+    moments = market.draft_moments[number * plan.moments :][: plan.moments]
     settings = workspace.settings
-    step(f"night {night + 1}: drafting")
+    step(f"nightly run {number + 1}: drafting")
     drafted, as_of = draft_and_settle(workspace, trial, moments)
-    step(f"night {night + 1}: training")
+    step(f"nightly run {number + 1}: training")
     pairs = collect_pairs(workspace.advice, workspace.registry, settings, as_of)
     trained = learn_from_outcomes(workspace.registry, workspace.tracking, settings, as_of)
-    step(f"night {night + 1}: comparing")
-    comparison, _ = evaluate_adapters(
-        workspace.registry,
-        workspace.tracking,
-        workspace.models,
-        workspace.prices,
-        workspace.policy,
-        settings,
-        as_of,
-        moments,
-    )
+    step(f"nightly run {number + 1}: comparing")
+    source = HeldoutSource(workspace.prices, workspace.policy, settings, moments)
+    comparison, _ = evaluate_adapters(workspace.registry, workspace.tracking, workspace.models, source, as_of)
     return {
         "as_of": as_of.isoformat(),
         "drafted_by": drafted.adapter,
@@ -185,14 +181,17 @@ def run_trial_night(workspace: Workspace, trial: Trial, night: int, step: Callab
 
 
 def draft_and_settle(workspace: Workspace, trial: Trial, moments: list[datetime]) -> tuple[DraftingReport, datetime]:
-    """Draft at `moments`, settle what was drafted, and return the night after it too; the clock stands there then."""
+    """Draft at `moments` and settle the ideas; return the report and the moment of the nightly run after them.
+
+    The clock of the workspace is then set to that moment.
+    """
     settings, as_of = workspace.settings, time_after_run(trial.market, moments[-1])
-    workspace.clock.set(moments[-1])
+    clock = cast(FixedClock, workspace.clock)  # `prepare_trial` opened the workspace at a fixed moment
+    clock.set(moments[-1])
     drafter = workspace.load_drafter(moments[-1])
-    drafted = draft_ideas(
-        workspace.advice, workspace.prices, workspace.events, drafter, None, workspace.policy, settings, moments
-    )
-    workspace.clock.set(as_of)
+    context = DraftingContext(workspace.advice, workspace.prices, workspace.events, workspace.policy, settings)
+    drafted = draft_ideas(context, drafter, None, moments)
+    clock.set(as_of)
     settle(workspace.advice, workspace.prices, workspace.events, settings, as_of)
     return drafted, as_of
 
@@ -218,10 +217,10 @@ def prepare_trial(trial: Trial, folder: Path, cache: Path) -> Workspace:
 
 
 def with_cache(settings: Settings, cache: Path) -> Settings:
-    """The settings with the starters kept in `cache`."""
+    """The settings, with the folder `cache` for the starters."""
     return settings.model_copy(update={"model": settings.model.model_copy(update={"cache": cache})})
 
 
 def time_after_run(market: Market, moment: datetime) -> datetime:
-    """The night after the run that begins at `moment`."""
+    """The moment of the nightly run after the price run that begins at `moment`."""
     return market.closes[market.closes.index(moment) + RUN_SESSIONS] + DELAY_AFTER_CLOSE

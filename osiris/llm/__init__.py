@@ -3,4 +3,4 @@
 import logging
 
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
-# At its first import, whoever imports it, it advises a faster kernel: on a page that advice looks like a failure.
+# bitsandbytes advises a faster CPU kernel at its first import. In a notebook that advice looks like a failure.

@@ -1,7 +1,7 @@
-"""Generation in this process: texts in, what the model writes after each of them out."""
+"""Generation in this process: continue texts with a model."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from osiris.config.settings import Settings
 from osiris.llm.chat import end_of_answer
@@ -9,35 +9,39 @@ from osiris.llm.chat import end_of_answer
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers._typing import GenerativePreTrainedModel
 
 Completer = Callable[[list[str]], list[str]]
-"""What a model writes after each text: a question in its chat format and the start of its reply."""
+"""Continues each text, which is a question in the model's chat format and perhaps the start of its reply."""
 
 
 def complete_texts(
     model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", texts: list[str], settings: Settings
 ) -> list[str]:
-    """What the model writes after each text, all in one batch; equal ones are read once."""
+    """What the model writes after each text, all in one batch; equal texts are read once."""
+    from transformers import LogitsProcessorList
+
     unique_texts = list(dict.fromkeys(texts))
     inputs = tokenizer(
         unique_texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False
     ).to(model.device)
     places = [unique_texts.index(text) for text in texts]
-    sampling = {"do_sample": False}
+    sampling: dict[str, Any] = {"do_sample": False}
     if settings.model.temperature > 0:
         sampling = {
             "do_sample": True,
             "temperature": settings.model.temperature,
             "top_p": settings.model.top_p,
-            "top_k": 0,  # transformers would draw from the 50 likeliest, a server from all
+            "top_k": 0,  # transformers would draw from the 50 likeliest tokens, a server draws from all
         }
     stops = stop_token_ids(model, tokenizer)
-    constraints = []
+    constraints = LogitsProcessorList()
     if settings.model.constrained:
         from osiris.llm.grammar import ReplyConstraint
 
-        constraints = [ReplyConstraint(tokenizer, len(texts), model.config.vocab_size, stops)]
-    written = model.generate(
+        constraints.append(ReplyConstraint(tokenizer, len(texts), model.config.vocab_size, stops))
+    # The cache holds all tokens but the last of each text: `generate` needs one token to go on from.
+    written = as_generator(model).generate(
         input_ids=inputs["input_ids"][places],
         attention_mask=inputs["attention_mask"][places],
         past_key_values=prefill_cache(model, inputs["input_ids"][:, :-1], inputs["attention_mask"][:, :-1], places),
@@ -50,10 +54,15 @@ def complete_texts(
     return tokenizer.batch_decode(written, skip_special_tokens=True)
 
 
-def prefill_cache(model: "PreTrainedModel", ids: "Tensor", mask: "Tensor", places: list[int]) -> "Cache":
-    """The cache of left-padded texts, each read once however often it is gone on from.
+def as_generator(model: "PreTrainedModel") -> "GenerativePreTrainedModel":
+    """The model itself: every causal language model has `generate`, but `PreTrainedModel` does not declare it."""
+    return cast("GenerativePreTrainedModel", model)
 
-    `ids` and `mask` are texts x tokens; the cache has a row for each of `places`, which are rows of `ids`.
+
+def prefill_cache(model: "PreTrainedModel", ids: "Tensor", mask: "Tensor", places: list[int]) -> "Cache":
+    """The key-value cache of left-padded texts: each text is read once, however often it is continued.
+
+    `ids` and `mask` have shape (texts, tokens). The cache has a row for each of `places`, which are rows of `ids`.
     """
     import torch
 
@@ -65,16 +74,16 @@ def prefill_cache(model: "PreTrainedModel", ids: "Tensor", mask: "Tensor", place
 
 
 def position_ids(mask: "Tensor") -> "Tensor":
-    """The position of each token, padding not counted."""
+    """The position of each token, shape (texts, tokens); padding on the left is not counted."""
     return (mask.cumsum(1) - 1).clamp(min=0)
 
 
 def stop_token_ids(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> list[int]:
-    """Ids that end an answer: what the model's own configuration says, and what its chat template ends one with.
+    """Ids that end an answer: those in the model's own configuration, and the one that ends it in the chat template.
 
-    An end token that also is the unknown one (GPT-2, Pythia, OLMo) ends an answer all the same.
+    An end token that is also the unknown token (GPT-2, Pythia, OLMo) ends an answer nevertheless.
     """
-    configured = model.generation_config.eos_token_id
+    configured = as_generator(model).generation_config.eos_token_id
     configured = configured if isinstance(configured, list) else [configured]
     turn = tokenizer.convert_tokens_to_ids(end_of_answer(tokenizer))
     return sorted({stop for stop in [*configured, tokenizer.eos_token_id, turn] if stop is not None})

@@ -1,6 +1,7 @@
-"""Structured replies: prompts in, parsed trade ideas out, with any chat model.
+"""Structured replies: draft trade ideas for prompts with any chat model, and parse them.
 
-Code writes the ticker; the model goes on from `"rationale":"`. What it wrote is kept as it wrote it.
+Code writes the ticker, so that no reply is about another one; the model continues after `"rationale":"`. Its text is
+kept unchanged.
 """
 
 import json
@@ -24,7 +25,7 @@ class DraftRequest:
     market: tuple[float, float] | None = None
 
     def parse(self, text: str) -> Reply | None:
-        """The reply in an answer; none where it is not valid, or no trade at this market (a target below zero)."""
+        """The reply in an answer; `None` if it is not valid, or not a trade at this market (a target below zero)."""
         reply = parse_reply(text, self.ticker)
         if reply is None or self.market is None:
             return reply
@@ -33,7 +34,10 @@ class DraftRequest:
 
 @dataclass(frozen=True)
 class Draft:
-    """One answer: its text, the reply in it (`None` when it is not valid), seconds waited for it, attempts made."""
+    """One answer: its text, the reply in it (`None` if not valid), the seconds it took, and the number of attempts.
+
+    `seconds` is the duration of the batches that it was in, summed over its attempts.
+    """
 
     text: str
     reply: Reply | None
@@ -49,37 +53,39 @@ class Draft:
 def draft_replies(
     drafter: AnyDrafter, requests: list[DraftRequest], candidates: int, settings: Settings, seed: int
 ) -> list[list[Draft]]:
-    """Draw `k` drafts for each request, in order; a draft that is not valid is drawn again `model.retries` times.
+    """Draw `candidates` drafts for each request, in order; invalid drafts are drawn again, up to `model.retries` times.
 
-    The same drafter in this process, requests, settings and seed give the same texts, whatever torch's random state;
-    that state is left as it was. `model.temperature` 0 always takes the likeliest token.
+    With a drafter in this process, the same requests, settings and seed give the same texts. Torch's random state does
+    not matter and is left as it was. `model.temperature` 0 always takes the likeliest token.
     """
     wanted = [request for request in requests for _ in range(candidates)]
     _check_prefixes(drafter, requests)
     starts = [reply_prefix(request.ticker) for request in wanted]
     texts = {request.prompt: format_prompt(drafter.tokenizer, request.prompt) for request in requests}
-    drafts: list[Draft | None] = [None] * len(wanted)
+    drafts: dict[int, Draft] = {}
     with drafter.completer(settings, seed) as complete:
         for attempt in range(1, settings.model.retries + 2):
-            missing = [i for i, done in enumerate(drafts) if done is None or done.reply is None]
+            missing = [i for i in range(len(wanted)) if i not in drafts or drafts[i].reply is None]
             for batch in _batches(missing, settings.model.batch_size):
                 started = time.perf_counter()
                 written = complete([texts[wanted[i].prompt] + starts[i] for i in batch])
                 seconds = time.perf_counter() - started
-                for i, more in zip(batch, written, strict=True):
-                    text = starts[i] + more
-                    waited = seconds + (drafts[i].seconds if drafts[i] else 0.0)
+                for i, continuation in zip(batch, written, strict=True):
+                    text = starts[i] + continuation
+                    waited = seconds + (drafts[i].seconds if i in drafts else 0.0)
                     drafts[i] = Draft(text, wanted[i].parse(text), waited, attempt)
-    return [drafts[start : start + candidates] for start in range(0, len(drafts), candidates)]
+    in_order = [drafts[i] for i in range(len(wanted))]
+    return [in_order[start : start + candidates] for start in range(0, len(in_order), candidates)]
 
 
 def answer_prompt(model: AnyDrafter | AnyJudge, prompt: str, max_tokens: int, settings: Settings, seed: int) -> str:
-    """What a model writes for any prompt, at most so many tokens, bound to no schema; a judge always the likeliest.
+    """What a model writes for any prompt: at most `max_tokens` tokens, without constrained decoding.
 
-    Raises `BadInput` for a prompt that leaves no room for them.
+    A judge always writes the likeliest tokens. Raises `BadInput` for a prompt that leaves no room for the answer.
     """
     text = format_prompt(model.tokenizer, prompt)
-    length, room = len(model.tokenizer(text, add_special_tokens=False)["input_ids"]), model.tokenizer.model_max_length
+    length = len(model.tokenizer(text, add_special_tokens=False)["input_ids"])
+    room = model.tokenizer.model_max_length
     if length + max_tokens > room:
         raise BadInput(f"prompt and answer of at most {room} tokens", f"{length} and {max_tokens}", "ask for less")
     unconstrained_model = unconstrained(settings).model.model_copy(update={"max_new_tokens": max_tokens})
@@ -88,12 +94,12 @@ def answer_prompt(model: AnyDrafter | AnyJudge, prompt: str, max_tokens: int, se
 
 
 def unconstrained(settings: Settings) -> Settings:
-    """The settings under which replies are not bound to their schema, so that it shows whether a model keeps it."""
+    """The settings without constrained decoding, to see whether a model keeps to the schema by itself."""
     return settings.model_copy(update={"model": settings.model.model_copy(update={"constrained": False})})
 
 
 def reply_prefix(ticker: str) -> str:
-    """Return the start of every reply about `ticker`, up to where the model goes on."""
+    """Return the start of every reply about `ticker`, up to where the model continues."""
     return f'{{"ticker":{json.dumps(ticker)},"rationale":"'
 
 
@@ -103,7 +109,10 @@ def _batches(rows: list[int], size: int) -> Iterator[list[int]]:
 
 
 def _check_prefixes(drafter: AnyDrafter, requests: list[DraftRequest]) -> None:
-    """Raise `BadInput` where cutting a reply after its ticker would cut through a token of the whole reply."""
+    """Raise `BadInput` if a token of the whole reply would span the place where code stops and the model continues.
+
+    A model is trained on whole replies: there it would have to continue after tokens that it never saw in training.
+    """
     for ticker in sorted({request.ticker for request in requests}):
         reply = Reply(
             ticker=ticker, rationale="momentum up, follow", side=Side.LONG, target_atr=2, stop_atr=1, confidence=0.5

@@ -1,6 +1,7 @@
-"""Hermes, the judge: a number from 0 to 10 for each idea, that which it writes when it takes the likeliest tokens.
+"""Hermes, the judge: it writes a number from 0 to 10 for each idea, always taking the likeliest tokens.
 
-A judge in this process and one on a server are read alike. What the prompts of one context begin with is read once.
+The answers of a judge in this process and of one on a server are parsed alike. Prompts about one context share their
+beginning, which a judge in this process reads only once.
 """
 
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from osiris.llm.chat import format_prompt
-from osiris.llm.completion import prefill_cache, stop_token_ids
+from osiris.llm.completion import as_generator, prefill_cache, stop_token_ids
 from osiris.llm.loader import Judge
 from osiris.llm.models import AnyJudge
 from osiris.llm.prompts import render
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 MAX_SCORE_TOKENS = 8
-"""What a judge may write: space, a number, and enough to see that the number has ended."""
+"""Tokens that a judge may write: a space, a number, and enough to see that the number has ended."""
 
 
 @dataclass(frozen=True)
 class JudgedIdea:
-    """What is judged: the proposal (a reply's JSON, or any text) and its context (the snapshot; may be empty)."""
+    """An idea to judge: the proposal (a reply's JSON, or any text) and its context (the snapshot; may be empty)."""
 
     proposal: str
     context: str = ""
@@ -36,7 +37,7 @@ def score_ideas(judge: AnyJudge, ideas: list[JudgedIdea], batch_size: int) -> li
     prompts = [format_judge_prompt(judge.tokenizer, idea) for idea in ideas]
     tokens = [_token_ids(judge.tokenizer, prompt) for prompt in prompts]
     room = judge.tokenizer.model_max_length - MAX_SCORE_TOKENS
-    short = [place for place, prompt in enumerate(tokens) if len(prompt) <= room]
+    short = [number for number, prompt in enumerate(tokens) if len(prompt) <= room]
     scores = dict.fromkeys(range(len(ideas)), Score(None, None, f"longer than the {room} tokens that the judge reads"))
     for start in range(0, len(short), batch_size):
         batch = short[start : start + batch_size]
@@ -54,7 +55,7 @@ def format_judge_prompt(tokenizer: "PreTrainedTokenizerBase", idea: JudgedIdea) 
 
 
 def _complete_tokens(judge: Judge, rows: list[list[int]], contexts: list[str]) -> list[Completion]:
-    """What the judge writes after each row of tokens; what rows of one context begin with is read before, once."""
+    """What the judge writes after each row of tokens; the shared beginning of the rows of a context is read once."""
     import torch
 
     prefixes, places = _common_prefixes(rows, contexts, 1)
@@ -62,13 +63,16 @@ def _complete_tokens(judge: Judge, rows: list[list[int]], contexts: list[str]) -
     with torch.inference_mode():
         ids = mask = torch.zeros((len(rows), 0), dtype=torch.long, device=judge.model.device)
         cache = None
+        # Reading prefixes first pays off only if rows share them; an empty prefix cannot be read on its own.
         if len(prefixes) < len(rows) and all(prefixes):
-            read, seen = _pad(judge, prefixes)
-            ids, mask, cache = read[places], seen[places], prefill_cache(judge.model, read, seen, places)
+            prefix_ids, prefix_mask = _pad(judge, prefixes)
+            ids, mask = prefix_ids[places], prefix_mask[places]
+            cache = prefill_cache(judge.model, prefix_ids, prefix_mask, places)
             rows = [row[len(prefixes[place]) :] for row, place in zip(rows, places, strict=True)]
-        rest, more = _pad(judge, rows)
-        ids, mask = torch.cat([ids, rest], dim=1), torch.cat([mask, more], dim=1)
-        generated = judge.model.generate(
+        # Shapes are (rows, tokens): padded prefix, then padded rest. The mask hides the padding between the two.
+        rest_ids, rest_mask = _pad(judge, rows)
+        ids, mask = torch.cat([ids, rest_ids], dim=1), torch.cat([mask, rest_mask], dim=1)
+        output = as_generator(judge.model).generate(
             input_ids=ids,
             attention_mask=mask,
             past_key_values=cache,
@@ -76,19 +80,23 @@ def _complete_tokens(judge: Judge, rows: list[list[int]], contexts: list[str]) -
             max_new_tokens=MAX_SCORE_TOKENS,
             pad_token_id=judge.tokenizer.pad_token_id,
             eos_token_id=stops,
-        )[:, ids.shape[1] :].tolist()
+        )
+        generated = output[:, ids.shape[1] :].tolist()
     texts = judge.tokenizer.batch_decode(generated, skip_special_tokens=True)
     return [Completion(text, not {*stops} & {*tokens}) for text, tokens in zip(texts, generated, strict=True)]
 
 
 def _common_prefixes(rows: list[list[int]], contexts: list[str], excluded: int) -> tuple[list[list[int]], list[int]]:
-    """What the rows of each context begin with, less the last `kept` tokens, and which of them each row begins with."""
+    """The common beginning of the rows of each context, and the index of the one that each row begins with.
+
+    It leaves out at least the last `excluded` tokens of every row: `generate` needs a token to go on from.
+    """
     groups: dict[str, list[list[int]]] = {}
     for row, context in zip(rows, contexts, strict=True):
         groups.setdefault(context, []).append(row)
     common = [_common_prefix([*group, min(group, key=len)[:-excluded]]) for group in groups.values()]
-    place = {context: number for number, context in enumerate(groups)}
-    return common, [place[context] for context in contexts]
+    index = {context: number for number, context in enumerate(groups)}
+    return common, [index[context] for context in contexts]
 
 
 def _common_prefix(rows: list[list[int]]) -> list[int]:

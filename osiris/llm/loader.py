@@ -1,7 +1,7 @@
 """Loading of the language models: one code path for the starters, a local folder and any model of the hub.
 
-`starter` is resolved to the folder of a locally built model; every other name is given to `from_pretrained` as it is.
-Whether an adapter may be served is decided elsewhere; here it is only attached.
+`starter` is resolved to the folder of a locally built model. Every other name is given to `from_pretrained` unchanged.
+This module only attaches adapters; the adapter registry decides whether one may be served.
 """
 
 import sys
@@ -10,23 +10,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from osiris.config.settings import Settings
 from osiris.core.errors import NotFound
 from osiris.llm.chat import end_of_answer, require_chat_template
 from osiris.llm.completion import Completer, complete_texts
 from osiris.llm.sources import locate_model, missing_model_error
-from osiris.llm.starter import ModelKind
+from osiris.llm.starter_recipe import ModelKind
 from osiris.llm.suppress_output import suppress_output
 
 if TYPE_CHECKING:
+    from peft import PeftModel
     from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 LOAD_LOCK = threading.Lock()
-"""Held while a model is loaded: transformers puts parts of itself aside meanwhile, and two loads at once spoil both."""
+"""Held while a model is loaded: transformers replaces parts of itself meanwhile, so two loads at once break both.
+
+Lock order: a model's own lock first, then this one. So no thread waits for a model's lock while it holds this one.
+"""
+PEFT_DEFAULT_SLOT = "default"
+"""Peft's own name for the only adapter of a model."""
 BASE_ADAPTER = "base"
-"""Adapter name of a drafter without adapter."""
+"""Adapter name of a drafter without an adapter."""
 
 
 @dataclass
@@ -41,7 +47,8 @@ class SharedModel:
 class Drafter:
     """A model that drafts ideas; `adapter` is a folder's name or `base`.
 
-    Several drafters of one desk may share a shared; `active` makes the shared answer as this one.
+    Several drafters of `LocalModels` may share one model in memory; `activate` makes it answer as this drafter. `slot`
+    is the name under which peft knows the adapter, `None` for the base.
     """
 
     shared: SharedModel
@@ -52,31 +59,35 @@ class Drafter:
 
     @property
     def model(self) -> "PreTrainedModel":
-        """The model in memory, as whichever drafter answered last; for a drafter of `load_drafter` always this one."""
+        """The model in memory, with the adapter of the drafter that answered last.
+
+        A drafter of `load_drafter` shares its model with no other, so there it is always this drafter's.
+        """
         return self.shared.model
 
     @contextmanager
     def activate(self) -> Iterator["PreTrainedModel"]:
-        """Yield the model with this drafter's adapter, and no other, in use; other drafters wait meanwhile.
+        """Yield the model with only this drafter's adapter in use; other drafters wait meanwhile.
 
-        Raises `NotFound` when a desk has detached the adapter since.
+        Raises `NotFound` if `LocalModels` has detached the adapter since.
         """
         with self.shared.lock:
             adapters = getattr(self.shared.model, "peft_config", {})
             if self.slot is None and adapters:
-                with self.shared.model.disable_adapter():
+                # peft wraps the model when the first adapter is attached, so the base has to switch adapters off.
+                with _as_peft(self.shared.model).disable_adapter():
                     yield self.shared.model
                 return
             if self.slot is not None:
                 if self.slot not in adapters:
                     raise NotFound(f"adapter {self.adapter} in memory", "it was detached", "serve it again")
-                if self.shared.model.active_adapter != self.slot:
-                    self.shared.model.set_adapter(self.slot, inference_mode=True)
+                if _as_peft(self.shared.model).active_adapter != self.slot:
+                    _as_peft(self.shared.model).set_adapter(self.slot, inference_mode=True)
             yield self.shared.model
 
     @contextmanager
     def completer(self, settings: Settings, seed: int) -> Iterator[Completer]:
-        """Yield what writes on from texts; torch's random state begins from `seed` and is put back at the end."""
+        """Yield a function that continues texts; torch's random state starts from `seed` and is restored at the end."""
         import torch
 
         with self.activate() as model, torch.random.fork_rng(), torch.inference_mode():
@@ -94,7 +105,7 @@ class Judge:
 
     @contextmanager
     def completer(self, settings: Settings, _seed: int) -> Iterator[Completer]:
-        """Yield what writes on from texts, always the likeliest."""
+        """Yield a function that continues texts, always with the likeliest tokens."""
         import torch
 
         likeliest = settings.model_copy(update={"model": settings.model.model_copy(update={"temperature": 0})})
@@ -107,22 +118,36 @@ def load_drafter(settings: Settings, adapter: Path | None = None, *, trainable: 
     """Load `settings.model.base` afresh, with the adapter of a folder attached when one is given.
 
     `trainable` leaves the adapter's weights trainable, and makes `quantize = "auto"` mean 4-bit on every device.
-    Raises `NotFound` when the base model cannot be had.
+    Raises `NotFound` if the base model cannot be loaded.
     """
     model, tokenizer = _load(settings.model.base, "drafter", settings, trainable)
-    name, slot = BASE_ADAPTER, None
-    if adapter is not None:
-        from peft import PeftModel
-
-        with LOAD_LOCK:
-            model = PeftModel.from_pretrained(model, str(adapter), is_trainable=trainable)
-        name, slot = Path(adapter).name, "default"
+    if adapter is None:
+        model.train(trainable)
+        return Drafter(SharedModel(model), tokenizer, settings.model.base, BASE_ADAPTER)
+    with LOAD_LOCK:
+        model = attach_adapter(model, adapter, PEFT_DEFAULT_SLOT, trainable=trainable)
     model.train(trainable)
-    return Drafter(SharedModel(model), tokenizer, settings.model.base, name, slot)
+    return Drafter(SharedModel(model), tokenizer, settings.model.base, Path(adapter).name, PEFT_DEFAULT_SLOT)
+
+
+def attach_adapter(model: "PreTrainedModel", adapter: Path, slot: str, *, trainable: bool = False) -> "PreTrainedModel":
+    """Attach the first adapter to a plain model, under the name `slot`, and return the model that peft wraps around it.
+
+    The result is a `PeftModel`. It has every method of the wrapped model, which its declared type does not show.
+    """
+    from peft import PeftModel
+
+    wrapped = PeftModel.from_pretrained(model, str(adapter), adapter_name=slot, is_trainable=trainable)
+    return cast("PreTrainedModel", wrapped)
+
+
+def _as_peft(model: "PreTrainedModel") -> "PeftModel":
+    """The model itself, which peft has wrapped: only for a model with an adapter."""
+    return cast("PeftModel", model)
 
 
 def load_judge(settings: Settings) -> Judge:
-    """Load `settings.model.judge`; raises `NotFound` when it cannot be had."""
+    """Load `settings.model.judge`; raises `NotFound` if it cannot be loaded."""
     return Judge(*_load(settings.model.judge, "judge", settings, training=False), settings.model.judge)
 
 
@@ -145,9 +170,9 @@ def _load(
 
 
 def load_tokenizer(name: str, kind: ModelKind, settings: Settings) -> "PreTrainedTokenizerBase":
-    """Load the tokenizer of a model; its `model_max_length` is at most what the model has positions for.
+    """Load the tokenizer of a model; its `model_max_length` is at most the number of the model's positions.
 
-    Raises `NotFound` when it cannot be had, `BadInput` when it has no usable chat template.
+    Raises `NotFound` if it cannot be loaded, `BadInput` if it has no usable chat template.
     """
     from transformers import AutoTokenizer
 
@@ -161,7 +186,7 @@ def load_tokenizer(name: str, kind: ModelKind, settings: Settings) -> "PreTraine
 
 
 def _max_positions(where: str) -> int:
-    """How many tokens a model has positions for; many tokenizers know no such limit, and some have no model by them."""
+    """How many tokens a model has positions for. Many tokenizers have no such limit, and some folders no model."""
     from transformers import AutoConfig
 
     try:
@@ -184,15 +209,15 @@ def _named_load_errors(name: str) -> Iterator[None]:
 def quantization_config(settings: Settings, training: bool) -> "BitsAndBytesConfig | None":
     """Return the nf4 configuration that `model.quantize` asks for, or `None` for weights as they are.
 
-    `auto` is 4-bit on CUDA and wherever a model is trained. For answers on a CPU it leaves the weights alone: 4-bit
-    saves memory that a CPU mostly has and answers more slowly there.
+    `auto` is 4-bit on CUDA and wherever a model is trained. For answers on a CPU it leaves the weights alone: there
+    4-bit is slower, and saves memory that a machine without a GPU mostly has.
     """
     import torch
     from transformers import BitsAndBytesConfig
 
-    wanted = settings.model.quantize
+    quantize = settings.model.quantize
     cuda = torch.cuda.is_available()
-    if wanted == "none" or (wanted == "auto" and not (cuda or training)):
+    if quantize == "none" or (quantize == "auto" and not (cuda or training)):
         return None
     return BitsAndBytesConfig(
         load_in_4bit=True,

@@ -1,4 +1,4 @@
-"""The models of a workspace, wherever they answer: in this process or on a server (`llm.backend`)."""
+"""The models of a workspace, which answer in this process or on a server (`llm.backend`)."""
 
 from osiris.config.settings import Settings
 from osiris.llm.loader import Drafter, Judge
@@ -11,5 +11,5 @@ Models = LocalModels | RemoteModels
 
 
 def open_models(settings: Settings) -> Models:
-    """The models that the settings name; nothing is loaded or asked yet."""
+    """The models that the settings name. Nothing is loaded yet, and no server is contacted."""
     return RemoteModels(settings) if settings.llm.backend == "openai" else LocalModels(settings)

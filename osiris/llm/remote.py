@@ -1,7 +1,7 @@
-"""Models on a server that speaks OpenAI's protocol (vLLM and others), through its completions of plain text.
+"""Models on a server that speaks OpenAI's protocol (vLLM, for example), through its completions of plain text.
 
-The chat format is that of the base's own tokenizer, here as in training, and code writes the ticker as it does for a
-model in this process. An adapter is what the server calls a model: with vLLM a LoRA module of the adapter's name.
+As in training, the chat format is that of the base model's own tokenizer. As for a model in this process, code writes
+the ticker. The server calls an adapter a model: with vLLM it is a LoRA module with the adapter's name.
 """
 
 from collections.abc import Iterator
@@ -19,13 +19,14 @@ from osiris.core.errors import BadInput, NotFound, SourceUnavailable
 from osiris.llm.completion import Completer
 from osiris.llm.loader import BASE_ADAPTER, load_tokenizer
 from osiris.llm.scores import Completion
-from osiris.llm.starter import ModelKind
+from osiris.llm.starter_recipe import ModelKind
 
 if TYPE_CHECKING:
     from openai import OpenAI
     from transformers import PreTrainedTokenizerBase
 
-LIST_TIMEOUT_SECONDS, MAX_ERROR_CHARACTERS = 3, 500
+LIST_TIMEOUT_SECONDS = 3
+MAX_ERROR_CHARACTERS = 500
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,11 @@ class ModelEndpoint:
     parallel: int
 
     def complete(self, texts: list[str], options: list[dict[str, Any]]) -> list[Completion]:
-        """What the model writes after each text, with its own options of the completions endpoint.
+        """What the model writes after each text; `options` are each text's parameters of the completions endpoint.
 
-        Raises `NotFound` for a model that the server does not have, `SourceUnavailable` when it cannot be asked.
+        Raises `NotFound` for a model that the server does not have, `BadInput` for a request that it refuses, and
+        `SourceUnavailable` without a usable answer.
         """
-
         with ThreadPoolExecutor(self.parallel) as pool:
             return list(pool.map(self._complete, texts, options))
 
@@ -63,7 +64,11 @@ class ModelEndpoint:
                 self._describe_error(error),
                 "use another one",
             ) from error
-        except (openai.OpenAIError, ValueError, RecursionError) as error:  # not every answer is JSON of a sane depth
+        except (
+            openai.OpenAIError,
+            ValueError,
+            RecursionError,
+        ) as error:  # an answer may be no JSON, or nested too deeply
             raise SourceUnavailable(
                 f"an answer of {self.model} from {self.client.base_url}",
                 self._describe_error(error),
@@ -71,22 +76,23 @@ class ModelEndpoint:
             ) from error
 
     def _describe_error(self, error: Exception) -> str:
-        """An error in words, without the key, which a server may repeat."""
+        """The text of an error, without the key: a server may repeat it."""
         return f"{type(error).__name__}: {error}".replace(self.client.api_key, "***")[:MAX_ERROR_CHARACTERS]
 
 
 def _parse_completion(answer: Any) -> Completion:
-    """The text of a completion; raises `ValueError` for whatever else a server may have answered."""
+    """The text of a completion; raises `ValueError` for any other answer."""
     choices = getattr(answer, "choices", None)
-    text = getattr(choices[0], "text", None) if isinstance(choices, list) and choices else None
+    first = choices[0] if isinstance(choices, list) and choices else None
+    text = getattr(first, "text", None)
     if not isinstance(text, str):
         raise ValueError(f"no completion in {str(answer)[:MAX_ERROR_CHARACTERS]!r}")
-    return Completion(text, getattr(choices[0], "finish_reason", None) == "length")
+    return Completion(text, getattr(first, "finish_reason", None) == "length")
 
 
 @dataclass(frozen=True)
 class RemoteDrafter:
-    """A model on a server that drafts ideas; what `Drafter` is for one in this process."""
+    """A model on a server that drafts ideas; `Drafter` is the same for a model in this process."""
 
     endpoint: ModelEndpoint
     tokenizer: "PreTrainedTokenizerBase"
@@ -95,7 +101,10 @@ class RemoteDrafter:
 
     @contextmanager
     def completer(self, settings: Settings, seed: int) -> Iterator[Completer]:
-        """Yield what writes on from texts, each draw with a seed of its own."""
+        """Yield a function that continues texts, each with a seed of its own.
+
+        With one seed for all, equal prompts would get equal drafts.
+        """
         rng = np.random.default_rng(seed)
         common = {
             "max_tokens": settings.model.max_new_tokens,
@@ -103,11 +112,11 @@ class RemoteDrafter:
             "top_p": settings.model.top_p,
         } | _special_token_options(self.tokenizer)
 
-        def write(texts: list[str]) -> list[str]:
+        def complete(texts: list[str]) -> list[str]:
             seeds = rng.integers(2**31, size=len(texts)).tolist()
             return [one.text for one in self.endpoint.complete(texts, [common | {"seed": one} for one in seeds])]
 
-        yield write
+        yield complete
 
 
 @dataclass(frozen=True)
@@ -118,27 +127,27 @@ class RemoteJudge:
     tokenizer: "PreTrainedTokenizerBase"
     name: str
 
-    def complete(self, texts: list[str], most: int) -> list[Completion]:
-        """The likeliest `most` tokens after each text."""
-        options = {"max_tokens": most, "temperature": 0} | _special_token_options(self.tokenizer)
+    def complete(self, texts: list[str], max_tokens: int) -> list[Completion]:
+        """The likeliest tokens after each text, at most `max_tokens`."""
+        options = {"max_tokens": max_tokens, "temperature": 0} | _special_token_options(self.tokenizer)
         return self.endpoint.complete(texts, [options] * len(texts))
 
     @contextmanager
     def completer(self, settings: Settings, _seed: int) -> Iterator[Completer]:
-        """Yield what writes on from texts, always the likeliest."""
+        """Yield a function that continues texts, always with the likeliest tokens."""
         yield lambda texts: [one.text for one in self.complete(texts, settings.model.max_new_tokens)]
 
 
 class RemoteModels:
-    """The models of a server; what `ModelDesk` is for those in this process. Nothing is loaded but tokenizers."""
+    """The models of a server; `LocalModels` is the same for this process. Only tokenizers are loaded."""
 
     def __init__(self, settings: Settings) -> None:
-        """Remember the settings; nobody is asked yet."""
+        """Remember the settings; the server is not contacted yet."""
         self._settings = settings
         self._tokenizers: dict[ModelKind, PreTrainedTokenizerBase] = {}
 
     def is_ready(self, _kind: ModelKind) -> bool:
-        """Whether the server says within `ANSWER_SECONDS` which models it has, or that it keeps no list of them."""
+        """Whether the server answers within `LIST_TIMEOUT_SECONDS`: with its models, or that it has no list of them."""
         import openai
 
         try:
@@ -150,7 +159,7 @@ class RemoteModels:
         return isinstance(listed.data, list)
 
     def serve(self, adapter: Path | None) -> RemoteDrafter:
-        """The drafter with this adapter folder, which the server must have; the plain base for `None`."""
+        """The drafter with this adapter folder, which the server must have loaded; the plain base for `None`."""
         llm, base = self._settings.llm, self._settings.model.base
         model = llm.drafter or base
         if adapter is not None:
@@ -187,7 +196,11 @@ class RemoteModels:
 
 
 def _special_token_options(tokenizer: "PreTrainedTokenizerBase") -> dict[str, Any]:
-    """What keeps a server from putting special tokens before a text that already is in the chat format."""
+    """Options that stop a server from adding special tokens to a text that is already in the chat format.
+
+    They are sent only if the tokenizer would add any: they are no part of OpenAI's protocol, and a server may refuse
+    them.
+    """
     if tokenizer("a")["input_ids"] == tokenizer("a", add_special_tokens=False)["input_ids"]:
         return {}
     return {"extra_body": {"add_special_tokens": False}}

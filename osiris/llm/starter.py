@@ -1,76 +1,30 @@
 """The starter models: a drafter and a judge, small enough to be trained on two CPU cores in about two minutes.
 
-They are stand-ins: they speak the format of a trade idea and of a score, know nothing about markets, and exist so that
-the whole loop runs on any machine. The
-real thing is `model.base = "microsoft/Phi-3-mini-4k-instruct"`, by the same code.
+They are stand-ins, so that the whole loop runs on any machine. They write the format of a trade idea and of a score,
+and know nothing about markets. `model.base = "microsoft/Phi-3-mini-4k-instruct"` uses a full model with the same code.
 """
 
-import hashlib
 import json
 import math
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
 from osiris.config.settings import Settings
 from osiris.core.files import fsync_path
-from osiris.core.ideas import REPLY_KEYS
-from osiris.llm import prompts
-from osiris.llm.starter_train import CHAT_TEMPLATE, build_tokenizer, train_starter
+from osiris.llm.starter_recipe import MODEL_KINDS, ModelKind, StarterRecipe, recipe_key, starter_recipe
+from osiris.llm.starter_train import build_tokenizer, train_starter
 from osiris.llm.suppress_output import suppress_output
 
-ModelKind = Literal["drafter", "judge"]
-MODEL_KINDS: tuple[ModelKind, ...] = get_args(ModelKind)
-HASHED_TEMPLATES = ("advise.jinja", "hermes.jinja", "snapshot.jinja")
-PROMPTS_FOLDER = Path(prompts.__file__).parent
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
 RECIPE_FILE = "recipe.json"
-
-
-@dataclass(frozen=True)
-class StarterRecipe:
-    """Everything a starter depends on; raise `version` when the way it is taught changes in code."""
-
-    kind: ModelKind
-    seed: int = 0
-    version: int = 3
-    steps: int = 850
-    batch: int = 16
-    learning_rate: float = 3e-3
-    beta2: float = 0.999
-    prompt_weight: float = 0.1
-    decision_weight: float = 4.0
-    vocabulary: int = 640
-    hidden: int = 128
-    intermediate: int = 320
-    layers: int = 2
-    heads: int = 4
-    positions: int = 1024
-    initializer_range: float = 0.08
-    threads: int = 1
-
-
-RECIPE_OVERRIDES: dict[ModelKind, dict[str, float]] = {
-    "drafter": {},
-    "judge": {"steps": 1200, "batch": 8, "learning_rate": 2e-3, "beta2": 0.98, "prompt_weight": 0.01},
-}
-"""Where a kind is taught otherwise: a judge answers with one token, which prompts of 0.1 a token would drown."""
-
-
-def starter_recipe(kind: ModelKind, seed: int = 0, **changes: float) -> StarterRecipe:
-    """Return the recipe of a starter, with fields changed by name."""
-    return StarterRecipe(kind, seed, **(RECIPE_OVERRIDES[kind] | changes))
-
-
-def recipe_key(recipe: StarterRecipe, templates: Path = PROMPTS_FOLDER) -> str:
-    """Return 16 hex digits over the recipe, the prompt templates, the chat template and the keys of a reply."""
-    texts = [(templates / name).read_text(encoding="utf-8") for name in HASHED_TEMPLATES]
-    parts = [asdict(recipe), texts, CHAT_TEMPLATE, REPLY_KEYS]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def ensure_starter(
@@ -78,15 +32,16 @@ def ensure_starter(
 ) -> Path:
     """Return the folder of a starter model, building it first when the cache does not have it.
 
-    The folder holds safetensors weights, the tokenizer and `recipe.json`; it appears complete or not at all, and of
-    several processes that want it one builds. The build shows a progress bar on stderr unless `progress` is false.
+    The folder holds safetensors weights, the tokenizer and `recipe.json`. It appears complete or not at all. If several
+    processes want it, one builds it and the rest wait. The build shows a progress bar on stderr, unless `progress` is
+    false.
     """
     recipe = starter_recipe(kind, seed) if steps is None else starter_recipe(kind, seed, steps=steps)
     return ensure_starter_folder(recipe, settings.model.cache, progress)
 
 
 def ensure_starters(settings: Settings, seed: int = 0, progress: bool = True) -> dict[ModelKind, Path]:
-    """Return the folders of both starters by kind, built side by side, a core each, where both are missing.
+    """Return the folders of both starters by kind. Missing ones are built at the same time, each on its own core.
 
     Raises `CalledProcessError` when the build in the other process failed.
     """
@@ -97,10 +52,10 @@ def ensure_starters(settings: Settings, seed: int = 0, progress: bool = True) ->
     if all(starter_folder(starter_recipe(kind, seed), cache).is_dir() for kind in MODEL_KINDS):
         return {kind: starter_folder(starter_recipe(kind, seed), cache) for kind in MODEL_KINDS}
     command = [sys.executable, "-m", __name__, json.dumps(asdict(recipe)), str(cache.expanduser())]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as other:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as judge_build:
         drafter = ensure_starter("drafter", settings, seed, progress=progress)
         with Console(stderr=True, quiet=not progress).status("waiting for the starter judge"):
-            status = other.wait()
+            status = judge_build.wait()
     if status:
         raise subprocess.CalledProcessError(status, command)
     return {"drafter": drafter, "judge": starter_folder(recipe, cache)}
@@ -113,13 +68,14 @@ def ensure_starter_folder(recipe: StarterRecipe, cache: Path, progress: bool = T
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f"{folder.name}.lock")):
+        # Another process may have built it while this one waited for the lock.
         if not folder.is_dir():
             _build(recipe, folder, progress)
     return folder
 
 
 def starter_folder(recipe: StarterRecipe, cache: Path) -> Path:
-    """Return where the starter of this recipe lies once it is built."""
+    """Return the folder of the starter of this recipe, whether or not it is built yet."""
     return cache.expanduser() / f"starter-{recipe.kind}-{recipe_key(recipe)}"
 
 
@@ -135,7 +91,9 @@ def _build(recipe: StarterRecipe, folder: Path, progress: bool) -> None:
     _publish(unfinished, folder)
 
 
-def _train_with_progress(recipe: StarterRecipe, tokenizer, progress: bool):
+def _train_with_progress(
+    recipe: StarterRecipe, tokenizer: "PreTrainedTokenizerFast", progress: bool
+) -> "PreTrainedModel":
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 

@@ -1,7 +1,7 @@
-"""What the starter models are taught: random snapshots, random replies to them, and a score for each reply.
+"""The training data of the starter models: random snapshots, random replies to them, and a score for each reply.
 
-Sides, reasons and distances are coin tosses, so the drafter learns the form of an idea and no edge. The judge learns
-`taught_score`, which is arithmetic on what it is shown and knows nothing of the market either.
+Sides, reasons and distances are random, so the drafter learns the form of an idea and no edge. The judge learns
+`reference_score`, which is arithmetic on the prompt and knows nothing about the market either.
 """
 
 import math
@@ -17,16 +17,18 @@ TARGET_ATRS = (1.0, 1.5, 2.0, 2.5, 3.0)
 STOP_ATRS = (1.0, 1.5, 2.0)
 CONFIDENCES = tuple(round(0.50 + 0.05 * step, 2) for step in range(9))
 RATIONALE_ENDINGS = tuple(f"{direction}, {way}" for direction in ("up", "down") for way in ("follow", "fade"))
-MIN_RATIO, MAX_RATIO = 0.5, 3.0
-"""Reward-to-risk that `taught_score` gives none and all of its first five points."""
+MIN_RATIO = 0.5
+"""Up to this reward-to-risk, `reference_score` gives none of its first five points."""
+MAX_RATIO = 3.0
+"""From this reward-to-risk on, `reference_score` gives all of its first five points."""
 
 
 @dataclass(frozen=True)
 class StarterExample:
-    """One conversation to learn: what is asked, what is answered, and the parts of the answer that decide.
+    """One conversation to learn: the prompt, the answer, and the parts of the answer that are decisions.
 
-    `hints` are places in the prompt, each the end of a text that occurs there once, and a word that the model is taught
-    to have in mind there, although it never writes it.
+    Each of `hints` is a text that occurs once in the prompt, and a word. The model is trained to predict the word
+    behind the text, so that it computes an intermediate result there, although it never writes it.
     """
 
     prompt: str
@@ -38,8 +40,8 @@ class StarterExample:
 def random_symbol(rng: random.Random) -> str:
     """Return a made-up symbol in one of the forms that exchanges and Yahoo use."""
 
-    def random_text(alphabet: str, least: int, most: int) -> str:
-        return "".join(rng.choices(alphabet, k=rng.randint(least, most)))
+    def random_text(alphabet: str, shortest: int, longest: int) -> str:
+        return "".join(rng.choices(alphabet, k=rng.randint(shortest, longest)))
 
     form = rng.random()
     if form < 0.50:
@@ -62,7 +64,10 @@ def random_features(rng: random.Random, unanimous: bool = False) -> list[Feature
 
     `unanimous` gives all of them one direction.
     """
-    momentum, strength, last = _heavy_tailed(rng, 1.6), min(50.0, max(-50.0, rng.gauss(0, 18))), _heavy_tailed(rng, 0.9)
+    # The order of the draws is part of the recipe: another order would train other starters under the same key.
+    momentum = _heavy_tailed(rng, 1.6)
+    strength = min(50.0, max(-50.0, rng.gauss(0, 18)))
+    last = _heavy_tailed(rng, 0.9)
     if unanimous:
         momentum, strength, last = (math.copysign(value, momentum) for value in (momentum, strength, last))
     return [
@@ -73,11 +78,12 @@ def random_features(rng: random.Random, unanimous: bool = False) -> list[Feature
 
 
 def _heavy_tailed(rng: random.Random, width: float) -> float:
+    """A normal draw, two or three times as wide in one case of three, since daily moves have heavy tails."""
     return rng.gauss(0, width) * rng.choice((1, 1, 1, 1, 2, 3))
 
 
 def random_reply(rng: random.Random, ticker: str, features: list[Feature]) -> Reply:
-    """Draw a reply that reads one feature as it is and follows or fades it; everything but that is chance."""
+    """Draw a reply that states one feature correctly and follows or fades it; everything else is random."""
     feature, follow = rng.choice(features), rng.random() < 0.5
     rising = (feature.direction == "up") == follow
     return Reply(
@@ -91,7 +97,7 @@ def random_reply(rng: random.Random, ticker: str, features: list[Feature]) -> Re
 
 
 def is_coherent(reply: Reply, features: list[Feature]) -> bool:
-    """Whether the reason names a feature with the direction the snapshot shows, and the side is what it says."""
+    """Whether the reason names a feature with the direction that the snapshot shows, and the side agrees with it."""
     name, _, ending = reply.rationale.partition(" ")
     shown = {feature.name: feature.direction for feature in features}
     if ending not in RATIONALE_ENDINGS or shown.get(name) != ending.split(",")[0]:
@@ -109,7 +115,7 @@ def reference_score(reply: Reply, features: list[Feature]) -> int:
 
 
 def ratio_score(reply: Reply) -> float:
-    """Place of the reward-to-risk on a logarithmic scale, 0 at 0.5 and less, 1 at 3.0 and more."""
+    """The reward-to-risk on a logarithmic scale: 0 at 0.5 and less, 1 at 3.0 and more."""
     ratio = min(MAX_RATIO, max(MIN_RATIO, reply.target_atr / reply.stop_atr))
     return math.log(ratio / MIN_RATIO) / math.log(MAX_RATIO / MIN_RATIO)
 
@@ -128,9 +134,9 @@ def random_draft_example(rng: random.Random) -> StarterExample:
 
 
 def random_judge_example(rng: random.Random) -> StarterExample:
-    """Draw an idea in the `hermes` template and its taught score.
+    """Draw an idea in the `hermes` template and its reference score.
 
-    Half of the snapshots are unanimous: where features cancel out, what the side has to do with them is hard to find.
+    Half of the snapshots are unanimous: where features cancel out, it is hard to learn that the side matters.
     """
     features = random_features(rng, unanimous=rng.random() < 0.5)
     reply = random_reply(rng, random_symbol(rng), features)
@@ -149,10 +155,10 @@ def render_snapshot(features: list[Feature]) -> str:
 
 
 def render_draft_prompt(ticker: str, features: list[Feature]) -> str:
-    """Render what the drafter is asked."""
+    """Render the prompt of the drafter."""
     return render("advise", ticker=ticker, snapshot=render_snapshot(features))
 
 
 def render_judge_prompt(proposal: str, context: str) -> str:
-    """Render what the judge is asked."""
+    """Render the prompt of the judge."""
     return render("hermes", proposal=proposal, context=context)

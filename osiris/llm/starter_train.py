@@ -1,4 +1,4 @@
-"""Training of a starter model: its tokenizer, its weights, and nothing about where they are kept."""
+"""Training of a starter model: its tokenizer and its weights. `starter.py` says where they are stored."""
 
 import math
 import random
@@ -6,21 +6,17 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from osiris.llm.starter_data import RATIONALE_ENDINGS, StarterExample, random_draft_example, random_judge_example
+from osiris.llm.starter_recipe import CHAT_TEMPLATE, StarterRecipe
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-    from osiris.llm.starter import StarterRecipe
-
-END_TOKEN, PAD_TOKEN = "<|end|>", "<|pad|>"
+END_TOKEN = "<|end|>"
+PAD_TOKEN = "<|pad|>"
 ROLE_TOKENS = ("<|system|>", "<|user|>", "<|assistant|>")
-CHAT_TEMPLATE = (
-    "{% for message in messages %}{{ '<|' + message['role'] + '|>\n' + message['content'] + '<|end|>\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
-)
 PRETOKEN_PATTERN = r'\n|\d|"?[,{]"[a-z_]+":"?| ?[\p{L}_]+| ?[^\s\p{L}\d_]+|\s'
-"""Where the tokenizer may not merge across: newlines and digits stand alone, a JSON key keeps its punctuation."""
+"""The tokenizer never merges across two matches: newlines and digits stand alone, a JSON key keeps its punctuation."""
 EXAMPLE_FACTORIES: dict[str, Callable[[random.Random], StarterExample]] = {
     "drafter": random_draft_example,
     "judge": random_judge_example,
@@ -29,20 +25,23 @@ CORPUS_CONVERSATIONS = 2000
 """Conversations that the byte-pair merges are counted on."""
 
 
-def build_tokenizer(recipe: "StarterRecipe") -> "PreTrainedTokenizerFast":
-    """Train the byte-level BPE tokenizer with the Phi-3 chat template; digits, sides and verdicts are single pieces."""
+def build_tokenizer(recipe: StarterRecipe) -> "PreTrainedTokenizerFast":
+    """Train the byte-level BPE tokenizer with the Phi-3 chat template.
+
+    Digits, sides and the endings of a rationale are single tokens, so that each decision is one prediction.
+    """
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     rng = random.Random(f"tokenizer {recipe.seed}")
     corpus = [
         text
-        for make in EXAMPLE_FACTORIES.values()
+        for make_example in EXAMPLE_FACTORIES.values()
         for _ in range(CORPUS_CONVERSATIONS)
-        for text in _chat_texts(make(rng))
+        for text in _chat_texts(make_example(rng))
     ]
-    special = [PAD_TOKEN, END_TOKEN, *ROLE_TOKENS]
-    words = ["long", "short", *(f" {verdict}" for verdict in RATIONALE_ENDINGS)]
+    special_tokens = [PAD_TOKEN, END_TOKEN, *ROLE_TOKENS]
+    words = ["long", "short", *(f" {ending}" for ending in RATIONALE_ENDINGS)]
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -53,7 +52,7 @@ def build_tokenizer(recipe: "StarterRecipe") -> "PreTrainedTokenizerFast":
     core.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=recipe.vocabulary - len(words),
-        special_tokens=special,
+        special_tokens=special_tokens,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
@@ -72,12 +71,12 @@ def build_tokenizer(recipe: "StarterRecipe") -> "PreTrainedTokenizerFast":
 
 
 def train_starter(
-    recipe: "StarterRecipe", tokenizer: "PreTrainedTokenizerFast", on_step: Callable[[int, float], None]
+    recipe: StarterRecipe, tokenizer: "PreTrainedTokenizerFast", on_step: Callable[[int, float], None]
 ) -> "PreTrainedModel":
-    """Train the model of `recipe`; `report(step, loss)` is called after each step. Same recipe, same weights.
+    """Train the model of `recipe`; `on_step(step, loss)` is called after each step. Same recipe, same weights.
 
-    The caller's random state and thread count are as before afterwards; threads are the recipe's meanwhile, because
-    sums split over another number of threads round differently.
+    Afterwards the caller's random state and thread count are as before. Meanwhile the thread count is the recipe's,
+    because sums that are split over another number of threads round differently.
     """
     import torch
 
@@ -92,7 +91,7 @@ def train_starter(
 
 
 def _train(
-    recipe: "StarterRecipe", tokenizer: "PreTrainedTokenizerFast", on_step: Callable[[int, float], None]
+    recipe: StarterRecipe, tokenizer: "PreTrainedTokenizerFast", on_step: Callable[[int, float], None]
 ) -> "PreTrainedModel":
     import torch
 
@@ -103,6 +102,7 @@ def _train(
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _learning_rate_factor(step, recipe))
     for step, (ids, mask, targets, weights) in enumerate(_batches(recipe, tokenizer)):
+        # A token's logits predict the next one: logits (batch, tokens - 1, vocabulary), targets and weights from 1 on.
         logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
         losses = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets[:, 1:].flatten(), reduction="none")
         loss = (losses * weights[:, 1:].flatten()).sum() / weights[:, 1:].sum()
@@ -115,7 +115,7 @@ def _train(
     return model.eval()
 
 
-def _fresh_model(recipe: "StarterRecipe", tokenizer: "PreTrainedTokenizerFast") -> "PreTrainedModel":
+def _fresh_model(recipe: StarterRecipe, tokenizer: "PreTrainedTokenizerFast") -> "PreTrainedModel":
     from transformers import Phi3Config, Phi3ForCausalLM
 
     config = Phi3Config(
@@ -135,22 +135,22 @@ def _fresh_model(recipe: "StarterRecipe", tokenizer: "PreTrainedTokenizerFast") 
     return Phi3ForCausalLM(config)
 
 
-def _learning_rate_factor(step: int, recipe: "StarterRecipe") -> float:
+def _learning_rate_factor(step: int, recipe: StarterRecipe) -> float:
     warm_up = max(1, recipe.steps // 20)
     if step < warm_up:
         return (step + 1) / warm_up
     return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, recipe.steps - warm_up)))
 
 
-def _batches(recipe: "StarterRecipe", tokenizer: "PreTrainedTokenizerFast") -> "Iterator[tuple[Tensor, ...]]":
+def _batches(recipe: StarterRecipe, tokenizer: "PreTrainedTokenizerFast") -> "Iterator[tuple[Tensor, ...]]":
     """Yield ids, mask, targets and loss weights, each of shape (batch, tokens), padded on the right."""
     import torch
     from torch.nn.utils.rnn import pad_sequence
 
     rng = training_rng(recipe.kind, recipe.seed)
-    make = EXAMPLE_FACTORIES[recipe.kind]
+    make_example = EXAMPLE_FACTORIES[recipe.kind]
     for _ in range(recipe.steps):
-        rows = [encode_example(make(rng), recipe, tokenizer) for _ in range(recipe.batch)]
+        rows = [encode_example(make_example(rng), recipe, tokenizer) for _ in range(recipe.batch)]
         ids, targets, weights = (
             pad_sequence([torch.tensor(row[part]) for row in rows], batch_first=True) for part in range(3)
         )
@@ -159,32 +159,34 @@ def _batches(recipe: "StarterRecipe", tokenizer: "PreTrainedTokenizerFast") -> "
 
 
 def training_rng(kind: str, seed: int) -> random.Random:
-    """Return the source of chance from which a starter's conversations are drawn, in order."""
+    """Return the random generator from which a starter's conversations are drawn, in order."""
     return random.Random(f"{kind} {seed}")
 
 
 def encode_example(
-    example: StarterExample, recipe: "StarterRecipe", tokenizer: "PreTrainedTokenizerFast"
+    example: StarterExample, recipe: StarterRecipe, tokenizer: "PreTrainedTokenizerFast"
 ) -> tuple[list[int], list[int], list[float]]:
-    """Return token ids, what is to be predicted in the place of each, and how much that counts."""
+    """Return the token ids, the token to predict at each position, and the weight of that prediction in the loss."""
     prompt_text, answer_text = _chat_texts(example)
     encoded = tokenizer(prompt_text + answer_text, return_offsets_mapping=True)
-    ids, places = encoded["input_ids"], encoded["offset_mapping"]
-    decisive = set()
+    ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
+    decisive_characters: set[int] = set()
     for decision in example.decisions:
         start = len(prompt_text) + example.answer.index(decision)
-        decisive.update(range(start, start + len(decision)))
+        decisive_characters.update(range(start, start + len(decision)))
     targets, weights = list(ids), []
-    for start, end in places:
-        decides = not decisive.isdisjoint(range(start, end))
+    for start, end in offsets:
+        decides = not decisive_characters.isdisjoint(range(start, end))
         weights.append(recipe.prompt_weight if start < len(prompt_text) else recipe.decision_weight if decides else 1.0)
     for text, word in example.hints:
         after = prompt_text.index(text) + len(text)
-        place = next(index for index, (start, _) in enumerate(places) if start >= after)
-        targets[place], weights[place] = tokenizer.convert_tokens_to_ids(word), recipe.decision_weight
+        # The hint is the target of the first token behind its text, although the prompt goes on otherwise there.
+        position = next(index for index, (start, _) in enumerate(offsets) if start >= after)
+        targets[position] = tokenizer.convert_tokens_to_ids(word)
+        weights[position] = recipe.decision_weight
     return ids, targets, weights
 
 
 def _chat_texts(example: StarterExample) -> tuple[str, str]:
-    """Return what the chat template makes of the question, and of the answer up to its end token."""
+    """Return the question in the chat template, and the answer up to its end token."""
     return f"<|user|>\n{example.prompt}{END_TOKEN}\n<|assistant|>\n", f"{example.answer}{END_TOKEN}"

@@ -1,4 +1,4 @@
-"""Silence for what transformers and bitsandbytes say while they load, which tells a user of Osiris nothing."""
+"""Suppress the messages of transformers and bitsandbytes while they load: they tell a user of Osiris nothing."""
 
 import logging
 import warnings
@@ -10,10 +10,10 @@ NOISY_LOGGERS = ("bitsandbytes", "bitsandbytes.backends.cpu.ops", "transformers.
 
 @contextmanager
 def suppress_output() -> Iterator[None]:
-    """Switch progress bars, deprecation notes and advice on faster kernels off for a while."""
+    """Switch off progress bars, deprecation warnings and advice on faster CPU kernels inside a `with` block."""
     from transformers.utils import logging as transformers_logging
 
-    shown = transformers_logging.is_progress_bar_enabled()
+    had_progress_bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     levels = [(logger, logger.level) for logger in map(logging.getLogger, NOISY_LOGGERS)]
     for logger, _ in levels:
@@ -25,5 +25,5 @@ def suppress_output() -> Iterator[None]:
     finally:
         for logger, level in levels:
             logger.setLevel(level)
-        if shown:
+        if had_progress_bars:
             transformers_logging.enable_progress_bar()

@@ -1,9 +1,13 @@
-"""What the local store lacks, from Yahoo: asked once, left alone when it cannot be asked, each warning said once."""
+"""Fills the local store from Yahoo.
+
+Each range is requested once. After Yahoo could not be reached there is a pause. Each warning is given once.
+"""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -28,42 +32,44 @@ from osiris.market.yahoo import (
 )
 
 REQUEST_OVERLAP = timedelta(days=8)
-"""Yahoo is asked for that much before the first missing daily bar, so that a changed price basis shows."""
+"""A request begins that long before the first missing daily bar, so that a changed price basis shows."""
 RETRY_PAUSE_SECONDS = 900.0
 HOURLY = "60m"
 MAX_ANSWER_LAG = timedelta(days=7)
-"""How far before now the last session may lie that Yahoo was asked for, holidays allowed for."""
+"""An answer counts as one up to now if its last session is at most that long ago, which allows for holidays."""
 EMPTY_BARS = empty_bars()
 FINAL_SOURCE_PATTERN = rf"(?:^|\+)(?:{YAHOO_SOURCE}|{CONFIRMED}|{USER_PROVIDED})(?:\+|$)"
-"""Sources of a bar that Yahoo need not be asked for."""
+"""Matches the sources of a bar that needs no request: it is from Yahoo, or a person confirmed or brought it."""
+_Item = TypeVar("_Item")
 
 
 class Backfill:
-    """Fills `bars` from `yahoo`. Sessions the store has from Yahoo are not asked for again.
+    """Fills `store` from `yahoo`; sessions that the store has from Yahoo are not requested again.
 
-    After Yahoo could not be asked, it is left alone for `pause` seconds, or as long as it said. `notes` says so once a
-    run, also in a run that meets the pause of an earlier one.
+    If Yahoo could not be asked, it is not asked for `pause_seconds`, or as long as it demands if that is longer. A note
+    says so once a run, also in a run that begins during the pause of an earlier one.
     """
 
     def __init__(
         self, store: BarStore, yahoo: YahooClient, settings: Settings, pause_seconds: float = RETRY_PAUSE_SECONDS
     ) -> None:
-        """Nothing is asked before the first `refresh`."""
-        self._store, self._yahoo, self._settings, self._pause = store, yahoo, settings, pause_seconds
-        self._paused_until, self._pause_reason = 0.0, ""
+        """Store the parts; nothing is requested before the first `refresh`."""
+        self._store, self._yahoo, self._settings, self._pause_seconds = store, yahoo, settings, pause_seconds
+        self._paused_until = 0.0
+        self._pause_reason = ""
         self._unusable: dict[tuple[str, str], str] = {}
         self._requests: dict[tuple[str, str], tuple[pd.Timestamp, pd.Timestamp, float]] = {}
         self._mismatched: set[str] = set()
         self.notes: list[str] = []
 
     def add_note(self, text: str) -> None:
-        """Say something a person should know, once."""
+        """Add a note for the user, unless it is there already."""
         if text not in self.notes:
             self.notes.append(text)
 
     @contextmanager
     def collect_notes(self) -> Iterator[list[str]]:
-        """Collect the notes of one run alone: what an earlier one met may have been put right since."""
+        """Collect the notes of one run alone: the problem of an earlier run may have been solved since."""
         before, self.notes = self.notes, []
         try:
             yield self.notes
@@ -73,7 +79,7 @@ class Backfill:
     def refresh(
         self, tickers: Sequence[str], start: datetime, end: datetime, progress: bool = False, interval: str = DAILY
     ) -> None:
-        """Ask Yahoo for what the range has and the store has not from it, unless it is being left alone."""
+        """Request the bars of the range that the store has not from Yahoo, unless requests are paused."""
         if interval != DAILY:
             start = max(start, datetime.now(UTC) - INTERVAL_HISTORY[interval])
         if self._settings.prices.source != "yahoo" or start >= end:
@@ -81,27 +87,29 @@ class Backfill:
         for ticker in track_progress(tickers, "Prices", progress):
             missing = self._missing_closes(ticker, start, end, interval)
             if len(missing):
-                back = REQUEST_OVERLAP if interval == DAILY else timedelta(days=1)  # `missing` are closes
+                # `missing` are closes: a day before one lies before the open of its session.
+                back = REQUEST_OVERLAP if interval == DAILY else timedelta(days=1)
                 self._request(ticker, max(start, missing[0].to_pydatetime() - back), end, interval, missing)
 
     def fetch_finest(
         self, moments: Mapping[str, Sequence[datetime]], as_of: datetime
     ) -> tuple[set[str], set[tuple[str, datetime]]]:
-        """Ask Yahoo for the finest bars it has of the sessions at `moments`, by ticker.
+        """Request the finest bars that Yahoo has of the sessions at `moments`, by ticker.
 
-        Returns the tickers that got any, and the (ticker, moment) that Yahoo could not be asked for.
+        Returns the tickers that got any, and each (ticker, moment) for which Yahoo could not be asked.
         """
         if not self._settings.prices.intraday or self._settings.prices.source != "yahoo":
             return set(), set()
         answers = {
             (ticker, t): self._fetch_session(ticker, t, as_of) for ticker, times in moments.items() for t in times
         }
-        return {key[0] for key, found in answers.items() if found}, {k for k, found in answers.items() if found is None}
+        unanswered = {key for key, new in answers.items() if new is None}
+        return {ticker for (ticker, _), new in answers.items() if new}, unanswered
 
     def fetch(self, ticker: str, start: datetime, end: datetime, interval: str) -> MergeResult:
-        """Merge Yahoo's bars into the store, which takes down where the two differ; a note tells of prices that jump.
+        """Merge Yahoo's bars into the store, which records where the two differ; a note reports prices that jump.
 
-        Raises `SourceUnavailable`, of which `NothingUsable` is about this ticker alone.
+        Raises `SourceUnavailable`; its subclass `NoUsableBars` is about this ticker alone.
         """
         calendar = calendar_of(ticker, self._settings.prices)
         if interval == DAILY:
@@ -118,17 +126,19 @@ class Backfill:
         return merged
 
     def has_answered(self, ticker: str, as_of: datetime) -> bool:
-        """Whether Yahoo answered, in this process, to the question for the daily bars of `ticker` up to now."""
-        asked = self._requests.get((ticker, DAILY))
+        """Whether Yahoo answered, in this process, a request for the daily bars of `ticker` up to `as_of`."""
+        request = self._requests.get((ticker, DAILY))
+        if request is None:
+            return False
+        _, last, valid_until = request
         return (
-            asked is not None
-            and ticker not in self._mismatched
-            and time.monotonic() < asked[2]
-            and asked[1] >= pd.Timestamp(as_of) - MAX_ANSWER_LAG
+            ticker not in self._mismatched
+            and time.monotonic() < valid_until
+            and last >= pd.Timestamp(as_of) - MAX_ANSWER_LAG
         )
 
     def _fetch_session(self, ticker: str, moment: datetime, as_of: datetime) -> bool | None:
-        """Fetch the session of `moment` in the shortest bars that Yahoo still has; as `_request`."""
+        """Fetch the session of `moment` in the shortest bars that Yahoo still has; returns as `_request`."""
         opens, closes = all_session_bounds(calendar_of(ticker, self._settings.prices))
         session = max(0, int(np.searchsorted(opens, pd.Timestamp(moment).value, side="right")) - 1)
         start, end = (pd.Timestamp(edge[session], tz="UTC").to_pydatetime() for edge in (opens, closes))
@@ -142,9 +152,9 @@ class Backfill:
     def _request(
         self, ticker: str, start: datetime, end: datetime, interval: str, missing: pd.DatetimeIndex | None = None
     ) -> bool | None:
-        """Fetch and store; whether Yahoo gave anything new, `None` when it could not be asked.
+        """Fetch and store bars; returns whether Yahoo gave new ones, and `None` if it could not be asked.
 
-        What it has just been asked for is not asked for again.
+        A range that was requested in the last `pause_seconds` is not requested again.
         """
         now = time.monotonic()
         first, last = (missing[0], missing[-1]) if missing is not None else (pd.Timestamp(start), pd.Timestamp(end))
@@ -167,11 +177,11 @@ class Backfill:
             self.add_note(str(error))
             return False
         except SourceUnavailable as error:
-            self._paused_until = now + max(self._pause, error.retry_after or 0.0)
+            self._paused_until = now + max(self._pause_seconds, error.retry_after or 0.0)
             self._pause_reason = f"Yahoo is unavailable, the local store is used: {error.actual}"
             self.add_note(self._pause_reason)
             return None
-        self._requests[ticker, interval] = (first, last, now + self._pause)
+        self._requests[ticker, interval] = (first, last, now + self._pause_seconds)
         return merged.added > 0
 
     def _note_again(self, text: str | None) -> None:
@@ -179,49 +189,54 @@ class Backfill:
             self.add_note(text)
 
     def _missing_closes(self, ticker: str, start: datetime, end: datetime, interval: str) -> pd.DatetimeIndex:
-        """Closes of the sessions between `start` and `end` that the store has not to their end from Yahoo."""
+        """Closes of the sessions between `start` and `end` of which the store has no final bar up to the close."""
         calendar = calendar_of(ticker, self._settings.prices)
-        sessions = closes_between(calendar, start, end)
+        closes = closes_between(calendar, start, end)
         if interval != DAILY:
-            sessions = sessions.append(_open_session_end(calendar, end, BAR_MINUTES[interval]))
+            closes = pd.DatetimeIndex(closes.append(_open_session_end(calendar, end, BAR_MINUTES[interval])))
         stored = self._store.get_many([ticker], start, end, interval).get(ticker)
         if stored is None:
-            return sessions
-        return sessions.difference(pd.DatetimeIndex(stored["end"][stored["source"].str.contains(FINAL_SOURCE_PATTERN)]))
+            return closes
+        return closes.difference(pd.DatetimeIndex(stored["end"][stored["source"].str.contains(FINAL_SOURCE_PATTERN)]))
 
-    def _was_requested(self, what: tuple[str, str], first: pd.Timestamp, last: pd.Timestamp, now: float) -> bool:
-        asked_first, asked_last, until = self._requests.get(what, (first, first, now))
-        return now < until and asked_first <= first and last <= asked_last
+    def _was_requested(self, key: tuple[str, str], first: pd.Timestamp, last: pd.Timestamp, now: float) -> bool:
+        """Whether a request for (ticker, interval) that covers the range is still valid."""
+        if key not in self._requests:
+            return False
+        requested_first, requested_last, valid_until = self._requests[key]
+        return now < valid_until and requested_first <= first and last <= requested_last
 
 
 def describe_stored_jumps(
     store: BarStore, ticker: str, calendar: str, interval: str = DAILY, since: pd.Timestamp | None = None
 ) -> list[str]:
-    """`jump_texts` of the bars in the store that began at or after `since`; of many, piece by piece."""
-    found, before, begin = [], [], since
+    """`describe_jumps` of the bars in the store that began at or after `since`, one piece in memory after the other."""
+    texts: list[str] = []
+    before: list[pd.DataFrame] = []
+    begin = since
     for piece in store.read_pieces(ticker, interval, since):
         if piece.empty:
             continue
-        if before:  # the piece before tells what is usual, and was looked at
+        if before:  # the piece before is there for the usual moves; its own jumps are in the texts already
             first = piece["start"].iloc[0]
             begin = first if since is None else max(first, since)
-        found += describe_jumps(ticker, pd.concat([*before, piece], ignore_index=True), calendar, begin)
+        texts += describe_jumps(ticker, pd.concat([*before, piece], ignore_index=True), calendar, begin)
         before = [piece]
-    return found
+    return texts
 
 
-def track_progress(items: Sequence, label: str, progress: bool) -> Iterable:
-    """The items, with a progress bar on stderr if asked for."""
+def track_progress(items: Sequence[_Item], label: str, progress: bool) -> Iterable[_Item]:
+    """The items, with a progress bar on stderr if `progress` says so."""
     return track(items, label, console=Console(stderr=True), transient=True) if progress else items
 
 
 def _last_end(close: datetime, as_of: datetime, minutes: int) -> pd.Timestamp:
-    """When the last bar of a session, or of the part of it before `as_of`, may end at the latest and is final."""
+    """A bar that ends here or later is the last final one of a session, or of its part before `as_of`."""
     return pd.Timestamp(min(close, as_of, datetime.now(UTC) - REPORTING_DELAY)) - pd.Timedelta(minutes=minutes)
 
 
 def _open_session_end(calendar: str, end: datetime, minutes: int) -> pd.DatetimeIndex:
-    """End of the last bar complete at `end` in a session under way then; empty without one."""
+    """End of the last bar that is complete at `end` in a session under way at `end`; empty without such a session."""
     opens, closes = all_session_bounds(calendar)
     now = pd.Timestamp(end).value
     session = int(np.searchsorted(opens, now, side="right")) - 1

@@ -1,7 +1,9 @@
-"""What lies on disk for a ticker and interval: a Parquet file of bars, its disputes, and sessions without bars.
+"""The files of a ticker and interval: a Parquet file of bars, its disputes, and its sessions without bars.
 
-`TICKER.parquet` is read through DuckDB and published whole; `TICKER.disputes.json` lists where sources disagree;
-`TICKER.absent.jsonl` is append-only: of which sessions a person said that they had no other bars, and where one came.
+- `TICKER.parquet` is read through DuckDB, and replaced as a whole.
+- `TICKER.disputes.json` lists the bars on which sources disagree.
+- `TICKER.absent.jsonl` is append-only. It lists the sessions of which a person said that they had no other bars, and
+  those for which a bar came later.
 """
 
 import json
@@ -15,6 +17,7 @@ from dataclasses import asdict
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from filelock import FileLock
@@ -24,15 +27,21 @@ from osiris.core.files import fsync_path, write_atomically
 from osiris.market.calendars import FRAME_COLUMNS
 from osiris.market.reconcile import Disagreement, cast_types
 
-DISPUTES_SUFFIX, ABSENT_SUFFIX, DAMAGED_SUFFIX = ".disputes.json", ".absent.jsonl", ".damaged"
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+DISPUTES_SUFFIX = ".disputes.json"
+ABSENT_SUFFIX = ".absent.jsonl"
+DAMAGED_SUFFIX = ".damaged"
 
 
 class BarReader:
-    """Reads Parquet files of bars; the connection is made when first needed."""
+    """Reads Parquet files of bars; the DuckDB connection is made when it is first needed."""
 
     def __init__(self, root: Path) -> None:
-        """Keep what is needed while reading under `root`."""
-        self._root, self._connection = root, None
+        """Read files under `root`; nothing is read yet."""
+        self._root = root
+        self._connection: DuckDBPyConnection | None = None
 
     def read(
         self,
@@ -47,14 +56,14 @@ class BarReader:
         """
         try:
             return self._query(paths, start, end, before), {}
-        except (*_duckdb_errors(), OSError, ValueError, TypeError) as error:
-            self._connection = None  # an inner error of DuckDB makes it useless
+        except _read_errors() as error:
+            self._connection = None  # after an internal error of DuckDB the connection cannot be used again
             if len(paths) == 1:
                 return _empty_with_ticker(), {paths[0]: self._reason(error, paths[0])}
         parts = [self.read([path], start, end, before) for path in paths]
         frames = [frame for frame, _ in parts if len(frame)]
-        whole = cast_types(pd.concat(frames, ignore_index=True)) if frames else _empty_with_ticker()
-        return whole, {path: why for _, damaged in parts for path, why in damaged.items()}
+        merged = cast_types(pd.concat(frames, ignore_index=True)) if frames else _empty_with_ticker()
+        return merged, {path: reason for _, damaged in parts for path, reason in damaged.items()}
 
     def _query(
         self, paths: Sequence[Path], start: datetime | None, end: datetime | None, before: datetime | None
@@ -65,16 +74,16 @@ class BarReader:
             WHERE ($2::TIMESTAMPTZ IS NULL OR "start" >= $2) AND ($3::TIMESTAMPTZ IS NULL OR "end" <= $3)
               AND ($4::TIMESTAMPTZ IS NULL OR "start" < $4)
             ORDER BY ticker, "start" """
-        with self._pin_files(paths) as held:
-            found = (
-                self._cursor().sql(query, params=[[str(path) for path in held], start, end, before]).to_arrow_table()
-            )
-        return cast_types(found.to_pandas())
+        with self._pin_files(paths) as pinned:
+            parameters = [[str(path) for path in pinned], start, end, before]
+            table = self._cursor().sql(query, params=parameters).to_arrow_table()
+        return cast_types(table.to_pandas())
 
     def read_row_groups(self, path: Path) -> tuple[list[datetime], int]:
-        """Where each row group of a file but the first begins, and how many bars it has; no edges if that is unclear.
+        """The first start of each row group except the first group, and the number of bars in the file.
 
-        DuckDB tells it: pyarrow ends the process over some damaged footers.
+        There are no edges, and no bars, if the file cannot be read. There are no edges if they do not ascend. DuckDB
+        reads them and not pyarrow, because pyarrow ends the process over some damaged footers.
         """
         query = """
             SELECT stats_min_value, row_group_num_rows FROM parquet_metadata($1)
@@ -82,35 +91,36 @@ class BarReader:
         if not os.path.lexists(path):
             return [], 0
         try:
-            with self._pin_files([path]) as held:
-                found = self._cursor().sql(query, params=[str(held[0])]).fetchall()
-            edges = [pd.to_datetime(first, utc=True).to_pydatetime() for first, _ in found]
-            clear = all(one < other for one, other in pairwise(edges))
-        except (*_duckdb_errors(), OSError, ValueError, TypeError, OverflowError, AttributeError):
+            with self._pin_files([path]) as pinned:
+                groups = self._cursor().sql(query, params=[str(pinned[0])]).fetchall()
+            edges = [pd.to_datetime(first, utc=True).to_pydatetime() for first, _ in groups]
+            ascending = all(one < other for one, other in pairwise(edges))
+        except _read_errors(OverflowError, AttributeError):
             self._connection = None
             return [], 0
-        return (edges[1:] if clear else []), sum(rows for _, rows in found)
+        return (edges[1:] if ascending else []), sum(rows for _, rows in groups)
 
     @contextmanager
     def _pin_files(self, paths: Sequence[Path]) -> Iterator[list[Path]]:
-        """The files as they are now, under names that no writer replaces: DuckDB opens a file twice in one query.
+        """Links to the files as they are now, under names that no writer replaces.
 
-        From the footer of one and the data of another it makes an error, or takes the process down.
+        DuckDB opens a file twice in one query. If a writer replaces it in between, DuckDB reads the footer of the old
+        file and the data of the new one: that is an error, or the end of the process.
         """
         try:
             folder = tempfile.TemporaryDirectory(prefix=".read-", dir=self._root)
-        except OSError:  # nobody can write here
+        except OSError:  # the folder cannot be written, so no writer can replace a file either
             yield list(paths)
             return
-        with folder as here:
-            yield [_link_or_copy(path, Path(here) / path.name) for path in paths]
+        with folder as name:
+            yield [_link_or_copy(path, Path(name) / path.name) for path in paths]
 
     def _reason(self, error: Exception, path: Path) -> str:
-        """Why it cannot be read, on one line; the name under which it was read is no more."""
+        """The reason why a file cannot be read, on one line and with its own name in place of its link's."""
         alias = rf"{re.escape(str(self._root))}/\.read-[^/]+/"
         return re.sub(alias, lambda _: f"{path.parent}/", str(error).strip().split("\n")[0])
 
-    def _cursor(self):
+    def _cursor(self) -> "DuckDBPyConnection":
         if self._connection is None:
             import duckdb
 
@@ -126,7 +136,7 @@ def damaged_file_error(path: Path, reason: str) -> DamagedBars:
 
 
 def move_aside(path: Path) -> Path:
-    """Give a file of bars that cannot be read another name, which is returned."""
+    """Rename a file of bars that cannot be read, and return its new name."""
     names = (path.with_name(f"{path.name}{DAMAGED_SUFFIX}{number or ''}") for number in range(10_000))
     name = next(name for name in names if not os.path.lexists(name))
     path.rename(name)
@@ -136,7 +146,7 @@ def move_aside(path: Path) -> Path:
 
 @contextmanager
 def lock_for_writing(path: Path) -> Iterator[None]:
-    """One writer a file; raises `WorkspaceError` when its folder cannot be written."""
+    """Let one process at a time write the file at `path`; raises `WorkspaceError` if its folder cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
@@ -148,7 +158,7 @@ def lock_for_writing(path: Path) -> Iterator[None]:
 
 
 def read_disputes(path: Path) -> list[Disagreement]:
-    """What is in dispute about the bars at `path`."""
+    """The disagreements about the bars at `path`, a file of bars or of disputes; raises `WorkspaceError`."""
     file = path if path.name.endswith(DISPUTES_SUFFIX) else path.with_suffix(DISPUTES_SUFFIX)
     if not file.exists():
         return []
@@ -161,7 +171,7 @@ def read_disputes(path: Path) -> list[Disagreement]:
 
 
 def write_disputes(path: Path, disputes: Sequence[Disagreement]) -> None:
-    """Keep them beside the bars, one a bar and source."""
+    """Store the disputes next to the bars: of each bar and offered source, the last one."""
     file = path.with_suffix(DISPUTES_SUFFIX)
     if disputes:
         last = {(d.start, d.offered_source): d for d in disputes}
@@ -172,41 +182,43 @@ def write_disputes(path: Path, disputes: Sequence[Disagreement]) -> None:
 
 
 def read_absences(path: Path) -> dict[datetime, datetime]:
-    """Open and close of the sessions of which a person said that they had no bars but those there are."""
+    """Open and close of the sessions of which a person said that they had no other bars; raises `WorkspaceError`."""
     file = path.with_suffix(ABSENT_SUFFIX)
-    found: dict[datetime, datetime] = {}
+    absences: dict[datetime, datetime] = {}
     if not file.exists():
-        return found
+        return absences
     try:
-        for line in file.read_bytes().split(b"\n")[:-1]:  # what a killed writer left unfinished is no line
+        for line in file.read_bytes().split(b"\n")[:-1]:  # a killed writer leaves a line without its end
             entry = json.loads(line)
             start = datetime.fromisoformat(entry["start"])
-            found.pop(start, None)
+            absences.pop(start, None)
             if entry["absent"]:
-                found[start] = datetime.fromisoformat(entry["end"])
+                absences[start] = datetime.fromisoformat(entry["end"])
     except (ValueError, TypeError, KeyError) as error:
         remedy = "remove it once you have looked at it, and confirm those sessions again"
         raise WorkspaceError("a list of sessions without bars", f"{error} in {file}", remedy) from error
-    return found
+    return absences
 
 
 def append_absence(path: Path, start: datetime, end: datetime, *, absent: bool = True) -> None:
-    """Append that the session had no other bars, or that one came; flushed to disk."""
-    noted = path.with_suffix(ABSENT_SUFFIX)
+    """Append that the session had no other bars, or that one came, and flush it to disk."""
+    file = path.with_suffix(ABSENT_SUFFIX)
     entry = {"start": start.isoformat(), "end": end.isoformat(), "absent": absent}
-    torn = noted.exists() and not noted.read_bytes().endswith(b"\n") and noted.stat().st_size
-    with noted.open("ab") as file:
-        file.truncate(noted.read_bytes().rfind(b"\n") + 1) if torn else None
-        file.write(json.dumps(entry).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    fsync_path(noted.parent)
+    torn = file.exists() and file.stat().st_size and not file.read_bytes().endswith(b"\n")
+    with file.open("ab") as stream:
+        if torn:  # a killed writer left part of a line: the next line must not continue it
+            stream.truncate(file.read_bytes().rfind(b"\n") + 1)
+        stream.write(json.dumps(entry).encode() + b"\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    fsync_path(file.parent)
 
 
-def _duckdb_errors() -> tuple[type[Exception], ...]:
+def _read_errors(*more: type[Exception]) -> tuple[type[Exception], ...]:
+    """The errors that a file of bars raises if it is damaged or cannot be read, and `more` of them."""
     import duckdb
 
-    return (duckdb.Error,)
+    return (duckdb.Error, OSError, ValueError, TypeError, *more)
 
 
 def empty_bars() -> pd.DataFrame:
@@ -215,8 +227,8 @@ def empty_bars() -> pd.DataFrame:
 
 
 def _empty_with_ticker() -> pd.DataFrame:
-    numbers = dict.fromkeys(FRAME_COLUMNS, 0.0) | dict.fromkeys(("start", "end"), pd.Timestamp(0, tz="UTC"))
-    return cast_types(pd.DataFrame([{"ticker": "", **numbers}]).iloc[:0])
+    row = dict.fromkeys(FRAME_COLUMNS, 0.0) | dict.fromkeys(("start", "end"), pd.Timestamp(0, tz="UTC"))
+    return cast_types(pd.DataFrame([{"ticker": "", **row}]).iloc[:0])  # a row that is cut off gives the types
 
 
 def _link_or_copy(path: Path, name: Path) -> Path:

@@ -1,10 +1,10 @@
-"""Frames of bars: what was known when, in which price basis, and as columns.
+"""Frames of bars: the bars known at a moment, their price basis, and their columns as arrays.
 
 The format is that of `osiris.market.calendars`; nothing here reads or writes a file.
 """
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 from osiris.market.calendars import PRICE_COLUMNS
 
 NO_GAP, GAP, HIGH_TRADED, LOW_TRADED = 0, 1, 2, 4
-"""Of `Bars.gap`: a gap whose high must have traded in it is `A_GAP | HIGH_IS_SURE`."""
+"""Bit flags of `Bars.gap`: a gap in which the day's high must have traded is `GAP | HIGH_TRADED`."""
 
 
 class Bars(NamedTuple):
     """Complete bars of one ticker, oldest first, each array of shape (n,).
 
     `start`/`end` are int64 nanoseconds UTC; prices are raw, in currency; `split` is the cumulative product of the split
-    ratios up to and including the bar. `gap` (default: `A_BAR` throughout) marks what is no bar: `high` and `low` are
-    then what may have traded, `close` is the first price known after it, `open` means nothing.
+    ratios up to and including the bar. `gap` (default: `NO_GAP` throughout) marks the entries that are no bars. `high`
+    and `low` of a gap are the prices that may have traded, `close` is the first price known after it, and `open` means
+    nothing.
     """
 
     start: NDArray[np.int64]
@@ -32,6 +33,11 @@ class Bars(NamedTuple):
     close: NDArray[np.float64]
     split: NDArray[np.float64]
     gap: NDArray[np.int8] | None = None
+
+    def with_marks(self) -> tuple[NDArray[Any], ...]:
+        """The eight columns, with `gap` as an array also where it is left out."""
+        gap = np.full(len(self.start), NO_GAP, np.int8) if self.gap is None else self.gap
+        return (*self[:7], gap)
 
 
 class BarArrays(NamedTuple):
@@ -45,20 +51,16 @@ class BarArrays(NamedTuple):
     close: NDArray[np.float64]
     split: NDArray[np.float64]
 
-    def select(self, chosen: NDArray[np.bool_] | slice) -> "BarArrays":
-        """The chosen bars."""
-        return BarArrays(*(np.ascontiguousarray(column[chosen]) for column in self))
+    def select(self, selection: NDArray[np.bool_] | NDArray[np.integer[Any]] | slice) -> "BarArrays":
+        """The bars of a mask, of indices or of a slice, as contiguous arrays."""
+        return BarArrays._make(np.ascontiguousarray(column[selection]) for column in self)
 
 
 def to_bar_arrays(frame: pd.DataFrame) -> BarArrays:
-    """The bars of a frame as arrays; the split ratios are a copy."""
-    prices = (frame[name].to_numpy(np.float64) for name in PRICE_COLUMNS)
-    return BarArrays(
-        to_nanoseconds(frame["start"]),
-        to_nanoseconds(frame["end"]),
-        *prices,
-        frame["split"].to_numpy(np.float64, copy=True),
-    )
+    """The bars of a frame as arrays; the split ratios are a copy, because `count_splits_once` changes them."""
+    opens, highs, lows, closes = (frame[name].to_numpy(np.float64) for name in PRICE_COLUMNS)
+    splits = frame["split"].to_numpy(np.float64, copy=True)
+    return BarArrays(to_nanoseconds(frame["start"]), to_nanoseconds(frame["end"]), opens, highs, lows, closes, splits)
 
 
 def bars_as_of(frame: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
@@ -72,12 +74,12 @@ def to_nanoseconds(times: pd.Series) -> NDArray[np.int64]:
 
 
 def cumulative_split(frame: pd.DataFrame) -> NDArray[np.float64]:
-    """What one share held before the first bar has become at each bar, shape (n,), its own split included."""
+    """Shares at each bar for one share held before the first, shape (n,); the bar's own split is included."""
     return frame["split"].to_numpy(np.float64).cumprod()
 
 
 def adjust_splits(frame: pd.DataFrame) -> pd.DataFrame:
-    """A copy with all prices and volumes in the basis of the last bar; `split` still tells what was applied.
+    """A copy with all prices and volumes in the basis of the last bar; `split` still has the ratios applied.
 
     price_t * cum_t / cum_last and volume_t * cum_last / cum_t, with cum the `cumulative_split`.
     """

@@ -1,4 +1,4 @@
-"""Pieces of a long row of bars: a ticker may have more bars than memory holds.
+"""Bars in pieces, because a ticker may have more bars than memory holds.
 
 A piece is a row group of a Parquet file of bars. Its first start is an edge, so the pieces of a file never overlap.
 """
@@ -10,27 +10,31 @@ from itertools import pairwise
 import pandas as pd
 
 MAX_PIECE_BARS = 250_000
-"""Bars of a piece, at most; about 20 MB, and while a file of them is read 130 MB."""
+"""Largest number of bars in a piece. It takes about 20 MB; reading a file of such pieces takes 130 MB."""
 
 TimeRange = tuple[datetime | None, datetime | None]
-"""From the first moment on and before the second; `None` is no bound."""
+"""The time from the first moment on and before the second; `None` is no limit."""
 
 
 def align_pieces(
     edges: list[datetime], offered: Iterable[pd.DataFrame]
 ) -> Iterator[tuple[TimeRange, pd.DataFrame | None]]:
-    """Each span of time with the bars that are offered for it, and with `None` where there are none.
+    """Each span of time with the bars that are offered for it, or with `None` if there are none.
 
-    The spans cover all time, and none reaches across an edge. `offered` are frames that follow one another in time.
+    For example, bars for the last piece alone give each earlier piece with `None`, then the last one with its bars. The
+    spans cover all time, and none reaches across an edge. `offered` are frames that follow one another in time.
     """
-    left, low, ended = list(edges), None, False
+    left = list(edges)
+    low: datetime | None = None
+    ended = False
     for part, after in _with_next(_cut_at_edges(edges, offered)):
         while left and left[0] <= part["start"].iloc[0]:
             if low != left[0]:
                 yield (low, left[0]), None
             low = left.pop(0)
-        next_one = [after["start"].iloc[0].to_pydatetime()] if after is not None else []
-        high = min(left[:1] + next_one, default=None)
+        # The span ends at the next edge or where the next frame begins, whichever comes first.
+        next_start = [after["start"].iloc[0].to_pydatetime()] if after is not None else []
+        high = min(left[:1] + next_start, default=None)
         yield (low, high), part
         low, ended = high, high is None
     for edge in () if ended else (*left, None):
@@ -47,6 +51,7 @@ def _cut_at_edges(edges: list[datetime], offered: Iterable[pd.DataFrame]) -> Ite
 
 
 def _with_next(parts: Iterable[pd.DataFrame]) -> Iterator[tuple[pd.DataFrame, pd.DataFrame | None]]:
+    """Each frame with the one after it; `None` after the last."""
     waiting = None
     for part in parts:
         if waiting is not None:

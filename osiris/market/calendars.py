@@ -1,14 +1,18 @@
-"""Exchange calendars: when a bar began and when it was complete, half days and clock changes included.
+"""Exchange calendars: the moments at which bars begin and are complete, on half days and at clock changes too.
 
-Bars everywhere are a DataFrame with the columns `COLUMNS`, one ticker, sorted by `start`: `start`, `end` aware UTC
-datetime64 (of a daily bar the session's open and close), prices raw in the instrument's currency, `volume` in shares,
-`split` the ratio that takes effect at this bar's open (2.0 for 2:1 on the ex-date, else 1.0), `source` a name.
+Everywhere in Osiris, the bars of a ticker are a DataFrame with the columns `FRAME_COLUMNS`, sorted by `start`:
+
+- `start`, `end`: aware UTC datetime64; for a daily bar the session's open and close.
+- `open`, `high`, `low`, `close`: raw prices in the instrument's currency.
+- `volume`: in shares.
+- `split`: the ratio that takes effect at this bar's open (2.0 for 2:1 on the ex-date, else 1.0).
+- `source`: a name.
 """
 
 import re
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -31,13 +35,16 @@ TRADING_PAUSES = {
     "us_futures": ("America/New_York", 17, 18, range(5)),
     "24/5": ("America/New_York", 17, 24, [4]),
 }
-"""Hours of the named zone in which nothing trades on such weekdays of the session (0: Monday), by calendar."""
+"""By calendar: a time zone, and the hours there (from, to) in which nothing trades, on these weekdays (0: Monday).
+
+A weekday is that of the session's date.
+"""
 CRYPTO_PATTERN = re.compile(r"-(USD|EUR|GBP|USDT|USDC|BTC)$")
 CURRENCY_PATTERN = re.compile(r"=X$")
 
 
 def calendar_of(ticker: str, prices: "PricesSettings") -> str:
-    """Name of the calendar of `ticker`: from settings, else 24/7 for coins, 24/5 for currencies, else the default."""
+    """Name of a ticker's calendar: from the settings, else 24/7 for coins, 24/5 for currencies, else the default."""
     if ticker in prices.calendars:
         return prices.calendars[ticker]
     if CRYPTO_PATTERN.search(ticker):
@@ -48,7 +55,7 @@ def calendar_of(ticker: str, prices: "PricesSettings") -> str:
 def session_bounds(calendar: str, dates: pd.DatetimeIndex) -> tuple[pd.DatetimeIndex, pd.DatetimeIndex]:
     """Open and close of the sessions on `dates` (naive, midnight), both shape (n,), aware UTC, microseconds.
 
-    Raises `BadInput` that names the first date which is no session, `SettingsError` for an unknown calendar.
+    Raises `BadInput` with the first date that is no session, and `SettingsError` for an unknown calendar.
     """
     dates = pd.DatetimeIndex(dates).as_unit("ns")
     closed = non_session_dates(calendar, dates)
@@ -60,7 +67,8 @@ def session_bounds(calendar: str, dates: pd.DatetimeIndex) -> tuple[pd.DatetimeI
             "correct the dates, or name the ticker's calendar under [prices.calendars]",
         )
     loaded = _load(calendar)
-    return tuple(pd.DatetimeIndex(bound.reindex(dates)).as_unit("us") for bound in (loaded.opens, loaded.closes))
+    opens, closes = (pd.DatetimeIndex(bound.reindex(dates)).as_unit("us") for bound in (loaded.opens, loaded.closes))
+    return opens, closes
 
 
 def non_session_dates(calendar: str, dates: pd.DatetimeIndex) -> pd.DatetimeIndex:
@@ -70,7 +78,7 @@ def non_session_dates(calendar: str, dates: pd.DatetimeIndex) -> pd.DatetimeInde
 
 
 def describe_non_session(calendar: str, date: pd.Timestamp) -> str:
-    """Why `date` (naive, midnight) is no session of `calendar`: the exchange was closed, or nobody knows."""
+    """The reason why `date` (naive, midnight) is no session: `calendar` does not cover it, or has none."""
     first, last = _load(calendar).first_session, _load(calendar).last_session
     if date < first:
         return f"{date:%Y-%m-%d} is before {first:%Y-%m-%d}, where the calendar {calendar} begins; it is not covered"
@@ -92,10 +100,10 @@ def all_session_bounds(calendar: str) -> tuple[NDArray[np.int64], NDArray[np.int
 
 
 def day_bounds(calendar: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """When each session's day begins, and its close, both shape (n,), ascending int64 nanoseconds UTC.
+    """The begin of each session's day, and the session's close, both shape (n,), ascending int64 nanoseconds UTC.
 
-    A day begins at midnight of the exchange, or at the open of a session that opens on the evening before, but never
-    before the close of the session before it.
+    A day begins at midnight of the exchange, or at the open of a session that opens on the evening before. It never
+    begins before the close of the session before it.
     """
     opens, closes = _edges(calendar)
     loaded = _load(calendar)
@@ -106,7 +114,7 @@ def day_bounds(calendar: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def session_dates(calendar: str) -> pd.DatetimeIndex:
-    """Dates of all sessions known (naive, midnight), shape (n,), as `session_edges` has them."""
+    """Dates of all sessions known (naive, midnight), shape (n,), in the order of `all_session_bounds`."""
     return pd.DatetimeIndex(_load(calendar).sessions)
 
 
@@ -119,9 +127,10 @@ def lunch_break_ends(calendar: str) -> NDArray[np.int64]:
 def session_pauses(calendar: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Begin and end of the pause in each session, both shape (n,), int64 nanoseconds UTC; the close twice for none.
 
-    A lunch break, or what the calendar counts as open although nothing trades (`PAUSES`).
+    A pause is a lunch break, or a time that the calendar counts as open although nothing trades (`TRADING_PAUSES`).
     """
-    loaded, (_, closes) = _load(calendar), _edges(calendar)
+    loaded = _load(calendar)
+    _, closes = _edges(calendar)
     starts, ends = (
         np.where(pd.isna(edge), closes, pd.DatetimeIndex(edge).as_unit("ns").asi8)
         for edge in (loaded.break_starts, loaded.break_ends)
@@ -134,20 +143,20 @@ def session_pauses(calendar: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]
             for hour in (begin, end)
         )
         begins, stops = (moment.as_unit("ns").asi8 for moment in moments)
-        on = np.isin(dates.weekday, weekdays)
-        starts, ends = np.where(on, begins, starts), np.where(on, np.minimum(stops, closes), ends)
+        paused = np.isin(dates.weekday, weekdays)
+        starts, ends = np.where(paused, begins, starts), np.where(paused, np.minimum(stops, closes), ends)
     return starts, ends
 
 
 def session_day(calendar: str, moment: datetime) -> str:
-    """The day (YYYY-MM-DD) by which the exchange calls the session that `moment` lies in, or the last one before it."""
+    """The exchange's date (YYYY-MM-DD) of the session in which `moment` lies, or of the last session before it."""
     opens, _ = _edges(calendar)
     session = int(np.searchsorted(opens, pd.Timestamp(moment).value, side="right")) - 1
     return f"{_load(calendar).sessions[max(session, 0)]:%Y-%m-%d}"
 
 
 def session_on(calendar: str, day: str) -> tuple[datetime, datetime] | None:
-    """Open and close (aware UTC) of the session that the exchange calls by `day` (YYYY-MM-DD); `None` without one."""
+    """Open and close (aware UTC) of the session with the exchange's date `day` (YYYY-MM-DD); `None` without one."""
     dates = pd.DatetimeIndex([pd.to_datetime(day, format="%Y-%m-%d", errors="coerce")])
     if dates.strftime("%Y-%m-%d")[0] != day or len(non_session_dates(calendar, dates)):
         return None
@@ -158,9 +167,10 @@ def session_on(calendar: str, day: str) -> tuple[datetime, datetime] | None:
 def intraday_frame(
     starts: pd.DatetimeIndex, values: pd.DataFrame, calendar: str, interval: str, source: str
 ) -> pd.DataFrame:
-    """Bars that began at `starts` (aware) in the common format; those outside of the sessions are left out.
+    """Bars that began at `starts` (aware) in the common format; bars outside of the sessions are left out.
 
-    A bar lasts `interval` (a name of `MINUTES`) but never beyond its session's close. `values` as for `daily_frame`.
+    A bar lasts `interval` (a name of `BAR_MINUTES`) but never beyond its session's close. `values` are those of
+    `daily_frame`.
     """
     starts = pd.DatetimeIndex(starts).tz_convert("UTC").as_unit("ns")
     opens, closes = _edges(calendar)
@@ -199,12 +209,16 @@ def _frame(start: pd.DatetimeIndex, end: pd.DatetimeIndex, values: pd.DataFrame,
 @cache
 def _edges(calendar: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     loaded = _load(calendar)
-    return tuple(pd.DatetimeIndex(bound).as_unit("ns").asi8 for bound in (loaded.opens, loaded.closes))
+    opens, closes = (pd.DatetimeIndex(bound).as_unit("ns").asi8 for bound in (loaded.opens, loaded.closes))
+    return opens, closes
 
 
 @cache
-def _load(name: str):
-    """The calendar from `FIRST_YEAR`, or from where the package begins to know it (Tokyo: 1997)."""
+def _load(name: str) -> Any:
+    """The calendar from `FIRST_YEAR`, or from the first year that the package knows (Tokyo: 1997).
+
+    The type is `Any` because `exchange_calendars` has no type annotations.
+    """
     import exchange_calendars
 
     first = f"{FIRST_YEAR}-01-01"

@@ -1,4 +1,4 @@
-"""Spans of time in which nobody can vouch for the bars, or for the price basis they are in."""
+"""Data issues: spans of time in which the bars, or their price basis, cannot be trusted."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -24,7 +24,7 @@ ISSUE_TEXTS = {
 
 
 class DataIssues(NamedTuple):
-    """Spans of time (ns, by start) nobody can vouch for, the kind of each, and the calendar that names their days."""
+    """Spans of time (ns, sorted by start), the kind of issue in each, and the calendar that names their days."""
 
     start: TimeArray
     end: TimeArray
@@ -32,10 +32,12 @@ class DataIssues(NamedTuple):
     calendar: str
 
     def describe(self, index: int) -> str:
-        """Say what is in doubt, and on which day of the exchange."""
+        """Describe an issue and name its day on the exchange."""
         day = session_day(self.calendar, pd.Timestamp(self.start[index], tz="UTC"))
         return ISSUE_TEXTS[self.kinds[index]].format(day=day)
 
     def first_after(self, moments: TimeArray) -> TimeArray:
-        """Index of the first doubt that ends after each moment."""
+        """Index of the first issue that ends after each moment, shape of `moments`; the number of issues for none."""
+        # The spans are sorted by start, and an early one may end late. Their running maximum is sorted by end: its
+        # first element beyond a moment belongs to the first span that ends after it.
         return np.searchsorted(np.maximum.accumulate(self.end), moments, side="right")

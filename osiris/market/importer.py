@@ -1,4 +1,4 @@
-"""Bars from files into the local store: all files read and found good before a row of any is written."""
+"""Import the bars of files into the local store: all files are read and checked before a row of any is written."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -27,10 +27,11 @@ from osiris.market.provider import describe_disputes
 
 @dataclass
 class ImportReport:
-    """What an import did: files and rows read, bars added or changed, what differs from stored bars, likely splits.
+    """The result of an import.
 
-    `notes` tells what was left out, and which tickers come from the names of files. `moved_aside` are stored files that
-    could not be read and were replaced.
+    It counts the files and rows that were read and the bars that were added or changed. `disputed` has the bars that
+    differ from stored ones, `suspicious` the likely splits. `notes` says which rows were left out, and which tickers
+    come from the names of files. `moved_aside` are stored files that could not be read and were replaced.
     """
 
     files: int = 0
@@ -44,24 +45,31 @@ class ImportReport:
     notes: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class ImportMode:
+    """How an import is done: `replace` overwrites stored bars that differ, `progress` shows progress bars on stderr."""
+
+    replace: bool = False
+    progress: bool = False
+
+
 def import_bars(
     store: BarStore,
     settings: Settings,
     path: Path,
     as_of: datetime,
-    *,
-    form: ImportOptions = ImportOptions(),
-    replace: bool = False,
-    progress: bool = False,
+    options: ImportOptions = ImportOptions(),
+    mode: ImportMode = ImportMode(),
 ) -> ImportReport:
     """Import a CSV or Parquet file or a folder of them, daily bars or shorter ones.
 
-    A stored bar that differs is kept and reported, unless `replace`, which is a person's word and stands. Rows wait on
-    disk until all are found good, and are stored ticker by ticker. Raises as `store.bar_files`.
+    A stored bar that differs is kept and reported. With `mode.replace` it is overwritten, because a person says that
+    the file is right. Rows are kept in a temporary file until all are checked, then they are stored ticker by ticker.
+    Raises as `osiris.market.file_import`.
     """
     files = find_bar_files(Path(path))
-    with Spool(form) as spool:
-        for file in track_progress(files, "Reading", progress):
+    with Spool(options) as spool:
+        for file in track_progress(files, "Reading", mode.progress):
             spool.add_file(file)
         bad = list(spool.report.bad)
         intervals: dict[SeriesKey, str] = {}
@@ -71,9 +79,9 @@ def import_bars(
                 intervals |= {key: series.bars.interval} if series.bars else {}
         reject_bad_rows(bad)
         report = ImportReport(files=len(files), notes=spool.notes(find_ignored_files(Path(path), files)))
-        for key in track_progress(list(intervals), "Storing", progress):
+        for key in track_progress(list(intervals), "Storing", mode.progress):
             frames = partial(_frames, spool, key, settings.prices, as_of)
-            _merge(store, (parse_ticker(key.ticker), intervals[key]), frames, settings, replace, report)
+            _merge(store, (parse_ticker(key.ticker), intervals[key]), frames, settings, mode.replace, report)
     report.tickers.sort()
     return report
 
@@ -91,7 +99,7 @@ def _merge(
     replace: bool,
     report: ImportReport,
 ) -> None:
-    """Store the bars of a series (ticker, interval) and add to the report what came of it."""
+    """Store the bars of a series (ticker, interval) and add the result to the report."""
     ticker, interval = series
     calendar, tolerance = calendar_of(ticker, settings.prices), settings.outcomes.tolerance
     merged = store.merge_pieces(ticker, frames, tolerance, replace=replace, interval=interval, repair=True)
@@ -101,7 +109,7 @@ def _merge(
     report.changed += merged.changed
     if merged.disagreements:
         report.disputed[ticker] = describe_disputes(merged.disagreements, calendar)
-    found = describe_stored_jumps(store, ticker, calendar, interval)
-    report.suspicious += [line for line in found if line not in report.suspicious]
+    jumps = describe_stored_jumps(store, ticker, calendar, interval)
+    report.suspicious += [line for line in jumps if line not in report.suspicious]
     if ticker not in report.tickers:
         report.tickers.append(ticker)

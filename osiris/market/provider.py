@@ -1,4 +1,7 @@
-"""Prices for the loop: Yahoo first, the local store when Yahoo cannot be asked, one warning and not one a ticker."""
+"""Prices for the learning loop: from Yahoo, or from the local store when Yahoo cannot be asked.
+
+One warning then covers all tickers.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,15 +17,16 @@ from osiris.market.bar_disk import damaged_file_error
 from osiris.market.bar_store import BarStore
 from osiris.market.calendars import BAR_MINUTES, DAILY, calendar_of
 from osiris.market.reconcile import Disagreement
-from osiris.market.timeline import NO_FINER_BARS, Timeline, build_timeline
+from osiris.market.timeline import Timeline, TimelineSources, build_timeline
 from osiris.market.yahoo import NoUsableBars, YahooClient
 
 NEW_TICKER_HISTORY = timedelta(days=3653)
+"""Ten years, with the leap days."""
 
 
 @dataclass
 class UpdateReport:
-    """What an update did: bars added by ticker, why a ticker got none, disagreements with stored bars by ticker."""
+    """The result of an update, by ticker: bars added, the reason for none, disagreements with stored bars."""
 
     added: dict[str, int] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
@@ -31,19 +35,19 @@ class UpdateReport:
 
 
 class BarProvider:
-    """Where the loop gets its bars; what a person should know of a run is noted, each thing once."""
+    """Gives the learning loop its bars, and collects notes for the user of a run, each once."""
 
     def __init__(
         self, store: BarStore, yahoo: YahooClient, settings: Settings, pause_seconds: float = RETRY_PAUSE_SECONDS
     ) -> None:
-        """Serve from `bars`, filled from `yahoo` when `prices.source` says so."""
+        """Serve from `store`, which is filled from `yahoo` if `prices.source` is "yahoo"."""
         self._store, self._settings = store, settings
         self._backfill = Backfill(store, yahoo, settings, pause_seconds)
         self.fetch_finest, self.collect_notes = self._backfill.fetch_finest, self._backfill.collect_notes
 
     @property
     def disputes(self) -> dict[str, str]:
-        """Ticker -> where its sources differ."""
+        """By ticker, a text that says where its sources differ."""
         prices = self._settings.prices
         return {t: describe_disputes(found, calendar_of(t, prices)) for t, found in self._store.disputes().items()}
 
@@ -59,7 +63,7 @@ class BarProvider:
     def get_many_bars(
         self, tickers: Iterable[str], start: datetime, end: datetime, as_of: datetime, *, progress: bool = False
     ) -> dict[str, pd.DataFrame]:
-        """`bars` of several tickers; one that neither source has is absent, and a note says so."""
+        """`get_bars` of several tickers; a ticker that neither source has is absent, and a note says so."""
         wanted, known = list(tickers), min(end, as_of)
         self._backfill.refresh(wanted, start, known, progress)
         found = self._store.get_many(wanted, start, known)
@@ -69,7 +73,7 @@ class BarProvider:
     def get_timelines(
         self, tickers: Iterable[str], start: datetime, as_of: datetime, *, progress: bool = False
     ) -> dict[str, Timeline]:
-        """What ideas on `tickers` are judged on at `as_of`: hourly or finer bars where there are any, else daily ones.
+        """The bars that ideas on `tickers` are judged on at `as_of`: hourly or finer ones if there are any, else daily.
 
         A ticker that neither source has is absent, and a note says so.
         """
@@ -77,28 +81,33 @@ class BarProvider:
         self._backfill.refresh(wanted, start, as_of, progress)
         if self._settings.prices.intraday:
             self._backfill.refresh(wanted, start, as_of, progress, HOURLY)
-        disputes = self._store.disputes(wanted)  # before the bars: a person who ends one writes the bars first
-        daily, finer = self._store.get_many(wanted, start, as_of), self._read_finer(wanted, start, as_of)
-        unreadable, absent = self._note_damaged(), self._store.absences(wanted)
+        # Disputes are read before the bars, because a person who ends one writes the bars first: bars of before would
+        # otherwise count as undisputed.
+        disputes = self._store.disputes(wanted)
+        daily = self._store.get_many(wanted, start, as_of)
+        finer = self._read_finer(wanted, start, as_of)
+        unreadable = self._note_damaged()
+        absent = self._store.absences(wanted)
         found = [t for t in wanted if (t in daily or t in finer) and t not in unreadable]
         self._note_absent(set(wanted) - set(found) - unreadable)
-        return {
-            ticker: build_timeline(
+        timelines = {}
+        for ticker in found:
+            sources = TimelineSources(
                 daily.get(ticker, EMPTY_BARS),
-                calendar_of(ticker, self._settings.prices),
-                start,
-                as_of,
-                finer=finer.get(ticker, NO_FINER_BARS),
-                disputes=disputes.get(ticker, ()),
-                absent=absent.get(ticker, ()),
-                tolerance=self._settings.outcomes.tolerance,
-                no_later_bars=self._backfill.has_answered(ticker, as_of),
+                finer.get(ticker, {}),
+                disputes.get(ticker, ()),
+                absent.get(ticker, ()),
+                self._backfill.has_answered(ticker, as_of),
             )
-            for ticker in found
-        }
+            calendar = calendar_of(ticker, self._settings.prices)
+            timelines[ticker] = build_timeline(sources, calendar, start, as_of, self._settings.outcomes.tolerance)
+        return timelines
 
     def update(self, tickers: Sequence[str], as_of: datetime, *, progress: bool = False) -> UpdateReport:
-        """Fetch what the store lacks up to `as_of` (of a new ticker, ten years), whatever `prices.source` says."""
+        """Fetch the bars after the stored ones up to `as_of`, for a new ticker those of ten years.
+
+        This asks Yahoo even if `prices.source` is "local".
+        """
         report = UpdateReport()
         symbols = [parse_ticker(ticker) for ticker in tickers]
         with self.collect_notes() as report.notes:
@@ -120,21 +129,21 @@ class BarProvider:
         self, tickers: Sequence[str], start: datetime, as_of: datetime
     ) -> dict[str, dict[str, pd.DataFrame]]:
         """Stored bars shorter than a day, by ticker and interval, the longest first."""
-        found: dict[str, dict[str, pd.DataFrame]] = {}
+        finer: dict[str, dict[str, pd.DataFrame]] = {}
         for interval in BAR_MINUTES:
-            there = set(self._store.tickers(interval)) & set(tickers)
-            for ticker, frame in self._store.get_many(sorted(there), start, as_of, interval).items():
-                found.setdefault(ticker, {})[interval] = frame
-        return found
+            stored = set(self._store.tickers(interval)) & set(tickers)
+            for ticker, frame in self._store.get_many(sorted(stored), start, as_of, interval).items():
+                finer.setdefault(ticker, {})[interval] = frame
+        return finer
 
     def _update_start(self, ticker: str, as_of: datetime) -> datetime:
         known = ticker in self._store.tickers()
         return self._store.coverage(ticker).last - REQUEST_OVERLAP if known else as_of - NEW_TICKER_HISTORY
 
     def _note_damaged(self) -> set[str]:
-        """The tickers of files that cannot be read; a note names each."""
-        for path, why in sorted(self._store.damaged_files.items()):
-            self._backfill.add_note(str(damaged_file_error(path, why)))
+        """The tickers of files that cannot be read; a note names each file."""
+        for path, reason in sorted(self._store.damaged_files.items()):
+            self._backfill.add_note(str(damaged_file_error(path, reason)))
         return {path.stem for path in self._store.damaged_files}
 
     def _note_absent(self, tickers: set[str]) -> None:
@@ -143,6 +152,6 @@ class BarProvider:
 
 
 def describe_disputes(found: Sequence[Disagreement], calendar: str) -> str:
-    """Disagreements on one line."""
+    """The first disagreement, and how many bars more have one, on one line."""
     more = f" (and {len(found) - 1} more bars)" if len(found) > 1 else ""
     return f"sources differ on {min(found, key=lambda d: d.start).describe(calendar)}{more}"

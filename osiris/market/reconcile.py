@@ -1,13 +1,17 @@
-"""Two sources on the same bars: what is added, what is confirmed, and what is in dispute.
+"""Merge the bars of two sources: bars are added, agree, or are in dispute.
 
-A stored bar never changes by itself. Another source either confirms it (its name is added to `source`) or disagrees;
-only a person's word (`replace`) overwrites. No source disputes a bar that a person brought so (`GIVEN`). Those that
-change by it or were in dispute are beyond doubt too (`CONFIRMED`): of the others nobody says that he looked at them.
+A stored bar never changes by itself. Another source either agrees, and its name is added to `source`, or it disagrees.
+Only an import by a person with `replace` overwrites a stored bar.
+
+No source disputes a bar that a person brought so: all of them get the mark `USER_PROVIDED`. Those that changed a stored
+bar or ended a dispute are `CONFIRMED` instead. That is a stronger mark: `osiris.market.timeline` raises no data issue
+about them, because the person has looked at these bars. Nobody says that about the rest of the file.
 """
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -18,13 +22,13 @@ from osiris.market.calendars import DAILY, FRAME_COLUMNS, PRICE_COLUMNS, session
 SOURCE_TOLERANCE = 0.02
 """Largest relative difference of two sources' prices that counts as agreement, unless the caller says otherwise."""
 CONFIRMED, USER_PROVIDED = "confirmed", "given"
-"""Stand among the sources of a bar that a person spoke for, and of one that a person brought."""
+"""Marks among the sources of a bar: a person confirmed it, or a person brought it."""
 COMPARED_COLUMNS = [*PRICE_COLUMNS, "volume", "split"]
 
 
 @dataclass(frozen=True)
 class Disagreement:
-    """Two sources on one bar: the column on which they are furthest apart, the value that was kept, and the other."""
+    """Two sources on one bar: the column with the largest difference, the value that was kept, and the one offered."""
 
     start: datetime
     column: str
@@ -45,9 +49,9 @@ class Disagreement:
 
 @dataclass(frozen=True)
 class MergeResult:
-    """What a merge did with the bars `offered`: `added` or, with replace, `changed`; `dropped` for NaN.
+    """The counts of a merge: of the bars `offered`, those `added`, `changed` (with replace) and `dropped` for NaN.
 
-    `disagreements` were not written; `aside` is the name that a file which could not be read was given.
+    `disagreements` were not written. `moved_to` is the new name of a stored file that could not be read.
     """
 
     added: int = 0
@@ -64,7 +68,7 @@ def validate_bars(frame: pd.DataFrame) -> pd.DataFrame:
         raise BadInput(
             f"bars with the columns {FRAME_COLUMNS}, start and end in UTC", f"{dict(frame.dtypes)}", "correct them"
         )
-    usable = cast_types(frame)  # and no copy that is not needed: a ticker may have millions of bars
+    usable = cast_types(frame)  # below, a copy is made only where it is needed: a ticker may have millions of bars
     finite = np.logical_and.reduce([np.isfinite(usable[name].to_numpy()) for name in PRICE_COLUMNS])
     if not finite.all():
         usable = usable[finite]
@@ -78,7 +82,7 @@ def validate_bars(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def cast_types(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with the one set of types, whichever library it came from."""
+    """The frame with the column types of all frames of bars; DuckDB, Yahoo and files give others."""
     numbers = dict.fromkeys((*PRICE_COLUMNS, "volume", "split"), np.float64)
     return frame.astype({"start": "datetime64[us, UTC]", "end": "datetime64[us, UTC]", "source": "str", **numbers})
 
@@ -91,8 +95,8 @@ def combine(
     interval: str = DAILY,
     disputed: Collection[datetime] = (),
 ) -> tuple[pd.DataFrame, MergeResult]:
-    """Both frames as one, by the rules of the module's head, and what was done; `disputed` are starts of bars."""
-    if stored.empty:  # a first import, without three copies of it
+    """Both frames as one, by the rules at the top of this module, and the counts; `disputed` are starts of bars."""
+    if stored.empty:  # a first import needs no further copies of it
         if replace:
             offered, settled = offered.copy(), offered["start"].isin(list(disputed))
             offered.loc[settled, "source"] = _add_mark(offered.loc[settled, "source"], CONFIRMED)
@@ -102,51 +106,56 @@ def combine(
     both = kept.index.intersection(new.index)
     mine, theirs = kept.loc[both], new.loc[both]
     added = len(new) - len(both)
+    # `differing` marks, among the bars of both frames, those that need more than another name in `source`: with replace
+    # the offered bar takes their place, without it they are in dispute.
     if replace:
         changed = (mine[COMPARED_COLUMNS] != theirs[COMPARED_COLUMNS]).any(axis=1)
-        beyond = changed | theirs.index.isin(disputed)
+        differing = changed | theirs.index.isin(disputed)
         merged = MergeResult(added, int(changed.sum()))
     else:
         apart = _relative_distance(mine, theirs)
-        beyond = (apart > tolerance).any(axis=1) & ~_has_mark(mine["source"], CONFIRMED, USER_PROVIDED)
-        merged = MergeResult(added, disagreements=_disagreements(mine[beyond], theirs[beyond], apart[beyond], interval))
-    pairs = zip(mine["source"][~beyond], theirs["source"][~beyond], strict=True)
-    kept.loc[both[~beyond], "source"] = [join_sources(a, b) for a, b in pairs]
+        differing = (apart > tolerance).any(axis=1) & ~_has_mark(mine["source"], CONFIRMED, USER_PROVIDED)
+        merged = MergeResult(
+            added, disagreements=_disagreements(mine[differing], theirs[differing], apart[differing], interval)
+        )
+    pairs = zip(mine["source"][~differing], theirs["source"][~differing], strict=True)
+    kept.loc[both[~differing], "source"] = [join_sources(a, b) for a, b in pairs]
     fresh = new.drop(both)
     if replace:
-        kept.loc[both[~beyond], "source"] = _add_mark(kept.loc[both[~beyond], "source"], USER_PROVIDED)
+        kept.loc[both[~differing], "source"] = _add_mark(kept.loc[both[~differing], "source"], USER_PROVIDED)
         fresh["source"] = _add_mark(fresh["source"], USER_PROVIDED)
-        spoken = theirs[beyond]
-        kept = pd.concat([kept.drop(spoken.index), spoken.assign(source=_add_mark(spoken["source"], CONFIRMED))])
+        corrected = theirs[differing]
+        corrected = corrected.assign(source=_add_mark(corrected["source"], CONFIRMED))
+        kept = pd.concat([kept.drop(corrected.index), corrected])
     combined = pd.concat([kept, fresh])
     return combined.sort_index().reset_index()[list(FRAME_COLUMNS)], merged
 
 
 def is_confirmed(sources: pd.Series) -> pd.Series:
-    """Which bars a person spoke for, by their sources."""
+    """Mask of the bars that a person confirmed, by their sources."""
     return _has_mark(sources, CONFIRMED)
 
 
 def _has_mark(sources: pd.Series, *marks: str) -> pd.Series:
-    codes, names = pd.factorize(sources)
-    spoken = np.array([not set(marks).isdisjoint(name.split("+")) for name in names], np.bool_)
-    return pd.Series(spoken[codes] if len(names) else np.zeros(len(sources), np.bool_), sources.index)
+    codes, names = pd.factorize(sources)  # millions of bars have a handful of different sources
+    marked = np.array([not set(marks).isdisjoint(name.split("+")) for name in names], np.bool_)
+    return pd.Series(marked[codes] if len(names) else np.zeros(len(sources), np.bool_), sources.index)
 
 
 def _add_mark(sources: pd.Series, mark: str) -> pd.Series:
-    """The sources with a mark; a confirmed bar needs no other."""
+    """The sources with a mark; a confirmed bar gets no other."""
     return sources.map(lambda names: names if CONFIRMED in names.split("+") else join_sources(names, mark)).astype(
         "str"
     )
 
 
 def join_sources(sources: str, another: str) -> str:
-    """The names of a bar's sources with `another`, each once, such as `yahoo+file:aapl.csv`."""
+    """The names of a bar's sources, such as `yahoo+file:aapl.csv`, and `another`, unless it is one of them."""
     return sources if another in sources.split("+") else f"{sources}+{another}"
 
 
 def _relative_distance(mine: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
-    """Relative distance of prices; of splits 0 where they are the same and infinite where not."""
+    """Relative distance of the prices; that of the splits is 0 if they are the same and infinite if not."""
     prices = ["close", "high", "low", "open"]
     apart = (theirs[prices] / mine[prices] - 1).abs()
     same = np.isclose(theirs["split"], mine["split"], rtol=1e-6)
@@ -154,15 +163,21 @@ def _relative_distance(mine: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame
 
 
 def _disagreements(mine: pd.DataFrame, theirs: pd.DataFrame, apart: pd.DataFrame, interval: str) -> list[Disagreement]:
-    return [
-        Disagreement(
-            start.to_pydatetime(),
-            column,
-            float(mine.at[start, column]),
-            float(theirs.at[start, column]),
-            mine.at[start, "source"],
-            theirs.at[start, "source"],
-            interval,
+    if not len(apart):
+        return []
+    furthest = apart.idxmax(axis=1)
+    found = []
+    for moment, name in zip(furthest.index, furthest, strict=True):
+        start, column = cast("pd.Timestamp", moment), str(name)
+        found.append(
+            Disagreement(
+                start.to_pydatetime(),
+                column,
+                float(cast("float", mine.at[start, column])),
+                float(cast("float", theirs.at[start, column])),
+                str(mine.at[start, "source"]),
+                str(theirs.at[start, "source"]),
+                interval,
+            )
         )
-        for start, column in (apart.idxmax(axis=1).items() if len(apart) else ())
-    ]
+    return found

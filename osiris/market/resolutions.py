@@ -1,4 +1,7 @@
-"""Finer bars laid over coarser ones: for each session the finest that cover it, and the sessions where that fails."""
+"""Finer bars over coarser ones: for each session the finest bars that cover it.
+
+A session whose finer bars have gaps, or contradict other bars, keeps the coarser bars and is listed.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,7 +16,11 @@ from osiris.market.gaps import fill_missing, is_contiguous
 
 
 class Sessions(NamedTuple):
-    """Opens and closes of the sessions between two moments, and the later one; begin and end of the pause in each."""
+    """The sessions between two moments, in time order, with the begins and ends of their pauses.
+
+    `opens`, `closes` and both arrays of `pauses` have shape (n,), int64 nanoseconds UTC. `limit` is the later of the
+    two moments, so the last session may be under way.
+    """
 
     opens: TimeArray
     closes: TimeArray
@@ -25,20 +32,25 @@ class Sessions(NamedTuple):
         return int(self.pauses[0][number]), int(self.pauses[1][number])
 
     def index_of(self, bars: BarArrays) -> TimeArray:
-        """Index of the session each bar lies in; -1, the place behind the last, for a bar outside of all of them."""
-        found = np.searchsorted(self.opens, bars.start, side="right") - 1
-        outside = (found < 0) | (bars.end > np.append(self.closes, 0)[found])
-        return np.where(outside, -1, found)
+        """Index of the session in which each bar lies, shape of `bars.start`; -1 for a bar outside of all of them."""
+        index = np.searchsorted(self.opens, bars.start, side="right") - 1
+        # The appended 0 is what index -1 finds, so that this works without sessions too.
+        outside = (index < 0) | (bars.end > np.append(self.closes, 0)[index])
+        return np.where(outside, -1, index)
 
 
 @dataclass
 class BarLayers:
-    """The bars `chosen` so far, at first the daily ones; `confirmed` and `closed` are opens of sessions.
+    """The bars `chosen` so far, at first the daily ones; `confirmed` and `absent` are opens of sessions.
 
-    A daily bar that is `confirmed` stands whatever finer bars say; a session that is `closed` and has no daily bar had
-    no bars but those there are. `wrong` names the sessions whose finer bars contradict the daily one by more than
-    `tolerance`, `differing` those whose finer bars contradict each other; `broken` holds the finer bars of sessions
-    (open, close) for which the daily bar stands because some are lacking.
+    A `confirmed` daily bar stands even if finer bars contradict it. An `absent` session without a daily bar had no
+    other bars than the stored ones, because a person said so.
+
+    `daily_conflicts` lists the sessions whose finer bars contradict the daily one by more than `tolerance`. Those whose
+    finer bars contradict each other are in `intraday_conflicts`.
+
+    `gapped` is for sessions (open, close) whose daily bar stands because finer bars are missing. It holds the finer
+    bars that are stored.
     """
 
     daily: BarArrays
@@ -55,7 +67,7 @@ class BarLayers:
         self.chosen = self.daily
 
     def refine(self, fine: BarArrays) -> None:
-        """Replace what `fine` covers; those of its bars that lie outside of the sessions are left out."""
+        """Replace chosen bars by the bars of `fine` that cover them; bars outside of the sessions are left out."""
         fine = fine.select(self.sessions.index_of(fine) >= 0)
         session, fine_session = self.sessions.index_of(self.chosen), self.sessions.index_of(fine)
         keep, take = np.ones(len(session), np.bool_), np.zeros(len(fine_session), np.bool_)
@@ -66,28 +78,41 @@ class BarLayers:
         self.chosen = BarArrays(*merged).select(np.argsort(merged[0], kind="stable"))
 
     def _refine_session(
-        self, number: int, fine: BarArrays, part: slice, in_session: NDArray[np.bool_], choice: tuple[NDArray, NDArray]
+        self,
+        number: int,
+        fine: BarArrays,
+        part: slice,
+        in_session: NDArray[np.bool_],
+        masks: tuple[NDArray[np.bool_], NDArray[np.bool_]],
     ) -> None:
+        """Decide for one session which bars stay and which come, in the `masks` (keep, take).
+
+        `part` are the indices of its finer bars; `in_session` marks its chosen bars. keep has the shape of the chosen
+        bars, take that of the finer ones.
+        """
+        keep, take = masks
         opened, closed = int(self.sessions.opens[number]), int(self.sessions.closes[number])
         begin, stop = part.start, part.stop
-        alone = not in_session.any() and opened in self.absent
-        run = stop if alone else self._contiguous_end(number, fine, begin, stop)
+        only_bars = not in_session.any() and opened in self.absent
+        # The bars [begin:run] of `fine` follow one another without a gap from the session's open.
+        run = stop if only_bars else self._contiguous_end(number, fine, begin, stop)
         over = closed <= self.sessions.limit
-        whole = alone or (
+        complete = only_bars or (
             run > begin and bool(is_contiguous(fine.end[run - 1], closed, self.sessions.pause_of(number)))
         )
-        if over and not whole and in_session.sum() <= 1:
+        if over and not complete and in_session.sum() <= 1:
             if (self.daily.start == opened).any():
                 self._add_gapped(number, fine.select(part))
             return
         if run == begin:
             return
-        replaced = in_session if whole else in_session & (self.chosen.end <= fine.end[run - 1])
+        replaced = in_session if complete else in_session & (self.chosen.end <= fine.end[run - 1])
         if (in_session & ~replaced).any():
+            # A coarser bar stays after the replaced ones, so the run must end with them: bars may not overlap.
             edge = self.chosen.end[replaced].max(initial=0)
             run = begin + int(np.searchsorted(fine.end[begin:run], edge, side="right"))
         shorter = fine.select(slice(begin, run))
-        if run > begin and over and not self._agree(number, shorter, whole):
+        if run > begin and over and not self._agree(number, shorter, complete):
             return
         longer = self.chosen.select(replaced & (self.chosen.end - self.chosen.start < closed - opened))
         if (
@@ -96,26 +121,30 @@ class BarLayers:
             and _has_intraday_conflict(longer, shorter, self.tolerance)
         ):
             self.intraday_conflicts.append(number)
-        if whole:
+        if complete:  # these finer bars have no gap, so the daily bar does not stand any longer
             self.gapped.pop((opened, closed), None)
-        choice[0][replaced] = False
-        choice[1][begin:run] = True
+        keep[replaced] = False
+        take[begin:run] = True
 
     def _contiguous_end(self, number: int, bars: BarArrays, at: int, stop: int) -> int:
-        """Index behind the last bar that follows from the session's open without a gap."""
+        """Index behind the last of the bars [at:stop] that follow from the session's open without a gap."""
+        # Shape (stop - at,): the first bar must begin at the open, each next one at the end of the bar before it.
         expected = np.append(self.sessions.opens[number], bars.end[at : max(at, stop - 1)])[: stop - at]
         follows = is_contiguous(expected, bars.start[at:stop], self.sessions.pause_of(number))
         return stop if follows.all() else at + int(np.argmin(follows))
 
     def _add_gapped(self, number: int, bars: BarArrays) -> None:
-        if self._agree(number, bars, whole=False):
+        if self._agree(number, bars, complete=False):
             session = int(self.sessions.opens[number]), int(self.sessions.closes[number])
             self.gapped[session] = fill_missing(self.gapped.get(session), bars)
 
-    def _agree(self, number: int, bars: BarArrays, whole: bool) -> bool:
-        """Whether finer bars may be used: not against a confirmed daily bar; against another, the session is wrong."""
+    def _agree(self, number: int, bars: BarArrays, complete: bool) -> bool:
+        """Whether finer bars may be used; those that contradict a confirmed daily bar may not.
+
+        If they contradict a daily bar that nobody confirmed, they are used and the session becomes a daily conflict.
+        """
         opened = int(self.sessions.opens[number])
-        if _has_daily_conflict(self.daily, self.daily.start == opened, bars, whole, self.tolerance):
+        if _has_daily_conflict(self.daily, self.daily.start == opened, bars, complete, self.tolerance):
             if opened in self.confirmed:
                 return False
             self.daily_conflicts.append(number)
@@ -123,35 +152,36 @@ class BarLayers:
 
 
 def count_splits_once(layers: Sequence[BarArrays], sessions: Sessions) -> list[int]:
-    """Leave each session's split on its first bar of every layer; returns the sessions of which layers tell two.
+    """Leave each session's split on its first bar of every layer, and return the sessions with two different ratios.
 
     A split that stands on all bars of a day, or in one layer alone, takes effect once. The layers are changed.
     """
     ratios: dict[int, float] = {}
-    apart = []
-    places = [sessions.index_of(bars) for bars in layers]
-    for bars, place in zip(layers, places, strict=True):
-        for number in np.unique(place[(bars.split != 1) & (place >= 0)]):
-            ratios_told = np.unique(bars.split[(place == number) & (bars.split != 1)])
-            if not np.allclose(
-                [*ratios_told, ratios_told[0]], ratios.setdefault(int(number), float(ratios_told[0])), rtol=1e-6
-            ):
-                apart.append(int(number))
-        bars.split[place >= 0] = 1.0
+    conflicts = []
+    indices = [sessions.index_of(bars) for bars in layers]
+    for bars, index in zip(layers, indices, strict=True):
+        for number in np.unique(index[(bars.split != 1) & (index >= 0)]):
+            recorded = np.unique(bars.split[(index == number) & (bars.split != 1)])
+            first_ratio = ratios.setdefault(int(number), float(recorded[0]))
+            if not np.allclose(recorded, first_ratio, rtol=1e-6):
+                conflicts.append(int(number))
+        bars.split[index >= 0] = 1.0
     for number, ratio in ratios.items():
-        for bars, place in zip(layers, places, strict=True):
-            bars.split[np.flatnonzero(place == number)[:1]] = ratio
-    return apart
+        for bars, index in zip(layers, indices, strict=True):
+            bars.split[np.flatnonzero(index == number)[:1]] = ratio
+    return conflicts
 
 
 def _has_intraday_conflict(longer: BarArrays, shorter: BarArrays, tolerance: float) -> bool:
-    """Whether one of the longer bars reaches or ends elsewhere than the shorter ones that stand for it."""
-    at = np.searchsorted(shorter.start, longer.start)
+    """Whether a longer bar has another high, low or close than the shorter bars of its time."""
+    begin = np.searchsorted(shorter.start, longer.start)
     behind = np.searchsorted(shorter.start, longer.end)
-    known = behind > at
+    known = behind > begin
     if not known.any():
         return False
-    spans = np.column_stack([at, behind])[known].ravel()
+    # reduceat takes edges in pairs here: [begin, behind) of each longer bar, then the time up to the next one, which
+    # [::2] drops. A `behind` may be the number of shorter bars, so each column gets one neutral element more.
+    spans = np.column_stack([begin, behind])[known].ravel()
     last = behind[known] - 1
     high = np.maximum.reduceat(np.append(shorter.high, 0.0), spans)[::2]
     low = np.minimum.reduceat(np.append(shorter.low, np.inf), spans)[::2]
@@ -160,13 +190,16 @@ def _has_intraday_conflict(longer: BarArrays, shorter: BarArrays, tolerance: flo
 
 
 def _has_daily_conflict(
-    days: BarArrays, in_session: NDArray[np.bool_], fine: BarArrays, whole: bool, tolerance: float
+    days: BarArrays, in_session: NDArray[np.bool_], fine: BarArrays, complete: bool, tolerance: float
 ) -> bool:
-    """Whether finer bars leave the range of their daily bar or, where they are `whole`, end or reach elsewhere."""
+    """Whether finer bars leave the range of their daily bar.
+
+    If they are the `complete` session, they must also reach its high and its low and end at its close.
+    """
     if not in_session.any():
         return False
     high, low = fine.high.max() / days.high[in_session][0] - 1, fine.low.min() / days.low[in_session][0] - 1
     close = fine.close[-1] / days.close[in_session][0] - 1
     if high > tolerance or low < -tolerance:
         return True
-    return whole and max(-high, low, abs(close)) > tolerance
+    return complete and max(-high, low, abs(close)) > tolerance

@@ -1,8 +1,8 @@
 """Real daily bars for the demo and the tests: the `bokeh_sampledata` package, five US stocks, 2000-03-01 to 2013-03-01.
 
-Open, high, low, close and volume are as traded; every date is an XNYS session and every bar is consistent (checked on
-each load, since a broken bar would settle ideas wrongly). The splits are not in the package: they show as jumps of
-close / adj_close, where dividends show too, but smaller.
+Open, high, low, close and volume are as traded, and every date is an XNYS session. Every bar is consistent, which is
+checked on each load, since a broken bar would settle ideas wrongly. The splits are not in the package. They show as
+jumps of close / adj_close, where dividends show too, but smaller.
 """
 
 from collections.abc import Iterable
@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from osiris.core.errors import BadInput, NotFound
 from osiris.market.calendars import PRICE_COLUMNS, daily_frame
@@ -19,11 +20,11 @@ SAMPLE_CALENDAR = "XNYS"
 SAMPLE_SOURCE = "sample"
 MIN_SPLIT_RATIO = 1.5
 SPLIT_TOLERANCE = 0.01
-"""How far, relatively, a jump may lie from a ratio of halves to be a split; the data's own are within 1e-13."""
+"""Largest relative distance of a jump from a multiple of 1/2 that still makes it a split; the data's own: 1e-13."""
 
 
 class SupportsMerge(Protocol):
-    """Anything bars can be merged into, such as `osiris.market.bar_store.BarStore`."""
+    """A store into which bars can be merged, such as `osiris.market.bar_store.BarStore`."""
 
     def merge(self, ticker: str, frame: pd.DataFrame) -> object:
         """Add bars of a ticker."""
@@ -33,7 +34,7 @@ class SupportsMerge(Protocol):
 def sample_bars(ticker: str) -> pd.DataFrame:
     """Raw daily bars with recorded splits, in the format of `osiris.market.calendars`.
 
-    Raises `NotFound` for a ticker the package has not, `BadInput` should the installed data be broken.
+    Raises `NotFound` for a ticker that is not in the package, and `BadInput` if the installed data is broken.
     """
     if ticker not in SAMPLE_TICKERS:
         raise NotFound(f"one of the sample tickers {', '.join(SAMPLE_TICKERS)}", repr(ticker), "choose one of them")
@@ -41,7 +42,7 @@ def sample_bars(ticker: str) -> pd.DataFrame:
 
     values = pd.DataFrame(getattr(stocks, ticker))
     _check_consistency(ticker, values)
-    values["split"] = _splits(values["close"].to_numpy(), values["adj_close"].to_numpy())
+    values["split"] = _splits(values["close"].to_numpy(np.float64), values["adj_close"].to_numpy(np.float64))
     return daily_frame(pd.DatetimeIndex(values["date"]), values, SAMPLE_CALENDAR, SAMPLE_SOURCE)
 
 
@@ -51,8 +52,8 @@ def load_sample(bar_store: SupportsMerge, tickers: Iterable[str] = SAMPLE_TICKER
         bar_store.merge(ticker, sample_bars(ticker))
 
 
-def _splits(close: np.ndarray, adjusted: np.ndarray) -> np.ndarray:
-    """Split at each bar, shape (n,): jumps of close / adjusted that are halves from 1.5 up, else 1."""
+def _splits(close: NDArray[np.float64], adjusted: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Split at each bar, shape (n,): a jump of close / adjusted to a multiple of 1/2 from 1.5 up, else 1."""
     jump = np.ones(len(close))
     jump[1:] = (close[:-1] / adjusted[:-1]) / (close[1:] / adjusted[1:])
     nearest = np.round(jump * 2) / 2
@@ -61,7 +62,7 @@ def _splits(close: np.ndarray, adjusted: np.ndarray) -> np.ndarray:
 
 def _check_consistency(ticker: str, values: pd.DataFrame) -> None:
     prices = values[list(PRICE_COLUMNS)]
-    good = np.isfinite(prices).all(axis=1) & (prices > 0).all(axis=1)
+    good = (prices > 0).all(axis=1) & np.isfinite(prices.to_numpy()).all(axis=1)
     good &= (values["high"] == prices.max(axis=1)) & (values["low"] == prices.min(axis=1))
     if not good.all():
         raise BadInput(

@@ -1,13 +1,21 @@
-"""The bars that ideas on one ticker are judged on, and the moments nobody can vouch for.
+"""The bars that ideas on one ticker are judged on, and the times at which those bars are in doubt.
 
-For each session the finest bars that cover it without a gap, else its daily bar; of a session under way, the finest
-bars from its open on. What is left are doubts, and no idea is closed across one: a session without bars, one on whose
-bars sources disagree, bars of different lengths that contradict each other, a daily bar after which some sessions have
-none (weekly bars look so), a price that jumps too far. A daily bar that a person confirmed is beyond doubt, and a
-session of which a person said that it had no other bars lacks none. Nothing lacks in a lunch break.
+Each session uses the finest bars that cover it without a gap, else its daily bar. A session under way uses the finest
+bars from its open on. Bars do not count as missing in a lunch break.
+
+No idea is closed across a data issue. These have one:
+
+- a session without bars, unless a person said that it had none;
+- a session on whose bars sources disagree;
+- a session whose bars of different lengths contradict each other;
+- a daily bar after which several sessions have none, because weekly bars look so;
+- a price that jumps too far.
+
+A daily bar that a person confirmed has no issue.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -32,19 +40,34 @@ from osiris.market.reconcile import Disagreement, is_confirmed
 from osiris.market.resolutions import BarLayers, Sessions, count_splits_once
 
 BASIS_LOOKBACK = timedelta(days=10)
-"""Bars from that long before the first idea on tell its price basis."""
+"""Bars from that long before the first idea on give its price basis. Ten days hold a session in every calendar."""
 MIN_MISSING_SESSIONS = 3
-"""So many sessions without a bar cast doubt on the daily bar before them."""
-NO_FINER_BARS: Mapping[str, pd.DataFrame] = {}
+"""So many sessions without a bar put the daily bar before them in doubt: it may be the bar of a week."""
 SpanArrays = tuple[TimeArray, TimeArray]
 
 
-class Timeline(NamedTuple):
-    """Bars for the kernel, and what is in doubt about them.
+@dataclass(frozen=True)
+class TimelineSources:
+    """The stored data of one ticker, from which `build_timeline` makes its timeline.
 
-    `closes` are those of the sessions over at `as_of`. `broken` holds, by session (open, close), the finer bars and the
-    gaps between them where the daily bar stands for them: an idea that came into force inside is judged on those.
-    `silent` says that Yahoo was asked for the time after the last bar and had nothing.
+    `finer` holds frames of shorter bars by the names of `calendars.BAR_MINUTES`, the longest first. `absent` are the
+    opens of sessions of which a person said that they had no other bars. `no_later_bars` says that Yahoo was asked for
+    the time after the last bar and had nothing.
+    """
+
+    daily: pd.DataFrame
+    finer: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    disputes: Sequence[Disagreement] = ()
+    absent: Sequence[datetime] = ()
+    no_later_bars: bool = False
+
+
+class Timeline(NamedTuple):
+    """Bars for the triple-barrier search, and the data issues about them.
+
+    `closes` are those of the sessions over at `as_of`. `gapped` is for sessions whose daily bar stands because finer
+    bars are missing. By session (open, close) it holds the finer bars and the gaps between them: an idea that came
+    into force inside such a session is judged on those. `no_later_bars` is that of `TimelineSources`.
     """
 
     bars: Bars
@@ -54,56 +77,44 @@ class Timeline(NamedTuple):
     no_later_bars: bool
 
     def expand_session(self, session: tuple[int, int]) -> "Timeline":
-        """The timeline with the finer bars of a broken session, and its gaps, in place of its daily bar."""
-        before, after = (
-            slice(0, np.searchsorted(self.bars.start, session[0])),
-            slice(np.searchsorted(self.bars.start, session[1]), None),
-        )
-        whole = self.bars._replace(gap=np.zeros(len(self.bars.start), np.int8))
-        parts = (Bars(*(column[before] for column in whole)), self.gapped[session])
-        parts += (Bars(*(column[after] for column in whole)),)
-        return self._replace(bars=Bars(*(np.concatenate(columns) for columns in zip(*parts, strict=True))), gapped={})
+        """The timeline with the finer bars of a gapped session, and its gaps, in place of its daily bar."""
+        begin, end = np.searchsorted(self.bars.start, session)
+        pairs = zip(self.bars.with_marks(), self.gapped[session].with_marks(), strict=True)
+        bars = Bars._make(np.concatenate([coarse[:begin], finer, coarse[end:]]) for coarse, finer in pairs)
+        return self._replace(bars=bars, gapped={})
 
 
 def build_timeline(
-    daily: pd.DataFrame,
-    calendar: str,
-    start: datetime,
-    as_of: datetime,
-    *,
-    finer: Mapping[str, pd.DataFrame] = NO_FINER_BARS,
-    disputes: Sequence[Disagreement] = (),
-    absent: Sequence[datetime] = (),
-    tolerance: float = 0.02,
-    no_later_bars: bool = False,
+    sources: TimelineSources, calendar: str, start: datetime, as_of: datetime, tolerance: float = 0.02
 ) -> Timeline:
-    """Lay the bars between `first` and `as_of` out; what `as_of` could not know is not looked at.
+    """Arrange the bars between `start` and `as_of`; data that was not known at `as_of` is ignored.
 
-    `finer` holds frames of shorter bars by the names of `calendars.MINUTES`, the longest first. Daily and finer bars of
-    a session whose high, low or close are apart by more than `tolerance`, relatively, contradict each other. `absent`
-    are the opens of sessions of which a person said that they had no other bars.
+    Daily and finer bars of a session contradict each other if a high, low or close differs by more than `tolerance`,
+    relatively.
     """
     opens, closes = all_session_bounds(calendar)
     limit = pd.Timestamp(as_of).value
     inside = (opens >= pd.Timestamp(start).value) & (opens < limit)
-    pauses = tuple(edge[inside] for edge in session_pauses(calendar))
-    sessions = Sessions(opens[inside], closes[inside], limit, pauses)
-    frames = [daily, *finer.values()]
+    pause_begins, pause_ends = session_pauses(calendar)
+    sessions = Sessions(opens[inside], closes[inside], limit, (pause_begins[inside], pause_ends[inside]))
+    frames = [sources.daily, *sources.finer.values()]
+    # No look-ahead: a bar counts only once it is complete, so its end decides and not its start.
     days, *fines = layers = [columns.select(columns.end <= limit) for columns in map(to_bar_arrays, frames)]
-    apart = count_splits_once(layers, sessions)
-    closed = np.array([pd.Timestamp(moment).value for moment in absent], np.int64)
-    bar_layers = BarLayers(days, sessions, _confirmed_starts(daily), closed, tolerance, apart)
+    split_conflicts = count_splits_once(layers, sessions)
+    absent = np.array([pd.Timestamp(moment).value for moment in sources.absent], np.int64)
+    bar_layers = BarLayers(days, sessions, _confirmed_starts(sources.daily), absent, tolerance, split_conflicts)
     for fine in fines:
         bar_layers.refine(fine)
     bars = Bars(*bar_layers.chosen[:-1], bar_layers.chosen.split.cumprod())
-    broken = {
+    gapped = {
         session: mark_gaps(
-            part, _daily_bar(bars, session), tolerance, sessions.pause_of(sessions.opens.searchsorted(session[0]))
+            part, _daily_bar(bars, session), tolerance, sessions.pause_of(int(sessions.opens.searchsorted(session[0])))
         )
         for session, part in bar_layers.gapped.items()
     }
-    issues = _session_issues(bar_layers, disputes) | {PRICE_JUMP: _price_jumps(bar_layers, frames)}
-    return Timeline(bars, _to_data_issues(issues, calendar), closes[inside & (closes <= limit)], broken, no_later_bars)
+    issues = _session_issues(bar_layers, sources.disputes) | {PRICE_JUMP: _price_jumps(bar_layers, frames)}
+    over = closes[inside & (closes <= limit)]
+    return Timeline(bars, _to_data_issues(issues, calendar), over, gapped, sources.no_later_bars)
 
 
 def _confirmed_starts(frame: pd.DataFrame) -> TimeArray:
@@ -115,54 +126,59 @@ def _daily_bar(bars: Bars, session: tuple[int, int]) -> DailyBar:
     return DailyBar(*session, bars.high[at], bars.low[at], bars.close[at], bars.split[at])
 
 
-def _session_issues(laid: BarLayers, disputes: Sequence[Disagreement]) -> dict[str, SpanArrays]:
+def _session_issues(layers: BarLayers, disputes: Sequence[Disagreement]) -> dict[str, SpanArrays]:
     """Opens and closes of the sessions without bars, in dispute, or with bars that contradict each other."""
-    sessions = laid.sessions
+    sessions = layers.sessions
+    # One place more than there are sessions: `index_of` gives -1 for a bar outside of them, which lands there.
     covered = np.zeros(len(sessions.opens) + 1, np.bool_)
-    covered[sessions.index_of(laid.chosen)] = True
-    covered[:-1] |= np.isin(sessions.opens, laid.absent)
+    covered[sessions.index_of(layers.chosen)] = True
+    covered[:-1] |= np.isin(sessions.opens, layers.absent)
     missing = np.flatnonzero((sessions.closes <= sessions.limit) & ~covered[:-1])
     moments = np.array([pd.Timestamp(d.start).value for d in disputes], np.int64)
     disputed = np.searchsorted(sessions.opens, moments[moments < sessions.limit], side="right") - 1
-    found = {
+    indices = {
         MISSING_SESSION: missing,
         DISPUTED: disputed[disputed >= 0],
-        DAILY_CONFLICT: np.array(laid.daily_conflicts, np.int64),
-        INTRADAY_CONFLICT: np.array(laid.intraday_conflicts, np.int64),
-        LONG_BAR: _long_bars(laid, missing),
+        DAILY_CONFLICT: np.array(layers.daily_conflicts, np.int64),
+        INTRADAY_CONFLICT: np.array(layers.intraday_conflicts, np.int64),
+        LONG_BAR: _long_bars(layers, missing),
     }
-    return {kind: (sessions.opens[numbers], sessions.closes[numbers]) for kind, numbers in found.items()}
+    return {kind: (sessions.opens[numbers], sessions.closes[numbers]) for kind, numbers in indices.items()}
 
 
-def _long_bars(laid: BarLayers, missing: TimeArray) -> TimeArray:
-    """Sessions with a daily bar, which nobody confirmed, before `HOLE` sessions or more without bars and one that has.
+def _long_bars(layers: BarLayers, missing: TimeArray) -> TimeArray:
+    """Indices of the sessions whose daily bar may be of more than that session.
 
-    A bar of a week that stands among daily ones would be known on its Monday.
+    `MIN_MISSING_SESSIONS` or more sessions without bars follow them, then one that has bars; nobody confirmed them.
+    For example, the bar of a week that stands among daily ones would be known on its Monday.
     """
+    # Runs of consecutive numbers in `missing`: an edge is where the step is not 1. The prepended -2 and the appended
+    # maximum make the first element and the place behind the last one edges, whatever their values are.
     edges = np.flatnonzero(np.diff(missing, prepend=-2, append=np.iinfo(np.int64).max) != 1)
     begins, lengths = missing[edges[:-1]], np.diff(edges)
-    known = laid.sessions.index_of(laid.chosen).max(initial=-1)
+    known = layers.sessions.index_of(layers.chosen).max(initial=-1)
     before = begins[(lengths >= MIN_MISSING_SESSIONS) & (begins > 0) & (begins < known)] - 1
-    opens, closes = laid.sessions.opens[before], laid.sessions.closes[before]
-    daily = np.isin(opens, laid.chosen.start) & np.isin(closes, laid.chosen.end[np.isin(laid.chosen.start, opens)])
-    return before[daily & ~np.isin(opens, laid.confirmed)]
+    opens, closes = layers.sessions.opens[before], layers.sessions.closes[before]
+    chosen = layers.chosen
+    daily = np.isin(opens, chosen.start) & np.isin(closes, chosen.end[np.isin(chosen.start, opens)])
+    return before[daily & ~np.isin(opens, layers.confirmed)]
 
 
-def _price_jumps(laid: BarLayers, frames: Sequence[pd.DataFrame]) -> SpanArrays:
-    """Starts and ends of the bars that jump too far, but for sessions that a person spoke for."""
-    seen = [laid.chosen, *laid.gapped.values()]
-    far = [bars.select(jump_mask(bars)) for bars in seen]
-    start, end = (np.concatenate([bars[edge] for bars in far]) for edge in (0, 1))
+def _price_jumps(layers: BarLayers, frames: Sequence[pd.DataFrame]) -> SpanArrays:
+    """Starts and ends of the bars that jump too far, except in sessions of which a person confirmed a bar."""
+    jumping = [bars.select(jump_mask(bars)) for bars in (layers.chosen, *layers.gapped.values())]
+    start = np.concatenate([bars.start for bars in jumping])
+    end = np.concatenate([bars.end for bars in jumping])
     if not len(start):
         return start, end
-    opens = laid.sessions.opens
-    spoken = np.searchsorted(opens, np.concatenate([_confirmed_starts(frame) for frame in frames]), side="right")
-    left = ~np.isin(np.searchsorted(opens, start, side="right"), spoken)
+    opens = layers.sessions.opens
+    confirmed = np.searchsorted(opens, np.concatenate([_confirmed_starts(frame) for frame in frames]), side="right")
+    left = ~np.isin(np.searchsorted(opens, start, side="right"), confirmed)
     return start[left], end[left]
 
 
-def _to_data_issues(found: Mapping[str, SpanArrays], calendar: str) -> DataIssues:
-    start, end = (np.concatenate([spans[edge] for spans in found.values()]) for edge in (0, 1))
-    kinds = [kind for kind, spans in found.items() for _ in spans[0]]
+def _to_data_issues(spans_by_kind: Mapping[str, SpanArrays], calendar: str) -> DataIssues:
+    start, end = (np.concatenate([spans[edge] for spans in spans_by_kind.values()]) for edge in (0, 1))
+    kinds = [kind for kind, spans in spans_by_kind.items() for _ in spans[0]]
     order = np.argsort(start, kind="stable")
     return DataIssues(start[order], end[order], [kinds[index] for index in order], calendar)

@@ -1,4 +1,7 @@
-"""The code that patches may improve, as it is shipped: small, pure, tested. What it may answer is in `contracts`."""
+"""The trading policy as it is shipped: small, pure, tested code that patches may improve.
+
+`contracts` says what it is asked and what it may answer.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,10 +17,10 @@ SHIPPED_SHA256 = {
     "gate.py": "d1a7fb2d0a2dd4b429b1460f4f568cbd32e3449f34c4fb98da6c63dc89786c39",
     "sizing.py": "89ec2f8c606695f1aa038bf6a0c12aeda54b870ee2f9195476ee719e941e2eb8",
 }
-"""Of the files as this version ships them. A release with other files has their hashes here: so an edit in place, which
-nobody proved, is another thing than an upgrade."""
+"""Hashes of the files that this version ships. They tell an edit in place, which nobody proved, from an upgrade: a
+release with other files has other hashes here."""
 _TEXTS = {name: (POLICY_FOLDER / name).read_text(encoding="utf-8") for name in PATCHABLE_FILES}
-"""Read once: the modules above are as they were then, too."""
+"""Read once, so that the texts belong to the modules that this process imported above."""
 
 HOW_TO_CHANGE = (
     "the policy is changed by patches: keep your change with `git diff > my.diff`, put the files back with "
@@ -26,17 +29,17 @@ HOW_TO_CHANGE = (
 
 
 def shipped_files() -> dict[str, str]:
-    """The policy's files as they were when this process began, name to text."""
+    """The policy's files as they were when this process began: text by name."""
     return dict(_TEXTS)
 
 
 def edited_files() -> list[str]:
-    """The policy's files that are not as this version ships them: somebody edited them in place."""
+    """The policy's files that differ from those that this version ships, because somebody edited them in place."""
     return [name for name, text in _TEXTS.items() if hashlib.sha256(text.encode()).hexdigest() != SHIPPED_SHA256[name]]
 
 
 def edit_warning() -> str:
-    """What to tell people where the shipped files were edited in place; empty where they are as they should be."""
+    """A warning where the shipped files were edited in place; empty where they are unchanged."""
     edited = ", ".join(str(POLICY_FOLDER / name) for name in edited_files())
     return f"edited in place and therefore not live: {edited}; {HOW_TO_CHANGE}" if edited else ""
 
@@ -45,7 +48,7 @@ class ShippedPolicy:
     """The shipped policy, called in this process."""
 
     def __init__(self, commit: str = "shipped", patch_id: str | None = None) -> None:
-        """`commit` and `patch_id` are those of a workspace's policy in which the shipped files stand."""
+        """Take the `commit` and `patch_id` of a workspace's policy that consists of the shipped files."""
         self.commit, self.patch_id = commit, patch_id
 
     def features(

@@ -1,7 +1,7 @@
-"""What a policy is asked, what it may answer, and the limits that no patch can move.
+"""What a policy is asked, what it may answer, and the limits that no patch can change.
 
-A policy is three files, `context.py`, `gate.py` and `sizing.py`, each by itself: pure functions of the numbers that
-they are given. Here stands what is outside their reach.
+A policy consists of three files: `context.py`, `gate.py` and `sizing.py`. They do not import each other, and each is
+pure functions of its arguments. This file is not part of a policy, so no patch reaches it.
 """
 
 import re
@@ -9,19 +9,20 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 WARM_UP_BARS = 60
-"""Bars that `features` may count on."""
+"""The number of bars that `features` is given at least."""
 MAX_FEATURES = 8
 MAX_RISK = 0.02
-"""Largest fraction of equity that may be at risk in one idea."""
+"""The largest fraction of equity that one idea may risk."""
 HARD_MAX_STOP_ATR = 10.0
 HARD_MIN_REWARD_TO_RISK = 0.25
+"""No risk filter may pass an idea with a wider stop, or with less reward for its risk."""
 MAX_ANSWER_VALUE = 1e12
-"""No number of a policy is as large; NaN is none either."""
+"""Every number in an answer is smaller than this; infinity and NaN are refused by the same comparison."""
 FEATURE_NAME = re.compile(r"[a-z][a-z0-9_]{0,23}")
 
 
 class Feature(NamedTuple):
-    """One feature: `value` is signed round its neutral level, `shown` is the magnitude the prompt prints."""
+    """One feature: `value` is signed around its neutral level, `shown` is the magnitude that the prompt prints."""
 
     name: str
     value: float
@@ -29,12 +30,16 @@ class Feature(NamedTuple):
 
     @property
     def direction(self) -> str:
-        """The word for the sign: `up` at or above neutral, else `down`."""
+        """The sign as a word: `up` at or above the neutral level, `down` below it."""
         return "up" if self.value >= 0 else "down"
 
 
 class PolicyInput(NamedTuple):
-    """An idea as gate and sizing see it: side +1 long or -1 short, distances in ATR, Hermes 0-1, features by name."""
+    """An idea as the risk filter and sizing see it.
+
+    `side` is +1 for long and -1 for short, distances are in multiples of ATR, `confidence` and `hermes` lie in 0-1
+    (`hermes` is `None` where the judge gave no number), and `features` are by name.
+    """
 
     side: int
     target_atr: float
@@ -45,7 +50,7 @@ class PolicyInput(NamedTuple):
 
 
 class Policy(Protocol):
-    """What drafts, gates and sizes ideas. `commit` is that of its code, `patch_id` the patch that it came by."""
+    """Describes, filters and sizes ideas. `commit` is that of its code; `patch_id` is its newest patch, if any."""
 
     commit: str
     patch_id: str | None
@@ -53,21 +58,21 @@ class Policy(Protocol):
     def features(
         self, high: Sequence[float], low: Sequence[float], close: Sequence[float], unit: float
     ) -> list[Feature]:
-        """The features that the prompt shows, of at least `WARM_UP` bars, oldest first; `unit` is their ATR."""
+        """The features that the prompt shows, of at least `WARM_UP_BARS` bars, oldest first; `unit` is their ATR."""
 
     def passes(self, idea: PolicyInput) -> bool:
-        """Whether the risk gate lets an idea through to the reviewers."""
+        """Whether the risk filter passes an idea to the reviewers."""
 
     def size(self, idea: PolicyInput) -> float:
         """The fraction of equity to put at risk, 0 to `MAX_RISK`."""
 
 
 class BadAnswer(ValueError):
-    """A policy answered what no policy may."""
+    """An answer that no policy may give."""
 
 
 def parse_features(answer: object) -> list[Feature]:
-    """The features of an answer `[[name, value, shown], ...]`; raises `BadAnswer`."""
+    """Read an answer `[[name, value, shown], ...]`; raises `BadAnswer`."""
     if not isinstance(answer, list) or not 1 <= len(answer) <= MAX_FEATURES:
         raise BadAnswer(f"expected a list of 1 to {MAX_FEATURES} features")
     features = []
@@ -86,7 +91,7 @@ def parse_features(answer: object) -> list[Feature]:
 
 
 def parse_passes(answer: object, idea: PolicyInput) -> bool:
-    """Whether the gate let `idea` through; raises `BadAnswer`, also for one that no gate may let through."""
+    """Read whether the risk filter passes `idea`; raises `BadAnswer`, also if no filter may pass it."""
     if not isinstance(answer, bool):
         raise BadAnswer("expected true or false")
     if answer and (idea.stop_atr > HARD_MAX_STOP_ATR or idea.target_atr / idea.stop_atr < HARD_MIN_REWARD_TO_RISK):
@@ -96,7 +101,7 @@ def parse_passes(answer: object, idea: PolicyInput) -> bool:
 
 
 def parse_size(answer: object) -> float:
-    """The size of an answer; raises `BadAnswer`."""
+    """Read a size, the fraction of equity at risk; raises `BadAnswer`."""
     size = _finite(answer)
     if not 0 <= size <= MAX_RISK:
         raise BadAnswer(f"expected a fraction of equity from 0 to {MAX_RISK}")

@@ -1,4 +1,4 @@
-"""Ideas as a reviewer asks for them: filtered, sorted and a page at a time, and what stands beside one of them."""
+"""Queries of a reviewer: lists of ideas, filtered, sorted and in pages, and the details of one idea."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,16 +20,18 @@ from osiris.storage.tables import escape_sql, sql_in, sql_time
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
 CLIENT_COLUMNS = [name for name in advice_schema().names if name not in ("vector", "prompt", "reply")]
-"""The columns that clients see."""
+"""The columns of an idea that clients see."""
 MAX_RELATED_IDEAS = 8
-"""Ideas of each kind that stand beside one."""
-BARS_BEFORE, BARS_AFTER = timedelta(days=120), timedelta(days=120)
+"""The largest number of earlier ideas, and of similar ideas, in the details of an idea."""
+BARS_BEFORE = timedelta(days=120)
+BARS_AFTER = timedelta(days=120)
 BAR_COLUMNS = ["end", *PRICE_COLUMNS, "volume"]
 
 
 class SortKey(StrEnum):
-    """What ideas can be sorted by; `reward_to_risk` is computed from the levels."""
+    """The keys by which ideas can be sorted. `reward_to_risk` is computed from the levels."""
 
     AS_OF = "as_of"
     TICKER = "ticker"
@@ -45,7 +47,7 @@ class SortKey(StrEnum):
 
 @dataclass(frozen=True)
 class IdeaQuery:
-    """Which ideas, in which order; every field narrows, an empty one does not."""
+    """A filter and an order of ideas. An empty field does not filter."""
 
     status: Status | None = None
     outcome: Outcome | None = None
@@ -58,7 +60,7 @@ class IdeaQuery:
 
     @property
     def where(self) -> str | None:
-        """The filter as SQL; `None` for all ideas."""
+        """The filter as SQL, or `None` for all ideas."""
         clauses = [
             f"status = '{self.status}'" if self.status else "",
             f"outcome = '{self.outcome}'" if self.outcome else "",
@@ -72,7 +74,7 @@ class IdeaQuery:
 
 @dataclass(frozen=True)
 class Page:
-    """Some of the ideas that were wanted, how many stand ahead of them, and how many there are."""
+    """A page of the matching ideas, the number of matching ideas before it, and the number of all matching ideas."""
 
     ideas: list[Row]
     offset: int
@@ -80,25 +82,29 @@ class Page:
 
 
 def list_ideas(advice: AdviceStore, query: IdeaQuery, offset: int, limit: int, after: Sequence[str] = ()) -> Page:
-    """The `limit` ideas behind the first `offset` ones; ties by moment (newest first), then by id; nulls last.
+    """Return up to `limit` matching ideas after the first `offset`.
 
-    With `after`, ids of ideas that need not fit themselves, only what is behind all of them is counted: what was
-    decided on meanwhile leaves no idea out, and what was drafted meanwhile repeats none. Ids of no idea are ignored.
+    Ties are sorted by moment (newest first), then by id; nulls come last. With `after`, the page begins behind the last
+    of these ideas, plus `offset`. For example, pass the ids of the page before. Then no idea is left out when ideas of
+    that page were decided meanwhile, and no idea is repeated when new ideas were drafted. So the ideas of `after` need
+    not match the filter themselves. Unknown ids are ignored.
     """
-    ids, start = _sorted_ids(advice, query, query.where), offset
+    ids = _sorted_ids(advice, query, query.where)
+    start = offset
     if after:
-        seen = set(after)
+        after_ids = set(after)
         order = _sorted_ids(advice, query, f"({query.where or 'true'}) OR {sql_in('id', after)}")
-        past = set(order[: max((n + 1 for n, one in enumerate(order) if one in seen), default=0)])
-        start += sum(one in past for one in ids)
+        past = set(order[: max((n + 1 for n, idea in enumerate(order) if idea in after_ids), default=0)])
+        start += sum(idea in past for idea in ids)
     chosen = ids[start : start + limit]
-    found = {row["id"]: row for row in advice.rows(_ids_sql(chosen), CLIENT_COLUMNS)} if chosen else {}
-    return Page([found[i] for i in chosen if i in found], min(start, len(ids)), len(ids))
+    rows = {row["id"]: row for row in advice.rows(_ids_sql(chosen), CLIENT_COLUMNS)} if chosen else {}
+    return Page([rows[idea] for idea in chosen if idea in rows], min(start, len(ids)), len(ids))
 
 
 def _sorted_ids(advice: AdviceStore, query: IdeaQuery, where: str | None) -> list[str]:
-    levels = ("side", "entry", "target", "stop") if query.sort is SortKey.REWARD_TO_RISK else (str(query.sort),)
-    keys = advice.table(where, ["id", "as_of", *levels])
+    """Return the ids of the ideas that fit `where`, in the order of `query`."""
+    columns = ("side", "entry", "target", "stop") if query.sort is SortKey.REWARD_TO_RISK else (str(query.sort),)
+    keys = advice.table(where, ["id", "as_of", *columns])
     if query.sort is SortKey.REWARD_TO_RISK:
         keys = keys.append_column(str(SortKey.REWARD_TO_RISK), _reward_to_risk(keys))
     direction = "descending" if query.descending else "ascending"
@@ -107,11 +113,12 @@ def _sorted_ids(advice: AdviceStore, query: IdeaQuery, where: str | None) -> lis
 
 
 def get_idea_details(advice: AdviceStore, bars: BarStore, idea: str, as_of: datetime) -> Row:
-    """What a reviewer wants beside an idea at `as_of`: lists of ideas, and the price in the idea's basis.
+    """Return related ideas and the prices of an idea, as they were known at `as_of`.
 
-    `siblings` came from the same prompt, `earlier` ones are the last on the ticker, `similar` ones the nearest by
-    vector that were drafted before it and have a final outcome, with their `distance` (L2). `bars` (null without
-    prices) has columns of equal length: `end`, `open`, `high`, `low`, `close`, `volume`. Raises `NotFound`.
+    `siblings` are the other ideas of the same prompt, and `earlier` the last ideas on the ticker before it. `similar`
+    are the nearest ideas by vector that were drafted before it and have a final outcome, with their `distance` (L2).
+    `bars` (null without prices) has columns of equal length: `end`, `open`, `high`, `low`, `close`, `volume`. Their
+    prices are in the basis of the idea. Raises `NotFound` for an unknown idea.
     """
     row = advice.get(idea)
     before = f"as_of < {sql_time(row['as_of'])}"
@@ -131,7 +138,7 @@ def get_idea_details(advice: AdviceStore, bars: BarStore, idea: str, as_of: date
 
 
 def _hide_later_outcome(row: Row, as_of: datetime) -> Row:
-    """The idea without an outcome that is later than `as_of`."""
+    """Return the idea, without its outcome if that came after `as_of`."""
     if row["closed_at"] is None or row["closed_at"] <= as_of:
         return row
     return row | dict.fromkeys(("outcome", *EXIT_COLUMNS, "event_id", "published_at"))
@@ -145,7 +152,7 @@ def _similar(advice: AdviceStore, row: Row, where: str) -> list[Row]:
 def _bars(bars: BarStore, row: Row, as_of: datetime) -> Row | None:
     try:
         frame = bars.get(row["ticker"], row["as_of"] - BARS_BEFORE, min(as_of, row["as_of"] + BARS_AFTER))
-    except (NoPrices, BadInput):  # also for what is no symbol
+    except (NoPrices, BadInput):  # `BadInput`: the ticker is no symbol
         return None
     rebased_bars = rebase_to(frame, row["basis_at"] or row["as_of"])
     rebased_bars["end"] = [end.isoformat() for end in rebased_bars["end"]]
@@ -153,11 +160,15 @@ def _bars(bars: BarStore, row: Row, as_of: datetime) -> Row | None:
 
 
 def rebase_to(frame: pd.DataFrame, basis_at: datetime) -> pd.DataFrame:
-    """Bars with prices and volumes in the basis of the last bar that ended by `moment`; without one, of the first."""
+    """Return the bars with prices and volumes in the basis of the last bar that ended at or before `basis_at`.
+
+    If no bar ended by then, the basis is that of the first bar.
+    """
     rebased_bars = adjust_splits(frame)
     if len(rebased_bars):
-        cumulative = cumulative_split(frame)
+        cumulative = cumulative_split(frame)  # shape (bars,): the product of the split factors up to each bar
         reference = max(int((frame["end"] <= pd.Timestamp(basis_at)).sum()) - 1, 0)
+        # `adjust_splits` gives the basis of the last bar. The splits after the reference bar lead back to its basis.
         factor = cumulative[-1] / cumulative[reference]
         rebased_bars[[*PRICE_COLUMNS]] *= factor
         rebased_bars["volume"] = rebased_bars["volume"] / factor
@@ -165,11 +176,12 @@ def rebase_to(frame: pd.DataFrame, basis_at: datetime) -> pd.DataFrame:
 
 
 def _ids_sql(ids: Sequence[str]) -> str | None:
-    """SQL for these ids; for many it is quicker to read all than to compare with each."""
+    """Return SQL for these ids, or `None` for many: reading all ideas is then faster than comparing with each id."""
     return sql_in("id", ids) if len(ids) <= 1_000 else None
 
 
 def _reward_to_risk(levels: "pa.Table") -> "pa.ChunkedArray":
+    """Return |target - entry| / |entry - stop| of each idea."""
     import pyarrow.compute as pc
 
     reward, risk = (pc.abs(pc.subtract(levels[name], levels["entry"])) for name in ("target", "stop"))

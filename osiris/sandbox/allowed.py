@@ -1,7 +1,10 @@
 """What a file of the policy may be made of, as data: imports, built-in functions, methods, syntax, limits.
 
-`osiris kernel allowed` prints these lists, docs/kernel.md repeats them (a test compares), and the static check reads
-nothing else. Everything that is not listed is refused.
+Everything that is not listed is refused, so a new feature of Python stays out until somebody adds it here. The static
+check reads no other list. `osiris kernel allowed` prints these, and the documentation repeats them (a test compares).
+
+The lists keep out whatever reads files, opens connections, imports other modules or keeps a value between two calls.
+They do not say how long code may run (`static_loops`, `static_ranges`) nor whether its answers are right.
 """
 
 import ast
@@ -15,7 +18,7 @@ IMPORTS = {
     "itertools": ("pairwise",),
     "typing": ("Final", "Literal", "NamedTuple"),
 }
-"""Modules, with what may be imported from each; `None` for the two whose functions are listed in `MEMBERS`."""
+"""The names that may be imported from each module; `None` for the two modules whose names are in `MEMBERS`."""
 MEMBERS = {
     "math": (
         "acos", "asin", "atan", "atan2", "ceil", "copysign", "cos", "cosh", "degrees", "dist", "e", "erf", "erfc",
@@ -33,17 +36,18 @@ BUILTINS = (
     "map", "max", "min", "pow", "range", "reversed", "round", "set", "sorted", "str", "sum", "tuple", "zip",
 )  # fmt: skip
 LAZY_ITERATORS = ("enumerate", "filter", "map", "pairwise", "reversed", "zip")
-"""Give one element after the other, and are used up where they are made: in a loop or by one of `CONSUMERS`."""
+"""Functions that return an iterator. It has to be used up where it is made, in a loop or by one of `CONSUMERS`."""
 CONSUMERS = ("all", "any", "dict", "list", "max", "min", "set", "sorted", "sum", "tuple", "enumerate", "zip", "map",
              "filter", "pairwise", "fmean", "fsum", "prod", "mean", "median", "join", "extend")  # fmt: skip
 CALLBACK_BUILTINS = ("abs", "float", "int", "len", "max", "min", "sum")
-"""Built-in functions that may be handed over: `key=abs`, `map(float, prices)`."""
+"""Built-in functions that may be passed as arguments: `key=abs`, `map(float, prices)`."""
 TYPES = ("bool", "dict", "float", "int", "list", "set", "str", "tuple")
 READ_METHODS = ("copy", "count", "endswith", "get", "index", "items", "join", "keys", "startswith", "values")
 REGRESSION_FIELDS = ("intercept", "slope")
-"""Of `linear_regression`."""
+"""The attributes of what `statistics.linear_regression` returns."""
 MUTATING_METHODS = ("add", "append", "extend", "insert", "sort")
-"""Methods that change what they are called on: a list or set that the same function made."""
+"""Methods that change their object. They are allowed on a list or set that the same function made: changing an argument
+would change what the caller sees."""
 STATEMENTS = (
     ast.AnnAssign, ast.Assign, ast.AugAssign, ast.Break, ast.Continue, ast.Expr, ast.For, ast.If, ast.Pass, ast.Raise,
     ast.Return,
@@ -78,14 +82,28 @@ SUGGESTIONS: dict[type[ast.AST], str] = {
     ast.LShift: "`<<`: write a multiplication",
     ast.MatMult: "`@`: write a sum over `zip(...)`",
 }
-"""What people write, and what to write instead."""
-MAX_NUMBER, MAX_INT, MAX_EXPONENT = 1e12, 1_000_000, 4
-MAX_RANGE, MAX_LOOP_DEPTH, MAX_NESTING = 1_000, 3, 40
-"""Largest number in a `range`, loops within loops (called functions included), syntax within syntax."""
+"""For syntax that people often write: the message that says what to write instead."""
+MAX_NUMBER = 1e12
+"""The largest number with a fraction that a file may write; an answer has the same limit (`MAX_ANSWER_VALUE`)."""
+MAX_INT = 1_000_000
+"""The largest whole number. It is smaller, since a whole number can be a length or a count."""
+MAX_EXPONENT = 4
+"""The largest power. Whole numbers have no limit in Python, and `9**9**9` would fill the memory."""
+MAX_RANGE = 1_000
+"""The largest number in a `range`. Together with `MAX_LOOP_DEPTH` it keeps functions short; the limits of the session
+end what is still too long."""
+MAX_LOOP_DEPTH = 3
+"""How many loops may stand within each other, the loops of called functions included."""
+MAX_NESTING = 40
+"""How deep syntax may be nested. Checkers that call themselves for each level would run out of stack."""
 
 
 def _builtin_attributes() -> frozenset[str]:
-    """What objects have as attributes that code can get hold of without an import: no field may be named so."""
+    """Every attribute of the objects that code can reach without an import; no field may have such a name.
+
+    Declaring a field gives the right to read that attribute of anything. A field named `gi_frame`, for example,
+    would let a policy read the frame of a generator.
+    """
 
     def sample() -> object:
         yield
@@ -97,15 +115,16 @@ def _builtin_attributes() -> frozenset[str]:
     kinds = [kind for kind in vars(builtins).values() if isinstance(kind, type)]
     kinds += [kind for kind in vars(types).values() if isinstance(kind, type)]
     kinds += [type(one) for one in (coroutine, sample(), {}.keys(), {}.values(), {}.items(), iter([]), iter({}))]
-    found = {name for kind in kinds for name in dir(kind)} | set(dir(builtins)) | set(dir(types))
-    return frozenset(found - {"name", "value"})  # those of ImportError and StopIteration, which nothing can catch
+    attributes = {name for kind in kinds for name in dir(kind)} | set(dir(builtins)) | set(dir(types))
+    # ImportError has `name` and StopIteration has `value`. Policies cannot catch errors, so both names are safe.
+    return frozenset(attributes - {"name", "value"})
 
 
 RESERVED_ATTRIBUTES = _builtin_attributes()
 
 
 def describe_allowed() -> dict[str, str]:
-    """The lists as people read them: what it is about, and what is allowed."""
+    """The lists as people read them, by topic."""
     members = {f"from {name} or {name}.": ", ".join(names) for name, names in MEMBERS.items()}
     imports = {f"from {name}": ", ".join(names) for name, names in IMPORTS.items() if names}
     return {

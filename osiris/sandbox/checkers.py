@@ -1,4 +1,9 @@
-"""The checkers that read a candidate's files and run nothing of them: modules of this Python, in a bare environment."""
+"""Runs checkers such as ruff, mypy and pytest: modules of this Python, in a bare environment.
+
+What it keeps out: the environment of the caller, in which there may be keys, and a checker that never ends. What it
+does not: these processes are not in the sandbox. So ruff and mypy only read a candidate's files, and pytest runs the
+policy's own tests, which ask the candidate in its sandbox (`osiris.kernel.candidate`).
+"""
 
 import subprocess
 import sys
@@ -15,11 +20,11 @@ POLICY_TESTS = POLICY_FOLDER / "tests"
 
 
 class PatchRefused(Exception):
-    """Why something is no patch, or none that may be run."""
+    """Something is no patch, or is a patch that may not be run; the message says why."""
 
 
 def run_checker(module: str, options: list[str], files: dict[str, str]) -> str:
-    """Have a checker look at files; raises `Refused` with what it says of them."""
+    """Run a checker on files; raises `PatchRefused` with its messages."""
     with temporary_files(files) as folder:
         result = run_python(
             ["-m", module, *options, *(str(folder / name) for name in files)], MAX_CHECKER_SECONDS, folder
@@ -31,7 +36,11 @@ def run_checker(module: str, options: list[str], files: dict[str, str]) -> str:
 
 
 def run_python(arguments: list[str], seconds: float, home: Path) -> "subprocess.CompletedProcess[str]":
-    """Run a module of this Python, told nothing of its caller's environment; `home` is not where it imports from."""
+    """Run this Python without its caller's environment, in the folder `home`.
+
+    `-I` keeps Python from importing modules out of `home`, where a candidate's files may be.
+    Raises `PatchRefused` after `seconds`.
+    """
     try:
         return subprocess.run(
             [sys.executable, "-I", *arguments], cwd=home, timeout=seconds, capture_output=True,
@@ -43,7 +52,7 @@ def run_python(arguments: list[str], seconds: float, home: Path) -> "subprocess.
 
 @contextmanager
 def temporary_files(files: dict[str, str]) -> Iterator[Path]:
-    """A folder with these files, as long as it is needed."""
+    """A temporary folder with these files, removed at the end of the context."""
     with tempfile.TemporaryDirectory(prefix="osiris-proof-") as folder:
         write_files(Path(folder), files)
         yield Path(folder)

@@ -1,8 +1,13 @@
-"""The laws of gate and sizing: looked at by CrossHair in the box, and tried from here on numbers that the policy names.
+"""The laws of the risk filter and of sizing, checked twice: by CrossHair in the sandbox, and by trials from outside.
 
-CrossHair sees all numbers there are, in the same process as the policy. The trial from outside sees few, and nothing
-that the policy does can change what is found: it only answers. A limit that is broken at one exact number is broken
-at one that stands in the file, mostly, as a number or as a text.
+A law is a limit that must hold for all numbers, such as "the size lies between 0 and `MAX_RISK`".
+
+CrossHair considers all numbers, but in the same process as the policy, which could forge its result. The trials use few
+numbers, but the policy cannot change their result: it only answers, and its answers are checked out here. They use the
+numbers that the policy's files contain, because a limit that breaks at one exact number mostly breaks at such a one.
+
+What this does not keep out: a broken law that CrossHair does not find in its time, at numbers that no file contains.
+The contracts in `osiris.policy` still refuse such an answer when it is given.
 """
 
 import ast
@@ -19,29 +24,33 @@ from osiris.sandbox import runner, symbolic
 from osiris.sandbox.bubblewrap import MIB, kill_sandboxed, start_sandboxed
 from osiris.sandbox.checkers import POLICY_TESTS, PatchRefused, temporary_files
 from osiris.sandbox.policies import CandidatePolicy
-from osiris.sandbox.session import CandidateFailed, read_line
+from osiris.sandbox.session import CandidateFailed, read_line, send_line
 
 SYMBOLIC_MEMORY_BYTES = 3072 * MIB
 MAX_TRIED_NUMBERS = 40
-"""Numbers of a policy that are tried, each in seven places."""
+"""How many numbers of a policy are tried, each in up to seven ideas."""
 BASE_INPUT = PolicyInput(1, 3.0, 1.5, 0.6, 0.7, {"momentum": 1.0, "rsi": 10.0, "last": 0.5})
+"""An ordinary idea, whose fields are replaced one by one."""
 
 
 def check_laws(files: dict[str, str], law_seconds: float) -> str:
-    """What came of the laws, `seconds` of CrossHair for each; raises `Refused`."""
+    """Check the laws, with `law_seconds` of CrossHair for each; returns a summary, raises `PatchRefused`."""
     confirmed = _check_with_crosshair(files, law_seconds)
     count = _check_literals(files)
     return f"{confirmed}; {count} ideas made of the policy's own numbers keep to the limits"
 
 
 def law_names() -> set[str]:
-    """The laws, by their names."""
+    """The names of the laws."""
     tree = ast.parse((POLICY_TESTS / "laws.py").read_text(encoding="utf-8"))
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
 def parse_law_results(line: bytes, tag: str) -> dict[str, list[dict[str, str]]]:
-    """What a line of the symbolic check tells of every law; raises `ValueError` for one that does not."""
+    """Read a line of the symbolic check: CrossHair's messages by the law's name.
+
+    Raises `ValueError` for a line without the tag, or without a message on every law.
+    """
     answer = json.loads(line)
     if not isinstance(answer, dict) or answer.keys() != {"tag", "laws"} or answer["tag"] != tag:
         raise ValueError("an answer to another question")
@@ -55,12 +64,13 @@ def _check_with_crosshair(files: dict[str, str], law_seconds: float) -> str:
     with temporary_files(files) as folder:
         mounts = {folder: "/cand", POLICY_TESTS: "/laws", Path(sysconfig.get_path("purelib")): "/site"}
         mounts[Path(str(runner.__file__))] = "/osiris/runner.py"
-        seconds, tag = 60 + 10 * round(law_seconds), secrets.token_hex(8)
+        # A minute to start CrossHair, and ten times what each law may take for all of them together.
+        seconds = 60 + 10 * round(law_seconds)
+        tag = secrets.token_hex(8)
         program = [str(symbolic.__file__), str(SYMBOLIC_MEMORY_BYTES), str(seconds), str(law_seconds)]
         process = start_sandboxed(program, mounts, stdin=subprocess.PIPE, allow_threads=True)
         try:
-            process.stdin.write(f"{tag}\n".encode())
-            process.stdin.flush()
+            send_line(process, f"{tag}\n".encode())
             found = parse_law_results(read_line(process, seconds, SYMBOLIC_MEMORY_BYTES), tag)
             states = [str(one["state"]) for law in found.values() for one in law]
             broken = [
@@ -93,7 +103,10 @@ def _check_literals(files: dict[str, str]) -> int:
 
 
 def literal_numbers(files: dict[str, str]) -> list[float]:
-    """The finite numbers that stand in gate and sizing, as numbers or as texts, and those beside them, in order."""
+    """The finite numbers that `gate.py` and `sizing.py` contain, as numbers or as texts, each once, in order.
+
+    Of more than `MAX_TRIED_NUMBERS` the last ones are kept.
+    """
     found: dict[float, None] = {}
     for name in ("gate.py", "sizing.py"):
         for node in ast.walk(ast.parse(files[name])):
@@ -108,7 +121,7 @@ def literal_numbers(files: dict[str, str]) -> list[float]:
 
 
 def _inputs_with(number: float) -> Iterator[PolicyInput]:
-    """Ideas with a number in each place where it may stand."""
+    """Ideas with `number` in each field whose range contains it."""
     if 0 <= number <= 1:
         yield BASE_INPUT._replace(confidence=number)
         yield BASE_INPUT._replace(hermes=number)

@@ -1,26 +1,30 @@
-"""Policies that answer from the sandbox: each answer is checked outside, by the contracts of `osiris.policy`."""
+"""Policies that answer from the sandbox; each answer is checked out here, by the contracts of `osiris.policy`.
+
+What this keeps out: an answer of the wrong type, a number that is not finite, a size or idea beyond the fixed limits.
+What it does not: an answer within the limits that is a bad decision. Measuring it is the task of the patch loop.
+"""
 
 import threading
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 from osiris.policy.contracts import BadAnswer, Feature, PolicyInput, parse_features, parse_passes, parse_size
 from osiris.sandbox.session import CandidateFailed, PolicyFailed, Sandbox
 
 
 class SandboxedPolicy:
-    """A policy of somebody's, which answers from its sandbox; each answer is checked here."""
+    """An untrusted policy, which answers from its sandbox. Threads may share it: it answers one question at a time."""
 
     renewable = True
-    """Whether it may use more processor time than one session is given: one that is judged may not."""
+    """Whether it may use more processor time than one session has. A live policy may, a candidate may not."""
 
     def __init__(self, files: dict[str, str], commit: str, patch_id: str | None) -> None:
-        """Remember what is to be run; raises `NoSandbox` where it cannot be."""
+        """Remember the files; raises `SandboxUnavailable` where they cannot be run."""
         self.commit, self.patch_id = commit, patch_id
         self._sandbox = Sandbox(files, renewable=self.renewable)
         self._lock = threading.Lock()
 
-    def __enter__(self) -> "SandboxedPolicy":
+    def __enter__(self) -> Self:
         """Use it as a context, which ends its session."""
         return self
 
@@ -43,15 +47,15 @@ class SandboxedPolicy:
         return self._ask("size", list(idea), parse_size)
 
     def close(self) -> None:
-        """End the session, after the answer that is under way; the next question begins another one."""
+        """End the session once the current answer is complete; the next question starts another one."""
         with self._lock:
             self._sandbox.close()
 
-    def _ask(self, call: str, args: list[Any], checked: Any) -> Any:
-        with self._lock:
+    def _ask(self, call: str, args: list[Any], parse: Callable[[Any], Any]) -> Any:
+        with self._lock:  # a session has one pipe: two questions at once would mix up their answers
             answer = self._sandbox.ask(call, args)
         try:
-            return checked(answer)
+            return parse(answer)
         except BadAnswer as error:
             remedy = f"roll it back: osiris kernel rollback {self.patch_id or 'ID'}"
             raise PolicyFailed(
@@ -60,20 +64,20 @@ class SandboxedPolicy:
 
 
 class CandidatePolicy(SandboxedPolicy):
-    """A policy that is being judged; one that took too long once is not waited for again."""
+    """A policy that is being proved or measured. After it took too long once, every later question fails at once."""
 
-    renewed = False
+    renewable = False
 
     def __init__(self, files: dict[str, str]) -> None:
-        """Remember what is to be run."""
+        """Remember the files."""
         super().__init__(files, "candidate", None)
         self._too_slow: CandidateFailed | None = None
 
-    def _ask(self, call: str, args: list[Any], checked: Any) -> Any:
+    def _ask(self, call: str, args: list[Any], parse: Callable[[Any], Any]) -> Any:
         if self._too_slow:
             raise self._too_slow
         try:
-            return super()._ask(call, args, checked)
+            return super()._ask(call, args, parse)
         except PolicyFailed as error:
             failed = CandidateFailed(error.expected, error.actual, "correct the patch")
             self._too_slow = failed if "no answer within" in error.actual else None

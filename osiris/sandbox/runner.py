@@ -1,7 +1,11 @@
-"""The program inside the sandbox; it imports nothing of Osiris.
+"""The program inside the sandbox. It imports nothing of Osiris, which cannot be seen from there.
 
-It sets its own limits first, then loads a policy from `/cand` and answers questions, a JSON line each, on the
-descriptor that was its standard output. What the policy prints goes nowhere.
+It first limits its own memory, processor time and files. Then it loads a policy from `/cand` and answers questions,
+each a line of JSON, on a copy of its standard output. Whatever the policy itself prints is discarded.
+
+What it keeps out: more memory, processor time or open files than one session may have. What it does not: the policy
+runs in this very process and could replace any function here, so nothing that this program says is trusted. Its reader
+is `session`, outside, which checks each line.
 """
 
 import importlib.util
@@ -9,13 +13,15 @@ import json
 import os
 import resource
 import sys
+from typing import Any
 
 MODULE_BY_CALL = {"features": "context", "passes": "gate", "size": "sizing"}
 
 
 def set_limits(memory_bytes: int, seconds: int) -> None:
-    """Take away what cannot be taken back: `memory` in bytes, `seconds` of processor time, files and processes."""
-    for what, maximum in (
+    """Limit memory, processor time (in seconds) and files, in a way that this process cannot undo."""
+    # Each limit is set as the hard one too: a process without rights can lower a hard limit and never raise it.
+    for limit, maximum in (
         (resource.RLIMIT_AS, memory_bytes),
         (resource.RLIMIT_DATA, memory_bytes),
         (resource.RLIMIT_CPU, seconds),
@@ -25,32 +31,37 @@ def set_limits(memory_bytes: int, seconds: int) -> None:
         (resource.RLIMIT_MEMLOCK, 0),
         (resource.RLIMIT_MSGQUEUE, 0),
     ):
-        resource.setrlimit(what, (maximum, maximum))
+        resource.setrlimit(limit, (maximum, maximum))
 
 
 def load_candidate(name: str) -> object:
     """Load a file of the policy as a module."""
     spec = importlib.util.spec_from_file_location(f"candidate_{name}", f"/cand/{name}.py")
+    if spec is None or spec.loader is None:
+        raise ImportError(f"no module can be loaded from /cand/{name}.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
 
 
-def answer_call(question: dict) -> dict:
+def answer_call(question: dict[str, Any]) -> dict[str, Any]:
     """The answer to `{tag, call, args}`: `{tag, value}`."""
-    home = MODULE_BY_CALL[question["call"]]
-    module = sys.modules.get(f"candidate_{home}") or load_candidate(home)
+    name = MODULE_BY_CALL[question["call"]]
+    module = sys.modules.get(f"candidate_{name}") or load_candidate(name)
     return {"tag": question["tag"], "value": getattr(module, question["call"])(*question["args"])}
 
 
 def serve_calls() -> None:
-    """Answer questions until there are no more, or until one raises: `{tag, error}` is then the last answer."""
+    """Answer questions until there are no more.
+
+    An exception ends the program; its last answer is then `{tag, error}`.
+    """
     out = os.dup(1)
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(null, 2)
-    question = {}
+    question: dict[str, Any] = {}
 
     def report_error(kind: type, error: object, _: object) -> None:
         report = {"tag": question.get("tag"), "error": f"{kind.__name__}: {error}"[:500]}

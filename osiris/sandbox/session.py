@@ -1,14 +1,19 @@
-"""The box in which code runs that nobody trusts: bubblewrap, seccomp, limits, no rights, an empty environment.
+"""A session with a policy that nobody trusts: it runs in the bubblewrap sandbox and answers questions, a line each.
 
-What it covers: files, network, other processes, secrets in the environment and in /proc, memory, processor time, what
-is left running. What it does not: an answer that is wrong. A candidate only answers questions, a JSON line each; who
-asks, who keeps the prices and the clock, and who scores, are outside. An answer carries the random tag of its
-question, exactly the keys `tag` and `value`, and ends its line; anything else, one byte more too, ends the session. A
-second process or thread cannot be made inside, nothing can be written to, and the kernel's other ways to hold memory
-(memfd, System V, message queues, large pipes) are denied, so that the limit on address space is one on memory; whoever
-waits for an answer looks at what the whole box holds besides. Control groups are not used: they need rights that a
-desk's user seldom has. An ancient kernel, hardware faults and side channels are not covered. There is no unsafe mode:
-without bubblewrap nothing is run.
+What a session keeps out: access to files, the network, other processes and secrets (in the environment or /proc), too
+much memory or processor time, and processes that outlive it. What it does not: an answer that is wrong. That is why the
+questions, the prices, the clock and the scores all stay outside, and `policies` checks each answer.
+
+The protocol is strict. An answer repeats the random tag of its question, has exactly the keys `tag` and `value`, and
+ends with its line. Anything else ends the session, even one byte more.
+
+Memory is limited in two ways. The address space of the process is limited, and no second process or thread can be
+started. Writable files and the other ways to hold memory in Linux (memfd, System V, message queues, large pipes) are
+denied. Besides, the reader of an answer measures the memory of the whole sandbox while it waits. Control groups are not
+used, because they need rights that an ordinary user seldom has.
+
+An outdated Linux kernel, hardware faults and side channels are not covered. There is no unsafe mode: without bubblewrap
+nothing is run.
 """
 
 import json
@@ -33,33 +38,38 @@ from osiris.sandbox.bubblewrap import (
     start_sandboxed,
 )
 
-MAX_MEMORY_BYTES, MAX_CPU_SECONDS = 512 * MIB, 60
-"""What one session may use, all its answers together."""
-MAX_RESIDENT_BYTES, MEMORY_POLL_SECONDS = MAX_MEMORY_BYTES + 64 * MIB, 0.1
-"""What the box may hold in all, bubblewrap included, and how often one who waits for an answer looks."""
-POLICY_ANSWER_SECONDS, MAX_ANSWER_BYTES = 5.0, 64 * 1024
+MAX_MEMORY_BYTES = 512 * MIB
+"""Address space of the process, Python's own included."""
+MAX_CPU_SECONDS = 60
+"""Processor time of one session, all its answers together."""
+MAX_RESIDENT_BYTES = MAX_MEMORY_BYTES + 64 * MIB
+"""Memory that the whole sandbox may hold. The additional 64 MiB are for bubblewrap itself."""
+MEMORY_POLL_SECONDS = 0.1
+"""How often the reader of an answer measures that memory."""
+POLICY_ANSWER_SECONDS = 5.0
+MAX_ANSWER_BYTES = 64 * 1024
 FIRST_ANSWER_SECONDS = 30.0
-"""For the first answer of a session: a busy machine is slow to start a process, and that is not the policy's fault."""
-
+"""Time for the first answer of a session: starting a process is slow on a busy machine, through no fault of the policy.
+"""
 
 SMOKE_TEST_FILES = {"sizing.py": "def size():\n    return 0.0\n"}
 
 
 class PolicyFailed(OsirisError):
-    """A policy raised, took too long, or answered what no policy may; what it answered before still stands."""
+    """A policy raised, took too long, or gave an answer that none may give. Its earlier answers remain valid."""
 
 
 class CandidateFailed(PolicyFailed):
-    """The policy that failed is one that is being judged."""
+    """A candidate failed: a policy that is being proved or measured, and is not live."""
 
 
 class Sandbox:
-    """A session with the policy in `files` (name to text), in a process that is started at the first question."""
+    """A session with the policy in `files` (text by name); its process is started at the first question."""
 
     def __init__(self, files: dict[str, str], *, renewable: bool = False) -> None:
-        """Remember the files; raises `NoSandbox` where there is no bubblewrap.
+        """Remember the files; raises `SandboxUnavailable` where there is no bubblewrap.
 
-        A `renewed` session is begun anew before its processor time can run out.
+        A `renewable` session is restarted before its processor time can run out.
         """
         require_bubblewrap()
         self._files, self._renewable, self._seconds_used = files, renewable, 0.0
@@ -76,6 +86,7 @@ class Sandbox:
 
     def ask(self, call: str, args: Sequence[object]) -> Any:
         """The answer of `call` (features, passes, size) to `args`, as JSON carries it; raises `PolicyFailed`."""
+        # The seconds are those of the clock, so at least the processor time. Half leaves room for one more long answer.
         if self._renewable and self._seconds_used > MAX_CPU_SECONDS / 2:
             self.close()
         timeout = POLICY_ANSWER_SECONDS if self._process else FIRST_ANSWER_SECONDS
@@ -83,8 +94,7 @@ class Sandbox:
         tag = secrets.token_hex(8)
         question = json.dumps({"tag": tag, "call": call, "args": args}, allow_nan=False).encode() + b"\n"
         try:
-            process.stdin.write(question)
-            process.stdin.flush()
+            send_line(process, question)
             line = read_line(process, timeout, MAX_RESIDENT_BYTES)
             self._seconds_used += time.monotonic() - started
             return _parse_answer(line, tag)
@@ -116,7 +126,7 @@ class Sandbox:
 
 
 def check_sandbox() -> None:
-    """Have a policy answer from the box; raises `NoSandbox` on a machine on which it cannot."""
+    """Ask a trivial policy in the sandbox for an answer; raises `SandboxUnavailable` on a machine where that fails."""
     with Sandbox(SMOKE_TEST_FILES) as sandbox:
         try:
             sandbox.ask("size", [])
@@ -134,13 +144,23 @@ def write_files(folder: Path, files: dict[str, str]) -> None:
         (folder / name).chmod(0o644)
 
 
-def read_line(process: "subprocess.Popen[bytes]", seconds: float, max_bytes: int) -> bytes:
-    """One line of a boxed process and no byte more.
+def send_line(process: "subprocess.Popen[bytes]", line: bytes) -> None:
+    """Write one line to a sandboxed process; raises `ValueError` where it was started without a pipe to write to."""
+    if process.stdin is None:
+        raise ValueError("a process without a pipe to its standard input")
+    process.stdin.write(line)
+    process.stdin.flush()
 
-    Raises `ValueError` for anything else, when it takes longer than `seconds`, and when the box holds more than `most`
-    bytes: who waits is the watchdog, as nothing runs in a box that was not asked.
+
+def read_line(process: "subprocess.Popen[bytes]", seconds: float, max_bytes: int) -> bytes:
+    """Read one line from a sandboxed process.
+
+    Raises `ValueError` for anything else, when the line takes longer than `seconds`, and when the sandbox holds more
+    than `max_bytes`. No other watchdog is needed, since nothing runs in a sandbox that was asked nothing.
     """
     pipe, deadline, line = process.stdout, time.monotonic() + seconds, b""
+    if pipe is None:
+        raise ValueError("a process without a pipe from its standard output")
     with selectors.DefaultSelector() as selector:
         selector.register(pipe, selectors.EVENT_READ)
         while not line.endswith(b"\n"):
@@ -148,7 +168,8 @@ def read_line(process: "subprocess.Popen[bytes]", seconds: float, max_bytes: int
                 if time.monotonic() >= deadline:
                     raise ValueError(f"no answer within {seconds:g} s")
                 if (now := resident_bytes(process)) > max_bytes:
-                    raise ValueError(f"{now // MIB} MiB held in its box, at most {max_bytes // MIB}")
+                    raise ValueError(f"{now // MIB} MiB held in its sandbox, at most {max_bytes // MIB}")
+            # A read may return less than a line, or more: the parser then refuses what stands after the line.
             part = os.read(pipe.fileno(), MAX_ANSWER_BYTES)
             if not part:
                 raise ValueError("the end of its process: it exited, or was killed for memory or processor time")

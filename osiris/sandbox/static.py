@@ -1,8 +1,15 @@
-"""What a patched file may be made of, seen from its syntax tree alone: nothing is run.
+"""The static check: it reads the syntax tree of a patched file and refuses what is not allowed. Nothing is run.
 
-A file is a docstring, imports, CONSTANTS, functions and `NamedTuple` classes, each name bound once. What functions may
-use is in `static_uses`, how long they may run in `static_loops`, all lists in `allowed`. The check knows what is
-allowed and refuses the rest, so that a new piece of Python is refused until somebody has thought about it.
+A file consists of a docstring, imports, CONSTANTS, functions and `NamedTuple` classes, and binds each name once. This
+module checks the file as a whole. `static_uses` checks what functions use, `static_loops` how long they may run, and
+all lists are in `allowed`.
+
+What the check keeps out: imports, attributes and calls that are not listed, values that survive a call, comments that
+direct a checker, letters that look like others, and code that may not end. It knows what is allowed and refuses the
+rest, so a new feature of Python is refused until somebody has thought about it.
+
+What it does not keep out: a mistake in this check (the sandbox is the second line of defence), code that is slow within
+the limits, and a wrong answer.
 """
 
 import ast
@@ -11,10 +18,11 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator
+from typing import TypeGuard
 
 from osiris.sandbox import allowed
 from osiris.sandbox.static_loops import check_termination
-from osiris.sandbox.static_syntax import PolicyModule, check_annotation, is_docstring, max_magnitude
+from osiris.sandbox.static_syntax import PolicyModule, Problem, check_annotation, is_docstring, max_magnitude
 from osiris.sandbox.static_uses import check_function
 
 CHECKER_DIRECTIVES = re.compile(
@@ -26,27 +34,27 @@ CLASS_NAME = re.compile(r"_?[A-Z][A-Za-z0-9]*")
 FUNCTION_NAME = re.compile(r"_?[a-z][a-z0-9_]*")
 FIELD_NAME = re.compile(r"[a-z][a-z0-9_]*")
 MAX_WRITABLE_INT = 10**18
-"""Python refuses to write whole numbers of thousands of digits, so a refusal could not even name them."""
+"""Larger whole numbers are refused before the other checks, whose messages quote the code. Python does not write a
+number of more than 4,300 digits, so such a message would itself raise an error."""
 CHECKER_CONSTANTS = {"MYPY", "TYPE_CHECKING"}
-Problem = tuple[int, str]
 
 
 def find_problems(text: str) -> list[str]:
-    """What is wrong with a file of the policy, `line: what`, in order; empty for a file that may be."""
-    odd = [character for character in text if not (character.isprintable() or character == "\n")]
-    if odd:
-        return [f"0: {_describe_character(odd[0])}: write printable characters, spaces and plain line ends"]
+    """What is wrong with a file of the policy, as `line: problem`, in order; empty for an allowed file."""
+    unprintable = [character for character in text if not (character.isprintable() or character == "\n")]
+    if unprintable:
+        return [f"0: {_describe_character(unprintable[0])}: write printable characters, spaces and plain line ends"]
     try:
         tree = ast.parse(text)
         tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
     except (SyntaxError, ValueError, RecursionError, MemoryError, tokenize.TokenError) as error:
         return [f"{getattr(error, 'lineno', 0) or 0}: it does not parse: {error}"]
-    if deep := _line_too_deep(tree):
-        return [f"{deep}: nesting that is too deep: give parts of it names"]
-    if numbers := [node for node in ast.walk(tree) if _has_too_many_digits(node)]:  # nobody can even write them down
+    if line := _line_too_deep(tree):
+        return [f"{line}: nesting that is too deep: give parts of it names"]
+    if numbers := [node for node in ast.walk(tree) if _has_too_many_digits(node)]:
         return [f"{node.lineno}: a whole number of so many digits: at most {allowed.MAX_INT:,}" for node in numbers]
-    found = [*_check_tokens(tokens), *_check_module(tree)]
-    return [f"{line}: {what}" for line, what in sorted(set(found))]
+    problems = [*_check_tokens(tokens), *_check_module(tree)]
+    return [f"{line}: {message}" for line, message in sorted(set(problems))]
 
 
 def _describe_character(character: str) -> str:
@@ -56,6 +64,7 @@ def _describe_character(character: str) -> str:
 def _check_tokens(tokens: list[tokenize.TokenInfo]) -> Iterator[Problem]:
     for token in tokens:
         line, text = token.start[0], token.string
+        # A comment may switch a checker off, and one in the first two lines may change how the file is read.
         if token.type == tokenize.COMMENT and (
             CHECKER_DIRECTIVES.search(text) or (line <= 2 and ENCODING_COMMENT.search(text))
         ):
@@ -65,22 +74,24 @@ def _check_tokens(tokens: list[tokenize.TokenInfo]) -> Iterator[Problem]:
 
 
 def _check_module(tree: ast.Module) -> Iterator[Problem]:
-    module, found = PolicyModule(), []
+    module = PolicyModule()
+    problems: list[Problem] = []
     for number, node in enumerate(tree.body):
         if isinstance(node, ast.Import | ast.ImportFrom):
-            found += _check_import(node, module)
+            problems += _check_import(node, module)
         elif isinstance(node, ast.ClassDef):
-            found += _check_class(node, module)
+            problems += _check_class(node, module)
         elif isinstance(node, ast.Assign | ast.AnnAssign):
-            found += _check_constant(node, module)
+            problems += _check_constant(node, module)
         elif isinstance(node, ast.FunctionDef):
-            found += _check_name(node, node.name, FUNCTION_NAME, module)
+            problems += _check_name(node, node.name, FUNCTION_NAME, module)
             module.functions[node.name] = node
         elif not (
             is_docstring(node) and (number == 0 or isinstance(tree.body[number - 1], ast.Assign | ast.AnnAssign))
         ):
-            found.append((node.lineno, "a statement outside functions: there are only CONSTANTS and functions"))
-    yield from found
+            problems.append((node.lineno, "a statement outside functions: there are only CONSTANTS and functions"))
+    yield from problems
+    # Only now, since a function may use names that the file binds after it.
     for function in module.functions.values():
         yield from check_function(function, module)
     yield from check_termination(module)
@@ -96,8 +107,9 @@ def _check_name(node: ast.stmt, name: str, form: re.Pattern[str], module: Policy
 def _check_import(node: ast.Import | ast.ImportFrom, module: PolicyModule) -> Iterator[Problem]:
     for alias in node.names:
         name, members = alias.name, None
+        source = node.module or "" if isinstance(node, ast.ImportFrom) else ""
         if isinstance(node, ast.ImportFrom):
-            members = allowed.IMPORTS.get(node.module or "", ()) or allowed.MEMBERS.get(node.module or "", ())
+            members = allowed.IMPORTS.get(source, ()) or allowed.MEMBERS.get(source, ())
         good = name in allowed.MEMBERS if members is None else name in members and not getattr(node, "level", 0)
         if not good or alias.asname:
             written = ast.unparse(node)
@@ -106,7 +118,7 @@ def _check_import(node: ast.Import | ast.ImportFrom, module: PolicyModule) -> It
         yield from _check_name(node, name, re.compile(r"\w+"), module) if name not in allowed.BUILTINS else ()
         if name in allowed.BUILTINS:
             yield node.lineno, f"`{ast.unparse(node)}`: it would hide the built-in {name}; write math.{name}"
-        kind = module.modules if members is None else module.types if node.module in _TYPE_MODULES else module.imported
+        kind = module.modules if members is None else module.types if source in _TYPE_MODULES else module.imported
         kind.add(name)
 
 
@@ -128,7 +140,7 @@ def _check_class(node: ast.ClassDef, module: PolicyModule) -> Iterator[Problem]:
 
 
 def _check_field(node: ast.AnnAssign, name: str, module: PolicyModule) -> Iterator[Problem]:
-    """A field's name gives a right to read that attribute: of anything, so nothing else in Python may have one."""
+    """Check a field's name. Declaring it allows reading it of any object, so no other object may have such a name."""
     if name in allowed.RESERVED_ATTRIBUTES or not FIELD_NAME.fullmatch(name) or "__" in name:
         yield (
             node.lineno,
@@ -159,11 +171,11 @@ def _check_constant(node: ast.Assign | ast.AnnAssign, module: PolicyModule) -> I
 
 
 class _NotConstant(Exception):
-    """Why an expression is no constant."""
+    """An expression is no constant; the message says why."""
 
 
 def constant_value(node: ast.expr, constants: dict[str, object]) -> object:
-    """The value of a constant: numbers, texts, tuples, arithmetic on numbers; raises `_NoConstant`."""
+    """The value of a constant: a number, text, tuple of them, or arithmetic on numbers; raises `_NotConstant`."""
     if isinstance(node, ast.Constant) and isinstance(node.value, int | float | str | None):
         value = node.value
     elif isinstance(node, ast.Tuple):
@@ -206,13 +218,14 @@ def _arithmetic_value(node: ast.BinOp, constants: dict[str, object]) -> int | fl
     raise _NotConstant("expected + - * / // or a small power")
 
 
-def _has_too_many_digits(node: ast.AST) -> bool:
+def _has_too_many_digits(node: ast.AST) -> TypeGuard[ast.Constant]:
     return isinstance(node, ast.Constant) and isinstance(node.value, int) and abs(node.value) > MAX_WRITABLE_INT
 
 
 def _line_too_deep(node: ast.AST) -> int:
-    """The line of the first syntax within too much syntax; 0 for none."""
-    waiting, lines = [(node, 0, 0)], []
+    """The first line on which syntax is nested too deep; 0 for none. No recursion, which could run out of stack."""
+    waiting = [(node, 0, 0)]
+    lines: list[int] = []
     while waiting:
         one, depth, line = waiting.pop()
         line = getattr(one, "lineno", line)

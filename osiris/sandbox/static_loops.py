@@ -1,7 +1,10 @@
-"""Whether a function of the policy ends, and soon: no recursion, no list that its own loop makes longer, small ranges.
+"""Whether a function of the policy ends, and soon: no recursion, no loop that lengthens its own list, small ranges.
 
-There is no `while`, so that only three things could run for ever: a function that comes back to itself, a loop over a
-list that grows meanwhile, and loops within loops over large ranges. What follows errs on the side of refusing.
+Since `while` is refused, three things could run for ever: a function that calls itself, a loop over a list that grows
+meanwhile, and nested loops over large ranges. This module keeps out the first two and too many nested loops;
+`static_ranges` keeps out the large ranges. Where it cannot tell, it refuses.
+
+What it does not keep out: code that is slow within these limits. The session ends that after its time.
 """
 
 import ast
@@ -11,6 +14,7 @@ from osiris.sandbox import allowed
 from osiris.sandbox.static_ranges import bindings, check_ranges
 from osiris.sandbox.static_syntax import (
     PolicyModule,
+    Problem,
     called_name,
     is_new_container,
     method_name,
@@ -19,21 +23,21 @@ from osiris.sandbox.static_syntax import (
     transitive_closure,
 )
 
-Problem = tuple[int, str]
 GROWING_METHODS = {"add", "append", "extend", "insert"}
 COPYING_BUILTINS = {"list", "sorted", "tuple"}
 SCALAR_TYPES = {"float", "int", "bool"}
 NON_NUMERIC_FUNCTIONS = {"linear_regression", "median_high", "median_low", "pairwise", "prod", "quantiles"}
-"""Functions of the modules that may give back a list, or what a list held."""
+"""Functions of `math`, `statistics` and `itertools` that may return a list, or an element of one."""
 NUMERIC_BUILTINS = {"abs", "bool", "float", "int", "isinstance", "len", "round", "str"}
+"""Built-in functions that never return a list."""
 
 
 def check_termination(module: PolicyModule) -> Iterator[Problem]:
-    """Everything in the functions of a file that may not end, or not soon."""
+    """Everything in the functions of a file that may not end, or may take too long."""
     recursive = _recursive_functions(module)
     for name in recursive:
         yield module.functions[name].lineno, f"recursion in {name}: write a loop"
-    if recursive:
+    if recursive:  # the checks below follow calls, and would themselves not end
         return
     for function in module.functions.values():
         yield from _check_growth(function, module)
@@ -45,12 +49,12 @@ def check_termination(module: PolicyModule) -> Iterator[Problem]:
 
 
 def _recursive_functions(module: PolicyModule) -> list[str]:
-    """Functions that come back to themselves, directly or through others, called or handed over."""
+    """Functions that reach themselves, directly or through other functions, by a call or passed as an argument."""
     calls = {
         name: {node.id for node in ast.walk(function) if isinstance(node, ast.Name)} & module.functions.keys()
         for name, function in module.functions.items()
     }
-    return [name for name, others in transitive_closure(calls).items() if name in others]
+    return [name for name, reachable in transitive_closure(calls).items() if name in reachable]
 
 
 def _names(nodes: Iterable[ast.AST]) -> set[str]:
@@ -58,7 +62,7 @@ def _names(nodes: Iterable[ast.AST]) -> set[str]:
 
 
 def _flows(function: ast.FunctionDef) -> dict[str, set[str]]:
-    """From each name to those that may hold what it holds, or a part of it, by any number of steps."""
+    """Maps each name to the names that may later hold its value or a part of it, after any number of assignments."""
     flows: dict[str, set[str]] = {}
     for node in ast.walk(function):
         if isinstance(node, ast.Assign):
@@ -77,12 +81,10 @@ def _flows(function: ast.FunctionDef) -> dict[str, set[str]]:
 
 
 def _check_growth(function: ast.FunctionDef, module: PolicyModule) -> Iterator[Problem]:
-    """Lists that a loop over them makes longer, and `+=` on what may be somebody else's list."""
-    flows, fixed, numeric = (
-        _flows(function),
-        _immutable_names(function, module),
-        _immutable_names(function, module, texts=False),
-    )
+    """Find loops that lengthen the list they go over, and `+=` on a list that the function may not have made."""
+    flows = _flows(function)
+    fixed = _immutable_names(function, module)
+    numeric = _immutable_names(function, module, texts=False)
     for node in ast.walk(function):
         if isinstance(node, ast.AugAssign) and not _is_harmless(node, numeric, module):
             name, sign = root_name(node.target), operator_text(node).removesuffix("=")
@@ -98,17 +100,17 @@ def _check_growth(function: ast.FunctionDef, module: PolicyModule) -> Iterator[P
                 yield node.lineno, f"a loop over what it makes longer, {grown}: write `for ... in list(...)`"
 
 
-def _iterated_live(node: ast.expr) -> list[ast.expr]:
-    """What a loop goes over as it is at each step; a copy and a length are taken once."""
+def _iterated_live(node: ast.AST) -> list[ast.AST]:
+    """What a loop reads anew at each step: not a copy, as in `list(prices)`, nor a length, which are taken once."""
     if isinstance(node, ast.Call):
         if called_name(node) in COPYING_BUILTINS | {"len"}:
             return []
-        return [watched for part in ast.iter_child_nodes(node) for watched in _iterated_live(part)]
+        return [live for part in ast.iter_child_nodes(node) for live in _iterated_live(part)]
     return [node]
 
 
 def _is_harmless(node: ast.AugAssign, numeric: set[str], module: PolicyModule) -> bool:
-    """Whether an operator changes no list, whatever it is applied to: a list times a fraction is an error."""
+    """Whether `+=` and its like change no list, whatever the target is: `*= 0.5`, for one, fails on a list."""
     if isinstance(node.op, ast.Mult):
         fraction = isinstance(node.value, ast.Constant) and isinstance(node.value.value, float)
         return fraction or (isinstance(node.value, ast.BinOp) and isinstance(node.value.op, ast.Div))
@@ -126,17 +128,21 @@ def _growing_names(loop: ast.For, fixed: set[str], numeric: set[str], module: Po
 
 
 def _immutable_names(function: ast.FunctionDef, module: PolicyModule, *, texts: bool = True) -> set[str]:
-    """Names that never stand for a list: constants, and those to which only numbers are assigned.
+    """Names that never stand for a list: constants, and names to which only numbers are assigned.
 
-    With `texts` also those that stand for texts and tuples.
+    With `texts` also names that stand for texts and tuples.
     """
     arguments = function.args
     kinds = SCALAR_TYPES | {"str"} if texts else SCALAR_TYPES
-    given = [(one.arg, one.annotation) for one in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
-    typed = [
-        node for node in ast.walk(function) if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    given: list[tuple[str, ast.expr | None]] = [
+        (one.arg, one.annotation) for one in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
     ]
-    given += [(node.target.id, node.annotation) for node in typed]  # mypy holds them to it
+    typed = [
+        (node.target.id, node.annotation)
+        for node in ast.walk(function)
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    ]
+    given += typed  # mypy, which is one of the proof's checks, holds each name to its type
     scalar = {name for name, kind in given if isinstance(kind, ast.Name) and kind.id in kinds}
     known = {name for name, value in module.constants.items() if texts or isinstance(value, int | float)}
     assigned = bindings(function)
@@ -144,15 +150,16 @@ def _immutable_names(function: ast.FunctionDef, module: PolicyModule, *, texts: 
     def are_numbers(name: str) -> bool:
         return all(_is_numeric(one, fixed, module, texts) for one in assigned[name])
 
+    # Each round may show more names to be numbers, since a name is assigned from others. It ends as names run out.
     fixed = known | scalar
-    while found := {name for name in assigned if name not in fixed and are_numbers(name)}:
-        fixed |= found
-    declared = {node.target.id for node in typed} & scalar
+    while added := {name for name in assigned if name not in fixed and are_numbers(name)}:
+        fixed |= added
+    declared = {name for name, _ in typed} & scalar
     return {name for name in fixed if name not in assigned or name in declared or are_numbers(name)}
 
 
 def _is_numeric(node: ast.expr, fixed: set[str], module: PolicyModule, texts: bool = True) -> bool:
-    """Whether a value is surely a number, so that `+=` with it changes no list; with `texts` also a text or tuple."""
+    """Whether a value is certainly a number, so `+=` with it changes no list; with `texts` also a text or tuple."""
     if isinstance(node, ast.Constant):
         return texts or not isinstance(node.value, str)
     if isinstance(node, ast.JoinedStr):
@@ -167,7 +174,9 @@ def _is_numeric(node: ast.expr, fixed: set[str], module: PolicyModule, texts: bo
         parts = (node.left, node.right)
         if isinstance(node.op, ast.Div | ast.Pow):
             return True
-        if isinstance(node.op, ast.Mult):  # a list may be multiplied, a difference of lists there is not
+        if isinstance(
+            node.op, ast.Mult
+        ):  # a list can be multiplied; `-` is an error on lists, so a difference is a number
             fraction = any(isinstance(getattr(part, "value", None), float) for part in parts)
             return fraction or all(_is_numeric(part, fixed, module, texts) or _is_difference(part) for part in parts)
         added = isinstance(node.op, ast.Add | ast.Sub)
@@ -185,8 +194,10 @@ def _returns_number(node: ast.Call, fixed: set[str], module: PolicyModule, texts
     if called in module.functions:
         returns = module.functions[called].returns
         return isinstance(returns, ast.Name) and returns.id in SCALAR_TYPES
-    of_module = isinstance(node.func, ast.Attribute) and root_name(node.func) in ("math", "statistics")
-    name = node.func.attr if of_module else called if called in module.imported else ""
+    if isinstance(node.func, ast.Attribute) and root_name(node.func) in ("math", "statistics"):
+        name = node.func.attr
+    else:
+        name = called if called in module.imported else ""
     return (called in NUMERIC_BUILTINS and (texts or called != "str")) or (
         bool(name) and name not in NON_NUMERIC_FUNCTIONS
     )
@@ -197,7 +208,7 @@ def _is_difference(node: ast.expr) -> bool:
 
 
 def _loop_depth(name: str, module: PolicyModule, depths: dict[str, int]) -> int:
-    """How deep loops stand within loops in a function, those of the functions it calls included."""
+    """How deep loops are nested in a function, including the loops of functions that it calls."""
     if name not in depths:
         depths[name] = _deepest(module.functions[name].body, module, depths)
     return depths[name]

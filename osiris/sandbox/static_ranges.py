@@ -1,23 +1,32 @@
-"""How long the ranges of a policy may be: at most `LONGEST_RANGE`, or the length of something that is there."""
+"""How long the ranges of a policy may be: at most `MAX_RANGE`, or the length of an existing list.
+
+For example, `range(20)`, `range(len(prices))` and `range(min(n, 100))` are allowed. `range(n)` is allowed only if every
+call in the file passes a small `n`. Repetitions such as `[0.0] * n` have the same limit.
+
+What it keeps out: a loop or a list whose length a number could make huge. Where it cannot tell, it refuses. What it
+does not: loops over lists, whose lengths depend on what the caller passes.
+"""
 
 import ast
 from collections.abc import Iterator
 from copy import copy
 
 from osiris.sandbox import allowed
-from osiris.sandbox.static_syntax import PolicyModule, all_arguments, called_name
+from osiris.sandbox.static_syntax import PolicyModule, Problem, all_arguments, called_name
 
-Problem = tuple[int, str]
 MAX_LENGTH_FACTOR = 10
-"""So many times a length is as good as a length."""
+"""`range(10 * len(prices))` is still allowed."""
 MAX_TRACE_STEPS = 500
-"""Of looking where numbers come from: names that double each other would take for ever."""
-LOOP_TARGET, UNKNOWN_VALUE = ast.List([], ast.Load()), ast.List([], ast.Load())
-"""What a target of a loop, and of whatever else is not known, is bound to."""
+"""How often a name may be followed to its source, in a file. Where each name is assigned from two others, the steps
+double with each name."""
+LOOP_TARGET = ast.List([], ast.Load())
+"""Stands for the value of a loop's target. It is compared by identity, so it has to differ from `UNKNOWN_VALUE`."""
+UNKNOWN_VALUE = ast.List([], ast.Load())
+"""Stands for any other value that is not known. A list, since a list is no small number."""
 
 
 def check_ranges(function: ast.FunctionDef, module: PolicyModule) -> Iterator[Problem]:
-    """Ranges and repetitions of a function that may be long."""
+    """Find ranges and repetitions of a function that may be long."""
     hint = f"write min(..., {allowed.MAX_RANGE})"
     numbers = _SmallInts(function, module)
     for node in ast.walk(function):
@@ -26,18 +35,23 @@ def check_ranges(function: ast.FunctionDef, module: PolicyModule) -> Iterator[Pr
                 if not numbers.is_small(part):
                     yield node.lineno, f"a range to `{ast.unparse(part)}`, which may be large: {hint}"
         elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
-            for many, times in ((node.left, node.right), (node.right, node.left)):
-                if _is_sequence(many) and not numbers.is_small(times):
+            for sequence, times in ((node.left, node.right), (node.right, node.left)):
+                if _is_sequence(sequence) and not numbers.is_small(times):
                     yield node.lineno, f"`{ast.unparse(node)[:40]}`, which may be long: {hint}"
 
 
 def _is_sequence(node: ast.expr) -> bool:
-    sequence = ast.List | ast.Tuple | ast.JoinedStr | ast.ListComp
-    return isinstance(node, sequence) or isinstance(getattr(node, "value", None), str)
+    displays = ast.List | ast.Tuple | ast.JoinedStr | ast.ListComp
+    return isinstance(node, displays) or isinstance(getattr(node, "value", None), str)
 
 
 class _SmallInts:
-    """Which whole numbers of a function are surely small."""
+    """Which whole numbers of a function are certainly small.
+
+    A name is followed to whatever is assigned to it, and an argument to every call in the file. `visited` holds the
+    (function, name) pairs that are being followed, so that a circle ends. `in_sum` says whether the number is part of a
+    sum: `n = n + 1` on a circle grows, `a = b; b = a` does not.
+    """
 
     def __init__(
         self, function: ast.FunctionDef, module: PolicyModule, visited: frozenset[tuple[str, str]] = frozenset()
@@ -55,14 +69,14 @@ class _SmallInts:
         }
 
     def _copy_within(self, name: str = "", *, grows: bool = False) -> "_SmallInts":
-        """The same look at the same function from within the question for `name`, or from within a sum."""
+        """A copy for following `name` further, or for the parts of a sum (`grows`)."""
         inner = copy(self)
         inner.visited = self.visited | {(self.function.name, name)} if name else self.visited
         inner.in_sum = self.in_sum or grows
         return inner
 
     def is_small(self, node: ast.expr) -> bool:
-        """Whether a number is surely a small one, or bounded by a length."""
+        """Whether a number is certainly small, or bounded by a length."""
         if isinstance(node, ast.Constant):
             return _is_short(node.value)
         if isinstance(node, ast.Name):
@@ -81,18 +95,18 @@ class _SmallInts:
         if isinstance(node, ast.Call):
             parts = [self.is_small(part) for part in node.args]
             called = called_name(node)
-            least = called == "min" and any(parts) and not node.keywords
-            most = called == "max" and bool(parts) and all(parts) and not node.keywords
-            return called == "len" or least or most
+            min_is_small = called == "min" and any(parts) and not node.keywords
+            max_is_small = called == "max" and bool(parts) and all(parts) and not node.keywords
+            return called == "len" or min_is_small or max_is_small
         return False
 
     def _is_small_product(self, node: ast.BinOp) -> bool:
-        """Constants whose product is small, and a small multiple of a length."""
-        known = [self._value(part) for part in (node.left, node.right)]
-        if None not in known:
-            return _is_short(known[0] * known[1])
-        few = any(value is not None and abs(value) <= MAX_LENGTH_FACTOR for value in known)
-        lengths = [part for part, value in zip((node.left, node.right), known, strict=True) if value is None]
+        """Whether a product is one of constants and small, or a small multiple of a length."""
+        left, right = self._value(node.left), self._value(node.right)
+        if left is not None and right is not None:
+            return _is_short(left * right)
+        few = any(value is not None and abs(value) <= MAX_LENGTH_FACTOR for value in (left, right))
+        lengths = [part for part, value in ((node.left, left), (node.right, right)) if value is None]
         return few and all(isinstance(part, ast.Call) and called_name(part) == "len" for part in lengths)
 
     def _value(self, node: ast.expr) -> int | None:
@@ -105,7 +119,7 @@ class _SmallInts:
         self.module.steps += 1
         if self.module.steps > MAX_TRACE_STEPS or name in self.augmented:
             return False
-        if (self.function.name, name) in self.visited:  # on a circle, which begins somewhere else, unless it adds up
+        if (self.function.name, name) in self.visited:  # a circle: its value comes from another assignment
             return not self.in_sum
         inner = self._copy_within(name)
         if name in self.lambdas or (
@@ -119,22 +133,21 @@ class _SmallInts:
         return inner.is_small_argument(name)
 
     def has_small_loops(self, name: str, must: bool = False) -> bool:
-        """Whether a target of loops counts small ranges or goes over small constants; with `must` there is a loop."""
+        """Whether all loops that bind `name` go over small ranges or constants; with `must` there is such a loop."""
         loops = [node for node in ast.walk(self.function) if isinstance(node, ast.For | ast.comprehension)]
-        over = [node.iter for node in loops if isinstance(node.target, ast.Name) and node.target.id == name]
-        return all(map(self._iterates_small, over)) and (bool(over) or not must)
+        sources = [node.iter for node in loops if isinstance(node.target, ast.Name) and node.target.id == name]
+        return all(map(self._iterates_small, sources)) and (bool(sources) or not must)
 
     def _iterates_small(self, node: ast.expr) -> bool:
         if isinstance(node, ast.Call):
-            return called_name(node) == "range"  # itself looked at
-        if isinstance(node, ast.Name):
-            node = ast.Constant(self.module.constants.get(node.id))
+            return called_name(node) == "range"  # `check_ranges` checks the range itself
         if isinstance(node, ast.Tuple | ast.List):
             return all(self.is_small(part) for part in node.elts)
-        return isinstance(node, ast.Constant) and isinstance(node.value, tuple) and all(map(_is_short, node.value))
+        constant = self.module.constants.get(node.id) if isinstance(node, ast.Name) else None
+        return isinstance(constant, tuple) and all(map(_is_short, constant))
 
     def is_small_argument(self, name: str) -> bool:
-        """Whether every call in the file gives an argument that is small."""
+        """Whether every call in the file passes a small number for an argument, as does its default."""
         arguments = self.function.args
         positional = [one.arg for one in (*arguments.posonlyargs, *arguments.args)]
         every = [*positional, *(one.arg for one in arguments.kwonlyargs)]
@@ -147,18 +160,18 @@ class _SmallInts:
         if name in defaults and not self.is_small(defaults[name]):
             return False
         for caller in self.module.functions.values():
-            look = _SmallInts(caller, self.module, self.visited)
+            caller_numbers = _SmallInts(caller, self.module, self.visited)
             calls = [node for node in ast.walk(caller) if isinstance(node, ast.Call)]
             for node in calls:
                 if called_name(node) != self.function.name:
                     continue
                 named = {keyword.arg: keyword.value for keyword in node.keywords}
                 named |= dict(zip(positional, node.args, strict=False))
-                if name in named and not look.is_small(named[name]):
+                if name in named and not caller_numbers.is_small(named[name]):
                     return False
-            handed = [node for node in ast.walk(caller) if isinstance(node, ast.Name) and node.id == self.function.name]
-            if len(handed) > sum(called_name(node) == self.function.name for node in calls):
-                return False  # as key= or by map: with what is not known
+            uses = [node for node in ast.walk(caller) if isinstance(node, ast.Name) and node.id == self.function.name]
+            if len(uses) > sum(called_name(node) == self.function.name for node in calls):
+                return False  # it is also passed as key= or to map, which call it with unknown values
         return True
 
 
@@ -167,32 +180,31 @@ def _is_short(value: object) -> bool:
 
 
 def bindings(function: ast.FunctionDef) -> dict[str, list[ast.expr]]:
-    """What is assigned to each name; a target of a loop is bound to `LOOPED`, one of an unpacking to `UNKNOWN`.
+    """The values that are assigned to each name: `LOOP_TARGET` for a loop, `UNKNOWN_VALUE` for an unpacking.
 
-    Of `fast, slow = 5, 20` each is known.
+    In `fast, slow = 5, 20` both values are known.
     """
     assigned: dict[str, list[ast.expr]] = {}
-    single = set()
+    known_targets: set[int] = set()
     for node in ast.walk(function):
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
-            for target in targets:
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
                 for one, value in _assigned(target, node.value):
                     assigned.setdefault(one.id, []).append(value)
-                    single.add(id(one))
+                    known_targets.add(id(one))
         elif isinstance(node, ast.AugAssign) or (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)):
-            single.add(id(node.target))
+            known_targets.add(id(node.target))
         elif isinstance(node, ast.For | ast.comprehension) and isinstance(node.target, ast.Name):
             assigned.setdefault(node.target.id, []).append(LOOP_TARGET)
-            single.add(id(node.target))
+            known_targets.add(id(node.target))
     for node in ast.walk(function):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and id(node) not in single:
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and id(node) not in known_targets:
             assigned.setdefault(node.id, []).append(UNKNOWN_VALUE)
     return assigned
 
 
 def _assigned(target: ast.expr, value: ast.expr) -> list[tuple[ast.Name, ast.expr]]:
-    """Which names an assignment gives which values, as far as that is written there."""
+    """The names that an assignment binds, each with its value, as far as the syntax shows them."""
     if isinstance(target, ast.Name):
         return [(target, value)]
     if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):

@@ -1,4 +1,8 @@
-"""One function of the policy as the static check knows it: its names, where nodes stand, what may be handed over."""
+"""One function of the policy as the static check knows it: its names, the parent of each node, allowed callbacks.
+
+What it keeps out: a function that is passed anywhere but where its calls are harmless, such as `key=` of `sorted`. What
+it does not check: everything else about a function (see `static_uses` and `static_loops`).
+"""
 
 import ast
 
@@ -7,7 +11,7 @@ from osiris.sandbox.static_syntax import PolicyModule, all_arguments, called_nam
 
 
 class Scope:
-    """What is known of one function."""
+    """The names and nodes of one function, with questions about them."""
 
     def __init__(self, function: ast.FunctionDef, module: PolicyModule, parameters: set[str]) -> None:
         """Read the function once."""
@@ -23,31 +27,31 @@ class Scope:
         }
 
     def parent(self, node: ast.AST) -> ast.AST | None:
-        """What a node stands in."""
+        """The node that contains `node`; `None` for a statement of the function itself."""
         return self.parents.get(id(node))
 
     def may_be_passed(self, node: ast.AST) -> bool:
-        """Whether a function stands where one may: `key=`, first of map and filter, a type of isinstance."""
+        """Whether a function is passed where it may be: as `key=`, first to map or filter, a type to isinstance."""
         parent = self.parent(node)
         if isinstance(parent, ast.Tuple):
             return self.is_isinstance_type(self.parent(parent), parent, node)
         if isinstance(parent, ast.keyword):
             call = self.parent(parent)
-            takes = isinstance(call, ast.Call) and (
+            takes_key = isinstance(call, ast.Call) and (
                 called_name(call) in ("sorted", "min", "max") or method_name(call) == "sort"
             )
-            return parent.arg == "key" and takes and self.is_function(node)
+            return parent.arg == "key" and takes_key and self.is_function(node)
         if isinstance(parent, ast.Call) and called_name(parent) in ("map", "filter") and parent.args[:1] == [node]:
             return self.is_function(node)
         return self.is_isinstance_type(parent, node, node)
 
     def is_isinstance_type(self, call: ast.AST | None, second: ast.AST, kind: ast.AST) -> bool:
-        """Whether `kind` is a type where isinstance takes one."""
+        """Whether `kind` is a type in `second`, and `second` is the second argument of isinstance."""
         named = isinstance(kind, ast.Name) and kind.id in {*allowed.TYPES, *self.module.classes}
         return named and isinstance(call, ast.Call) and called_name(call) == "isinstance" and call.args[1:] == [second]
 
     def is_function(self, node: ast.AST) -> bool:
-        """Whether a node is a function that may be handed over, whatever it is called with."""
+        """Whether a node is a function that may be passed, because a call of it is harmless with any arguments."""
         if isinstance(node, ast.Lambda):
             return True
         if isinstance(node, ast.Attribute):
@@ -56,14 +60,14 @@ class Scope:
         return isinstance(node, ast.Name) and node.id in known - self.local_names
 
     def is_module_member(self, node: ast.Attribute) -> bool:
-        """Whether an attribute is one of a module's that are listed."""
+        """Whether an attribute is one of those listed for its module, as in `math.sqrt`."""
         name = node.value.id if isinstance(node.value, ast.Name) else ""
         return (
             name in self.module.modules and name not in self.local_names and node.attr in allowed.MEMBERS.get(name, ())
         )
 
     def is_own_container(self, name: str) -> bool:
-        """Whether a name only ever stands for a list, dict or set that this function made."""
+        """Whether a name always stands for a list, dict or set that this function made."""
         return name not in self.parameters and is_new_container(name, self.function)
 
     def is_small_exponent(self, node: ast.expr) -> bool:

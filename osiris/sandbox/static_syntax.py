@@ -1,8 +1,12 @@
-"""What the parts of the static check share: the names of a file, types, and small questions about syntax."""
+"""What the parts of the static check share: the names of a file, types, and small questions about syntax.
+
+By itself it keeps out only types that are more than names of types: a checker evaluates a type written as text.
+"""
 
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 from osiris.sandbox import allowed
 
@@ -11,7 +15,7 @@ Problem = tuple[int, str]
 
 @dataclass
 class PolicyModule:
-    """The names of a file by what they stand for; `constants` have their values, `None` for one that is refused."""
+    """The names of a file by what they stand for. `constants` maps to values, and to `None` for a refused constant."""
 
     modules: set[str] = field(default_factory=set)
     imported: set[str] = field(default_factory=set)
@@ -21,15 +25,15 @@ class PolicyModule:
     constants: dict[str, object] = field(default_factory=dict)
     functions: dict[str, ast.FunctionDef] = field(default_factory=dict)
     steps: int = 0
-    """Of looking where numbers come from: after so many of them the check gives up, and refuses."""
+    """How often `static_ranges` followed a name to its source in this file. It refuses after `MAX_TRACE_STEPS`."""
 
     def names(self) -> set[str]:
-        """All of them but the fields."""
+        """All names but the fields."""
         return {*self.modules, *self.imported, *self.types, *self.classes, *self.constants, *self.functions}
 
 
 def check_annotation(node: ast.expr | None, module: PolicyModule) -> Iterator[Problem]:
-    """A type: names of types, `X[...]`, `X | None`. A text is none, since checkers evaluate it."""
+    """Check a type: names of types, `X[...]`, `X | None`. A text is refused, since checkers evaluate it."""
     if node is None:
         return
     types = {*allowed.TYPES, *module.types, *module.classes}
@@ -49,12 +53,12 @@ def check_annotation(node: ast.expr | None, module: PolicyModule) -> Iterator[Pr
             return
 
 
-def _is_literal(node: ast.AST) -> bool:
+def _is_literal(node: ast.AST) -> TypeGuard[ast.Subscript]:
     return isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "Literal"
 
 
 def _is_literal_value(node: ast.expr) -> bool:
-    """Whether a type's values are numbers and texts: what stands there is evaluated."""
+    """Whether `Literal[...]` holds numbers and texts only. Python evaluates whatever else stands there."""
     if isinstance(node, ast.Tuple):
         return all(map(_is_literal_value, node.elts))
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
@@ -63,7 +67,7 @@ def _is_literal_value(node: ast.expr) -> bool:
 
 
 def all_arguments(arguments: ast.arguments) -> list[ast.arg]:
-    """Every argument, however it is given."""
+    """Every argument of a function or lambda: positional, by keyword, with a star."""
     return [part for part in ast.walk(arguments) if isinstance(part, ast.arg)]
 
 
@@ -78,7 +82,7 @@ def method_name(node: ast.Call) -> str:
 
 
 def is_docstring(node: ast.stmt) -> bool:
-    """Whether a statement is a text alone: a docstring, or one under a constant."""
+    """Whether a statement is only a text: a docstring of a file, function or constant."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
@@ -88,42 +92,49 @@ def max_magnitude(value: int | float) -> float:
 
 
 def operator_text(node: ast.AugAssign) -> str:
-    """The operator as it is written: `+=`."""
+    """The operator as it is written, as in `+=`."""
     return ast.unparse(node)[len(ast.unparse(node.target)) :].split()[0]
 
 
 def transitive_closure(edges: dict[str, set[str]]) -> dict[str, set[str]]:
-    """From each name to all that any number of steps lead to."""
-    found = {}
+    """Maps each name to all names that can be reached from it in one or more steps."""
+    closure: dict[str, set[str]] = {}
     for name in edges:
-        seen, waiting = set(), [name]
+        seen: set[str] = set()
+        waiting = [name]
         while waiting:
             new = edges.get(waiting.pop(), set()) - seen
             seen |= new
             waiting += new
-        found[name] = seen
-    return found
+        closure[name] = seen
+    return closure
 
 
 def root_name(node: ast.expr) -> str:
-    """The name that an attribute or index begins with."""
+    """The name that an attribute or index begins with: `a` for `a.b[0]`; `result` where it begins with no name."""
     while isinstance(node, ast.Subscript | ast.Attribute):
         node = node.value
     return node.id if isinstance(node, ast.Name) else "result"
 
 
 def _creates_container(node: ast.expr) -> bool:
-    made = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)
+    displays = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)
     if isinstance(node, ast.BinOp):  # as in [0.0] * n
         return isinstance(node.left, ast.List)
-    return isinstance(node, made) or (
+    return isinstance(node, displays) or (
         isinstance(node, ast.Call) and called_name(node) in ("list", "dict", "set", "sorted")
     )
 
 
 def is_new_container(name: str, function: ast.FunctionDef) -> bool:
-    """Whether a name only ever stands for a list, dict or set that the function made itself."""
-    values, stored, assignments = [], 0, 0
+    """Whether a name always stands for a list, dict or set that the function made itself.
+
+    Every place that stores the name has to be a plain assignment (counted by `assignments`). A loop, an unpacking or a
+    comprehension may bind it to somebody else's list.
+    """
+    values: list[ast.expr] = []
+    stored = 0
+    assignments = 0
     for node in ast.walk(function):
         stored += isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store)
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]

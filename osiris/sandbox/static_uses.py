@@ -1,12 +1,20 @@
-"""What a function of the policy may use: syntax, names, attributes and calls, each from the lists in `allowed`."""
+"""What a function of the policy may use: syntax, names, attributes and calls, each from the lists in `allowed`.
+
+What it keeps out: everything that is not listed, values that survive a call (defaults, arguments that are changed, kept
+functions and iterators), and output of unbounded size (powers, format widths).
+
+What it does not keep out: code that does not end (see `static_loops`), and wrong results.
+"""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from osiris.sandbox import allowed
 from osiris.sandbox.static_scope import Scope
 from osiris.sandbox.static_syntax import (
     PolicyModule,
+    Problem,
     called_name,
     check_annotation,
     max_magnitude,
@@ -15,11 +23,9 @@ from osiris.sandbox.static_syntax import (
     root_name,
 )
 
-Problem = tuple[int, str]
-
 
 def check_function(function: ast.FunctionDef, module: PolicyModule) -> Iterator[Problem]:
-    """Everything in a function that is not allowed."""
+    """Find everything in a function that is not allowed."""
     arguments = function.args
     if function.decorator_list:
         yield function.lineno, "a decorator: write a plain function"
@@ -59,7 +65,7 @@ def _is_number(node: ast.expr, module: PolicyModule) -> bool:
 
 
 class _UseChecker(Scope):
-    """Looks through one function."""
+    """Checks each node of one function with the method for its kind; the methods yield messages without a line."""
 
     def check(self) -> Iterator[Problem]:
         reserved = self.module.names() | {*allowed.BUILTINS, *allowed.TYPES, "ValueError"}
@@ -68,7 +74,7 @@ class _UseChecker(Scope):
                 yield self.function.lineno, f"{name} as a name of its own: it stands for something else in this file"
             elif name.startswith("__") or not name.isascii():
                 yield self.function.lineno, f"the name {name}"
-        handlers = {
+        handlers: dict[type[ast.AST], Callable[[Any], Iterator[str]]] = {
             ast.Name: self._name, ast.Attribute: self._attribute, ast.Call: self._call, ast.Constant: self._constant,
             ast.BinOp: self._operation, ast.AugAssign: self._operation, ast.Lambda: self._lambda,
             ast.Raise: self._raise, ast.Subscript: self._subscript, ast.FormattedValue: self._formatted,
@@ -82,7 +88,7 @@ class _UseChecker(Scope):
                 message = allowed.SUGGESTIONS.get(type(node), f"{type(node).__name__}, which policies do without")
                 yield getattr(node, "lineno", self.function.lineno), message
             elif handler := handlers.get(type(node)):
-                yield from ((getattr(node, "lineno", self.function.lineno), what) for what in handler(node))
+                yield from ((getattr(node, "lineno", self.function.lineno), message) for message in handler(node))
 
     def _name(self, node: ast.Name) -> Iterator[str]:
         name, parent = node.id, self.parent(node)
@@ -124,6 +130,14 @@ class _UseChecker(Scope):
             yield f"a call of `{ast.unparse(called)}`: call functions by their own names"
         elif isinstance(called, ast.Name) and called.id in self.module.types | self.module.constants.keys():
             yield f"a call of {called.id}"
+        yield from self._call_arguments(node)
+        yield from self._call_of_builtin(node)
+        if called_name(node) in allowed.LAZY_ITERATORS:
+            yield from self._check_iterator(node)
+        if isinstance(called, ast.Attribute) and called.attr in allowed.MUTATING_METHODS:
+            yield from self._mutating(node, called)
+
+    def _call_arguments(self, node: ast.Call) -> Iterator[str]:
         if any(keyword.arg is None for keyword in node.keywords):
             yield "** in a call: name the arguments"
         if any(isinstance(argument, ast.Starred) for argument in node.args):
@@ -131,30 +145,28 @@ class _UseChecker(Scope):
         for keyword in node.keywords:
             if keyword.arg == "key" and not self.may_be_passed(keyword.value):
                 yield f"key={ast.unparse(keyword.value)}: a lambda, a function of this file, or one of those allowed"
+
+    def _call_of_builtin(self, node: ast.Call) -> Iterator[str]:
         name = called_name(node)
-        if name in ("map", "filter") and not (node.args and self._first(node.args[0], name)):
+        if name in ("map", "filter") and not (node.args and self._may_be_first(node.args[0], name)):
             yield f"{name} with what is no function of this file and none of those allowed"
-        if name == "isinstance" and not (len(node.args) == 2 and self._kinds(node)):
+        if name == "isinstance" and not (len(node.args) == 2 and self._has_types(node)):
             yield "isinstance with what is no type, as in isinstance(x, float)"
         if name == "pow" and not (len(node.args) == 2 and not node.keywords and self.is_small_exponent(node.args[1])):
             yield "pow of what is no small constant: write math.pow(x, y)"
         if name == "ValueError" and not isinstance(self.parent(node), ast.Raise):
             yield "ValueError as a value: write `raise ValueError('...')`"
-        if name in allowed.LAZY_ITERATORS:
-            yield from self._check_iterator(node)
-        if method_name(node) in allowed.MUTATING_METHODS:
-            yield from self._changing(node)
 
-    def _first(self, node: ast.expr, name: str) -> bool:
+    def _may_be_first(self, node: ast.expr, name: str) -> bool:
         return self.may_be_passed(node) or (name == "filter" and isinstance(node, ast.Constant) and node.value is None)
 
-    def _kinds(self, node: ast.Call) -> bool:
+    def _has_types(self, node: ast.Call) -> bool:
         second = node.args[1]
         kinds = second.elts if isinstance(second, ast.Tuple) else [second]
         return bool(kinds) and all(self.may_be_passed(kind) for kind in kinds)
 
-    def _changing(self, node: ast.Call) -> Iterator[str]:
-        base, name = node.func.value, node.func.attr
+    def _mutating(self, node: ast.Call, method: ast.Attribute) -> Iterator[str]:
+        base, name = method.value, method.attr
         if not isinstance(self.parent(node), ast.Expr):
             yield f".{name}() within an expression: write it on a line of its own"
         if not isinstance(base, ast.Name) or not self.is_own_container(base.id):
@@ -170,7 +182,7 @@ class _UseChecker(Scope):
     def _operation(self, node: ast.BinOp | ast.AugAssign) -> Iterator[str]:
         right = node.right if isinstance(node, ast.BinOp) else node.value
         if not isinstance(node.op, allowed.OPERATORS):
-            return  # refused as a part of the syntax that is not allowed
+            return  # the operator is a node of its own, and is refused there
         if isinstance(node.op, ast.Pow) and not self.is_small_exponent(right):
             yield "a power that is no small constant: write math.pow(x, y), or math.sqrt(x)"
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod):
@@ -203,8 +215,9 @@ class _UseChecker(Scope):
     def _formatted(self, node: ast.FormattedValue) -> Iterator[str]:
         spec = node.format_spec
         texts = spec.values if isinstance(spec, ast.JoinedStr) else []
-        plain = all(isinstance(part, ast.Constant) and len(str(part.value)) <= 6 for part in texts)
-        if not plain or any(sum(character.isdigit() for character in str(part.value)) > 3 for part in texts):
+        written = [str(part.value) for part in texts if isinstance(part, ast.Constant)]
+        plain = len(written) == len(texts) and all(len(text) <= 6 for text in written)
+        if not plain or any(sum(character.isdigit() for character in text) > 3 for text in written):
             yield "a long or computed format in an f-string: write one such as {x:.2f}"
 
     def _check_iterator(self, node: ast.expr) -> Iterator[str]:
@@ -223,11 +236,11 @@ class _UseChecker(Scope):
     def _annotated(self, node: ast.AnnAssign) -> Iterator[str]:
         if not isinstance(node.target, ast.Name) or not node.simple:
             yield "a type for what is no plain name"
-        yield from (what for _, what in check_annotation(node.annotation, self.module))
+        yield from (message for _, message in check_annotation(node.annotation, self.module))
 
     def _expression(self, node: ast.Expr) -> Iterator[str]:
-        documents = node is self.function.body[0] and isinstance(node.value, ast.Constant)
-        if not documents and not (
+        is_document = node is self.function.body[0] and isinstance(node.value, ast.Constant)
+        if not is_document and not (
             isinstance(node.value, ast.Call) and method_name(node.value) in allowed.MUTATING_METHODS
         ):
             yield f"`{ast.unparse(node)[:40]}`, whose result is not used"

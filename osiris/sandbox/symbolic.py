@@ -1,8 +1,11 @@
-"""The program inside the sandbox that looks for numbers with which a policy breaks a law, by symbolic execution.
+"""The program inside the sandbox that searches, by symbolic execution, for numbers with which a policy breaks a law.
 
-It is given a random tag on its standard input and prints one JSON line, `{tag, laws}`: CrossHair's `{state, message}`
-of every law, by the law's name. The policy runs in the same process; code that gets past the static check could forge a
-line, which is why the laws are also tried from outside (`probe`), on the numbers that stand in the policy.
+It reads a random tag from its standard input and prints one line of JSON, `{tag, laws}`: a list of CrossHair's
+`{state, message}` for every law, by the law's name.
+
+What it keeps out: a policy that breaks a limit at a number which CrossHair finds. What it does not: the policy runs in
+the same process, so code that passed the static check could forge the line. Therefore `laws` also tries the limits from
+outside the sandbox, on the numbers that the policy's files contain.
 """
 
 import importlib
@@ -15,25 +18,25 @@ IMPORT_PATHS = ["/site", "/cand", "/laws"]
 
 
 def analyze_laws(seconds: float) -> dict[str, list[dict[str, str]]]:
-    """What CrossHair finds of each law, giving each `seconds`."""
+    """CrossHair's messages on each law by its name, after at most `seconds` for each condition."""
     from crosshair.core_and_libs import analyze_function, run_checkables
     from crosshair.options import AnalysisKind, AnalysisOptionSet
 
     options = AnalysisOptionSet(analysis_kind=[AnalysisKind.asserts], per_condition_timeout=seconds)
     laws = importlib.import_module("laws")
-    found = {}
+    messages_by_law = {}
     for name, law in inspect.getmembers(laws, inspect.isfunction):
-        if law.__module__ != laws.__name__:
+        if law.__module__ != laws.__name__:  # imported there, and no law
             continue
         messages = run_checkables(analyze_function(law, options))
-        found[name] = [{"state": one.state.name, "message": one.message} for one in messages]
-    return found
+        messages_by_law[name] = [{"state": one.state.name, "message": one.message} for one in messages]
+    return messages_by_law
 
 
 def run_analysis() -> None:
-    """Set the limits, look, and print."""
+    """Set the limits, analyze the laws, and print the answer."""
     sys.path.insert(0, "/osiris")
-    importlib.import_module("runner").limit(int(sys.argv[1]), int(sys.argv[2]))
+    importlib.import_module("runner").set_limits(int(sys.argv[1]), int(sys.argv[2]))
     out = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.path += IMPORT_PATHS

@@ -1,1 +1,1 @@
-"""Servers that a person starts: the HTTP API, the review page; and the status of a workspace."""
+"""Servers that a person starts (the HTTP API, the review page), and the status of a workspace."""

@@ -13,11 +13,12 @@ from osiris.core.server_lifetime import stop_on_exit
 from osiris.workspace import Workspace
 
 STOP_SECONDS = 20
+"""Seconds that a server gets to stop by itself."""
 REVIEW_NOTEBOOK = PROJECT_ROOT / "notebooks" / "02_review.ipynb"
 
 
 def serve_api(workspace: Workspace, port: int | None = None) -> None:
-    """Serve the HTTP sidecar until interrupted; `port` defaults to `review.port`, 0 picks a free one."""
+    """Serve the HTTP sidecar until interrupted; `port` defaults to `review.port`, and 0 picks a free one."""
     from osiris.serving.server import start_api
 
     with start_api(workspace, port) as api:
@@ -30,15 +31,17 @@ def open_review(
 ) -> int:
     """Serve the Advisory tab of `workspace` until interrupted: by Voila, or with `lab` in JupyterLab.
 
-    Both listen on loopback and ask for a token, which is in the address they open and print. The API is served here
-    too, unless one runs already. Returns the server's exit status.
+    Both listen on loopback and require a token, which is part of the address that is opened and printed. The API is
+    served here too, unless one already runs. Returns the server's exit status.
     """
     from osiris.serving.server import find_api, start_api
 
     token = secrets.token_urlsafe(32)
     chosen_port = port or find_free_port()
     command = _lab_command(chosen_port) if lab else _voila_command(chosen_port, dark)
-    environment = child_environment(workspace.folder) | {"JUPYTER_TOKEN": token}  # not an argument: `ps` shows those
+    environment = child_environment(workspace.folder) | {
+        "JUPYTER_TOKEN": token
+    }  # not an argument: `ps` shows arguments
     print(
         f"The Advisory tab: http://127.0.0.1:{chosen_port}{_url_path(lab)}?token={token} (Ctrl-C stops it.)", flush=True
     )
@@ -48,8 +51,8 @@ def open_review(
             return _wait_for_server(server)
 
 
-def _wait_for_server(server: subprocess.Popen) -> int:
-    """Wait for `server`, which ends with this process, whoever stops it."""
+def _wait_for_server(server: "subprocess.Popen[bytes]") -> int:
+    """Wait for `server`; stop it on the way out, also when an exception ends the wait."""
     try:
         return server.wait()
     except KeyboardInterrupt:
@@ -79,13 +82,13 @@ def _url_path(lab: bool) -> str:
 
 
 def find_free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+    """Find a loopback port on which no process listens. Another process can still take it before it is used."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def review_command_line(workspace: Workspace) -> str:
-    """The shell command that opens the review page on `workspace`."""
+    """Return the shell command that opens the review page on `workspace`."""
     program = Path(sys.executable).with_name("osiris")
     return shlex.join([str(program), "review", "--workspace", str(workspace.folder)])

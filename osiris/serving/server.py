@@ -1,7 +1,7 @@
-"""Servers that a process starts beside its own work: the API on loopback, and how other processes find it.
+"""The API as a thread of a process, on loopback, and the way in which other processes find it.
 
-A running API notes its address in `data/api.json`. A process that was killed leaves the note behind: an address whose
-process is gone, or where nobody answers to the workspace's token, is ignored.
+A running API writes its address to `data/api.json`. A process that was killed leaves that file behind. So an address is
+ignored if its process has ended, or if no server there accepts the workspace's token.
 """
 
 import atexit
@@ -43,7 +43,10 @@ class RunningApi:
         return _client(self.url, self.token)
 
     def stop(self) -> None:
-        """Stop answering, after the requests under way, and take the address back."""
+        """Finish the requests under way, stop, and remove the address file.
+
+        The file stays if it names another API, which then started after this one.
+        """
         self._server.should_exit = True
         self._thread.join(API_START_SECONDS)
         if _read_address(self._address_path) == self.url:
@@ -56,16 +59,16 @@ class RunningApi:
             self._thread.join()
 
     def __enter__(self) -> "RunningApi":
-        """Return itself, running."""
+        """Return this API, which runs already."""
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        """Stop."""
+        """Stop the API."""
         self.stop()
 
 
 def start_api(workspace: Workspace, port: int | None = None) -> RunningApi:
-    """Serve the API in a thread; `port` 0 picks a free one. Raises `SourceUnavailable` when it does not come up."""
+    """Serve the API in a thread; `port` 0 picks a free one. Raises `SourceUnavailable` when it does not start."""
     review = workspace.settings.review
     listening = _listen(review.host, review.port if port is None else port)
     server = uvicorn.Server(uvicorn.Config(create_app(workspace), log_level="warning"))
@@ -85,28 +88,28 @@ def start_api(workspace: Workspace, port: int | None = None) -> RunningApi:
 
 
 def find_api(workspace: Workspace) -> httpx.Client | None:
-    """A client of the API that runs for this workspace, in whichever process; `None` when none answers."""
+    """Return a client of the API that runs for this workspace, in this process or another; `None` without one."""
     url = _read_address(address_path(workspace))
     if url is None:
         return None
     token = ensure_api_token(workspace)
     try:
         with _client(url, token) as client:
-            answers = client.get("/health").is_success
+            is_healthy = client.get("/health").is_success
     except httpx.HTTPError:
         return None
-    return _client(url, token) if answers else None
+    return _client(url, token) if is_healthy else None
 
 
 def address_path(workspace: Workspace) -> Path:
-    """Where a running API notes its address: `{"url", "pid"}`."""
+    """Return the path of the file with the address of a running API: `{"url", "pid"}`."""
     return workspace.settings.data / "api.json"
 
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
         listening = socket.create_server((host, port))
-        # Inherited by what it accepts: an answer goes out in two parts, and the second would wait 40 ms for an ACK.
+        # Accepted connections inherit this option. Without it the second part of an answer waits 40 ms for an ACK.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return listening
     except OSError as error:
@@ -121,10 +124,13 @@ def _client(url: str, token: str) -> httpx.Client:
 
 
 def _read_address(path: Path) -> str | None:
-    """The address in the note, if the process that wrote it lives: a stranger on its port must not see the token."""
+    """Read the address, if the process that wrote it still runs.
+
+    Otherwise a foreign process may have its port by now, and it must not be sent the token.
+    """
     try:
-        note = json.loads(path.read_text())
-        os.kill(note["pid"], 0)
-        return str(note["url"])
+        address = json.loads(path.read_text())
+        os.kill(address["pid"], 0)  # signal 0 only asks whether the process exists
+        return str(address["url"])
     except (OSError, ValueError, TypeError, KeyError, OverflowError):
         return None

@@ -1,4 +1,4 @@
-"""What is in a workspace: counts, the adapter in use, where the parts keep their files."""
+"""The status of a workspace: counts, the live policy, the adapters and the one in use."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from osiris.workspace import Workspace
 
 
 def get_workspace_status(workspace: Workspace) -> Row:
-    """What is in the workspace: ideas by status and outcome, disputes, adapters, and which one is served and why."""
+    """Report the workspace: ideas by status and outcome, disputes, adapters, and the served one with the reason."""
     return {
         "workspace": str(workspace.folder),
         "as_of": workspace.now.isoformat(),
@@ -23,7 +23,7 @@ def get_workspace_status(workspace: Workspace) -> Row:
         "unpublished_events": workspace.advice.count("event_id IS NOT NULL AND published_at IS NULL"),
         "feedback": len(workspace.advice.feedback()),
         "tickers": workspace.bars.tickers(),
-        "disputed_bars": sum(len(found) for found in workspace.bars.disputes().values()),
+        "disputed_bars": sum(len(disputes) for disputes in workspace.bars.disputes().values()),
         "model": workspace.settings.model.base,
         **get_live_policy(workspace),
         "adapters": workspace.registry.names(),
@@ -33,70 +33,75 @@ def get_workspace_status(workspace: Workspace) -> Row:
 
 
 def get_served_adapter(workspace: Workspace) -> Row:
-    """The adapter in use, the sha256 of its weights (of the base's, where none is), and those passed over, with why."""
-    served, shelf = workspace.find_served(), workspace.registry
+    """Report the adapter in use, the sha256 of its weights, and the adapters that were passed over, with the reason.
+
+    Without an adapter, the name is `base` and the sha256 is that of the base's weights.
+    """
+    served = workspace.find_served()
+    registry = workspace.registry
     return {
         "served": served.name or "base",
-        "served_sha256": shelf.weights_hash(served.name) if served.name else shelf.base_hash(),
-        "pinned": shelf.pinned(),
+        "served_sha256": registry.weights_hash(served.name) if served.name else registry.base_hash(),
+        "pinned": registry.pinned(),
         "passed_over": [f"{name}: {reason}" for name, reason in served.skipped],
     }
 
 
 def get_live_policy(workspace: Workspace) -> Row:
-    """The commit of the policy that drafts, the patch it came by, which are on trial, and what is wrong."""
+    """Report the live policy's commit and patch, the patches on trial, and warnings about the live patches."""
     from osiris.kernel.observe import check_pass_rate
     from osiris.kernel.shadow_trial import patches_on_trial
 
-    head, book = workspace.policy_repo.head(), workspace.patch_log
+    head = workspace.policy_repo.head()
+    patch_log = workspace.patch_log
     warnings = [
         f"{patch_id} LETS TOO LITTLE THROUGH: {words}"
-        for patch_id in book.live_ids()
-        if (words := check_pass_rate(workspace.advice, book.get(patch_id), workspace.settings, workspace.now)[0])
+        for patch_id in patch_log.live_ids()
+        if (words := check_pass_rate(workspace.advice, patch_log.get(patch_id), workspace.settings, workspace.now)[0])
     ]
     edited = {"policy_note": note} if (note := edit_warning()) else {}
     return {
         "policy": head.commit,
         "patch": head.patch_id,
-        "on_trial": list(patches_on_trial(book)),
+        "on_trial": list(patches_on_trial(patch_log)),
         "policy_warnings": warnings,
         **edited,
     }
 
 
 def count_accepted_outcomes(workspace: Workspace) -> dict[str, int]:
-    """How many accepted ideas have each outcome."""
+    """Count the accepted ideas by outcome."""
     return {str(o): workspace.advice.count(f"{ACCEPTED_SQL} AND outcome = '{o}'") for o in Outcome}
 
 
 def build_adapter_table(workspace: Workspace) -> list[Row]:
-    """A row an adapter: what it was trained from and on, its held-out numbers, the verdict, whether it is served."""
+    """Return one row for each adapter: parent, training rows, held-out numbers, verdict, and whether it is served."""
     logged = {row["name"]: row for row in workspace.tracking.adapters()}
     served = workspace.find_served().name
     return [_adapter_row(workspace, name, logged.get(name, {}), served) for name in workspace.registry.names()]
 
 
 def compare_logged(adapters: Sequence[Row], a: str, b: str) -> Row:
-    """Two of `Tracking.adapters` side by side: facts, params and metrics as {key: [of a, of b]}, `None` for none.
+    """Put two of `Tracking.adapters` side by side: facts, params and metrics as {key: [of a, of b]}.
 
-    Raises `NotFound` for an adapter that was never logged.
+    A value that only one adapter has is `None` for the other. Raises `NotFound` for an adapter that was never logged.
     """
     known = {row["name"]: row for row in adapters}
     for name in (a, b):
         if name not in known:
             raise NotFound(f"a logged adapter ({', '.join(known) or 'none yet'})", name, "see: osiris adapters")
-    one, other = known[a], known[b]
+    first, second = known[a], known[b]
     facts = ("kind", "version", "run_id", *CARD_TAGS, "verdict")
     return {
         "adapters": [a, b],
-        "facts": {key: [one[key], other[key]] for key in facts},
-        "params": _paired_values(one["params"], other["params"]),
-        "metrics": _paired_values(one["metrics"], other["metrics"]),
+        "facts": {key: [first[key], second[key]] for key in facts},
+        "params": _paired_values(first["params"], second["params"]),
+        "metrics": _paired_values(first["metrics"], second["metrics"]),
     }
 
 
 def to_comparison_rows(comparison: Row) -> list[Row]:
-    """What was `compared`, as rows of a table."""
+    """Turn the result of `compare_logged` into the rows of a table."""
     a, b = comparison["adapters"]
     return [
         {"what": f"{section}.{key}", a: values[0], b: values[1]}
@@ -106,7 +111,8 @@ def to_comparison_rows(comparison: Row) -> list[Row]:
 
 
 def _adapter_row(workspace: Workspace, name: str, logged: Row, served: str | None) -> Row:
-    metrics, verdict = logged.get("metrics", {}), _verdict(workspace, name)
+    metrics = logged.get("metrics", {})
+    verdict = _verdict(workspace, name)
     return {
         "adapter": name,
         "served": name == served,
@@ -123,17 +129,17 @@ def _adapter_row(workspace: Workspace, name: str, logged: Row, served: str | Non
 
 
 def _rounded(value: float | None) -> float | None:
-    """To a thousandth, so that the table fits a terminal of 80 columns."""
+    """Round to a thousandth, so that the table fits a terminal of 80 columns."""
     return None if value is None else round(value, 3)
 
 
 def _verdict(workspace: Workspace, name: str) -> Row:
-    """What was decided about an adapter; where that cannot be read, the reason says so, and the others are shown."""
+    """Return an adapter's verdict. If its file is broken, the reason says so, and other adapters are still shown."""
     try:
         return workspace.registry.verdict(name) or {}
     except BadInput as error:
         return {"reason": str(error)}
 
 
-def _paired_values(one: Row, other: Row) -> dict[str, list[Any]]:
-    return {key: [one.get(key), other.get(key)] for key in sorted(one.keys() | other.keys())}
+def _paired_values(first: Row, second: Row) -> dict[str, list[Any]]:
+    return {key: [first.get(key), second.get(key)] for key in sorted(first.keys() | second.keys())}

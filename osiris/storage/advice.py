@@ -1,8 +1,9 @@
-"""The advice store: LanceDB tables `advice` (one row an idea) and `feedback` (append-only), behind a journal.
+"""The advice store: LanceDB tables `advice` (one row per idea) and `feedback` (append-only), behind a journal.
 
-Every change is checked under one file lock, journaled durably, then applied to LanceDB by a compare-and-set on a subset
-of columns; a whole row is never written back. The journal is the truth: what a crash left unapplied is applied when the
-store is next opened or written to, and a table whose newest version is damaged or lost is rebuilt from it.
+Every change is checked under one file lock and journaled durably. Then it is applied to LanceDB by a compare-and-set on
+some columns; a whole row is never written back. The journal is authoritative. Entries that a crash left unapplied are
+applied when the store is next opened or written to. A table whose newest version is damaged or lost is rebuilt from the
+journal.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -46,22 +47,25 @@ if TYPE_CHECKING:
 
     from osiris.storage.journal import Journal
 
-MAX_FRAGMENTS = 24  # every write leaves one and every read opens them all: more than this are compacted at once
+MAX_FRAGMENTS = 24
+"""Every write adds a fragment and every read opens all fragments, so more than this are compacted at once."""
 
 
 class AdviceStore:
     """Reads and writes ideas and feedback of one workspace."""
 
     def __init__(self, folder: Path, journal: "Journal") -> None:
-        """Use the LanceDB database in `folder`; nothing is opened or made before the first use."""
-        self.folder, self.journal = folder, journal
+        """Use the LanceDB database in `folder`. It is opened or created at the first use."""
+        self.folder = folder
+        self.journal = journal
         folder.parent.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(folder.with_name("advice.lock"))
+        # Holds the journal offset that the tables have, and the version of each table at that offset.
         self._applied_path = folder.with_name("advice.applied")
         self._group_commit: GroupCommit[DecisionRequest, Row] = GroupCommit(self._decide_all)
 
     def add(self, rows: Sequence[Row]) -> int:
-        """Store drafted ideas; an id that exists is left alone. Returns how many were new."""
+        """Store drafted ideas, except those whose id exists. Returns the number of new ideas."""
         with self._writing():
             known = self._ids()
             return self._commit("drafted", list({r["id"]: r for r in rows if r["id"] not in known}.values()))
@@ -69,18 +73,18 @@ class AdviceStore:
     def decide(self, decision: Row, change: IdeaChange) -> Row:
         """Store one decision on a pending idea: the `feedback` row, and the columns of the idea that `change` returns.
 
-        `change` gets the idea under the lock and raises to refuse the decision. Decisions that come at once from
-        several threads are one write. A repeat of the same idempotency key with the same content returns the idea
-        unchanged. Raises `NotFound` for an unknown idea, and `Conflict` when it was decided already (naming who, what
-        and when) or the key was used for something else.
+        `change` gets the idea under the lock and raises an error to refuse the decision. Decisions that come at once
+        from several threads become one write. A repeated idempotency key with the same content returns the idea
+        unchanged. Raises `NotFound` for an unknown idea. Raises `Conflict` if the key was used for another decision,
+        or if the idea has a decision already; the message then names the reviewer, the decision and the moment.
         """
         return self._group_commit(DecisionRequest(decision, change))
 
     def undo(self, decision: Row, undone: Row) -> Row:
-        """Take back the decision `made` (status, status_at, reviewer): the idea is pending again, as it was drafted.
+        """Take back the decision `undone` (status, status_at, reviewer). The idea is pending again, as it was drafted.
 
-        `decision` is the `feedback` row that says so. A repeat of its idempotency key returns the idea unchanged.
-        Raises `NotFound`, and `Conflict` as `store.rules.may_undo` does.
+        `decision` is the `feedback` row of the undo. A repeat of its idempotency key returns the idea unchanged.
+        Raises `NotFound` for an unknown idea, and `Conflict` as `storage.rules.check_can_undo` does.
         """
         with self._writing():
             idea = self.get(decision["transaction_id"])
@@ -94,44 +98,45 @@ class AdviceStore:
             return idea | changes
 
     def expire(self, ids: Iterable[str], at: datetime) -> int:
-        """Mark ideas that are still pending as expired; returns how many were."""
+        """Mark those of the ideas that are still pending as expired; returns their number."""
         with self._writing():
             rows = [{"id": i, "status": "expired", "status_at": at} for i in sorted(self._ids(PENDING_SQL) & set(ids))]
             return self._commit("expired", rows)
 
     def settle(self, outcomes: "pa.Table") -> int:
-        """Write outcomes (`id` and outcome columns) of ideas that have no final one; returns how many were written.
+        """Write outcomes (`id` and outcome columns) of ideas that have no final outcome; returns their number.
 
-        With `status` and `status_at` a verdict holds only for an idea of which both are still so: one that was decided
-        on, taken back or edited while it was judged is left for the next time.
+        If `outcomes` has the columns `status` and `status_at`, an outcome is written only if both are still the same in
+        the store. An idea that was decided, undone or edited while it was being settled is left for the next run.
         """
         import pyarrow.compute as pc
 
         with self._writing():
             key_columns = [name for name in ("id", "status", "status_at") if name in outcomes.column_names]
             unsettled = scan(self._tables.advice, UNSETTLED_SQL, key_columns)
-            holds = pc.is_in(_row_keys(outcomes.select(key_columns)), _row_keys(unsettled))
-            return self._commit("settled", outcomes.filter(holds).drop_columns(key_columns[1:]))
+            is_current = pc.is_in(_row_keys(outcomes.select(key_columns)), _row_keys(unsettled))
+            return self._commit("settled", outcomes.filter(is_current).drop_columns(key_columns[1:]))
 
     def request_close(self, idea: str, at: datetime, price: float | None, by: str) -> Row:
-        """Note a person's word to close the trade of an accepted idea; the outcome logger acts on it.
+        """Store a person's request to close the trade of an accepted idea; the outcome logger acts on it.
 
-        The same price again changes nothing. One that did not trade can be corrected; the moment stays. Raises
-        `NotFound`, and `Conflict` for an idea not accepted, with its outcome, or asked to close at another price.
+        The same price again changes nothing. A price that did not trade can be corrected; the moment of the first
+        request stays. Raises `NotFound` for an unknown idea. Raises `Conflict` for an idea that is not accepted, that
+        has its final outcome, or that has a request to close at another price.
         """
         with self._writing():
             row = self.get(idea)
             check_can_close(row, price, at)
             first = row["close_asked_at"]
             changes = {"id": idea, "close_asked_at": first or at, "close_asked_price": price, "close_asked_by": by}
-            changes |= {"open_reason": None} if first else {}  # it is the new price's turn
+            changes |= {"open_reason": None} if first else {}  # the reason was about the old price
             if first is None or row["close_asked_price"] != price:
                 self._commit("close_asked", [changes])
                 row |= changes
             return row
 
     def mark_published(self, ids: "pa.Array | Sequence[str]", at: datetime) -> None:
-        """Note that the outcome events of `ids` were delivered. Not journaled: consumers drop a repeated event."""
+        """Store that the outcome events of `ids` were delivered; not journaled, as consumers drop repeated events."""
         import pyarrow as pa
 
         with self._writing():
@@ -153,15 +158,15 @@ class AdviceStore:
         return rows[0]
 
     def rows(self, where: str | None = None, columns: Sequence[str] | None = None) -> list[Row]:
-        """Return ideas as dicts, by `as_of` then `id`; `where` is SQL over the columns."""
+        """Return ideas as dicts, sorted by `as_of`, then `id`; `where` is SQL over the columns."""
         return self.table(where, columns).to_pylist()
 
     def frame(self, where: str | None = None, columns: Sequence[str] | None = None) -> "pd.DataFrame":
-        """Return ideas as a data frame, by `as_of` then `id`."""
+        """Return ideas as a data frame, sorted by `as_of`, then `id`."""
         return self.table(where, columns).to_pandas()
 
     def table(self, where: str | None = None, columns: Sequence[str] | None = None) -> "pa.Table":
-        """Return ideas as an Arrow table, by `as_of` then `id`."""
+        """Return ideas as an Arrow table, sorted by `as_of`, then `id`."""
         wanted = None if columns is None else list(dict.fromkeys([*columns, "as_of", "id"]))
         return scan(self._tables.advice, where, wanted).sort_by([("as_of", "ascending"), ("id", "ascending")])
 
@@ -170,49 +175,51 @@ class AdviceStore:
         return self._tables.advice.count_rows(where)
 
     def feedback(self, where: str | None = None) -> list[Row]:
-        """Return decisions as dicts, by `ts`."""
+        """Return decisions as dicts, sorted by `ts`."""
         return scan(self._tables.feedback, where).sort_by("ts").to_pylist()
 
     def nearest(self, vector: Iterable[float], where: str, limit: int) -> list[Row]:
-        """Return the ideas nearest to `vector` (L2; squared distance in `_distance`), nearest first."""
+        """Return the ideas nearest to `vector`, nearest first; `_distance` is the squared L2 distance."""
         return self._tables.advice.search(list(vector)).where(where, prefilter=True).limit(limit).to_list()
 
     def nearest_distances(self, vectors: Sequence[Sequence[float]], where: str) -> list[float | None]:
-        """L2 distance of each vector to the nearest idea that is `where`, `None` where there is none."""
+        """Return the L2 distance of each vector to the nearest idea that fits `where`, or `None` if no idea fits."""
         return nearest_distances(self._tables.advice, vectors, where)
 
     @property
     def version(self) -> str:
-        """Changes with every fact that is stored; read it before the rows that it is to speak of."""
+        """A text that changes with every stored fact. Read it before the rows, so that it is never newer than these."""
         return " ".join(map(str, _read_position(self._applied_path)))
 
-    def _decide_all(self, requests: "Sequence[DecisionRequest]") -> "list[Row | Exception]":
-        """Decide on all that were asked at once: one line of the journal, one write a table."""
+    def _decide_all(self, requests: Sequence[DecisionRequest]) -> list[Row | Exception]:
+        """Decide a group of requests together: one journal line, and one write per table and set of columns."""
         with self._writing():
-            ideas = {
-                row["id"]: row for row in self.rows(sql_in("id", [a.decision["transaction_id"] for a in requests]))
-            }
-            keys = sql_in("idempotency_key", [a.decision["idempotency_key"] for a in requests])
-            known = {row["idempotency_key"]: row for row in self.feedback(keys)}
+            ids_sql = sql_in("id", [request.decision["transaction_id"] for request in requests])
+            keys_sql = sql_in("idempotency_key", [request.decision["idempotency_key"] for request in requests])
+            ideas = {row["id"]: row for row in self.rows(ids_sql)}
+            known = {row["idempotency_key"]: row for row in self.feedback(keys_sql)}
             batch = DecisionBatch(ideas, known)
-            answers = [batch.decide(*one) for one in requests]
+            results: list[Row | Exception] = [batch.decide(*request) for request in requests]
             self._commit("decided", batch.accepted)
-            return answers
+            return results
 
     def _ids(self, where: str | None = None) -> set[str]:
         return set(scan(self._tables.advice, where, ["id"])["id"].to_pylist())
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        tables = self._tables  # opened before the lock is taken: opening takes a lock of its own, and then this one
+        """Hold the lock of the store for the block, with tables that have all journal entries."""
+        # Lock order: opening the tables takes the lock of `cached_property`, then this lock. So they are opened first.
+        tables = self._tables
         with self._lock:
             self._catch_up(tables)
             yield
 
     def _commit(self, kind: str, rows: "list[Row] | pa.Table") -> int:
         if len(rows):
-            writes = to_writes(kind, rows, self._tables)  # a row that fits no column fails here, before the journal
-            end = (self.journal.append if isinstance(rows, list) else self.journal.append_table)(kind, rows)
+            # The writes are built first: a row that does not fit the columns fails here, before it is journaled.
+            writes = to_writes(kind, rows, self._tables)
+            end = self.journal.append(kind, rows) if isinstance(rows, list) else self.journal.append_table(kind, rows)
             for write in writes:
                 write()
             self._mark_applied(end, self._tables)
@@ -223,9 +230,11 @@ class AdviceStore:
         self._applied_path.write_text(f"{end} {tables.advice.version} {tables.feedback.version}")
 
     def _catch_up(self, tables: Tables) -> None:
-        """Apply what the journal has and the tables do not."""
+        """Apply the journal entries that the tables do not have. The caller holds the lock."""
         end, *versions = _read_position(self._applied_path)
         if tables.advice.version < versions[0] or tables.feedback.version < versions[1]:
+            # A table is older than it was: a damaged version was moved aside. All entries are applied again, which
+            # changes nothing in rows that have them.
             self._applied_path.unlink()
             end = 0
         if end == self.journal.size:
@@ -245,17 +254,19 @@ class AdviceStore:
 
 
 def _read_position(path: Path) -> list[int]:
+    """Return the journal offset and the versions of `advice` and `feedback`; zeros if the file is missing or torn."""
     numbers = path.read_text().split() if path.exists() else []
     return [int(word) for word in numbers] if len(numbers) == 3 else [0, 0, 0]
 
 
 def _row_keys(rows: "pa.Table") -> "pa.Array":
-    """A text a row, equal where all columns are."""
+    """Return one text per row; two texts are equal if all columns of their rows are equal."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    texts = [rows[name] for name in rows.column_names]
-    texts = [
-        pc.cast(pc.cast(t, pa.timestamp("us", "UTC")), "int64") if pa.types.is_timestamp(t.type) else t for t in texts
-    ]
-    return pc.binary_join_element_wise(*(pc.fill_null(pc.cast(text, "string"), "") for text in texts), "\n")
+    def as_text(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
+        if pa.types.is_timestamp(column.type):  # two tables may write the same moment in different units and zones
+            column = pc.cast(pc.cast(column, pa.timestamp("us", "UTC")), "int64")
+        return pc.fill_null(pc.cast(column, "string"), "")
+
+    return pc.binary_join_element_wise(*(as_text(rows[name]) for name in rows.column_names), "\n")

@@ -1,11 +1,11 @@
-"""Events on Redis: the user's server by url, else an embedded real one in the workspace (`embedded_redis.py`).
+"""Events on Redis: the user's server by url, or else an embedded one in the workspace (`redis_server.py`).
 
-Delivery of `advice.outcome` is at least once with a stable `event_id`; one Lua script adds events to the stream and
-publishes those whose id was not seen before, so a stream reader gets each once.
+`advice.outcome` is delivered at least once, with a stable `event_id`. One Lua script adds and publishes only the events
+whose id it has not seen before. So the stream has each event once.
 
-A reader that must miss nothing uses `deliver`: its group remembers what it has, an event is acknowledged only after
-the reader's own work on it is done, and what a killed reader left is delivered again, so readers drop repeats by
-`event_id`. A reader that only looks uses `tail`.
+A reader that must not miss events uses `deliver`. Its group remembers which events it has received. An event is
+acknowledged only after the reader has processed it. The events of a killed reader are delivered again, so readers drop
+repeats by `event_id`. A reader that only watches uses `tail`.
 """
 
 import json
@@ -29,15 +29,18 @@ if TYPE_CHECKING:
 OUTCOME_TOPIC = "advice.outcome"
 GENERATED_TOPIC = "advice.generated"
 SEEN_EVENTS_KEY = "advice.outcome:seen"
-TRACES_KEY, MAX_TRACES = "dgm:recent_traces", 1000
-OUTCOME_SCRIPT_KEYS = SEEN_EVENTS_KEY, OUTCOME_TOPIC, TRACES_KEY
+TRACES_KEY = "dgm:recent_traces"
+MAX_TRACES = 1000
+OUTCOME_SCRIPT_KEYS = (SEEN_EVENTS_KEY, OUTCOME_TOPIC, TRACES_KEY)
 SUBSCRIBE_TIMEOUT_SECONDS = 5
 MAX_STREAM_EVENTS = 1_000_000
 EVENT_BATCH_SIZE = 1000
 POLL_MILLISECONDS = 500
 CLAIM_IDLE_MILLISECONDS = 60_000
-"""An event that a reader took and did not acknowledge for so long goes to another one of its group."""
+"""An event that a reader took and has not acknowledged for so long goes to another reader of its group."""
 
+# KEYS: the hash of seen ids, the stream (also the channel), the list of traces. ARGV: the largest length of the stream,
+# the events as JSON `[[event_id, payload, closed_at, trace or ""], ...]`, the largest length of the list.
 PUBLISH_ONCE_SCRIPT = """
 local new = 0
 for _, event in ipairs(cjson.decode(ARGV[2])) do
@@ -59,12 +62,13 @@ class Events:
     """Publishes and reads the events of one workspace."""
 
     def __init__(self, folder: Path, url: str = "") -> None:
-        """Use the server at `url`, or an embedded one that keeps its files in `folder`; connects at first use."""
-        self.folder, self.url = folder, url
+        """Use the server at `url`, or an embedded one with its files in `folder`. Connects at the first use."""
+        self.folder = folder
+        self.url = url
         self._embedded = EmbeddedRedis(folder)
 
     def publish_generated(self, ideas: list[Mapping[str, object]], as_of: datetime) -> None:
-        """Announce drafted ideas on the channel `advice.generated`, one message each."""
+        """Announce drafted ideas on the channel `advice.generated`, with one message for each idea."""
 
         def announce(redis: "Redis") -> None:
             pipe = redis.pipeline(transaction=False)
@@ -75,20 +79,21 @@ class Events:
         self.execute(announce)
 
     def publish_outcomes(self, payloads: Sequence[Mapping[str, object]]) -> int:
-        """Deliver outcome events, and traces of sized trades, once per `event_id`; returns how many were new."""
+        """Deliver outcome events, and traces of sized trades, once per `event_id`; returns the number of new events."""
         new = 0
         for first in range(0, len(payloads), EVENT_BATCH_SIZE):
             batch = payloads[first : first + EVENT_BATCH_SIZE]
             packed = orjson.dumps([[p["event_id"], _json(p).decode(), str(p["closed_at"]), _trace(p)] for p in batch])
-            new += self.execute(
-                lambda redis, p=packed: redis.eval(
-                    PUBLISH_ONCE_SCRIPT, 3, *OUTCOME_SCRIPT_KEYS, MAX_STREAM_EVENTS, p, MAX_TRACES
-                )
-            )
+            new += self._publish_batch(packed)
         return new
 
+    def _publish_batch(self, packed: bytes) -> int:
+        """Run the script over one batch (`packed` is JSON); returns the number of new events."""
+        arguments = (*OUTCOME_SCRIPT_KEYS, MAX_STREAM_EVENTS, packed, MAX_TRACES)
+        return self.execute(lambda redis: redis.eval(PUBLISH_ONCE_SCRIPT, len(OUTCOME_SCRIPT_KEYS), *arguments))
+
     def subscribe(self, *channels: str) -> "PubSub":
-        """Return a subscription the server has confirmed; `heard` reads it, and so do its own methods."""
+        """Return a subscription that the server has confirmed. Read it with `read_messages` or with its own methods."""
         subscription = self._execute(lambda: self._redis.pubsub(ignore_subscribe_messages=True))
         self._execute(lambda: subscription.subscribe(*channels))
         for _ in channels:
@@ -101,67 +106,75 @@ class Events:
             yield json.loads(fields["payload"])
 
     def tail(self, from_start: bool = False) -> Iterator[Row | None]:
-        """Yield outcome events as they come, `None` whenever none came for half a second; never ends by itself."""
+        """Yield outcome events as they come, and `None` after each half second without one. Never ends by itself."""
         after = "0" if from_start else self._newest()
         while True:
-            found = self._execute(
-                lambda a=after: self._redis.xread({OUTCOME_TOPIC: a}, count=EVENT_BATCH_SIZE, block=POLL_MILLISECONDS)
-            )
-            entries = found[0][1] if found else []
-            for after, fields in entries:  # noqa: B007
+            entries = self._read_after(after)
+            for after, fields in entries:  # noqa: B007  # the id of the last entry is where the next read begins
                 yield json.loads(fields["payload"])
             if not entries:
                 yield None
 
+    def _read_after(self, after: str) -> list[Any]:
+        """Return the entries of the stream after the id `after`; waits half a second for the first one."""
+        streams = self._execute(
+            lambda: self._redis.xread({OUTCOME_TOPIC: after}, count=EVENT_BATCH_SIZE, block=POLL_MILLISECONDS)
+        )
+        return streams[0][1] if streams else []
+
     def deliver(
         self, group: str, consumer: str, handle: Callable[[list[Row]], None], idle_milliseconds: int | None = None
     ) -> int:
-        """Hand `handle` every outcome event that `group` has not acknowledged, oldest first; returns how many.
+        """Pass every outcome event that `group` has not acknowledged to `handle`, oldest first; returns their number.
 
-        Events are acknowledged after `handle` has returned. What another reader of the group took and left for `idle`
-        milliseconds (default: a minute) is claimed first. Returns when there is none left.
+        Events are acknowledged after `handle` has returned. Events that another reader of the group took, but did not
+        acknowledge for `idle_milliseconds` (default: one minute), are claimed first. Returns when no event is left.
         """
         self._execute(lambda: self._make_group(group))
-        handled, left = 0, CLAIM_IDLE_MILLISECONDS if idle_milliseconds is None else idle_milliseconds
+        handled = 0
+        idle = CLAIM_IDLE_MILLISECONDS if idle_milliseconds is None else idle_milliseconds
         while True:
             _, entries, *_ = self._execute(
-                lambda: self._redis.xautoclaim(OUTCOME_TOPIC, group, consumer, left, count=EVENT_BATCH_SIZE)
+                lambda: self._redis.xautoclaim(OUTCOME_TOPIC, group, consumer, idle, count=EVENT_BATCH_SIZE)
             )
             if not entries:
-                found = self._execute(
+                streams = self._execute(
                     lambda: self._redis.xreadgroup(group, consumer, {OUTCOME_TOPIC: ">"}, count=EVENT_BATCH_SIZE)
                 )
-                entries = found[0][1] if found else []
+                entries = streams[0][1] if streams else []
             if not entries:
                 return handled
-            present = [fields for _, fields in entries if fields]
+            present = [fields for _, fields in entries if fields]  # an entry that the stream has dropped has no fields
             if len(present) < len(entries):
                 self._execute(lambda: self._forget_dropped(group))
             if present:
                 handle([json.loads(fields["payload"]) for fields in present])
-            if entry_ids := [entry for entry, _ in entries if entry]:
-                self._execute(lambda ids=entry_ids: self._redis.xack(OUTCOME_TOPIC, group, *ids))
+            self._acknowledge(group, [entry for entry, _ in entries if entry])
             handled += len(present)
 
+    def _acknowledge(self, group: str, entry_ids: list[str]) -> None:
+        if entry_ids:
+            self._execute(lambda: self._redis.xack(OUTCOME_TOPIC, group, *entry_ids))
+
     def ping(self) -> bool:
-        """Whether the server answers; raises `SourceUnavailable` when it does not."""
+        """Return true if the server answers; raises `SourceUnavailable` if it does not."""
         return bool(self._execute(self._redis.ping))
 
     def server_pid(self) -> int:
-        """Process id of the server."""
+        """Return the process id of the server."""
         return int(self._execute(lambda: self._redis.info("server"))["process_id"])
 
     def close(self) -> None:
-        """Leave the server; an embedded one stops with its last user."""
+        """Disconnect from the server. An embedded server stops with its last user."""
         client = self.__dict__.pop("_redis", None)
         if client is not None:
             client.close()
         if not self.url:
             self._embedded.release(client)
 
-    def execute(self, question: "Callable[[Redis], Any]") -> Any:
-        """What the server answers to `question`; raises `SourceUnavailable` when it does not."""
-        return self._execute(lambda: question(self._redis))
+    def execute(self, command: "Callable[[Redis], Any]") -> Any:
+        """Return the server's answer to `command`; raises `SourceUnavailable` if the server does not answer."""
+        return self._execute(lambda: command(self._redis))
 
     def _make_group(self, group: str) -> None:
         from redis.exceptions import ResponseError
@@ -173,7 +186,7 @@ class Events:
                 raise
 
     def _forget_dropped(self, group: str) -> None:
-        """Acknowledge what the stream no longer has: Redis 6 would hand it out, nameless, for ever."""
+        """Acknowledge entries that the stream has dropped: Redis 6 would return them, without an id, for ever."""
         for entry in self._redis.xpending_range(OUTCOME_TOPIC, group, "-", "+", EVENT_BATCH_SIZE):
             if not self._redis.xrange(OUTCOME_TOPIC, entry["message_id"], entry["message_id"]):
                 self._redis.xack(OUTCOME_TOPIC, group, entry["message_id"])
@@ -194,13 +207,13 @@ class Events:
                 raise SettingsError(expected, actual, "correct redis.url") from error
         return self._embedded.open()
 
-    def _execute(self, question: Any) -> Any:
+    def _execute(self, command: Callable[[], Any]) -> Any:
         from redis.exceptions import RedisError
 
         try:
-            return question()
+            return command()
         except RedisError as error:
-            self.__dict__.pop("_redis", None)
+            self.__dict__.pop("_redis", None)  # the next command connects anew
             where = self.url or f"the embedded server in {self.folder}"
             raise SourceUnavailable(
                 "a Redis server that answers", f"{error} from {where}", "start it again, or see to what it says"
@@ -208,15 +221,16 @@ class Events:
 
 
 def read_messages(subscription: "PubSub", timeout: float = 0.5) -> list[dict[str, Any]]:
-    """The payloads a subscription has received, waiting `timeout` seconds for each further one."""
+    """Return the payloads that a subscription has received; waits `timeout` seconds for each further payload."""
     messages = iter(lambda: subscription.get_message(timeout=timeout), None)
     return [json.loads(message["data"]) for message in messages]
 
 
 def _trace(payload: Mapping[str, Any]) -> str:
+    """Return the trace of a sized trade as JSON, or the empty text for a trade without a size."""
     return "" if payload.get("size") is None else _json(to_trace(payload)).decode()
 
 
 def _json(payload: Mapping[str, object]) -> bytes:
-    """`payload` as JSON: moments in ISO 8601, what is absent or not a number is null."""
+    """Return `payload` as JSON. Moments are in ISO 8601; absent values and NaN are null."""
     return orjson.dumps(payload, default=str)

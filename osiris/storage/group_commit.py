@@ -1,45 +1,55 @@
-"""Group commit: calls that come from several threads at once are done together, by whichever thread is first."""
+"""Group commit: calls that come from several threads at once are done together, by the first thread."""
 
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
-RequestType, ResultType = TypeVar("Ask"), TypeVar("Answer")
+RequestType = TypeVar("RequestType")
+ResultType = TypeVar("ResultType")
 
 
 @dataclass(eq=False)
 class _Call(Generic[RequestType, ResultType]):
+    """One waiting call; compared by identity, because two calls may have equal requests."""
+
     request: RequestType
-    result: ResultType | None = None
+    result: ResultType | Exception | None = None
     done: bool = False
 
 
 class GroupCommit(Generic[RequestType, ResultType]):
-    """A function of one `Ask` over `work`, which takes all that wait and gives an answer to each, in order.
+    """Turns a function of many requests, `work`, into a function of one request.
 
-    An answer that is an exception is raised to who asked. When `work` itself raises, so does the call that did the work
-    of the group; the others of the group then have theirs done anew.
+    `work` gets all waiting requests and returns one result for each, in order. A result that is an exception is raised
+    in the thread of its request. If `work` itself raises, only the call that ran it raises. The other calls of that
+    group are then done anew, each as the first of another group.
     """
 
-    def __init__(self, work: Callable[[Sequence[RequestType]], Sequence[ResultType]]) -> None:
-        """Do asks by `work`, one group at a time."""
+    def __init__(self, work: Callable[[Sequence[RequestType]], Sequence[ResultType | Exception]]) -> None:
+        """Pass requests to `work`, one group at a time."""
         self._work = work
         self._waiting: list[_Call[RequestType, ResultType]] = []
-        self._adding, self._working = threading.Lock(), threading.Lock()
+        # Lock order: `_working`, then `_adding`. `_adding` is held only for a moment, so that calls can queue up while
+        # a group is at work. The longer the work takes, the larger the next group is.
+        self._adding = threading.Lock()
+        self._working = threading.Lock()
 
     def __call__(self, request: RequestType) -> ResultType:
-        """Wait for the answer to `ask`, doing the work of all who wait where nobody else is."""
+        """Return the result for `request`; does the work of all waiting calls if no thread does."""
         call: _Call[RequestType, ResultType] = _Call(request)
         with self._adding:
             self._waiting.append(call)
         with self._working:
             if not call.done:
                 with self._adding:
+                    # This call goes first: after an error of an earlier group it is no longer among the waiting ones.
                     group = [call, *(other for other in self._waiting if other is not call)]
                     self._waiting = []
-                for one, answer in zip(group, self._work([one.request for one in group]), strict=True):
-                    one.result, one.done = answer, True
+                results = self._work([member.request for member in group])
+                for member, result in zip(group, results, strict=True):
+                    member.result = result
+                    member.done = True
         if isinstance(call.result, Exception):
             raise call.result
-        return call.result
+        return cast(ResultType, call.result)  # `done` is true: the group has set the result

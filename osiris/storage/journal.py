@@ -1,8 +1,8 @@
-"""The write-ahead journal: every accepted fact, one JSON line each, fsynced before anybody is told "saved".
+"""The write-ahead journal: every accepted fact is one JSON line, fsynced before the caller reports success.
 
-What it covers: a process killed at any instant, and a power cut. A line that was not finished when the process died was
-never acknowledged and is cut off at the next append. What it does not cover: a disk that lies about fsync, and several
-hosts writing one folder. Callers hold the store's lock while they append.
+The journal survives a process killed at any instant, and a power cut. A line that was unfinished when the process died
+was never acknowledged; the next append cuts it off. The journal does not protect against a disk that reports fsync
+without doing it, or against several hosts that write one folder. Callers hold the store's lock while they append.
 """
 
 import json
@@ -26,7 +26,7 @@ UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class JournalEntry(NamedTuple):
-    """One line: what happened (past tense) and the rows it happened to; `end` is the offset behind it."""
+    """One line: a change (a verb in the past tense) and its rows. `end` is the file offset after the line."""
 
     kind: str
     rows: list[dict[str, Any]]
@@ -34,23 +34,23 @@ class JournalEntry(NamedTuple):
 
 
 class Journal:
-    """An append-only file of `{"kind", "rows"}` lines; large entries hold `columns` instead, name to values."""
+    """An append-only file of lines `{"kind", "rows"}`. A large entry has `columns` (name to values) instead."""
 
     def __init__(self, path: Path) -> None:
-        """Use the file at `path`; it is made at the first append."""
+        """Use the file at `path`; the first append creates it."""
         self.path = path
 
     @property
     def size(self) -> int:
-        """Bytes in the file."""
+        """Size of the file in bytes."""
         return self.path.stat().st_size if self.path.exists() else 0
 
     def append(self, kind: str, rows: list[dict[str, Any]]) -> int:
-        """Write one line durably and return the offset behind it."""
+        """Write one line durably and return the offset after it."""
         return self._append(json.dumps({"kind": kind, "rows": rows}, default=_encode, allow_nan=False).encode())
 
     def append_table(self, kind: str, table: "pa.Table") -> int:
-        """`append` for many rows at once; times are UTC microseconds in the file, NaN is not accepted."""
+        """Append many rows as columns. Times are UTC microseconds in the file; raises `ValueError` for NaN."""
         return self._append(orjson.dumps({"kind": kind, "columns": _columns(table)}))
 
     def _append(self, line: bytes) -> int:
@@ -63,13 +63,13 @@ class Journal:
             os.fsync(file.fileno())
             end = file.tell()
         if new:
-            fsync_path(self.path.parent)
+            fsync_path(self.path.parent)  # a new file survives a power cut only once its name is on disk too
         return end
 
     def read(self, start: int = 0) -> Iterator[JournalEntry]:
-        """Yield the entries from offset `start` on; a torn last line is not one of them.
+        """Yield the entries from offset `start` on, without an unfinished last line.
 
-        Raises `WorkspaceError` on a damaged line in the middle, which no crash explains.
+        Raises `WorkspaceError` for a damaged line in the middle, because no crash explains that.
         """
         if not self.path.exists():
             return
@@ -83,13 +83,14 @@ class Journal:
                     rows = value["rows"] if "rows" in value else _rows(value["columns"])
                     entry = JournalEntry(value["kind"], rows, file.tell())
                 except (ValueError, KeyError, TypeError) as error:
-                    at = file.tell() - len(line)
+                    offset = file.tell() - len(line)
                     raise WorkspaceError(
-                        "a readable journal line", f"damage at byte {at} of {self.path}", "restore it from a backup"
+                        "a readable journal line", f"damage at byte {offset} of {self.path}", "restore it from a backup"
                     ) from error
                 yield entry
 
     def _cut_torn_tail(self) -> None:
+        """Cut off an unfinished last line, which a killed process never acknowledged."""
         if not self.size:
             return
         with self.path.open("rb+") as file:

@@ -1,6 +1,7 @@
-"""The lists on Redis of patches: a queue, its dead letters, what was applied, and the traces of what was rolled back.
+"""The lists of patches on Redis: the queue, its dead letters, applied patches, and traces of rolled-back patches.
 
-An item stays in the queue until what became of it is on record; who is killed before that finds it there again.
+An item stays in the queue until the decision about it is stored. A process that is killed before then finds the item in
+the queue again.
 """
 
 import re
@@ -10,17 +11,26 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from osiris.storage.events import TRACES_KEY
+
 if TYPE_CHECKING:
     from osiris.storage.events import Events
 
-TRACES_KEY = "dgm:recent_traces"
-PATCH_QUEUE_KEY, DEAD_LETTERS_KEY = "dgm:patch_queue", "dgm:patch_queue:dead"
-APPLIED_PATCHES_KEY, ROLLED_BACK_TRACES_KEY = "dgm:applied_patches", "dgm:rolled_back_traces"
+PATCH_QUEUE_KEY = "dgm:patch_queue"
+DEAD_LETTERS_KEY = "dgm:patch_queue:dead"
+APPLIED_PATCHES_KEY = "dgm:applied_patches"
+ROLLED_BACK_TRACES_KEY = "dgm:rolled_back_traces"
 ANNOUNCED_KEY = "dgm:told"
-APPLIED_EVENT, ROLLED_BACK_EVENT = "patch.applied", "patch.rolled_back"
-TRACE_TIME_PATTERN, PATCH_ID_PATTERN = re.compile(r"[0-9TZ:.+ -]{8,40}"), re.compile(r"[\w.-]{1,40}")
+APPLIED_EVENT = "patch.applied"
+ROLLED_BACK_EVENT = "patch.rolled_back"
+TRACE_TIME_PATTERN = re.compile(r"[0-9TZ:.+ -]{8,40}")
+PATCH_ID_PATTERN = re.compile(r"[\w.-]{1,40}")
 MAX_TRACE_PNL = 1e6
-MAX_LIST_ITEMS, MAX_DEAD_LETTER_CHARACTERS = 1000, 10_000
+"""A trace with a larger profit or loss (a fraction of equity) is malformed."""
+MAX_LIST_ITEMS = 1000
+MAX_DEAD_LETTER_CHARACTERS = 10_000
+# A list item can only be removed by its value, and the value cannot be sent as text. So LSET first overwrites the item
+# with the dead letter, which LREM can then name. KEYS: queue, dead letters. ARGV: dead letter, index, largest length.
 DEAD_LETTER_SCRIPT = """
 redis.call('LSET', KEYS[1], ARGV[2], ARGV[1])
 redis.call('LREM', KEYS[1], -1, ARGV[1])
@@ -28,6 +38,8 @@ redis.call('LPUSH', KEYS[2], ARGV[1])
 redis.call('LTRIM', KEYS[2], 0, ARGV[3] - 1)
 return 1
 """
+# KEYS: the set of announcements made, the list. ARGV: the announcement's key, the channel, the message, the items as
+# a JSON list, the largest length of the list.
 ANNOUNCE_ONCE_SCRIPT = """
 if redis.call('SADD', KEYS[1], ARGV[1]) == 0 then return 0 end
 for _, item in ipairs(cjson.decode(ARGV[4])) do redis.call('LPUSH', KEYS[2], item) end
@@ -49,27 +61,28 @@ class PatchLists:
         self._events.execute(lambda redis: redis.lpush(PATCH_QUEUE_KEY, item))
 
     def peek(self, place: int) -> str | None:
-        """The item at `place` of the queue, 0 at its head; one that is no text becomes a dead letter."""
+        """Return the item at `place` of the queue (0 is its head). An item that is no text becomes a dead letter."""
         while True:
             try:
                 return self._events.execute(lambda redis: redis.lindex(PATCH_QUEUE_KEY, -1 - place))
             except UnicodeDecodeError:
-                reason = _json({"item": None, "reason": "bytes that are no UTF-8"})
-                self._events.execute(
-                    lambda redis, why=reason: redis.eval(
-                        DEAD_LETTER_SCRIPT, 2, PATCH_QUEUE_KEY, DEAD_LETTERS_KEY, why, -1 - place, MAX_LIST_ITEMS
-                    )
-                )
+                self._dead_letter_undecodable(place)
+
+    def _dead_letter_undecodable(self, place: int) -> None:
+        """Move the item at `place` of the queue to the dead letters, without its bytes, because they are no UTF-8."""
+        dead_letter = _json({"item": None, "reason": "bytes that are no UTF-8"})
+        arguments = (PATCH_QUEUE_KEY, DEAD_LETTERS_KEY, dead_letter, -1 - place, MAX_LIST_ITEMS)
+        self._events.execute(lambda redis: redis.eval(DEAD_LETTER_SCRIPT, 2, *arguments))
 
     def list_queue(self) -> list[str]:
-        """The queue, the next first; bytes that are no UTF-8 are shown with signs in their place."""
-        found = self._events.execute(
+        """Return the queue, next item first. Bytes that are no UTF-8 are shown as replacement characters."""
+        items = self._events.execute(
             lambda redis: redis.execute_command("LRANGE", PATCH_QUEUE_KEY, -MAX_LIST_ITEMS, -1, NEVER_DECODE=True)
         )
-        return [item.decode(errors="replace") for item in found[::-1]]
+        return [item.decode(errors="replace") for item in items[::-1]]
 
     def remove(self, item: str) -> None:
-        """Take an item out of the queue, now that what became of it is on record."""
+        """Remove an item from the queue after the decision about it is stored."""
         self._events.execute(lambda redis: redis.lrem(PATCH_QUEUE_KEY, -1, item))
 
     def dead_letter(self, item: str, reason: str, at: datetime) -> None:
@@ -84,29 +97,29 @@ class PatchLists:
         )
 
     def queue_length(self) -> int:
-        """How many items are in the queue."""
+        """Return the number of items in the queue."""
         return self._events.execute(lambda redis: redis.llen(PATCH_QUEUE_KEY))
 
     def read_list(self, name: str, count: int = MAX_LIST_ITEMS) -> list[dict[str, Any]]:
-        """The newest items of a list, newest first; what is no JSON object is left out."""
+        """Return the newest items of a list, newest first, without items that are no JSON object."""
         return [item for item in self._read_items(name, count) if item is not None]
 
     def read_traces(self, count: int) -> tuple[list[dict[str, Any]], int]:
-        """The newest `count` traces of settled trades, newest first, and how many items among them are none."""
-        found: list[dict[str, Any]] = []
-        left_out = 0
+        """Return the newest `count` traces of settled trades, newest first, and the number of malformed items."""
+        traces: list[dict[str, Any]] = []
+        malformed = 0
         for item in self._read_items(TRACES_KEY, MAX_LIST_ITEMS):
-            if len(found) == count:
+            if len(traces) == count:
                 break
             if item is not None and _is_trace(item):
-                found.append({name: item.get(name) for name in ("id", "timestamp", "pnl", "patch_id")})
+                traces.append({name: item.get(name) for name in ("id", "timestamp", "pnl", "patch_id")})
             else:
-                left_out += 1
-        return found, left_out
+                malformed += 1
+        return traces, malformed
 
     def _read_items(self, name: str, count: int) -> Iterator[dict[str, Any] | None]:
-        ask = ("LRANGE", name, 0, count - 1)
-        for item in self._events.execute(lambda redis: redis.execute_command(*ask, NEVER_DECODE=True)):
+        command = ("LRANGE", name, 0, count - 1)
+        for item in self._events.execute(lambda redis: redis.execute_command(*command, NEVER_DECODE=True)):
             try:
                 value = orjson.loads(item)
             except orjson.JSONDecodeError:
@@ -114,11 +127,11 @@ class PatchLists:
             yield value if isinstance(value, dict) else None
 
     def announce_applied(self, patch: Mapping[str, Any]) -> None:
-        """Put a patch that went live on `dgm:applied_patches` and announce it, once however often it is asked."""
+        """Put a patch that went live on `dgm:applied_patches` and announce it. Repeated calls change nothing."""
         self._announce(f"applied {patch['id']} {patch['commit']}", APPLIED_EVENT, APPLIED_PATCHES_KEY, patch, [patch])
 
     def announce_rolled_back(self, patch: Mapping[str, Any], traces: Sequence[Mapping[str, Any]]) -> None:
-        """Put the traces of a patch on `dgm:rolled_back_traces` and announce the rollback, once."""
+        """Put the traces of a patch on `dgm:rolled_back_traces` and announce it. Repeated calls change nothing."""
         self._announce(
             f"rolled back {patch['id']} {patch['commit']}", ROLLED_BACK_EVENT, ROLLED_BACK_TRACES_KEY, patch, traces
         )
@@ -136,8 +149,9 @@ class PatchLists:
 
 
 def _is_trace(item: Mapping[str, Any]) -> bool:
-    """Whether an item is a trace, with names and a moment that a prompt can show as they are."""
-    pnl, patch = item.get("pnl"), item.get("patch_id")
+    """Whether an item is a trace whose patch id and time are safe to show in a prompt."""
+    pnl = item.get("pnl")
+    patch = item.get("patch_id")
     return (
         isinstance(pnl, int | float) and not isinstance(pnl, bool) and abs(pnl) < MAX_TRACE_PNL
         and isinstance(item.get("timestamp"), str) and bool(TRACE_TIME_PATTERN.fullmatch(item["timestamp"]))

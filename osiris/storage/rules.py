@@ -1,4 +1,4 @@
-"""What may be done to an idea as it stands: each check raises `Conflict`, naming who did what, and when."""
+"""The changes that the state of an idea allows. Each check raises `Conflict`, naming the earlier change."""
 
 import json
 from collections.abc import Callable
@@ -14,11 +14,11 @@ IdeaChange = Callable[[Row], Row]
 DECIDED_STATUSES = (*ACCEPTED_STATUSES, Status.REJECTED)
 EDITABLE_COLUMNS = ("entry", "target", "stop", "confidence")
 PRICE_NOT_TRADED = "the price given by hand did not trade when the trade was closed"
-"""Why an idea stays open whose price to close at may be corrected."""
+"""The `open_reason` of an idea whose requested close price may be corrected."""
 
 
 class DecisionRequest(NamedTuple):
-    """A decision (a `feedback` row), and what it changes of the idea it is about."""
+    """A decision (a `feedback` row) and the function that computes the changed columns of its idea."""
 
     decision: Row
     change: IdeaChange
@@ -26,14 +26,14 @@ class DecisionRequest(NamedTuple):
 
 @dataclass
 class DecisionBatch:
-    """Decisions taken one after the other on `ideas` (by id); `known` are the decisions of before, by key."""
+    """Decisions that are made one after the other on `ideas` (by id); `known_decisions` are earlier ones, by key."""
 
     ideas: dict[str, Row]
     known_decisions: dict[str, Row]
     accepted: list[Row] = field(default_factory=list)
 
     def decide(self, decision: Row, change: IdeaChange) -> Row | OsirisError:
-        """The idea as it then stands, or why the decision is refused; an accepted one is seen by the next."""
+        """Return the changed idea, or the error that refuses the decision. The next decision sees the changed idea."""
         try:
             return self._decide(decision, change)
         except OsirisError as error:
@@ -48,15 +48,15 @@ class DecisionBatch:
             return idea
         check_can_decide(idea)
         changes = change(idea)
-        kept = decision | {"original": json.dumps({name: idea[name] for name in EDITABLE_COLUMNS})}
-        self.accepted.append({"decision": kept, "changes": {"id": idea["id"], **changes}})
-        self.known_decisions[decision["idempotency_key"]] = kept
+        stored = decision | {"original": json.dumps({name: idea[name] for name in EDITABLE_COLUMNS})}
+        self.accepted.append({"decision": stored, "changes": {"id": idea["id"], **changes}})
+        self.known_decisions[decision["idempotency_key"]] = stored
         self.ideas[idea["id"]] = idea | changes
         return self.ideas[idea["id"]]
 
 
 def check_can_decide(idea: Row) -> None:
-    """Only a pending idea is decided on."""
+    """Raise `Conflict` unless the idea is pending and has no final outcome."""
     if idea["status"] != Status.PENDING:
         raise Conflict("a pending idea", describe_status(idea), "reload the table")
     if idea["outcome"] in FINAL_OUTCOMES:
@@ -64,9 +64,10 @@ def check_can_decide(idea: Row) -> None:
 
 
 def check_can_undo(idea: Row, undone: Row) -> None:
-    """Only the decision that stands is undone, by who made it, while nothing has come of it.
+    """Raise `Conflict` unless the decision to undo is the current one and has had no effect yet.
 
-    `decision` has the `status`, `status_at` and `reviewer` of the decision to undo.
+    `undone` has the `status`, `status_at` and `reviewer` of the decision to undo; all three have to match, so that only
+    its own reviewer can take it back. Effects are a final outcome, an exit, and a request to close the trade.
     """
     identity = ("status", "status_at", "reviewer")
     if idea["status"] not in DECIDED_STATUSES or any(idea[name] != undone[name] for name in identity):
@@ -80,7 +81,10 @@ def check_can_undo(idea: Row, undone: Row) -> None:
 
 
 def check_can_close(idea: Row, price: float | None, at: datetime) -> None:
-    """Only an open trade is closed, after it began, and at one price, unless that did not trade: a slip of the pen."""
+    """Raise `Conflict` unless the trade is open, began before `at`, and has no request to close at another price.
+
+    A requested price that did not trade may be corrected, because it must have been a typing error.
+    """
     if idea["status"] not in ACCEPTED_STATUSES or idea["outcome"] in FINAL_OUTCOMES or idea["exit_reason"]:
         actual = f"one {idea['status']}" + (f" with the outcome {idea['outcome']}" if idea["outcome"] else "")
         raise Conflict("an accepted idea without a final outcome", actual, "only an open trade can be closed by hand")
@@ -98,30 +102,30 @@ def check_can_close(idea: Row, price: float | None, at: datetime) -> None:
 
 
 def check_same_decision(earlier: Row, repeat: Row) -> None:
-    """A repeat of an idempotency key says what it said before."""
+    """Raise `Conflict` if an idempotency key is used again for a different decision."""
     if any(earlier[name] != repeat[name] for name in ("transaction_id", "feedback_type", "feedback_content")):
         raise Conflict("a new idempotency key", "one already used for another decision", "send a fresh key")
 
 
 def describe_status(idea: Row) -> str:
-    """An idea's status, by whom and since when, as an error says it."""
+    """Return the status of an idea, its author and its time, as error messages say it."""
     if idea["status"] == Status.PENDING:
         return "a pending one"
     return f"one {idea['status']} by {idea['reviewer'] or 'the review deadline'} at {idea['status_at']}"
 
 
 def undo_changes(idea: Row, decisions: list[Row]) -> Row:
-    """The columns of an idea whose decision is taken back; raises `Conflict` where an edit kept no drafted levels."""
+    """Return the changes that take a decision back; raises `Conflict` if an edit did not keep the drafted levels."""
     levels: Row = {}
     if idea["status"] == Status.EDITED:
-        kept = [row["original"] for row in decisions if row["action"] == Status.EDITED and row["original"]]
-        if not kept:
+        originals = [row["original"] for row in decisions if row["action"] == Status.EDITED and row["original"]]
+        if not originals:
             raise Conflict("an edit that kept the drafted levels", "one of an older version", "it stands")
-        levels = json.loads(kept[-1])
+        levels = json.loads(originals[-1])
     unsettled = dict.fromkeys(("outcome", "open_reason", "ambiguous"))
     return {"status": "pending", "status_at": None, "reviewer": None, "shadow": True, **unsettled, **levels}
 
 
 def idea_not_found(idea: str) -> NotFound:
-    """The error for an id that no idea has."""
+    """Return the error for an id that no idea has."""
     return NotFound("the id of an idea", repr(idea), "list them with GET /advice")

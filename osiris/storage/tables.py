@@ -1,4 +1,4 @@
-"""The LanceDB tables behind the advice store: opened (what is damaged is put aside), read, changed and compacted."""
+"""The LanceDB tables of the advice store: open, read, change and compact them. Damaged tables are moved aside."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -13,6 +13,7 @@ from osiris.core.types import Row
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
 TableWrite = Callable[[], object]
 ACCEPTED_SQL = "status IN ('approved', 'edited')"
 PENDING_SQL = "status = 'pending'"
@@ -21,17 +22,18 @@ UNSETTLED_SQL = "(outcome IS NULL OR outcome = 'open')"
 
 
 class Tables(NamedTuple):
-    """The open tables; each read sees what another process wrote."""
+    """The open tables. Each read sees the writes of other processes."""
 
     advice: Any
     feedback: Any
 
 
 def open_tables(folder: Path) -> Tables:
-    """Open both tables of the database in `folder`, or make what is missing."""
+    """Open both tables of the database in `folder`, and create those that are missing."""
     import lancedb
 
     folder.mkdir(parents=True, exist_ok=True)
+    # An interval of 0 checks for a new version at every read, so that writes of other processes are seen.
     database = lancedb.connect(folder, read_consistency_interval=timedelta(0))
     advice = _open(database, folder, "advice", advice_schema())
     return Tables(advice, _open(database, folder, "feedback", feedback_schema()))
@@ -43,20 +45,24 @@ def escape_sql(text: str) -> str:
 
 
 def sql_in(column: str, values: Iterable[str]) -> str:
-    """SQL that is true where `column` has one of `values` (at least one)."""
+    """Return SQL that is true where `column` has one of `values`, which must not be empty."""
     listed = ", ".join(f"'{escape_sql(value)}'" for value in sorted(set(values)))
     return f"{column} IN ({listed})"
 
 
 def sql_time(moment: datetime) -> str:
-    """A moment as a SQL literal."""
+    """Return a moment as a SQL literal, in UTC."""
     return f"TIMESTAMP '{moment.astimezone(UTC).replace(tzinfo=None).isoformat(' ', 'microseconds')}'"
 
 
 def _open(database: Any, folder: Path, name: str, schema: "pa.Schema") -> Any:
-    """Open a table, or put aside what is damaged: its newest version, else the whole of it."""
+    """Open a table. If it is damaged, move its newest version to `quarantine/`, or else the whole table.
+
+    LanceDB then opens the version before, or an empty table is created. The journal restores the missing rows.
+    """
     table = folder / f"{name}.lance"
     if table.exists():
+        # LanceDB numbers its manifests downwards, so that the newest name sorts first.
         newest = min((table / "_versions").glob("*.manifest"), default=table)
         for damaged in dict.fromkeys((newest, table)):
             try:
@@ -69,7 +75,7 @@ def _open(database: Any, folder: Path, name: str, schema: "pa.Schema") -> Any:
 
 
 def _add_missing_columns(table: Any, schema: "pa.Schema") -> Any:
-    """The table with the columns that newer versions of Osiris added, null for the rows that are there."""
+    """Add the columns that newer versions of Osiris have; they are null in existing rows."""
     import pyarrow as pa
 
     absent = [field for field in schema if field.name not in table.schema.names]
@@ -79,7 +85,7 @@ def _add_missing_columns(table: Any, schema: "pa.Schema") -> Any:
 
 
 def compact_tables(tables: Tables, max_fragments: int) -> None:
-    """Compact the tables of more than `above` fragments, and drop their versions older than an hour."""
+    """Compact the tables that have more than `max_fragments` fragments, and drop their versions older than an hour."""
     for table in tables:
         if table.stats()["fragment_stats"]["num_fragments"] > max_fragments:
             table.optimize(cleanup_older_than=timedelta(hours=1))
@@ -93,7 +99,7 @@ def scan(table: Any, where: str | None, columns: Sequence[str] | None = None) ->
 
 
 def nearest_distances(table: Any, vectors: Sequence[Sequence[float]], where: str) -> list[float | None]:
-    """L2 distance of each vector to its nearest row that is `where`, by vector search; `None` where there is none."""
+    """Return the L2 distance of each vector to its nearest row that fits `where`, or `None` if no row fits."""
     found = (
         table.search([list(vector) for vector in vectors])
         .where(where, prefilter=True)
@@ -102,26 +108,27 @@ def nearest_distances(table: Any, vectors: Sequence[Sequence[float]], where: str
     )
     nearest: list[float | None] = [None] * len(vectors)
     for row in found.to_list():
-        nearest[row.get("query_index", 0)] = max(0.0, row["_distance"]) ** 0.5
+        nearest[row.get("query_index", 0)] = max(0.0, row["_distance"]) ** 0.5  # LanceDB gives the squared distance
     return nearest
 
 
 def to_writes(kind: str, rows: list[Row], tables: Tables) -> list[TableWrite]:
-    """The writes that one journal entry stands for; made again they change nothing."""
-    pending, unsettled = f"target.{PENDING_SQL}", UNSETTLED_SQL.replace("outcome", "target.outcome")
+    """Return the writes for one journal entry. Repeated writes change nothing."""
+    pending = f"target.{PENDING_SQL}"
+    unsettled = UNSETTLED_SQL.replace("outcome", "target.outcome")
     if kind == "drafted":
         return [_build_insert(tables.advice, "id", rows)]
     if kind in ("decided", "undone"):
         from_status = pending if kind == "decided" else f"target.{DECIDED_SQL} AND {unsettled}"
         inserted = _build_insert(tables.feedback, "idempotency_key", [row["decision"] for row in rows])
-        return [inserted, *(build_update(tables.advice, alike, from_status) for alike in _group_by_columns(rows))]
+        return [inserted, *(build_update(tables.advice, group, from_status) for group in _group_by_columns(rows))]
     if kind in ("expired", "settled", "close_asked"):
         return [build_update(tables.advice, rows, pending if kind == "expired" else unsettled)]
     raise WorkspaceError("a journal of this version of Osiris", f"an entry {kind!r}", "update Osiris")
 
 
 def _group_by_columns(rows: list[Row]) -> list[list[Row]]:
-    """The `changes` of decisions, those of the same columns together: each group is one write."""
+    """Group the `changes` of decisions by their columns, because one write has the same columns in all its rows."""
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault(tuple(row["changes"]), []).append(row["changes"])
@@ -129,6 +136,7 @@ def _group_by_columns(rows: list[Row]) -> list[list[Row]]:
 
 
 def _build_insert(table: Any, key: str, rows: list[Row]) -> TableWrite:
+    """Return the write that inserts the rows whose `key` is new."""
     import pyarrow as pa
 
     data = pa.Table.from_pylist(rows, schema=table.schema)
@@ -136,7 +144,7 @@ def _build_insert(table: Any, key: str, rows: list[Row]) -> TableWrite:
 
 
 def build_update(table: Any, rows: "list[Row] | pa.Table", where: str) -> TableWrite:
-    """The write of the columns that `rows` name, to the ideas that are still `where`."""
+    """Return the write of the columns of `rows` to the ideas that still fit `where`."""
     import pyarrow as pa
 
     names = rows.column_names if isinstance(rows, pa.Table) else list(rows[0])

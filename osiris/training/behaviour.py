@@ -1,4 +1,4 @@
-"""How a model answers before and after a training, and when what came of the training must never be served."""
+"""How a model replies before and after a training, and when the trained adapter must never be served."""
 
 import json
 import math
@@ -10,21 +10,24 @@ from osiris.llm.loader import Drafter
 from osiris.training.run import sample_evenly
 
 MAX_BEHAVIOUR_PROMPTS = 128
-"""Prompts that are asked, evenly taken from those that were trained on."""
+"""The most prompts that are drafted on, taken at even distances from those that were trained on."""
 MIN_REPLIES = 64
-"""Replies that are drawn at least, several a prompt of few: of eight, a single invalid one would be beyond 2 %."""
-REDRAW_FACTOR, MIN_REDRAW_SHARE = 3, 0.9
-"""Where nearly all are valid but not all, so many times as many replies are drawn again: of 128 from a model of which
-97 % are valid, 98 % and more are as often as not."""
+"""The fewest replies that are drawn, several for each prompt of a small dataset. Among eight replies, a single invalid
+one would already be more than 2 %."""
+REDRAW_FACTOR = 3
+"""How many times the first number of replies is drawn again where the first share is not clear enough. For example, if
+97 % of a model's replies are valid, then 128 replies show 98 % or more about every other time."""
+MIN_REDRAW_SHARE = 0.9
+"""The share of valid replies from which on, below 100 %, replies are drawn again."""
 
 
 def measure_behaviour(drafter: Drafter, rows: Sequence[Mapping[str, str]], settings: Settings) -> dict[str, float]:
     """Shares and means over replies to some prompts of `rows`, which are lines of a training dataset.
 
-    The replies are not bound to their schema: what the training did to their form is to be seen.
+    Decoding is not constrained to the schema, because the form of the replies shows whether the training damaged it.
 
-    `valid_share` counts replies that are valid at the first attempt, the only one; `long_share` and `reward_to_risk`
-    are over the valid ones, and left out where there are none.
+    `valid_share` counts replies that are valid at the first attempt; there is no second one. `long_share` and
+    `reward_to_risk` are means over the valid replies, and left out if there are none.
     """
     requests = [_request(row) for row in sample_evenly(rows, MAX_BEHAVIOUR_PROMPTS)]
     replies_per_prompt = -(-MIN_REPLIES // len(requests))
@@ -36,19 +39,19 @@ def measure_behaviour(drafter: Drafter, rows: Sequence[Mapping[str, str]], setti
     if MIN_REDRAW_SHARE <= _valid_share(drafts) < 1:
         drafts += _draw_replies(drafter, requests, REDRAW_FACTOR * replies_per_prompt, once, settings.model.seed + 1)
     replies = [one.reply for one in drafts if one.reply is not None]
-    found = {"valid_share": _valid_share(drafts)}
+    metrics = {"valid_share": _valid_share(drafts)}
     if replies:
-        found["long_share"] = sum(reply.side.sign > 0 for reply in replies) / len(replies)
-        found["reward_to_risk"] = sum(reply.target_atr / reply.stop_atr for reply in replies) / len(replies)
-    return found
+        metrics["long_share"] = sum(reply.side.sign > 0 for reply in replies) / len(replies)
+        metrics["reward_to_risk"] = sum(reply.target_atr / reply.stop_atr for reply in replies) / len(replies)
+    return metrics
 
 
 def failure_reason(metrics: Mapping[str, float], settings: Settings) -> str:
-    """Why a training failed whose metrics are `before/...` and `after/...`; empty if it did not.
+    """Why a training with the metrics `before/...` and `after/...` failed; empty if it did not.
 
-    Where nothing keeps replies to their schema, `training.min_valid_share` of them have to be valid. Where they are
-    drawn within it, it is that share of what was valid before, less two standard errors of the share before: the form
-    is a sign of damage there, and an adapter of a weak base that kept or mended it is none.
+    Without constrained decoding, at least `training.min_valid_share` of the replies have to be valid. With it, a valid
+    form is not needed, but its loss is a sign of damage. Then the limit is that share of the share before the training,
+    less two standard errors. So an adapter over a weak base does not fail if it kept or improved the form.
     """
     valid, before = metrics["after/valid_share"], metrics["before/valid_share"]
     is_constrained = settings.model.constrained and settings.llm.backend == "local"
@@ -69,7 +72,7 @@ def failure_reason(metrics: Mapping[str, float], settings: Settings) -> str:
 
 
 def _draw_replies(
-    drafter: Drafter, requests: Sequence[DraftRequest], replies_per_prompt: int, settings: Settings, seed: int
+    drafter: Drafter, requests: list[DraftRequest], replies_per_prompt: int, settings: Settings, seed: int
 ) -> list[Draft]:
     return [one for group in draft_replies(drafter, requests, replies_per_prompt, settings, seed) for one in group]
 

@@ -1,8 +1,12 @@
-"""The dataset of a night: what the recipe's method is shown of the outcomes known at the cut-off.
+"""The dataset of a nightly run: examples for the recipe's method, made from the outcomes known at the cut-off.
 
-`like`: pairs of like reward-to-risk, for methods that compare two replies (`loop/pairs.py`). `ranked`: couples of one
-prompt, drawn the more often the farther their R lie apart, so that what is learned is R itself. `unpaired`: single
-replies, good or bad, as many of either at each reward-to-risk, for KTO. `winners`: the good ones of those, to imitate.
+There are four kinds:
+
+- `like`: pairs of similar reward-to-risk, for methods that compare two replies (`osiris/training/pairs.py`).
+- `ranked`: pairs of one prompt. The farther their R multiples lie apart, the more often a pair is drawn, so that the
+  model learns R itself.
+- `unpaired`: single replies, good or bad, for KTO. At each reward-to-risk there are as many good ones as bad ones.
+- `winners`: the good replies of `unpaired`, to imitate.
 """
 
 import hashlib
@@ -39,6 +43,7 @@ from osiris.training.recipe import DataKind
 from osiris.training.stored_replies import describe_left_out, select_trainable
 
 MAX_PAIRS_PER_PROMPT = 2
+"""The most `ranked` pairs of one prompt, so that a prompt with many candidates does not outweigh the rest."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +57,12 @@ class UnpairedReply:
 
     @property
     def line(self) -> dict[str, Any]:
-        """What is trained on."""
+        """The line of the dataset."""
         return {"prompt": self.prompt, "reply": self.reply, "label": self.label}
 
     @property
     def lineage(self) -> dict[str, str]:
-        """Where it comes from."""
+        """The source of the reply and the id of its idea."""
         return {"source": "winner" if self.label else "loser", "id": self.id}
 
 
@@ -71,19 +76,19 @@ class AcceptedReply:
 
     @property
     def line(self) -> dict[str, str]:
-        """What is trained on."""
+        """The line of the dataset."""
         return {"prompt": self.prompt, "reply": self.reply}
 
     @property
     def lineage(self) -> dict[str, str]:
-        """Where it comes from."""
+        """The source of the reply and the id of its idea."""
         return {"source": "feedback", "id": self.id}
 
 
 def build_dataset(
     advice: AdviceStore, settings: Settings, cutoff: datetime, data_kind: DataKind, left_out: Counter[str] | None = None
 ) -> list[Pair] | list[UnpairedReply]:
-    """What there is to learn at `cutoff`; `left_out` counts the ideas that cannot teach, by their reason.
+    """The examples known at `cutoff`; `left_out` counts the ideas that cannot be trained on, by reason.
 
     Raises `TooLittleData` below `training.min_pairs`.
     """
@@ -96,25 +101,28 @@ def build_dataset(
         "unpaired": lambda: build_unpaired(rows, cutoff),
         "winners": lambda: [single for single in build_unpaired(rows, cutoff) if single.label],
     }
-    found = build[data_kind]()
-    if len(found) < settings.training.min_pairs:
+    examples = build[data_kind]()
+    if len(examples) < settings.training.min_pairs:
         raise TooLittleData(
             f"at least {settings.training.min_pairs} preferences known at {cutoff.isoformat()}",
-            "; ".join(filter(None, [f"{len(found)} from {len(stored)} ideas", describe_left_out(left_out)])),
-            "nothing is trained; the next night takes it up",
+            "; ".join(filter(None, [f"{len(examples)} from {len(stored)} ideas", describe_left_out(left_out)])),
+            "nothing is trained; the next nightly run tries again",
         )
-    return found
+    return examples
 
 
 def build_ranked_pairs(rows: Sequence[Row], cutoff: datetime) -> list[Pair]:
-    """Up to `RANKED_PER_PROMPT` couples a prompt, the better reply by R multiple first; drawn by prompt."""
+    """Up to `MAX_PAIRS_PER_PROMPT` pairs of each prompt; the reply with the higher R multiple is the good one.
+
+    The prompt is the seed of the draw, so the same ideas always give the same pairs.
+    """
     pairs = []
     for prompt, candidates in group_by_prompt(rows).items():
         ended = [row for row in candidates if is_settled(row, cutoff) and _has_r(row)]
         pairings = [
             (one, other)
             for one, other in product(ended, ended)
-            if one["r_multiple"] > other["r_multiple"] and one["taught"] != other["taught"]
+            if one["r_multiple"] > other["r_multiple"] and one["trained_reply"] != other["trained_reply"]
         ]
         if pairings:
             r_gaps = np.array([one["r_multiple"] - other["r_multiple"] for one, other in pairings])
@@ -127,14 +135,17 @@ def build_ranked_pairs(rows: Sequence[Row], cutoff: datetime) -> list[Pair]:
 
 
 def build_unpaired(rows: Sequence[Row], cutoff: datetime) -> list[UnpairedReply]:
-    """Replies that hit their target or their stop, as many of either at each reward-to-risk, in the order of their ids.
+    """Replies that hit their target or their stop, in the order of their ids.
 
-    Otherwise a near target would be good for being near.
+    At each reward-to-risk there are as many of one as of the other. Otherwise the model would learn to set near
+    targets, since those are hit more often.
     """
     by_ratio: dict[float, dict[bool, list[UnpairedReply]]] = defaultdict(lambda: {True: [], False: []})
     for row in sorted(rows, key=lambda row: row["id"]):
         if is_settled(row, cutoff) and row["exit_reason"] in BARRIER_EXITS:
-            single = UnpairedReply(row["prompt"], row["taught"], row["exit_reason"] == ExitReason.TARGET, row["id"])
+            single = UnpairedReply(
+                row["prompt"], row["trained_reply"], row["exit_reason"] == ExitReason.TARGET, row["id"]
+            )
             by_ratio[round(reward_to_risk(row), 2)][single.label].append(single)
     kept = [
         single
@@ -152,12 +163,13 @@ def write_dataset(
     data_kind: DataKind | Literal["feedback"],
     left_out: str = "",
 ) -> dict[str, Any]:
-    """Write the JSONL and, beside it, a JSON with its hash, its kind, counts, cut-off and the ideas of each line.
+    """Write the JSONL and its metadata, and return the metadata.
 
-    `left_out` says in words what ideas could not teach.
+    The metadata goes to a JSON file of the same name: hash, kind, counts, cut-off and the ideas behind each line.
+    `left_out` describes the ideas that could not be trained on.
     """
-    text = "".join(json.dumps(lesson.line) + "\n" for lesson in examples)
-    sources = [lesson.lineage["source"] for lesson in examples]
+    text = "".join(json.dumps(example.line) + "\n" for example in examples)
+    sources = [example.lineage["source"] for example in examples]
     metadata = {
         "dataset": path.name,
         "data": data_kind,
@@ -166,7 +178,7 @@ def write_dataset(
         "by_source": {source: sources.count(source) for source in sorted(set(sources))},
         "cutoff": cutoff.isoformat(),
         "left_out": left_out,
-        "lineage": [lesson.lineage for lesson in examples],
+        "lineage": [example.lineage for example in examples],
     }
     write_atomically(path, text)
     write_atomically(path.with_suffix(".json"), json.dumps(metadata, indent=1))
@@ -174,13 +186,13 @@ def write_dataset(
 
 
 def dataset_file(settings: Settings, adapter: str) -> Path:
-    """Where the JSONL lies that an adapter of this name is trained on."""
+    """The path of the JSONL that an adapter of this name is trained on."""
     kind = "pairs" if adapter.endswith("-dpo") else "feedback"
     return settings.data / "datasets" / f"{kind}-{adapter[:8]}.jsonl"
 
 
 class DatasetMetadata(BaseModel):
-    """What `write_dataset` wrote beside a JSONL, as later steps need it."""
+    """The metadata that `write_dataset` wrote for a JSONL."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -195,33 +207,34 @@ class DatasetMetadata(BaseModel):
 
 
 def read_metadata(dataset: Path) -> dict[str, Any] | None:
-    """What `write_dataset` wrote beside a JSONL, checked against it; `None` where that is not there.
+    """The metadata of a JSONL, checked against it; `None` if there is no metadata file.
 
-    Raises `BadInput` where either was changed, cut or lost since.
+    Raises `BadInput` where either file was changed, cut or lost since.
     """
-    path, remedy = dataset.with_suffix(".json"), "restore both from a backup"
+    path = dataset.with_suffix(".json")
+    remedy = "restore both from a backup"
     try:
         metadata = DatasetMetadata.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
     except ValidationError as error:
-        raise BadInput(f"what is told of a dataset in {path}", error.errors()[0]["msg"], remedy) from error
+        raise BadInput(f"the metadata of a dataset in {path}", error.errors()[0]["msg"], remedy) from error
     try:
         content = dataset.read_bytes()
     except OSError as error:
         raise BadInput(f"the dataset {dataset}", error.strerror or str(error), remedy) from error
-    came = hashlib.sha256(content).hexdigest()
-    if came != metadata.sha256:
-        raise BadInput(f"the dataset {dataset} with sha256 {metadata.sha256[:12]}", came[:12], remedy)
+    sha256 = hashlib.sha256(content).hexdigest()
+    if sha256 != metadata.sha256:
+        raise BadInput(f"the dataset {dataset} with sha256 {metadata.sha256[:12]}", sha256[:12], remedy)
     lines = content.count(b"\n")
     if not len(metadata.lineage) == metadata.pairs == lines:
         counts = f"{len(metadata.lineage)} and {metadata.pairs}"
-        raise BadInput(f"{path} to tell of the {lines} lines of its dataset", counts, remedy)
+        raise BadInput(f"{path} with an entry for each of the {lines} lines of its dataset", counts, remedy)
     return metadata.model_dump() | {"cutoff": metadata.cutoff.isoformat()}
 
 
 def _ranked(good: Row, bad: Row) -> Pair:
-    return Pair(good["prompt"], good["taught"], bad["taught"], "ranked", good["id"], bad["id"])
+    return Pair(good["prompt"], good["trained_reply"], bad["trained_reply"], "ranked", good["id"], bad["id"])
 
 
 def _has_r(row: Row) -> bool:

@@ -1,4 +1,4 @@
-"""Which decisions adapters have learned from: what is left waits for a night that has enough of them."""
+"""Which decisions adapters have learned from; the rest wait until a nightly run has enough of them."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,10 +13,10 @@ from osiris.training.nightly_run import NightlyRun
 def build_learned_filter(
     registry: AdapterRegistry, settings: Settings, nightly_run: NightlyRun, notes: list[str]
 ) -> Callable[[str, datetime], bool]:
-    """Whether an adapter of an earlier night learned from the decision on an idea (its id) made at a moment.
+    """A filter: given an idea's id and the moment of its decision, did an adapter of an earlier run learn from it?
 
-    One whose training failed taught nothing. Where it is lost what an adapter learned from, all decisions until it was
-    made count as learned, and `notes` says so: none is taught twice.
+    An adapter whose training failed does not count. If the dataset of an adapter is lost, all decisions until the
+    adapter was made count as learned, and `notes` says so. Otherwise a decision might be trained on twice.
     """
     known: dict[str, datetime] = {}
     lost_until = datetime.min.replace(tzinfo=UTC)
@@ -26,24 +26,24 @@ def build_learned_filter(
             continue
         try:
             metadata = read_metadata(dataset_file(settings, name))
-            came = "not there"
+            reason = "not there"
         except BadInput as error:
-            metadata, came = None, str(error)
+            metadata, reason = None, str(error)
         if metadata is None:
             lost_until = max(lost_until, created_at)
-            notes.append(f"what {name} learned from is lost ({came}): decisions until {created_at} count as learned")
+            notes.append(f"what {name} learned from is lost ({reason}): decisions until {created_at} count as learned")
         else:
-            known |= {
-                one: max(created_at, known.get(one, created_at))
-                for one in (line.get("id", "") for line in metadata["lineage"])
-            }
+            ids = [line.get("id", "") for line in metadata["lineage"]]
+            known |= {idea: max(created_at, known.get(idea, created_at)) for idea in ids}
     return lambda idea, decided_at: decided_at <= max(lost_until, known.get(idea, lost_until))
 
 
 def _created_at(registry: AdapterRegistry, name: str) -> datetime | None:
-    """When an adapter was made; `None` for one whose training failed."""
+    """The moment at which an adapter was made; `None` if its training failed."""
     try:
         card = registry.validate(name)
-    except AdapterRejected:  # what came of it may be on the shelf
+    except (
+        AdapterRejected
+    ):  # the card is unreadable, but the adapter may have been a parent: assume the end of its date
         return datetime.strptime(name, "%Y%m%d").replace(tzinfo=UTC) + timedelta(days=1)
     return None if card.failed else card.as_of

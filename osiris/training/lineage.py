@@ -1,7 +1,7 @@
-"""Lineage both ways: what an adapter was trained on, and which adapters an idea, a bar or a reviewer has touched.
+"""Lineage in both directions: from an adapter to its training data, and from an idea, bar or reviewer to adapters.
 
-It is read from the datasets of the nights, whose hash the cards of the adapters carry; one that was changed or lost
-since is an error, never a guess.
+It is read from the datasets of the nightly runs, whose hashes are in the cards of the adapters. A dataset that was
+changed or lost since is an error; its content is never guessed.
 """
 
 import json
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
@@ -29,7 +29,7 @@ from osiris.storage.tables import escape_sql, sql_in
 from osiris.training.datasets import dataset_file, read_metadata
 
 HUMAN_SOURCES = ("feedback", "edit", "review")
-"""Lines that rest on what a person decided; others do where the person edited the idea."""
+"""Sources of lines that depend on a person's decision. Other lines depend on one only if the person edited the idea."""
 EXPECTED_SUBJECT = "an adapter, the id of an idea, TICKER:YYYY-MM-DD or reviewer:NAME"
 ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
 ROLE_OF_KEY = {"good_id": "good", "bad_id": "bad", "id": "only"}
@@ -38,7 +38,7 @@ LINEAGE_COLUMNS = ["id", "ticker", "as_of", "closed_at", "status", "reviewer"]
 
 @dataclass(frozen=True)
 class TrainedAdapter:
-    """An adapter and what it was trained on itself; a line is `{source, id}` or `{source, good_id, bad_id}`."""
+    """An adapter and its own training data; a line is `{source, id}` or `{source, good_id, bad_id}`."""
 
     adapter: str
     parent: str | None
@@ -46,27 +46,29 @@ class TrainedAdapter:
 
 
 class Lineage:
-    """What the adapters of a workspace were trained on."""
+    """The training data of the adapters of a workspace."""
 
     def __init__(self, registry: AdapterRegistry, advice: AdviceStore, settings: Settings) -> None:
-        """Read nothing yet."""
-        self.registry, self.advice, self.settings = registry, advice, settings
+        """Keep the sources; nothing is read yet."""
+        self.registry = registry
+        self.advice = advice
+        self.settings = settings
 
     def trace_adapter(self, name: str) -> list[Row]:
         """A row for the adapter and each ancestor, itself first: lines, ideas, days, reviewers.
 
-        Raises `NotFound` for an unknown one.
+        Raises `NotFound` for an unknown adapter.
         """
         self.registry.path(name)
         return [self._row(one) for one in walk_ancestors(name, self._read_trained)]
 
-    def find_affected(self, what: str) -> list[Row]:
-        """Adapters, newest first, that an idea (its id), a bar (`TICKER:YYYY-MM-DD`) or `reviewer:NAME` has touched.
+    def find_affected(self, subject: str) -> list[Row]:
+        """The adapters, newest first, that depend on an idea (its id), a bar (`TICKER:YYYY-MM-DD`) or `reviewer:NAME`.
 
-        A row an adapter: `lines` of its own dataset, and `through` the ancestors that have any. Raises `BadInput` for
-        what is none of these, `NotFound` for an unknown idea.
+        Each has a row: `lines` counts those of its own dataset, `through` names the ancestors with such lines. Raises
+        `BadInput` for text of another form, `NotFound` for an unknown idea.
         """
-        concerns_line = self._line_filter(what)
+        concerns_line = self._line_filter(subject)
         known = {name: self._read_trained(name) for name in self.registry.names()}
         own = {name: sum(map(concerns_line, trained.lines)) for name, trained in known.items()}
         found = []
@@ -77,11 +79,11 @@ class Lineage:
                 found.append({"adapter": name, "lines": own[name], "through": ", ".join(through)})
         return found
 
-    def _line_filter(self, what: str) -> Callable[[dict[str, str]], bool]:
-        kind, colon, rest = what.partition(":")
+    def _line_filter(self, subject: str) -> Callable[[dict[str, str]], bool]:
+        kind, colon, rest = subject.partition(":")
         if kind == "reviewer":
             if not rest.strip():
-                raise BadInput(EXPECTED_SUBJECT, repr(what), "name the reviewer")
+                raise BadInput(EXPECTED_SUBJECT, repr(subject), "name the reviewer")
             rows = self.advice.rows(f"reviewer = '{escape_sql(rest)}'", LINEAGE_COLUMNS)
             decided = {row["id"] for row in rows}
             edited = {row["id"] for row in rows if row["status"] == Status.EDITED}
@@ -89,14 +91,15 @@ class Lineage:
         if colon:
             idea_ids = self._ideas_using_bar(parse_ticker(kind), rest)
             return lambda line: bool(_ids(line) & idea_ids)
-        self.advice.get(what)
-        return lambda line: what in _ids(line)
+        self.advice.get(subject)
+        return lambda line: subject in _ids(line)
 
     def _ideas_using_bar(self, ticker: str, day: str) -> set[str]:
-        """Ideas on `ticker` whose prompt or outcome rests on the bar of that day."""
+        """The ideas on `ticker` whose prompt or outcome depends on the bar of that day."""
         start = pd.Timestamp(_day(day), tz="UTC")
         calendar = calendar_of(ticker, self.settings.prices)
         closes = closes_between(calendar, start, start + timedelta(days=2 * WARM_UP_BARS))[:WARM_UP_BARS]
+        # a prompt looks back WARM_UP_BARS sessions, so the bar is in the prompts of that many sessions from its own on
         last = closes[-1] if len(closes) else start
         rows = self.advice.rows(f"ticker = '{ticker}'", LINEAGE_COLUMNS)
         return {
@@ -111,8 +114,8 @@ class Lineage:
         if metadata is None:
             raise NotFound(f"what {name} was trained on, {dataset}", "not there", "restore it from a backup")
         if metadata["sha256"] != card.data_hash:
-            expected, came = (sha[:12] for sha in (card.data_hash, metadata["sha256"]))
-            raise BadInput(f"the dataset of {name}, sha256 {expected}", f"{came} in {dataset}", "restore it")
+            expected, actual = (sha[:12] for sha in (card.data_hash, metadata["sha256"]))
+            raise BadInput(f"the dataset of {name}, sha256 {expected}", f"{actual} in {dataset}", "restore it")
         return TrainedAdapter(name, card.parent, metadata["lineage"])
 
     def _row(self, trained: TrainedAdapter) -> Row:
@@ -131,7 +134,10 @@ class Lineage:
 
 
 def walk_ancestors(name: str, read_adapter: Callable[[str], TrainedAdapter]) -> Iterator[TrainedAdapter]:
-    """The adapter of that name, its parent and so on to the base; raises what `find` does for one that is not there."""
+    """The adapter of that name, its parent and so on down to the base.
+
+    Raises the errors of `read_adapter`; for a missing ancestor, `NotFound` names its child, too.
+    """
     trained = read_adapter(name)
     yield trained
     while trained.parent not in (None, BASE_ADAPTER):
@@ -156,31 +162,31 @@ def _day(text: str) -> date:
 
 
 def list_datasets(folder: Path) -> list[Row]:
-    """A row a dataset of pairs, newest first: night, kind, lines, by source, cut-off."""
+    """A row for each dataset of pairs, newest first: nightly run, kind, lines, counts by source, cut-off."""
     found = [read_metadata(path.with_suffix(".jsonl")) for path in sorted(folder.glob("pairs-*.json"), reverse=True)]
     return [
         {
-            "night": about["dataset"].removeprefix("pairs-").removesuffix(".jsonl"),
-            "data": about["data"],
-            "lines": about["pairs"],
-            "by_source": ", ".join(f"{source} {count}" for source, count in about["by_source"].items()),
-            "cutoff": about["cutoff"],
+            "night": metadata["dataset"].removeprefix("pairs-").removesuffix(".jsonl"),
+            "data": metadata["data"],
+            "lines": metadata["pairs"],
+            "by_source": ", ".join(f"{source} {count}" for source, count in metadata["by_source"].items()),
+            "cutoff": metadata["cutoff"],
         }
-        for about in found
-        if about is not None
+        for metadata in found
+        if metadata is not None
     ]
 
 
 def explain_pair(advice: AdviceStore, bars: BarStore, folder: Path, nightly_date: str, number: int) -> dict[str, Any]:
-    """A line of a night's dataset (from 1): its `source`, the `ideas` behind it by role, and the `bars` of each.
+    """Line `number` (from 1) of a nightly run's dataset: its `source`, its `ideas` by role, and the `bars` of each.
 
-    The bars are the daily ones from the session before the draft to the end of the trade. Raises `NotFound` for a night
-    without a dataset or a line that it has not.
+    The bars are the daily ones from the session before the draft to the end of the trade. Raises `NotFound` for a run
+    without a dataset, or a number without a line.
     """
     metadata = read_metadata(folder / f"pairs-{nightly_date}.jsonl")
     if metadata is None:
         nights = ", ".join(row["night"] for row in list_datasets(folder)) or "none yet"
-        raise NotFound(f"the dataset of a night ({nights})", nightly_date, "see: osiris pairs list")
+        raise NotFound(f"the dataset of a nightly run ({nights})", nightly_date, "see: osiris pairs list")
     lines = metadata["lineage"]
     if not 1 <= number <= len(lines):
         raise NotFound(f"a line from 1 to {len(lines)}", str(number), "see: osiris pairs list")
@@ -193,9 +199,10 @@ def explain_pair(advice: AdviceStore, bars: BarStore, folder: Path, nightly_date
 
 
 def _as_drafted(advice: AdviceStore, edited: Row) -> Row:
-    """An edited idea with the levels that it was drafted with, which no outcome speaks of."""
+    """An edited idea with the levels that it was drafted with, and no outcome: that belongs to the edited levels."""
     edits = advice.feedback(f"action = '{Status.EDITED}' AND transaction_id = '{escape_sql(edited['id'])}'")
-    originals = [row["original"] for row in edits if row["original"]]  # the last: it stands, whatever was undone before
+    originals = [row["original"] for row in edits if row["original"]]
+    # the last edit is the one in force; earlier ones were undone
     levels = json.loads(originals[-1]) if originals else {}
     return edited | levels | dict.fromkeys(("outcome", "exit_reason", "closed_at", "r_multiple"))
 
@@ -205,8 +212,9 @@ def _bars(bars: BarStore, idea: Row) -> list[Row]:
         frame = bars.get(idea["ticker"], idea["as_of"] - timedelta(days=1), idea["closed_at"])
     except NoPrices:
         return []
-    bars_by_role = frame[["end", "open", "high", "low", "close", "split"]]
-    return bars_by_role.assign(end=[end.isoformat() for end in bars_by_role["end"]]).to_dict("records")
+    shown = frame[["end", "open", "high", "low", "close", "split"]]
+    shown = shown.assign(end=[end.isoformat() for end in shown["end"]])
+    return cast(list[Row], shown.to_dict("records"))  # the names of all columns are text
 
 
 def _ids(line: dict[str, str]) -> set[str]:

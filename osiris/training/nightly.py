@@ -1,8 +1,8 @@
-"""The steps of the night that train: feedback to QLoRA, outcomes to pairs, pairs to DPO.
+"""The training steps of a nightly run: feedback to QLoRA, outcomes to pairs, pairs to DPO.
 
-All go by the night as it began (`loop/night_facts.py`). A step that has too little data says so and publishes nothing;
-the next night takes it up. A step that was done before (the same date) changes nothing: a published adapter is never
-made again.
+All steps use the facts that were fixed when the run began (`osiris/training/nightly_run.py`). A step with too little
+data reports that and publishes nothing; the next nightly run tries again. A step that was done before for the same date
+changes nothing: a published adapter is never trained again.
 """
 
 import hashlib
@@ -28,18 +28,18 @@ from osiris.storage.advice import AdviceStore
 from osiris.training.behaviour import failure_reason, measure_behaviour
 from osiris.training.datasets import AcceptedReply, build_dataset, dataset_file, read_metadata, write_dataset
 from osiris.training.learned_decisions import build_learned_filter
+from osiris.training.methods import train_adapter
 from osiris.training.mlflow_sync import LOGGING_ERRORS, log_adapter, not_logged_note
 from osiris.training.nightly_run import NightlyRun, begin_nightly_run, nightly_date
 from osiris.training.pairs import load_accepted_ideas, nothing_learned
 from osiris.training.recipe import Recipe, load_recipe
-from osiris.training.run import TrainResult
+from osiris.training.run import TrainingOptions, TrainResult
 from osiris.training.stored_replies import describe_left_out
-from osiris.training.train import train_adapter
 
 
 @dataclass
 class StepReport:
-    """What a step of the night did; `adapter` is what it published, or had published before."""
+    """The result of a step of the nightly run; `adapter` is what it published, now or before."""
 
     step: str
     adapter: str | None = None
@@ -51,19 +51,22 @@ class StepReport:
 
 
 def pairs_file(settings: Settings, as_of: datetime) -> Path:
-    """Where the preference pairs of a night lie."""
+    """The path of a nightly run's preference pairs."""
     return dataset_file(settings, f"{nightly_date(as_of)}-dpo")
 
 
 def read_pairs(settings: Settings, as_of: datetime) -> pd.DataFrame:
-    """The preference pairs of a night as they are trained on, a row a pair; empty without any."""
+    """The preference pairs of a nightly run as they are trained on, one row for each; empty if there are none."""
     path = pairs_file(settings, as_of)
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return pd.DataFrame([json.loads(line) for line in lines])
 
 
 def parse_since(since: str) -> datetime | None:
-    """From when on feedback is learned from: the moment `since` (ISO 8601); `None` for all that nobody learned from."""
+    """Parse the moment (ISO 8601) from which on feedback is learned from.
+
+    An empty text gives `None`: all feedback that no adapter has learned from.
+    """
     return parse_moment(since) if since else None
 
 
@@ -75,43 +78,47 @@ def learn_from_feedback(
     since: datetime | None,
     as_of: datetime,
 ) -> StepReport:
-    """QLoRA on the ideas accepted until the night began, from the adapter served then -> `adapters/YYYYMMDD`.
+    """Train by QLoRA on accepted ideas, from the adapter served as the nightly run began -> `adapters/YYYYMMDD`.
 
-    They are those that no adapter has learned from, or all since `since`. The adapter knows what their reviewers knew:
-    all days until the last of their decisions.
+    The ideas were accepted before the run began, and no adapter has learned from them; with `since`, they are all that
+    were accepted after that moment. The adapter counts as knowing all days until the last decision on them, because the
+    reviewers knew those days.
     """
     nightly_run = begin_nightly_run(registry, settings, as_of)
-    dataset, notes = dataset_file(settings, nightly_run.name), []
-    task = TrainingTask("qlora", nightly_run.name, dataset, nightly_run.as_of, nightly_run)
+    dataset = dataset_file(settings, nightly_run.name)
+    notes: list[str] = []
     recipe = load_recipe(settings.training.sft_recipe, "sft")
+    until = nightly_run.as_of
     if nightly_run.name not in registry.names():
         learned = nothing_learned if since else build_learned_filter(registry, settings, nightly_run, notes)
         try:
             rows, left_out = load_accepted_ideas(advice, settings, since, nightly_run.as_of, learned)
         except TooLittleData as error:
             return StepReport("qlora", note="; ".join([str(error), *notes]))
-        examples = [AcceptedReply(row["prompt"], row["taught"], row["id"]) for row in rows]
+        examples = [AcceptedReply(row["prompt"], row["trained_reply"], row["id"]) for row in rows]
         write_dataset(dataset, examples, nightly_run.as_of, "feedback", left_out)
         until = max(max(row["as_of"], row["status_at"]) for row in rows)
-        task = TrainingTask("qlora", nightly_run.name, dataset, until, nightly_run)
         notes += [left_out] if left_out else []
-    return _train_once(task, nightly_run.champion, recipe, registry, tracking, settings, notes)
+    task = TrainingTask("qlora", nightly_run.name, dataset, until, nightly_run, nightly_run.champion, recipe)
+    return _train_once(task, registry, tracking, settings, notes)
 
 
 def load_preference_recipe(settings: Settings, name: str = "") -> Recipe:
-    """The recipe of steps 05 and 06: `name` (of recipes/, or a YAML file), where it is empty `training.dpo_recipe`."""
+    """The recipe of steps 05 and 06: `name` (of recipes/, or a YAML file); if empty, `training.dpo_recipe`."""
     return load_recipe(name or settings.training.dpo_recipe, "dpo", "kto", "sft")
 
 
 def collect_pairs(
     advice: AdviceStore, registry: AdapterRegistry, settings: Settings, as_of: datetime, recipe: str = ""
 ) -> StepReport:
-    """What the recipe learns from, known at the night's cut-off -> `data/datasets/pairs-YYYYMMDD.jsonl`.
+    """Write the recipe's examples known at the cut-off -> `data/datasets/pairs-YYYYMMDD.jsonl`.
 
-    Once an adapter was trained on it, it stays as it is: the adapter's card and lineage speak of it.
+    Once an adapter was trained on that file, it is never written again: the adapter's card and lineage refer to it.
     """
-    nightly_run, dataset = begin_nightly_run(registry, settings, as_of), load_preference_recipe(settings, recipe).data
-    cutoff, path = heldout.training_window(settings, nightly_run.as_of).cutoff, pairs_file(settings, nightly_run.as_of)
+    nightly_run = begin_nightly_run(registry, settings, as_of)
+    data_kind = load_preference_recipe(settings, recipe).data
+    cutoff = heldout.training_window(settings, nightly_run.as_of).cutoff
+    path = pairs_file(settings, nightly_run.as_of)
     if f"{nightly_run.name}-dpo" in registry.names():
         metadata = read_metadata(path)
         if metadata is None:
@@ -121,10 +128,10 @@ def collect_pairs(
     else:
         left_out: Counter[str] = Counter()
         try:
-            examples = build_dataset(advice, settings, cutoff, dataset, left_out)
+            examples = build_dataset(advice, settings, cutoff, data_kind, left_out)
         except TooLittleData as error:
             return StepReport("pairs", note=str(error))
-        metadata = write_dataset(path, examples, cutoff, dataset, describe_left_out(left_out))
+        metadata = write_dataset(path, examples, cutoff, data_kind, describe_left_out(left_out))
     metrics = {f"pairs_{source}": float(count) for source, count in metadata["by_source"].items()}
     note = "; ".join(filter(None, [f"known at {metadata['cutoff']}", metadata["left_out"]]))
     return StepReport("pairs", rows=metadata["pairs"], note=note, metrics=metrics)
@@ -133,95 +140,85 @@ def collect_pairs(
 def learn_from_outcomes(
     registry: AdapterRegistry, tracking: Tracking, settings: Settings, as_of: datetime, recipe: str = ""
 ) -> StepReport:
-    """Train by the recipe (DPO) on the night's dataset -> `adapters/YYYYMMDD-dpo`.
+    """Train by the recipe (usually DPO) on the nightly run's dataset -> `adapters/YYYYMMDD-dpo`.
 
-    It begins from the night's QLoRA adapter, else from the one served when the night began. Raises `BadInput` for a
-    dataset that was made for another kind of recipe, or was changed since.
+    The training starts from the run's own QLoRA adapter, else from the one served when the run began. Raises `BadInput`
+    for a dataset that was made for another kind of recipe, or was changed since.
     """
     nightly_run = begin_nightly_run(registry, settings, as_of)
     dataset, name = pairs_file(settings, nightly_run.as_of), f"{nightly_run.name}-dpo"
     if name in registry.names():
-        return _train_once(
-            TrainingTask("dpo", name, dataset, nightly_run.as_of, nightly_run),
-            None,
-            None,
-            registry,
-            tracking,
-            settings,
-            [],
-        )
+        task = TrainingTask("dpo", name, dataset, nightly_run.as_of, nightly_run)
+        return _train_once(task, registry, tracking, settings, [])
     metadata = read_metadata(dataset)
     if metadata is None:
-        return StepReport("dpo", note="no pairs tonight; nothing is trained")
+        return StepReport("dpo", note="no pairs in this nightly run; nothing is trained")
     chosen_recipe = load_preference_recipe(settings, recipe)
     if chosen_recipe.data != metadata["data"]:
         raise BadInput(
             f"a dataset of kind {chosen_recipe.data}",
             f"one of kind {metadata['data']}",
-            "run page 05 with this recipe first",
+            "run notebook 05 with this recipe first",
         )
     has_new_parent = (
         nightly_run.name in registry.names(nightly_run.as_of) and not registry.validate(nightly_run.name).failed
     )
-    task = TrainingTask("dpo", name, dataset, parse_moment(metadata["cutoff"]), nightly_run)
-    return _train_once(
-        task,
-        nightly_run.name if has_new_parent else nightly_run.champion,
-        chosen_recipe,
-        registry,
-        tracking,
-        settings,
-        [],
-    )
+    parent = nightly_run.name if has_new_parent else nightly_run.champion
+    cutoff = parse_moment(metadata["cutoff"])
+    task = TrainingTask("dpo", name, dataset, cutoff, nightly_run, parent, chosen_recipe)
+    return _train_once(task, registry, tracking, settings, [])
 
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """What an adapter is to be trained on: a JSONL file of what was known at `until`, outcomes and decisions alike."""
+    """An adapter to train: its name, its dataset (JSONL), and the adapter and recipe that it starts from.
+
+    The dataset holds outcomes and decisions that were known at `until`. `parent` is `None` for the plain base. A task
+    without a recipe only logs an adapter that was published before.
+    """
 
     step: str
     name: str
     dataset: Path
     until: datetime
     nightly_run: NightlyRun
+    parent: str | None = None
+    recipe: Recipe | None = None
 
 
 def _train_once(
-    task: TrainingTask,
-    parent: str | None,
-    recipe: Recipe | None,
-    registry: AdapterRegistry,
-    tracking: Tracking,
-    settings: Settings,
-    notes: list[str],
+    task: TrainingTask, registry: AdapterRegistry, tracking: Tracking, settings: Settings, notes: list[str]
 ) -> StepReport:
-    """Train and publish unless that was done before, then log it: the card keeps what a killed run could not log."""
+    """Train and publish unless that was done before, then log the adapter.
+
+    Everything that is logged comes from the card of the published adapter. So a run that was killed before it logged
+    can log later.
+    """
     done = task.name in registry.names()
-    if recipe and not done:
-        _train_and_publish(task, parent, recipe, registry, settings)
+    if task.recipe and not done:
+        _train_and_publish(task, task.recipe, registry, settings)
     card = registry.validate(task.name).model_dump()
     messages = ["published before; nothing changed" if done else f"from {card['parent']}"]
     messages += [f"failed, and never served: {card['failed']}"] if card["failed"] else []
     run_id = None
     try:
         run_id = log_adapter(registry, tracking, settings, task.name)
-    except LOGGING_ERRORS as error:  # it is trained and published: the next night tells MLflow
+    except LOGGING_ERRORS as error:  # the adapter is trained and published: the next nightly run logs it
         messages.append(not_logged_note(error))
     rows, metrics, history = int(card["metrics"]["rows"]), card["metrics"], card["history"]
     return StepReport(task.step, task.name, rows, "; ".join([*messages, *notes]), run_id, metrics, history)
 
 
-def _train_and_publish(
-    task: TrainingTask, parent: str | None, recipe: Recipe, registry: AdapterRegistry, settings: Settings
-) -> None:
+def _train_and_publish(task: TrainingTask, recipe: Recipe, registry: AdapterRegistry, settings: Settings) -> None:
     text = task.dataset.read_text(encoding="utf-8")
     rows = [json.loads(line) for line in text.splitlines()]
+    parent = task.parent
     inherited, parent_folder = (
         ([registry.validate(parent).knowledge_cutoff], registry.path(parent)) if parent else ([], None)
     )
     with tempfile.TemporaryDirectory(dir=settings.data) as scratch:
         out = Path(scratch) / task.name
-        result = train_adapter(settings, rows, parent_folder, out, recipe, settings.model.seed)
+        result = train_adapter(settings, rows, TrainingOptions(parent_folder, out, recipe, settings.model.seed))
         drafters = load_drafter(settings, parent_folder), load_and_probe(settings, out)
         metrics, history = _combine_metrics(
             result, *(measure_behaviour(drafter, rows, settings) for drafter in drafters)

@@ -1,7 +1,7 @@
-"""What a night is, fixed before its first step: its moment, and the adapter that was served when it began.
+"""A nightly run: its moment and the adapter that was served when it began, both fixed before its first step.
 
-It is kept in `data/nights/YYYYMMDD.json`, so that all steps, and a night that is run again, go by the same: a step that
-asked the clock, or what is served by now, would train from another adapter than the one that the night is about.
+They are kept in `data/nights/YYYYMMDD.json`, so that all steps use the same ones, also when a nightly run is repeated.
+A step that read the clock, or looked up the served adapter anew, could train from another adapter than its run's.
 """
 
 from datetime import datetime
@@ -18,7 +18,7 @@ from osiris.core.files import write_atomically
 
 
 class NightlyRun(BaseModel):
-    """A night: its UTC date as YYYYMMDD, its moment, and what was served when it began (`None`: the plain base)."""
+    """A nightly run: its UTC date as YYYYMMDD, its moment, and the adapter served when it began (`None`: the base)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -29,11 +29,11 @@ class NightlyRun(BaseModel):
 
 
 def begin_nightly_run(registry: AdapterRegistry, settings: Settings, as_of: datetime) -> NightlyRun:
-    """The night of the UTC date of `as_of`: the one that was begun, else a new one at `as_of`.
+    """The nightly run of the UTC date of `as_of`: the one that was begun, else a new one at `as_of`.
 
-    A date has one night, as it has one name for an adapter. One that was killed, or that has published anything, goes
-    on as it began. One that ended without an adapter leaves its date to a later try. Raises `BadInput` for a record
-    that cannot be read.
+    A date has one nightly run, since it has one name for an adapter. A run that was killed, or that has published an
+    adapter, continues with its first facts. A run that ended without an adapter leaves its date to a later try. Raises
+    `BadInput` for a record that cannot be read.
     """
     as_of = as_utc(as_of)
     name = nightly_date(as_of)
@@ -49,22 +49,22 @@ def begin_nightly_run(registry: AdapterRegistry, settings: Settings, as_of: date
 
 
 def end_nightly_run(settings: Settings, nightly_run: NightlyRun) -> None:
-    """Note that all steps of the night were done."""
+    """Record that all steps of the nightly run were done."""
     _write(settings, nightly_run.model_copy(update={"ended": True}))
 
 
 def nightly_date(as_of: datetime) -> str:
-    """The UTC date of a night, YYYYMMDD."""
+    """The UTC date of a nightly run, YYYYMMDD."""
     return f"{as_utc(as_of):%Y%m%d}"
 
 
 def find_served_adapter(
     registry: AdapterRegistry, settings: Settings, as_of: datetime, before: str = "99999999"
 ) -> ServedAdapter:
-    """The newest adapter, of a date before `before`, that is eligible and sound at `as_of`; those passed over."""
+    """The newest adapter of a date before `before` that is eligible and sound at `as_of`, and those passed over."""
 
     def probe_local(path: Path) -> None:
-        if settings.llm.backend == "local":  # a model on a server may be too large to be tried here
+        if settings.llm.backend == "local":  # a model on a server may be too large to load here
             load_and_probe(settings, path)
 
     return registry.find_served(settings.gate.serve, as_of, probe_local, before)
@@ -84,5 +84,5 @@ def _read(path: Path) -> NightlyRun | None:
     except FileNotFoundError:
         return None
     except ValidationError as error:
-        remedy = "restore it; without it the night begins anew from what is served now"
-        raise BadInput(f"the record of a night in {path}", error.errors()[0]["msg"], remedy) from error
+        remedy = "restore it; without it the nightly run begins anew from what is served now"
+        raise BadInput(f"the record of a nightly run in {path}", error.errors()[0]["msg"], remedy) from error

@@ -1,7 +1,9 @@
-"""The preference dataset: winners over losers of the same prompt first, then human pairs, then marked partners.
+"""The preference dataset: pairs of a better and a worse reply to one prompt.
 
-Every outcome was known by the cut-off, shadow outcomes included; ambiguous outcomes never teach. At most one pair comes
-from one prompt, so that no prompt weighs more than another.
+A prompt gives a winner over a loser if it has both, else a pair from a person's decisions. The rest of the pairs are
+cross-prompt pairs, marked with the source `partner`: their bad or good reply comes from a similar prompt. Every outcome
+was known by the cut-off, shadow outcomes included. Ambiguous outcomes are never trained on. At most one pair comes from
+one prompt, so that no prompt weighs more than another.
 """
 
 import math
@@ -31,16 +33,16 @@ PAIR_COLUMNS = [
 ]  # fmt: skip
 
 BARRIER_EXITS = (ExitReason.TARGET, ExitReason.STOP)
-"""A winner hit its target, a loser its stop; what was closed by expiry or by hand teaches nothing."""
+"""A winner hit its target, a loser its stop; an idea closed by expiry or by hand is not trained on."""
 MAX_NEIGHBOURS = 8
-"""Ideas of other prompts that are looked at for a partner."""
+"""The nearest ideas of other prompts that are tried for a cross-prompt pair."""
 LearnedFilter = Callable[[str, datetime], bool]
-"""Whether an adapter has learned from the decision on an idea (its id) that was made at a moment."""
+"""Given an idea's id and the moment of its decision: whether an adapter has learned from that decision."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One preference; `source` is outcome, edit, review or partner (the bad reply is from the nearest prompt)."""
+    """One preference; `source` is outcome, edit, review or partner (one of the replies is from a similar prompt)."""
 
     prompt: str
     good_reply: str
@@ -51,17 +53,20 @@ class Pair:
 
     @property
     def line(self) -> dict[str, str]:
-        """What is trained on."""
+        """The line of the dataset."""
         return {"prompt": self.prompt, "good_reply": self.good_reply, "bad_reply": self.bad_reply}
 
     @property
     def lineage(self) -> dict[str, str]:
-        """Where it comes from."""
+        """The source of the pair and the ids of its ideas."""
         return {"source": self.source, "good_id": self.good_id, "bad_id": self.bad_id}
 
 
 def build_pairs(rows: Sequence[Row], advice: AdviceStore, settings: Settings, cutoff: datetime) -> list[Pair]:
-    """Pairs known at `cutoff` of the `sound` ideas `rows`, by prompt time; partners come from all of `advice`."""
+    """Pairs known at `cutoff` from the trainable ideas `rows`, by prompt time.
+
+    Cross-prompt pairs come last; their second idea may be any idea of `advice`.
+    """
     pairs: dict[str, Pair] = {}
     one_sided: list[list[Row]] = []
     for prompt, candidates in group_by_prompt(rows).items():
@@ -79,30 +84,31 @@ def build_pairs(rows: Sequence[Row], advice: AdviceStore, settings: Settings, cu
 
 
 def find_outcome_pair(ended: list[Row], max_ratio_gap: float) -> Pair | None:
-    """A winner and a loser of like reward-to-risk, with opposite sides if possible; of several the largest such ratio.
+    """A pair of candidates for the same prompt: the good one hit its target, the bad one its stop.
 
-    Near targets are hit more often. Pairs of unlike reward-to-risk would teach that, and not what the market does; so
-    would the imitation of winners, were they not chosen for far targets (measured in docs/log.md).
+    Both must have a similar reward-to-risk ratio, or the model only learns to set closer targets, since those are hit
+    more often (measured in docs/log.md). Of several pairs, one with opposite sides is preferred, then the one with the
+    largest ratio.
     """
     winners = [row for row in ended if row["exit_reason"] == ExitReason.TARGET]
     losers = [row for row in ended if row["exit_reason"] == ExitReason.STOP]
     pairings = [
-        (won, lost)
-        for won, lost in product(winners, losers)
-        if won["taught"] != lost["taught"] and _ratio_gap(won, lost) <= max_ratio_gap
+        (winner, loser)
+        for winner, loser in product(winners, losers)
+        if winner["trained_reply"] != loser["trained_reply"] and _ratio_gap(winner, loser) <= max_ratio_gap
     ]
     if not pairings:
         return None
-    won, loser = min(pairings, key=_pairing_rank)
-    return Pair(won["prompt"], won["taught"], loser["taught"], "outcome", won["id"], loser["id"])
+    winner, loser = min(pairings, key=_pairing_rank)
+    return Pair(winner["prompt"], winner["trained_reply"], loser["trained_reply"], "outcome", winner["id"], loser["id"])
 
 
 def find_human_pair(candidates: list[Row], cutoff: datetime) -> Pair | None:
-    """An edit over its original, else an approved over a rejected idea of the same prompt."""
+    """An edited reply over its original, else an approved over a rejected idea of the same prompt."""
     decided = [row for row in candidates if row["status_at"] is not None and row["status_at"] <= cutoff]
     for row in decided:
-        if row["status"] == Status.EDITED and row["taught"] != row["reply"]:
-            return Pair(row["prompt"], row["taught"], row["reply"], "edit", row["id"], row["id"])
+        if row["status"] == Status.EDITED and row["trained_reply"] != row["reply"]:
+            return Pair(row["prompt"], row["trained_reply"], row["reply"], "edit", row["id"], row["id"])
     approved = [row for row in decided if row["status"] == Status.APPROVED]
     rejected = [row for row in decided if row["status"] == Status.REJECTED]
     for good, bad in product(approved, rejected):
@@ -114,30 +120,30 @@ def find_human_pair(candidates: list[Row], cutoff: datetime) -> Pair | None:
 def find_cross_prompt_pair(
     ended: list[Row], advice: AdviceStore, max_ratio_gap: float, cutoff: datetime
 ) -> Pair | None:
-    """A pair of a prompt that has one side alone with the nearest idea of the other outcome from another prompt.
+    """A pair for a prompt that has none of its own, with an idea of another prompt that ended the other way.
 
-    Of the `NEAREST` ones the first of like reward-to-risk. Its reply is given this prompt's ticker, lest the symbol
-    give the loser away.
+    Of the `MAX_NEIGHBOURS` nearest such ideas, the first of similar reward-to-risk is taken. Its reply gets the ticker
+    of this prompt; otherwise the model could tell the foreign reply by its symbol.
     """
     own = next(row for row in ended if row["exit_reason"] in BARRIER_EXITS)
-    winner = own["exit_reason"] == ExitReason.TARGET
-    other_end = ExitReason.STOP if winner else ExitReason.TARGET
+    is_winner = own["exit_reason"] == ExitReason.TARGET
+    other_exit = ExitReason.STOP if is_winner else ExitReason.TARGET
     where = (
-        f"exit_reason = '{other_end}' AND closed_at <= {sql_time(cutoff)} AND ambiguous = false "
+        f"exit_reason = '{other_exit}' AND closed_at <= {sql_time(cutoff)} AND ambiguous = false "
         f"AND abs(entry - price) <= {PRICE_ROUNDING} AND prompt_id != '{own['prompt_id']}'"
     )
     near = [row for row in advice.nearest(own["vector"], where, MAX_NEIGHBOURS) if is_settled(row, cutoff)]
     for other in select_trainable(near, Counter()):
-        reply = replace_ticker(other["taught"], own["ticker"])
-        if reply not in (None, own["taught"]) and _ratio_gap(own, other) <= max_ratio_gap:
-            good, bad = (own["taught"], reply) if winner else (reply, own["taught"])
-            ids = (own["id"], other["id"]) if winner else (other["id"], own["id"])
+        reply = replace_ticker(other["trained_reply"], own["ticker"])
+        if reply is not None and reply != own["trained_reply"] and _ratio_gap(own, other) <= max_ratio_gap:
+            good, bad = (own["trained_reply"], reply) if is_winner else (reply, own["trained_reply"])
+            ids = (own["id"], other["id"]) if is_winner else (other["id"], own["id"])
             return Pair(own["prompt"], good, bad, "partner", *ids)
     return None
 
 
 def nothing_learned(_id: str, _decided_at: datetime) -> bool:
-    """No adapter has learned from anything yet."""
+    """The filter that skips nothing, as if no adapter had learned from any decision."""
     return False
 
 
@@ -148,10 +154,10 @@ def load_accepted_ideas(
     cutoff: datetime,
     is_learned: LearnedFilter = nothing_learned,
 ) -> tuple[list[Row], str]:
-    """The ideas approved or edited in (since, cutoff] that `sound` lets teach, and a note on those it left out.
+    """The trainable ideas that were approved or edited in (since, cutoff], and a note on those left out.
 
-    Ideas that are `learned` do not count: an adapter learned from that decision. Raises `TooLittleData` below
-    `training.min_examples`.
+    Ideas for which `is_learned` is true are skipped: an adapter learned from that decision. Raises `TooLittleData`
+    below `training.min_examples`.
     """
     after = f" AND status_at > {sql_time(since)}" if since else ""
     decided = advice.rows(f"{ACCEPTED_SQL}{after} AND status_at <= {sql_time(cutoff)}", PAIR_COLUMNS)
@@ -163,7 +169,7 @@ def load_accepted_ideas(
             f"at least {settings.training.min_examples} accepted ideas "
             + (f"since {since.isoformat()}" if since else "that no adapter has learned from"),
             counts,
-            "nothing is trained; the next night takes it up",
+            "nothing is trained; the next nightly run tries again",
         )
     return rows, describe_left_out(left_out)
 
@@ -177,7 +183,10 @@ def group_by_prompt(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def is_settled(row: Row, cutoff: datetime) -> bool:
-    """Whether the outcome was known, beyond doubt, and is that of a reply (which cannot name another entry)."""
+    """Whether the outcome was final, unambiguous and known at `cutoff`, and belongs to the reply.
+
+    It does not if the entry is not the last price, which a reply cannot express, or if the idea was edited later.
+    """
     known = row["outcome"] in FINAL_OUTCOMES and row["ambiguous"] is False and row["closed_at"] is not None
     if not known or row["closed_at"] > cutoff or not is_entry_at_price(row):
         return False
@@ -185,8 +194,9 @@ def is_settled(row: Row, cutoff: datetime) -> bool:
 
 
 def _pairing_rank(pairing: tuple[Row, Row]) -> tuple[bool, float, str, str]:
-    won, loser = pairing
-    return won["side"] == loser["side"], -round(reward_to_risk(won), 6), won["id"], loser["id"]
+    """The order of preference; the ids at its end make the choice the same in every run."""
+    winner, loser = pairing
+    return winner["side"] == loser["side"], -round(reward_to_risk(winner), 6), winner["id"], loser["id"]
 
 
 def reward_to_risk(row: Row) -> float:
@@ -195,5 +205,8 @@ def reward_to_risk(row: Row) -> float:
 
 
 def _ratio_gap(one: Row, other: Row) -> float:
-    """How unlike the reward-to-risk of two ideas is: the absolute difference of its logarithms."""
+    """How far apart the reward-to-risk of two ideas is: the absolute difference of the logarithms.
+
+    The rounding keeps a gap that equals the limit from failing by an error of floating point.
+    """
     return round(abs(math.log(reward_to_risk(one) / reward_to_risk(other))), 6)

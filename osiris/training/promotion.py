@@ -1,12 +1,14 @@
-"""The last step of the night: which adapter is compared with which, on which days, and what becomes of the verdict.
+"""The last step of a nightly run: choose the adapters to compare, compare them, and record the verdict.
 
-One challenger is on trial at a time. It drafts beside the champion on every session after its training, which nobody
-sees; its ideas are settled on paper, and its evidence grows night by night. It is looked at when the evidence suffices
-(`looks.py` counts), and leaves the trial promoted, or refused once `heldout.trial_days` held-out days have not shown it
-better. The next on trial is the newest adapter whose own days suffice already, else the one with the most days.
+One challenger is on trial at a time. Like the champion, it drafts at every session after its training. Nobody sees
+these ideas; they are settled on paper, and the evidence grows with each nightly run. When the evidence suffices, the
+gate looks at it, and each look is counted (`looks.py`). The trial ends with a promotion, or with a refusal once
+`gate.trial_days` held-out days have not shown that the challenger is better. The next challenger is the newest adapter
+that already has enough held-out days, else the one with the most.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,30 +30,42 @@ from osiris.training.nightly import StepReport
 from osiris.training.nightly_run import begin_nightly_run, end_nightly_run, find_served_adapter, nightly_date
 
 
-def evaluate_adapters(
-    registry: AdapterRegistry,
-    tracking: Tracking,
-    models: Models,
-    prices: BarProvider,
-    policy: Policy,
-    settings: Settings,
-    as_of: datetime,
-    drafted_at: Sequence[datetime] | None = None,
-) -> tuple[StepReport, list[heldout.Evaluation]]:
-    """Compare the challenger on trial with the adapter served as the night began, and record the verdict.
+@dataclass(frozen=True)
+class HeldoutSource:
+    """Where held-out prompts come from, and the settings by which adapters are compared on them.
 
-    They draft at every session close that is held out, or at those of the moments `drafted_at`.
+    A prompt is drafted at every session close of the held-out window, or at the moments `drafted_at` within it.
     """
+
+    prices: BarProvider
+    policy: Policy
+    settings: Settings
+    drafted_at: Sequence[datetime] | None = None
+
+    def take_snapshots(self, window: heldout.Window, notes: list[str]) -> list[Snapshot]:
+        """The snapshots of every ticker in `window`; `notes` gets the reasons for those that cannot be taken."""
+        return heldout.take_heldout_snapshots(self.prices, self.policy, self.settings, window, notes, self.drafted_at)
+
+
+def evaluate_adapters(
+    registry: AdapterRegistry, tracking: Tracking, models: Models, source: HeldoutSource, as_of: datetime
+) -> tuple[StepReport, list[heldout.Evaluation]]:
+    """Compare the challenger on trial with the adapter served as the nightly run began, and record the verdict.
+
+    Both draft on the same prompts of `source`. The evaluations are of the challenger and the champion, in this order;
+    the list is empty where there is nothing to compare.
+    """
+    settings, prices = source.settings, source.prices
     nightly_run = begin_nightly_run(registry, settings, as_of)
     champion, as_of, notes = nightly_run.champion, nightly_run.as_of, list[str]()
     log_missing(registry, tracking, settings, notes)
-    challenger, snapshots = _select_challenger(registry, champion, prices, policy, settings, as_of, drafted_at, notes)
+    challenger, snapshots = _select_challenger(registry, champion, source, as_of, notes)
     if challenger is None:
         end_nightly_run(settings, nightly_run)
         return StepReport("compare", note="; ".join(["no adapter to compare", *notes])), []
     drafters = [models.serve(registry.path(name) if name else None) for name in (challenger, champion)]
     evaluations = [heldout.evaluate_drafter(drafter, snapshots, prices, settings, as_of) for drafter in drafters]
-    span = HeldOutSpan(min(shot.as_of for shot in snapshots), max(shot.as_of for shot in snapshots))
+    span = HeldOutSpan(min(snapshot.as_of for snapshot in snapshots), max(snapshot.as_of for snapshot in snapshots))
     key = look_key(registry, (challenger, champion), snapshots, prices, settings, as_of)
     verdict = reach_verdict(evaluations, LookLedger(settings.data / "looks.jsonl"), key, span, settings, as_of)
     held_out = [day.isoformat() for day in span]
@@ -60,11 +74,11 @@ def evaluate_adapters(
     try:
         run_id = tracking.log_verdict(challenger, metrics, verdict.as_dict())
         update_aliases(registry, tracking, settings, as_of)
-    except LOGGING_ERRORS as error:  # the verdict is on the shelf: the next night tells MLflow
+    except LOGGING_ERRORS as error:  # the verdict is in the registry: the next nightly run logs it
         notes.append(not_logged_note(error))
     end_nightly_run(settings, nightly_run)
     served = challenger in registry.eligible_names(settings.gate.serve)
-    note = f"{verdict.reason}; {'served' if served else 'not served'} (heldout.serve = {settings.gate.serve})"
+    note = f"{verdict.reason}; {'served' if served else 'not served'} (gate.serve = {settings.gate.serve})"
     report = StepReport("compare", challenger, len(snapshots), "; ".join([note, *notes]), run_id, metrics)
     return report, evaluations
 
@@ -77,15 +91,17 @@ def reach_verdict(
     settings: Settings,
     as_of: datetime,
 ) -> GateVerdict:
-    """Look at the evidence if it suffices and a look is due, and remember that; else say what it waits for.
+    """Look at the evidence if it suffices and a look is due, and record the look; else report what is missing.
 
-    Whether there is a look hangs on how much evidence there is, never on what it says.
+    The decision to look depends on the amount of evidence, never on its result. Otherwise one could look
+    again and again until chance gives the wanted result.
     """
     challenger, champion = evaluations
     evidence = compare_evaluations(challenger, champion, settings.prices)
     if not can_be_tested(evidence, challenger, champion, settings):
         return decide_promotion(evidence, challenger, champion, settings)
     due = ledger.due_at(span)
+    # a look that was already counted may be repeated: the same evidence gives the same verdict
     if due is not None and span.last < due and not ledger.has_look(key):
         return decide_promotion(
             evidence, challenger, champion, settings, waiting_for=f"the next look is due on {due:%Y-%m-%d}"
@@ -102,13 +118,18 @@ def look_key(
     settings: Settings,
     as_of: datetime,
 ) -> str:
-    """What a look is known by: the weights of both adapters, the held-out prompts, the bars, and how is drafted."""
+    """The identity of a look: a hash of both adapters' weights, the prompts, the bars and the sampling settings.
+
+    The same comparison in a repeated run has the same key, so it is not counted as another look.
+    """
     weights = [registry.weights_hash(name) if name else registry.base_hash() for name in names]
-    prompts = [(shot.ticker, shot.as_of.isoformat(), shot.prompt) for shot in snapshots]
+    prompts = [(snapshot.ticker, snapshot.as_of.isoformat(), snapshot.prompt) for snapshot in snapshots]
     bars = prices.get_many_bars(
-        sorted({shot.ticker for shot in snapshots}), min(shot.as_of for shot in snapshots), as_of, as_of
+        sorted({snapshot.ticker for snapshot in snapshots}), min(snapshot.as_of for snapshot in snapshots), as_of, as_of
     )
-    seen = {ticker: frame[["start", "open", "high", "low", "close"]].to_csv() for ticker, frame in sorted(bars.items())}
+    bar_texts = {
+        ticker: frame[["start", "open", "high", "low", "close"]].to_csv() for ticker, frame in sorted(bars.items())
+    }
     model = settings.model
     sampling = (
         settings.gate.candidates,
@@ -118,15 +139,16 @@ def look_key(
         model.max_new_tokens,
         model.constrained,
     )
-    return stable_hash("look", *weights, prompts, seen, sampling)
+    return stable_hash("look", *weights, prompts, bar_texts, sampling)
 
 
 def list_challengers(
     registry: AdapterRegistry, champion: str | None, as_of: datetime, rule: str = "better"
 ) -> list[str]:
-    """Adapters that nobody has decided on, of one date the `-dpo` one alone: the one on trial first, then the newest.
+    """Adapters without a decision: the one on trial first, then from newest to oldest.
 
-    Where the newest is served whatever the gate says, tonight's goes first.
+    Of two adapters of one date, only the `-dpo` one counts, since it is trained from the other one. Under the rule
+    `newest`, the adapter of this nightly run goes first, since it is served whatever the gate decides.
     """
     newest_of_date = {name[:8]: name for name in reversed(registry.names(as_of))}
     verdicts = {name: _read_verdict(registry, name) for _, name in sorted(newest_of_date.items(), reverse=True)}
@@ -137,7 +159,7 @@ def list_challengers(
 
 
 def _read_verdict(registry: AdapterRegistry, name: str) -> dict[str, Any] | None:
-    """The verdict on `name`. One that cannot be read may be a person's word, and stands like one until it is mended."""
+    """The verdict on `name`. An unreadable one may be a person's decision, and counts as one until it is repaired."""
     try:
         return registry.verdict(name)
     except BadInput:
@@ -145,45 +167,38 @@ def _read_verdict(registry: AdapterRegistry, name: str) -> dict[str, Any] | None
 
 
 def _is_decided(verdict: dict[str, Any] | None) -> bool:
-    """Whether the gate or a person has spoken; a verdict from before there were trials is one."""
+    """Whether the gate or a person has decided; so has a verdict without the key `decided`, from before trials."""
     return verdict is not None and (bool(verdict.get("by")) or verdict.get("decided", True))
 
 
 def _days_needed(registry: AdapterRegistry) -> int:
-    """How many held-out days the last comparison asked for."""
-    found = [verdict.get("days_needed", 0) for name in registry.names() if (verdict := _read_verdict(registry, name))]
-    return next((days for days in found if days), 0)
+    """How many held-out days the last comparison needed; 0 before the first one."""
+    verdicts = [_read_verdict(registry, name) for name in registry.names()]
+    return next((verdict["days_needed"] for verdict in verdicts if verdict and verdict.get("days_needed")), 0)
 
 
 def _select_challenger(
-    registry: AdapterRegistry,
-    champion: str | None,
-    prices: BarProvider,
-    policy: Policy,
-    settings: Settings,
-    as_of: datetime,
-    drafted_at: Sequence[datetime] | None,
-    notes: list[str],
+    registry: AdapterRegistry, champion: str | None, source: HeldoutSource, as_of: datetime, notes: list[str]
 ) -> tuple[str | None, list[Snapshot]]:
-    """The newest usable challenger with held-out prompts, and those; `notes` gets why newer ones were passed over."""
-    waiting = []
+    """The challenger to compare and its held-out prompts; `notes` gets why other challengers were passed over."""
+    settings = source.settings
+    waiting: list[tuple[str, heldout.Window]] = []
     for challenger in list_challengers(registry, champion, as_of, settings.gate.serve):
         try:
-            seen = [registry.require_usable(name).knowledge_cutoff for name in (challenger, champion) if name]
+            cutoffs = [registry.require_usable(name).knowledge_cutoff for name in (challenger, champion) if name]
         except AdapterRejected as error:
             notes.append(str(error))
             continue
-        window = heldout.training_window(settings, as_of, seen)
-        on_trial, suffices = (
-            registry.verdict(challenger) is not None,
-            (as_of - window.first).days >= _days_needed(registry),
-        )
-        if on_trial or suffices or settings.gate.serve == "newest":
+        window = heldout.training_window(settings, as_of, cutoffs)
+        is_on_trial = registry.verdict(challenger) is not None
+        has_enough_days = (as_of - window.first).days >= _days_needed(registry)
+        if is_on_trial or has_enough_days or settings.gate.serve == "newest":
             waiting = [(challenger, window)]
             break
         waiting.append((challenger, window))
+    # if no challenger was chosen above, the oldest one comes first: it has the most held-out days
     for challenger, window in reversed(waiting):
-        snapshots = heldout.take_heldout_snapshots(prices, policy, settings, window, notes, drafted_at)
+        snapshots = source.take_snapshots(window, notes)
         if snapshots:
             return challenger, snapshots
         until = window.first - timedelta(days=settings.gate.embargo_days)

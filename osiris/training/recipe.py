@@ -1,7 +1,7 @@
-"""Recipes: one YAML file an experiment, in the argument names of TRL and peft; unknown keys are errors.
+"""Recipes: a YAML file describes one experiment in the argument names of TRL and peft. Unknown keys are errors.
 
 method: sft | dpo | kto
-data: what it is shown of the outcomes, see osiris.training.datasets (default: what the method is made for)
+data: the kind of dataset, see osiris.training.datasets (default: the kind that the method is made for)
 lora: arguments of peft.LoraConfig
 args: arguments of trl.SFTConfig, trl.DPOConfig or trl.KTOConfig
 """
@@ -10,8 +10,10 @@ import dataclasses
 import difflib
 import json
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import GenericAlias
 from typing import Any, Literal
 
 import yaml
@@ -24,7 +26,7 @@ from osiris.training.recipe_limits import TOKEN_ARGUMENTS, LoraArguments, argume
 Method = Literal["sft", "dpo", "kto"]
 DataKind = Literal["like", "ranked", "unpaired", "winners"]
 DATA_KINDS: dict[Method, tuple[DataKind, ...]] = {"dpo": ("like", "ranked"), "kto": ("unpaired",), "sft": ("winners",)}
-"""The kinds of data that a method can be shown, its default first."""
+"""The kinds of dataset that a method can use, its default first."""
 RECIPE_FOLDER = PROJECT_ROOT / "recipes"
 RECIPE_SECTIONS = ("method", "data", "lora", "args")
 FIXED_ARGUMENTS = {
@@ -34,7 +36,7 @@ FIXED_ARGUMENTS = {
     "disable_tqdm": True,
     "logging_nan_inf_filter": False,
 }
-"""What the training itself decides: nothing but the adapter is kept, and a NaN is seen in the log."""
+"""Trainer arguments that every training sets itself. Nothing but the adapter is kept, and a NaN shows in the log."""
 RESERVED_ARGUMENTS = TOKEN_ARGUMENTS | {
     *FIXED_ARGUMENTS,
     "output_dir",
@@ -45,11 +47,12 @@ RESERVED_ARGUMENTS = TOKEN_ARGUMENTS | {
     "push_to_hub",
     "resume_from_checkpoint",
 }
+"""Trainer arguments that a recipe must not set."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A checked recipe. `hash` depends on the settings alone, not on comments or the order of keys."""
+    """A checked recipe. Its `hash` depends on the settings alone, not on comments or the order of keys."""
 
     name: str
     method: Method
@@ -59,13 +62,13 @@ class Recipe:
 
     @property
     def hash(self) -> str:
-        """32 hex digits."""
+        """The identity of the settings, 32 hex digits."""
         return stable_hash(
             self.method, self.data, *(json.dumps(part, sort_keys=True) for part in (self.lora, self.args))
         )
 
     def to_params(self) -> dict[str, Any]:
-        """All settings under flat names, as a tracker wants them: `lora.r`, `learning_rate`."""
+        """All settings under flat names, as MLflow wants them: `lora.r`, `learning_rate`."""
         return (
             {"method": self.method, "data": self.data}
             | {f"lora.{key}": value for key, value in self.lora.items()}
@@ -73,13 +76,13 @@ class Recipe:
         )
 
     def to_lora_config(self) -> Any:
-        """Return the `peft.LoraConfig` of a new adapter."""
+        """The `peft.LoraConfig` of a new adapter."""
         from peft import LoraConfig
 
         return LoraConfig(**({"task_type": "CAUSAL_LM"} | self.lora))
 
     def to_trainer_args(self, output_dir: Path, seed: int) -> Any:
-        """Return the configuration of the method's trainer; raises `BadInput` for values that do not go together."""
+        """The configuration of the method's trainer; raises `BadInput` for values that do not go together."""
         try:
             return _config_class(self.method)(
                 **(self.args | FIXED_ARGUMENTS), output_dir=str(output_dir), seed=seed, data_seed=seed
@@ -89,10 +92,10 @@ class Recipe:
 
 
 def load_recipe(name_or_path: str | Path, *methods: Method) -> Recipe:
-    """Read a recipe of the house by name, or any YAML file by path.
+    """Read a recipe of this repository by name, or any YAML file by path.
 
-    Raises `NotFound` if there is none, `BadInput` for malformed YAML, a method that is none of `kinds`, data that the
-    method cannot be shown, an unknown key (with the nearest known one), or a value of the wrong type.
+    Raises `NotFound` if there is none. Raises `BadInput` for malformed YAML, a method other than `methods`, a kind of
+    dataset that the method cannot use, an unknown key (with the nearest known one), or a value of the wrong type.
     """
     path = _find(str(name_or_path))
     remedy = f"correct {path}"
@@ -104,28 +107,29 @@ def load_recipe(name_or_path: str | Path, *methods: Method) -> Recipe:
         raise BadInput(f"a recipe with {', '.join(RECIPE_SECTIONS)}", repr(content), remedy)
     for key in content:
         _require_known(key, RECIPE_SECTIONS, "recipe section", remedy)
-    kind = content.get("method")
-    if kind not in methods:
-        raise BadInput(f"a recipe of method {' or '.join(methods)}", f"method {kind!r}", remedy)
-    data = content.get("data", DATA_KINDS[kind][0])
-    if data not in DATA_KINDS[kind]:
-        raise BadInput(f"data {' or '.join(DATA_KINDS[kind])} for method {kind}", repr(data), remedy)
+    method = content.get("method")
+    if method not in methods:
+        raise BadInput(f"a recipe of method {' or '.join(methods)}", f"method {method!r}", remedy)
+    data = content.get("data", DATA_KINDS[method][0])
+    if data not in DATA_KINDS[method]:
+        raise BadInput(f"data {' or '.join(DATA_KINDS[method])} for method {method}", repr(data), remedy)
     return Recipe(
         name=path.stem,
-        method=kind,
+        method=method,
         data=data,
         lora=_lora(content.get("lora"), remedy),
-        args=_args(content.get("args"), kind, remedy),
+        args=_args(content.get("args"), method, remedy),
     )
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML in which a key that stands twice is an error: of two values the last one would count, unseen."""
+    """YAML in which a repeated key is an error; otherwise the last of its values would win without a word."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """The mapping of a node."""
+        """The mapping of a node; raises `ConstructorError` for a repeated key."""
         seen: set[str] = set()
         for key, _ in node.value:
+            # YAML allows `<<`, the key that merges another mapping, more than once
             if str(key.value) in seen and key.tag != "tag:yaml.org,2002:merge":
                 raise yaml.constructor.ConstructorError(None, None, f"the key {key.value} twice", key.start_mark)
             seen.add(str(key.value))
@@ -148,14 +152,14 @@ def _config_class(method: Method) -> Any:
     return {"sft": trl.SFTConfig, "dpo": trl.DPOConfig, "kto": trl.KTOConfig}[method]
 
 
-def _require_known(key: object, names: typing.Iterable[str], what: str, remedy: str) -> None:
+def _require_known(key: object, names: Sequence[str], what: str, remedy: str) -> None:
     if key not in names:
         nearest = difflib.get_close_matches(str(key), names, n=1, cutoff=0.0)
         raise BadInput(f"a {what}, nearest is {nearest[0]}", f"the unknown key {key}", remedy)
 
 
 def _section(section: object, config: Any, title: str, remedy: str) -> dict[str, Any]:
-    """The section, of keys of the dataclass `config` alone."""
+    """The section, checked to have no keys but those of the dataclass `config`."""
     if not isinstance(section, dict) or not section:
         raise BadInput(f"a section `{title}` with keys of {config.__name__}", repr(section), remedy)
     names = sorted(field.name for field in dataclasses.fields(config) if field.init)
@@ -165,7 +169,7 @@ def _section(section: object, config: Any, title: str, remedy: str) -> dict[str,
 
 
 def _lora(section: object, remedy: str) -> dict[str, Any]:
-    """The arguments of a plain adapter, in their own types."""
+    """The arguments of a plain LoRA adapter, converted to their types."""
     from peft import LoraConfig
     from pydantic import ValidationError
 
@@ -186,18 +190,23 @@ def _lora(section: object, remedy: str) -> dict[str, Any]:
 
 
 def _args(section: object, method: Method, remedy: str) -> dict[str, Any]:
-    """The trainer's arguments in the types of its configuration ("1e-3" is a string to YAML), within `LIMITS`."""
+    """The trainer's arguments, converted to the types of its configuration and checked against `TRAINER_LIMITS`.
+
+    The conversion is needed for numbers like `1e-3`, which YAML reads as text.
+    """
     from pydantic import ConfigDict, TypeAdapter, ValidationError
 
     config = _config_class(method)
-    hints, values = typing.get_type_hints(config), {}
+    hints = typing.get_type_hints(config)
+    values: dict[str, Any] = {}
     for key, value in _section(section, config, "args", remedy).items():
         if key in RESERVED_ARGUMENTS:
             raise BadInput("only keys a recipe may set", f"{key}, which the training sets itself", remedy)
         if mismatch := boolean_mismatch(value, hints[key]):
             raise BadInput(f"args.{key}: {mismatch}", repr(value), remedy)
-        kind = dict[str, argument_type(method, key, hints[key])]
-        adapter = TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True))
+        # a dict of one key: pydantic then names the key in its error; and its class cannot be known to mypy
+        kind: Any = GenericAlias(dict, (str, argument_type(method, key, hints[key])))
+        adapter: TypeAdapter[dict[str, Any]] = TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True))
         try:
             values[key] = adapter.validate_python({key: value})[key]
         except ValidationError as error:

@@ -1,14 +1,15 @@
-"""What a recipe may set, and within which limits; everything else is refused before anything is trained.
+"""The arguments that a recipe may set, and their limits; everything else is refused before a training starts.
 
-An adapter is plain LoRA beside weights that nobody changes: a start that rewrites the base (OLoRA, PiSSA, LoftQ,
-CorDA), or parts that are more than the two matrices, would change what the base and all other adapters answer.
+An adapter must be plain LoRA: two matrices for each layer, over a base that never changes. Some initializations rewrite
+the base (OLoRA, PiSSA, LoftQ, CorDA), and some options add further parts. Both would change the replies of the base and
+of all other adapters.
 """
 
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from osiris.adapters.manifest import ALLOWED_INITIALIZATIONS, MAX_SCALE, scaling
+from osiris.adapters.manifest import MAX_SCALE, Initialization, scaling
 
 ModuleName = Annotated[str, Field(min_length=1)]
 
@@ -23,7 +24,7 @@ class LoraArguments(BaseModel):
     lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     target_modules: Literal["all-linear"] | Annotated[list[ModuleName], Field(min_length=1)] = "all-linear"
     use_rslora: bool = False
-    init_lora_weights: Literal[ALLOWED_INITIALIZATIONS] = True
+    init_lora_weights: Initialization = True
     bias: Literal["none"] = "none"
     task_type: Literal["CAUSAL_LM"] = "CAUSAL_LM"
 
@@ -62,25 +63,31 @@ TRAINER_LIMITS: dict[str, Any] = {
     "adam_epsilon": Positive,
     "logging_steps": Positive,
 }
-"""Ranges of the trainers' numbers; TRL takes any."""
+"""Ranges of the trainers' numbers, needed because TRL accepts any number."""
 TOKEN_ARGUMENTS = frozenset(
     {
         "assistant_only_loss", "chat_template_path", "dataset_kwargs", "dataset_text_field", "eos_token", "pad_token",
         "packing", "packing_strategy", "eval_packing", "padding_free", "model_init_kwargs", "truncation_mode",
     }
 )  # fmt: skip
-"""Arguments under which a model would be trained on other tokens, or be another model, than it drafts with."""
+"""Arguments that change the tokens or the model, so that a model would be trained otherwise than it drafts."""
 
 
 def argument_type(method: str, key: str, hint: Any) -> Any:
-    """The type of the trainer's argument `key`, narrowed to what makes sense; KTO compares the replies of a batch."""
+    """The type of the trainer's argument `key`, narrowed to sensible values.
+
+    KTO needs batches of at least two, since it compares the replies of a batch.
+    """
     if method == "kto" and key.startswith("per_device_"):
         return Annotated[int, Field(ge=2)]
     return TRAINER_LIMITS.get(key, hint)
 
 
 def boolean_mismatch(value: Any, hint: Any) -> str:
-    """What is wrong where a truth value stands for a number, or a number for a truth value; else empty."""
+    """The error for a truth value in place of a number, or a number in place of a truth value; empty if there is none.
+
+    Pydantic would convert one into the other without an error.
+    """
     if isinstance(value, list):
         return next(filter(None, (boolean_mismatch(one, hint) for one in value)), "")
     kinds = _kinds(hint)
@@ -92,6 +99,6 @@ def boolean_mismatch(value: Any, hint: Any) -> str:
 
 
 def _kinds(hint: Any) -> set[Any]:
-    """The plain types of a hint, unions and lists taken apart."""
+    """The plain types of a hint, from all parts of its unions and lists."""
     inner = [part for part in get_args(hint) if not isinstance(part, bool | str | int)]
     return set().union(*map(_kinds, inner)) if inner else {type(a) for a in get_args(hint)} or {hint}

@@ -1,4 +1,4 @@
-"""What all methods share: the data in chat form, the run with its checks, and what came of it."""
+"""One training run, whatever the method: data in chat form, the trainer with its checks, and the result."""
 
 import contextlib
 import json
@@ -17,27 +17,42 @@ from osiris.core.errors import BadInput, OsirisError
 from osiris.llm.loader import load_drafter
 from osiris.llm.suppress_output import suppress_output
 from osiris.training.likelihoods import Likelihoods, measure_likelihoods, row_means
-from osiris.training.recipe import Method, Recipe
+from osiris.training.recipe import Recipe
 from osiris.training.target_modules import require_same_lora, require_targets
 from osiris.training.tokens import ChatRow, apply_chat_format, without_chat_template
 
 MAX_MEASURED_ROWS = 256
-"""Rows that metrics before and after a training are taken on: more would take longer than the training gains."""
+"""The most rows on which metrics are measured before and after a training; more would take too long."""
 
 
 class TrainingDiverged(OsirisError):
-    """Loss or weights are no longer finite; nothing was kept."""
+    """Loss or weights are no longer finite; no adapter was kept."""
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """What a training starts from and where its adapter goes.
+
+    With a `parent`, that adapter is trained further; with `None`, a new adapter starts as the base. The adapter is
+    saved to `out`. `progress` shows a bar on stderr.
+    """
+
+    parent: Path | None
+    out: Path
+    recipe: Recipe
+    seed: int = 0
+    progress: bool = True
 
 
 @dataclass(frozen=True)
 class TrainResult:
     """A finished training.
 
-    `history` has one dict a logged step (`step`, `loss`, `learning_rate`, ...); `before` and `after` are means over at
-    most `MEASURED` of the training rows, evenly taken: the trainer's `loss`, and what `measures.row_means` says, whose
-    rewards compare with the model as the training found it. `largest_change` is the largest absolute change of any
-    weight. `reference` is what DPO
-    compared with: `parent`, `base`; `none` for SFT.
+    `history` has one dict for each logged step (`step`, `loss`, `learning_rate`, ...). `before` and `after` are means
+    over at most `MAX_MEASURED_ROWS` training rows at even distances: the trainer's `loss` and the means of
+    `likelihoods.row_means`. Their rewards compare with the model as it was before this training. `largest_change` is
+    the largest absolute change of any weight. `reference` names the model that DPO or KTO compared with: `parent` or
+    `base`; it is `none` for SFT.
     """
 
     folder: Path
@@ -53,12 +68,12 @@ class TrainResult:
 
 
 def sample_evenly(rows: Sequence[Any], max_count: int) -> Sequence[Any]:
-    """At most `most` of `rows`, at even distances from the first on."""
+    """At most `max_count` of `rows`, at even distances, beginning with the first."""
     return rows[:: -(-len(rows) // max_count)]
 
 
 def copy_adapter_tensors(model: Any) -> dict[str, Any]:
-    """Float32 copies of the weights under training."""
+    """Float32 copies of the weights that are being trained."""
     return {name: weight.detach().float().clone() for name, weight in model.named_parameters() if weight.requires_grad}
 
 
@@ -66,20 +81,17 @@ def run_training(
     make_trainer: Callable[..., Any],
     rows: Sequence[ChatRow],
     settings: Settings,
-    parent: Path | None,
-    out: Path,
-    recipe: Recipe,
-    seed: int,
-    progress: bool,
+    options: TrainingOptions,
 ) -> TrainResult:
-    """Train with a trainer of TRL on `rows` (its columns: a prompt, and the replies to it) and save to `out`.
+    """Train on `rows` with a trainer of TRL and save to `options.out`; a row has a prompt and the replies to it.
 
-    A `parent` adapter is continued. Raises `BadInput` for a parent, tokenizer or recipe that does not fit,
-    `TrainingDiverged` when it is not finite; nothing is written then.
+    Raises `BadInput` for a parent, tokenizer or recipe that does not fit, `TrainingDiverged` where loss or weights are
+    not finite. Nothing is written after an error.
     """
     started = time.perf_counter()
     from datasets import Dataset
 
+    recipe, parent, seed = options.recipe, options.parent, options.seed
     with scratch_folder() as scratch:
         args = recipe.to_trainer_args(scratch, seed)
         drafter = load_drafter(settings, parent, trainable=True)
@@ -100,31 +112,32 @@ def run_training(
             processing_class=without_chat_template(drafter.tokenizer),
             peft_config=recipe.to_lora_config() if parent is None else None,
         )
-        return _run(trainer, out, texts, started, inherited, recipe.method, progress)
+        return _run(trainer, texts, inherited, options, started)
 
 
-def _build_trainer(make_trainer: Callable[..., Any], recipe: Recipe, **given: Any) -> Any:
+def _build_trainer(make_trainer: Callable[..., Any], recipe: Recipe, **arguments: Any) -> Any:
     try:
-        return make_trainer(**given)
+        return make_trainer(**arguments)
     except ValueError as error:
         raise BadInput("a recipe that its trainer takes", str(error), f"correct recipe {recipe.name}") from error
 
 
 def _run(
     trainer: Any,
-    out: Path,
     rows: list[ChatRow],
-    started: float,
     inherited: dict[str, Any] | None,
-    method: Method,
-    progress: bool,
+    options: TrainingOptions,
+    started: float,
 ) -> TrainResult:
-    """Train and save; `inherited` are the parent's tensors, restored because TRL rounds them to bfloat16."""
-    reference = "none" if method == "sft" else "parent" if "ref" in trainer.model.peft_config else "base"
+    """Train and save; `started` is the `perf_counter` from which the seconds count.
+
+    `inherited` are the parent's tensors, restored because TRL rounds them to bfloat16.
+    """
+    reference = "none" if options.recipe.method == "sft" else "parent" if "ref" in trainer.model.peft_config else "base"
     _forbid_inference_kernels(trainer.model)
     _restore_full_precision(trainer.model, inherited)
     start = copy_adapter_tensors(trainer.model)
-    _add_progress_bar(trainer, progress)
+    _add_progress_bar(trainer, options.progress)
     before, initial = _metrics(trainer, rows)
     trainer.train()
     history = [_numbers(entry) for entry in trainer.state.log_history if "loss" in entry]
@@ -138,9 +151,9 @@ def _run(
         raise BadInput(
             "a training that changes an adapter", "the weights as they were", "raise args.learning_rate in the recipe"
         )
-    _save(trainer.model, out)
+    _save(trainer.model, options.out)
     return TrainResult(
-        folder=out,
+        folder=options.out,
         rows=len(rows),
         history=history,
         before=before,
@@ -155,7 +168,7 @@ def _run(
 
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """Yield a folder for what a trainer leaves behind, thrown away afterwards; libraries keep quiet meanwhile."""
+    """Yield a folder for the files of a trainer, deleted afterwards; the libraries print nothing meanwhile."""
     import datasets
 
     were_enabled = not datasets.are_progress_bars_disabled()
@@ -176,7 +189,7 @@ def _restore_full_precision(model: Any, inherited: dict[str, Any] | None) -> Non
 
 
 def _forbid_inference_kernels(model: Any) -> None:
-    """Keep bitsandbytes from repacking weights at the first evaluation: its packed CPU kernel has no gradient."""
+    """Keep bitsandbytes from repacking weights at the first evaluation: its packed CPU code has no gradient."""
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
@@ -185,15 +198,15 @@ def _forbid_inference_kernels(model: Any) -> None:
 def _metrics(
     trainer: Any, rows: list[ChatRow], initial: Likelihoods | None = None
 ) -> tuple[dict[str, float], Likelihoods]:
-    """Loss and means over rows, and what they rest on; `begun` is that of the model before its training."""
-    args, seen = trainer.args, sample_evenly(rows, MAX_MEASURED_ROWS)
-    found = measure_likelihoods(trainer.model, trainer.processing_class, seen, args.per_device_eval_batch_size)
-    means = row_means(found, initial or found, getattr(args, "beta", 0.0))
-    return {"loss": float(trainer.evaluate()["eval_loss"])} | means, found
+    """Loss and means over rows, and the likelihoods behind them; `initial` are those before the training."""
+    args, sample = trainer.args, sample_evenly(rows, MAX_MEASURED_ROWS)
+    current = measure_likelihoods(trainer.model, trainer.processing_class, sample, args.per_device_eval_batch_size)
+    means = row_means(current, initial or current, getattr(args, "beta", 0.0))
+    return {"loss": float(trainer.evaluate()["eval_loss"])} | means, current
 
 
 def _save(model: Any, out: Path) -> None:
-    """Save the adapter; its config is the same whatever the order of a set of names was."""
+    """Save the adapter; the target modules are sorted, because peft keeps them in a set of no fixed order."""
     model.save_pretrained(out, selected_adapters=["default"])
     config = json.loads((out / CONFIG_FILE).read_text(encoding="utf-8"))
     config["target_modules"] = sorted(config["target_modules"])
@@ -204,8 +217,8 @@ def _numbers(entry: dict[str, Any]) -> dict[str, float]:
     return {key: float(value) for key, value in entry.items() if isinstance(value, int | float)}
 
 
-def _diverged(expected: str, came: str) -> TrainingDiverged:
-    return TrainingDiverged(f"finite {expected}", came, "lower args.learning_rate in the recipe; no adapter was kept")
+def _diverged(expected: str, actual: str) -> TrainingDiverged:
+    return TrainingDiverged(f"finite {expected}", actual, "lower args.learning_rate in the recipe; no adapter was kept")
 
 
 def _add_progress_bar(trainer: Any, progress: bool) -> None:
@@ -216,13 +229,14 @@ def _add_progress_bar(trainer: Any, progress: bool) -> None:
     bar = Progress(console=Console(stderr=True), disable=not progress)
 
     class Report(TrainerCallback):
-        """Moves the bar and stops at the first loss that is not finite."""
+        """Moves the progress bar, and stops the training at the first loss that is not finite."""
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             bar.start()
             self.task = bar.add_task("training the adapter", total=state.max_steps)
 
-        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
+        def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            logs: dict[str, Any] = kwargs["logs"]
             not_finite = [key for key in ("loss", "grad_norm") if not math.isfinite(logs.get(key, 0.0))]
             if not_finite:
                 bar.stop()

@@ -1,4 +1,4 @@
-"""Which layers of a model a recipe's adapter changes."""
+"""The layers of a model that a recipe's adapter changes."""
 
 from pathlib import Path
 from typing import Any
@@ -7,11 +7,11 @@ from osiris.core.errors import BadInput
 from osiris.training.recipe import Recipe
 
 SHARED_LORA_KEYS = ("r", "lora_alpha", "lora_dropout", "use_rslora", "bias", "rank_pattern", "alpha_pattern")
-"""What a parent and a recipe agree on, named in it or not, beside the layers."""
+"""Arguments of LoRA in which a parent adapter must equal the recipe, whether the recipe sets them or not."""
 
 
 def require_targets(model: Any, recipe: Recipe) -> None:
-    """Raise `BadInput` for a target of the recipe that no linear layer has: it would be left out without a word."""
+    """Raise `BadInput` for a target of the recipe that matches no linear layer, since peft would silently skip it."""
     layers = linear_layers(model)
     wanted = recipe.to_lora_config().target_modules
     if isinstance(wanted, str):
@@ -26,9 +26,10 @@ def require_targets(model: Any, recipe: Recipe) -> None:
 
 
 def require_same_lora(model: Any, recipe: Recipe, parent: Path) -> None:
-    """Check that the parent adapter, attached to `model`, is of the recipe's shape; raises `BadInput` otherwise."""
+    """Check that the parent adapter, attached to `model`, has the recipe's shape; raises `BadInput` otherwise."""
     theirs, ours = model.peft_config["default"], recipe.to_lora_config()
     shapes = {key: (getattr(ours, key), getattr(theirs, key)) for key in SHARED_LORA_KEYS}
+    # the layers are compared by their full names: one layer can be written as a name, a suffix or all-linear
     layers, wanted = linear_layers(model), ours.target_modules
     wanted_layers = (
         layers if isinstance(wanted, str) else [name for name in layers if any(_is(one, name) for one in wanted)]
@@ -44,12 +45,12 @@ def require_same_lora(model: Any, recipe: Recipe, parent: Path) -> None:
 
 
 def linear_layers(model: Any) -> list[str]:
-    """Names of the linear layers, sorted, without those of an adapter and the one that gives the logits."""
+    """Names of the linear layers, sorted, without the layers inside an adapter and the one that gives the logits."""
     from torch.nn import Linear
     from transformers.pytorch_utils import Conv1D
 
     head, adapted = model.get_output_embeddings(), _adapted(model)
-    inside = tuple(f"{name}." for name in adapted)
+    inside = tuple(f"{name}." for name in adapted)  # an adapted layer holds linear layers of its own: base, A and B
     plain = [
         name
         for name, module in _named(model)
@@ -71,5 +72,5 @@ def _named(model: Any) -> Any:
 
 
 def _is(target: str, name: str) -> bool:
-    """Whether a module's name is a target, as peft matches them."""
+    """Whether a target matches a module's name, by the rule of peft: the whole name or its last parts."""
     return name == target or name.endswith(f".{target}")

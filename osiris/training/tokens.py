@@ -1,17 +1,19 @@
-"""A dataset in the chat format of drafting, so that a model is trained on the very tokens that it meets."""
+"""A dataset in the chat format of drafting, so that training and drafting use exactly the same tokens."""
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from osiris.core.errors import BadInput
 from osiris.llm.chat import format_exchange
 
 ChatMessages = list[dict[str, str]]
-ChatRow = Mapping[str, ChatMessages | bool]  # a prompt, the replies to it and, for KTO, whether they were good
+ChatRow = Mapping[str, ChatMessages | bool]
+"""The columns of a trainer: `prompt`, the replies to it and, for KTO, `label`: whether the reply was good."""
 PREFILL_END = '"rationale":"'
-"""What code writes of a reply ends here."""
+"""The end of the part of a reply that code writes, not the model: here the model's own text begins."""
 REPLY_COLUMNS = ("completion", "chosen", "rejected")
+"""The columns of a row that hold a reply."""
 
 
 def to_user_message(text: str) -> ChatMessages:
@@ -25,39 +27,45 @@ def to_assistant_message(text: str) -> ChatMessages:
 
 
 def message_text(message: ChatMessages) -> str:
-    """What a message of one part says."""
+    """The text of a list that holds a single message."""
     return message[0]["content"]
 
 
+def column_text(row: ChatRow, name: str) -> str:
+    """The text of a column of messages, `prompt` or one of `REPLY_COLUMNS`."""
+    return message_text(cast(ChatMessages, row[name]))  # `label` alone is a truth value
+
+
 def token_ids(tokenizer: Any, text: str) -> list[int]:
-    """The tokens of a text that is in the chat format already."""
+    """The tokens of a text that is already in the chat format."""
     return tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
 def apply_chat_format(tokenizer: Any, rows: Sequence[ChatRow], max_length: int | None) -> list[ChatRow]:
-    """The rows with whole texts in place of messages: what is asked, and each reply with the token that ends it.
+    """The rows with complete texts as messages: the question, and each reply with the token that ends it.
 
-    Tokenized by `as_given`, they are the tokens of drafting. Raises `BadInput` where a token would be merged across
-    the places at which generation begins (behind the question, and behind the ticker that code writes), since it would
-    be trained and never met, and for a row of more than `max_length` tokens.
+    Tokenized by `without_chat_template`, they give the tokens of drafting. Raises `BadInput` if a token spans a place
+    at which generation begins: after the question, or after the part of the reply that code writes. Such a token would
+    be trained on, but never occur in drafting. Raises `BadInput` also for a row of more than `max_length` tokens.
     """
     return [_apply_chat_format(tokenizer, row, max_length) for row in rows]
 
 
 def without_chat_template(tokenizer: Any) -> Any:
-    """A copy of the tokenizer whose chat template adds nothing: the texts of `in_chat` are in the chat format."""
+    """A copy of the tokenizer with a chat template that adds nothing, for texts of `apply_chat_format`."""
     plain = copy.deepcopy(tokenizer)
     plain.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
     return plain
 
 
 def _apply_chat_format(tokenizer: Any, row: ChatRow, max_length: int | None) -> ChatRow:
-    found = dict(row)
+    formatted = dict(row)
     for name in (name for name in REPLY_COLUMNS if name in row):
-        start, reply = format_exchange(tokenizer, message_text(row["prompt"]), message_text(row[name]))
+        reply_text = column_text(row, name)
+        start, reply = format_exchange(tokenizer, column_text(row, "prompt"), reply_text)
         all_ids = token_ids(tokenizer, start + reply)
         prefill_length = reply.find(PREFILL_END) + len(PREFILL_END) if PREFILL_END in reply else 0
-        for place in (0, prefill_length, reply.rindex(message_text(row[name])) + len(message_text(row[name]))):
+        for place in (0, prefill_length, reply.rindex(reply_text) + len(reply_text)):
             prefix_ids = token_ids(tokenizer, start + reply[:place])
             if all_ids[: len(prefix_ids)] != prefix_ids:
                 raise BadInput(
@@ -67,5 +75,5 @@ def _apply_chat_format(tokenizer: Any, row: ChatRow, max_length: int | None) -> 
                 )
         if max_length is not None and len(all_ids) > max_length:
             raise BadInput(f"rows of at most {max_length} tokens", f"one of {len(all_ids)}", "raise args.max_length")
-        found |= {"prompt": to_user_message(start), name: to_assistant_message(reply)}
-    return found
+        formatted |= {"prompt": to_user_message(start), name: to_assistant_message(reply)}
+    return formatted

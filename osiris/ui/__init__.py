@@ -1,1 +1,1 @@
-"""What a person sees in a notebook."""
+"""The user interface in notebooks (widgets, plots, tables) and the printing of reports on a terminal."""

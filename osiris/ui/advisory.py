@@ -1,9 +1,11 @@
-"""The Advisory tab: a table of ideas worked through by keyboard, what stands beside each, and what became of decisions.
+"""The Advisory tab: a table of ideas to decide on by keyboard, the details of each, and the state of each decision.
 
-What it covers: a decision is shown as saved only once the server said so; while the server is away it is kept, and sent
-again under the same key when it is back; what happens elsewhere is shown within a second or two; rows keep their place
-while they are worked on; what a model or a person wrote is shown as plain text. What it does not: decisions that are
-still kept here when the notebook's kernel ends are gone, and the page says so before it is left.
+A decision is shown as saved only after the server has confirmed it. While the server does not answer, the decision is
+kept here, and it is sent again under the same key until the server answers. Decisions by other people appear within a
+second or two. Rows keep their place while a person works on them. Text by a model or a person is shown as plain text.
+
+One thing is not covered. Decisions that are still kept here are lost when the notebook's Python process ends; the page
+warns before it is left.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,12 +30,19 @@ if TYPE_CHECKING:
     from osiris.serving.server import RunningApi
     from osiris.workspace import Workspace
 
-REFRESH_SECONDS, MAX_REFRESH_SECONDS = 1.0, 4.0
-"""Seconds between two looks at the server, and at most between two while it is away."""
+REFRESH_SECONDS = 1.0
+"""Seconds between two requests for the state of the page."""
+MAX_REFRESH_SECONDS = 4.0
+"""The pause doubles up to this while the server does not answer."""
 
 
 class AdvisoryTab(widgets.VBox):
-    """The desk: `page` has the ideas shown, `desk.pending` the decisions without an answer, `made` those made here."""
+    """The Advisory tab.
+
+    `page` has the ideas that are shown, `client.pending` the decisions without an answer. `undo_stack` has the ideas of
+    each decision made here, the newest last; a selection that was decided at once is one entry. `notes` has the note
+    and the tone of each idea that was decided here.
+    """
 
     def __init__(
         self,
@@ -43,14 +52,15 @@ class AdvisoryTab(widgets.VBox):
         reviewer: str = "anonymous",
         clock: Clock | None = None,
     ) -> None:
-        """Show the ideas that the API behind `client` has; a server that is away is said in `notice`."""
+        """Show the ideas that the API behind `client` has; `notice_label` says so if the server does not answer."""
         self.client, self.clock = ApiClient(client), clock or SystemClock()
         self.page = PinnedPage(self.client, page_size, status)
         self.api: RunningApi | None = None
         self.find_client: Callable[[], httpx.Client | None] = lambda: None
         self.notes: dict[str, tuple[str, str]] = {}
         self.undo_stack: list[list[Row]] = []
-        self._refresh_seconds, self._is_fetching = REFRESH_SECONDS, False
+        self._refresh_seconds = REFRESH_SECONDS
+        self._is_fetching = False
         self.server_label, self.notice_label, self.position_label = widgets.Label(), widgets.Label(), widgets.Label()
         self.status = widgets.Dropdown(options=[*map(str, Status), ALL_STATUSES], value=status, description="Status")
         self.ticker = widgets.Text(placeholder="all", description="Ticker", continuous_update=False)
@@ -58,14 +68,13 @@ class AdvisoryTab(widgets.VBox):
         self.approve_button = button("✅ Approve selected", lambda: self.table.request_decision(FeedbackType.APPROVAL))
         self.reject_button = button("❌ Reject selected", lambda: self.table.request_decision(FeedbackType.REJECTION))
         self.undo_button = button("↩ Undo", self.undo)
-        self.previous_button, self.next_button = (
-            button("◀", lambda: self.turn_page(-1)),
-            button("▶", lambda: self.turn_page(+1)),
-        )
+        self.previous_button = button("◀", lambda: self.turn_page(-1))
+        self.next_button = button("▶", lambda: self.turn_page(+1))
         self.table, self.details = ReviewTable(), IdeaDetails()
         super().__init__([self.server_label, *self._controls(), self.table, self.details])
         self.reload()
-        self.table.observe(lambda _: self._show_details(), ["cursor", "dark"])  # the first picture comes with the beat
+        # Observed only now: `refresh` draws the first picture, so that the tab itself opens without waiting for it.
+        self.table.observe(lambda _: self._show_details(), ["cursor", "dark"])
         self._refresh_task = poll(self.refresh, self._show_stopped)
 
     def _controls(self) -> list[widgets.HBox]:
@@ -82,9 +91,9 @@ class AdvisoryTab(widgets.VBox):
         ]
 
     def handle_message(self, message: dict[str, Any]) -> None:
-        """Do what the table says that a person did."""
+        """Carry out an act of a person that the table reports."""
         match message["do"]:
-            case "opened":  # the page may have been made long before somebody came: old rows are never seen
+            case "opened":  # the page may have been rendered long before, so its rows are reloaded before they show
                 if not (self.undo_stack or self.client.pending):
                     self.reload()
                 self.table.is_fresh = True
@@ -92,7 +101,8 @@ class AdvisoryTab(widgets.VBox):
                 self.decide(FeedbackType(kind), message["ids"])
             case "edit":
                 self.open_form(message["id"])
-            case "typed" | "save" as kind if message["id"] == self.table.form.get("id"):  # no other form's
+            # The id is compared: a message of a form that is closed by now must not change another one.
+            case "typed" | "save" as kind if message["id"] == self.table.form.get("id"):
                 (self.save if kind == "save" else self._check_form)(message["values"])
             case "cancel":
                 self.table.form = {}
@@ -104,10 +114,15 @@ class AdvisoryTab(widgets.VBox):
                 self.sort(message["by"])
 
     def decide(self, kind: FeedbackType, ids: list[str], content: dict[str, Any] | None = None) -> None:
-        """Decide on those of `ids` that are on the page and still open: one letter each, all sent at once."""
-        now, name = self.clock.now().isoformat(), self.reviewer.value.strip() or "anonymous"
-        said = {**(content or {}), "reviewer": name}
-        body = {"feedback_type": str(kind), "feedback_content": said, "timestamp": now, "schema_version": "1.0"}
+        """Decide on those of `ids` that are on the page and still open. Each is a decision of its own; all are sent."""
+        now = self.clock.now().isoformat()
+        feedback_content = {**(content or {}), "reviewer": self.reviewer.value.strip() or "anonymous"}
+        body = {
+            "feedback_type": str(kind),
+            "feedback_content": feedback_content,
+            "timestamp": now,
+            "schema_version": "1.0",
+        }
         self._send(
             [
                 PendingDecision(idea, "/feedback/phi3/", {"transaction_id": idea["id"], **body}, DECISION_NAMES[kind])
@@ -117,61 +132,75 @@ class AdvisoryTab(widgets.VBox):
         )
 
     def undo(self) -> None:
-        """Take back the last decision made here, or all of the last selection."""
+        """Take back the last decision made here, or all decisions of the last selection.
+
+        The request names the status, time and reviewer that are to be undone, so that the server refuses if somebody
+        else has decided since.
+        """
         group = [
             idea for idea in (self.undo_stack.pop() if self.undo_stack else []) if idea["id"] not in self.client.pending
         ]
-        made = [{name: idea[name] for name in ("status", "status_at", "reviewer")} for idea in group]
         self._send(
-            [PendingDecision(i, f"/advice/{i['id']}/undo", body, "undo") for i, body in zip(group, made, strict=True)]
+            [
+                PendingDecision(
+                    idea,
+                    f"/advice/{idea['id']}/undo",
+                    {name: idea[name] for name in ("status", "status_at", "reviewer")},
+                    "undo",
+                )
+                for idea in group
+            ]
         )
 
     def open_form(self, idea: str) -> None:
-        """Open the fields of an edit under the row of an open idea."""
+        """Open the form of an edit under the row of an open idea."""
         found = self.page.find_idea(idea)
         if found and self.page.is_open(found):
             self.table.form = {"id": idea, "values": initial_fields(found)}
             self._check_form(initial_fields(found))
 
     def save(self, typed: dict[str, str]) -> None:
-        """Send the edit, unless the server would refuse it: then say why."""
+        """Send the edit. If the server would refuse it, the form says why instead."""
         content = self._check_form(typed)
         if content is not None:
             idea, self.table.form = self.table.form["id"], {}
             self.decide(FeedbackType.HUMAN_EDIT, [idea], content)
 
     def apply_filter(self) -> None:
-        """Show the first page of what the filters ask for."""
+        """Show the first page of the ideas that fit the filters."""
         self.page.status, self.page.ticker = self.status.value, self.ticker.value.strip().upper()
         self.reload()
 
     def sort(self, by: str) -> None:
-        """Sort by a column; by the same one again, the other way round."""
+        """Sort by a column; sorting by the same column again reverses the order."""
         self.page.descending = not self.page.descending if by == self.page.sort else True
         self.page.sort = by
-        with self.table.hold_sync():  # head and rows change at once
+        with self.table.hold_sync():  # the header and the rows change in one message
             self.table.descending, self.table.sort = self.page.descending, by
             self.reload()
 
     def turn_page(self, pages: int) -> None:
-        """Turn a page, if there is one."""
+        """Turn to the next (+1) or the previous (-1) page, if it exists."""
         if self.page.has_next if pages > 0 else self.page.has_previous:
             self.reload(self.page.path_after_turn(pages))
 
     def reload(self, path: Sequence[list[str]] = ()) -> None:
-        """Show the page at the end of `path`; ideas with an pending decision stay on top, whatever became of them."""
+        """Show the page at the end of `path`. Ideas with a pending decision stay on top, whatever their status is."""
         self.notes = {key: note for key, note in self.notes.items() if key in self.client.pending}
-        self.table.form, self.table.selected = {}, []
+        self.table.form = {}
+        self.table.selected = []
         self.page.restart(path)
         self._apply_page(self._fetch_page())
         self._show()
 
     def refresh(self) -> float:
-        """Send what is kept, look what changed; returns the seconds until the next time."""
+        """Send the kept decisions again and fetch the page; returns the seconds until the next call."""
         self._send(list(self.client.pending.values()))
         if not self._is_fetching:
             self._is_fetching = True
-            run_in_thread(self._fetch_page, self._apply_page, self._show_stopped)  # no decision waits for it
+            run_in_thread(
+                self._fetch_page, self._apply_page, self._show_stopped
+            )  # in a thread, so that no decision waits
         if self.table.cursor and not self.details.requested:
             self._show_details()
         return self._refresh_seconds
@@ -182,7 +211,8 @@ class AdvisoryTab(widgets.VBox):
         results = self.client.send(decisions)
         self.notes |= {answer.decision.idea["id"]: answer.note for answer in results}
         self.page.update(answer.idea for answer in results if answer.idea)
-        decided = [answer.idea for answer in results if answer.saved and answer.idea["status"] != Status.PENDING]
+        saved = [answer.idea for answer in results if answer.saved and answer.idea]
+        decided = [idea for idea in saved if idea["status"] != Status.PENDING]  # an undo leaves it pending
         self.undo_stack += [decided] if decided else []
         self._show()
 
@@ -199,7 +229,8 @@ class AdvisoryTab(widgets.VBox):
             self.notice_label.value = escape_tex(f"⚠ Not up to date: {found}. Trying again.")
             self._reconnect()
             return
-        self._refresh_seconds, kept = REFRESH_SECONDS, len(self.client.pending)
+        self._refresh_seconds = REFRESH_SECONDS
+        kept = len(self.client.pending)
         self.notice_label.value = (
             f"⚠ Not saved yet: {kept}; kept here, sent again until the server answers." if kept else ""
         )
@@ -210,8 +241,8 @@ class AdvisoryTab(widgets.VBox):
         now, page = self.clock.now(), self.page
         self.table.rows = [to_table_row(idea, now, *self.notes.get(idea["id"], ("", ""))) for idea in page.ideas]
         if not page.find_idea(self.table.cursor):
-            best = [idea["id"] for idea in page.ideas if page.is_open(idea)] or [idea["id"] for idea in page.ideas]
-            self.table.cursor = next(iter(best), "")
+            open_ids = [idea["id"] for idea in page.ideas if page.is_open(idea)]
+            self.table.cursor = next(iter(open_ids or [idea["id"] for idea in page.ideas]), "")
         form = page.find_idea(self.table.form.get("id", ""))
         if self.table.form and not (form and page.is_open(form)):
             self.table.form = {}
@@ -222,14 +253,15 @@ class AdvisoryTab(widgets.VBox):
         self.previous_button.disabled, self.next_button.disabled = not self.page.has_previous, not self.page.has_next
         self.approve_button.disabled = self.reject_button.disabled = not self.table.selected
         last = self.undo_stack[-1] if self.undo_stack else []
-        about = f" {last[0]['status']} {last[0]['ticker']}" if len(last) == 1 else f" {len(last)} decisions"
-        self.undo_button.disabled, self.undo_button.description = not last, "↩ Undo" + (about if last else "")
+        subject = f" {last[0]['status']} {last[0]['ticker']}" if len(last) == 1 else f" {len(last)} decisions"
+        self.undo_button.disabled = not last
+        self.undo_button.description = "↩ Undo" + (subject if last else "")
 
     def _show_details(self) -> None:
         self.details.show_idea(self.page.find_idea(self.table.cursor), self.client.get_details, self.table.dark)
 
     def _check_form(self, typed: dict[str, str]) -> dict[str, Any] | None:
-        """What the edit would send, or `None`; the form says what it comes to or what is wrong."""
+        """Return what the edit would send, or `None`; the form shows the resulting trade, or the mistake."""
         found = self.page.find_idea(self.table.form.get("id", ""))
         if found is None:
             return None
@@ -244,20 +276,22 @@ class AdvisoryTab(widgets.VBox):
             self.server_label.value = escape_tex(f"API of this workspace: {client.base_url} (found again).")
 
     def _show_stopped(self, error: BaseException) -> None:
-        self._is_fetching, self.notice_label.value = (
-            False,
-            escape_tex(f"⚠ The page no longer follows the server: {error!r}. Open it anew."),
-        )
+        self._is_fetching = False
+        self.notice_label.value = escape_tex(f"⚠ The page no longer follows the server: {error!r}. Open it anew.")
 
 
 def open_advisory(workspace: "Workspace", reviewer: str = "anonymous") -> AdvisoryTab:
-    """The tab on the API that runs for `workspace`; when none does, one is started in this process, on a free port."""
+    """Open the tab on the API that runs for `workspace`. Without one, an API is started in this process."""
     from osiris.serving.server import find_api, start_api
 
+    api: RunningApi | None = None
     client = find_api(workspace)
-    api = None if client else start_api(workspace, port=0)
-    tab = AdvisoryTab(client or api.client(), reviewer=reviewer, clock=workspace.clock)
-    tab.api, tab.find_client = api, lambda: find_api(workspace)
+    if client is None:
+        api = start_api(workspace, port=0)
+        client = api.client()
+    tab = AdvisoryTab(client, reviewer=reviewer, clock=workspace.clock)
+    tab.api = api
+    tab.find_client = lambda: find_api(workspace)
     where = "started here; it ends with this notebook" if api else "already running"
     tab.server_label.value = f"API of this workspace: {tab.client.http.base_url} ({where})."
     return tab

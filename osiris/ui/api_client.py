@@ -1,7 +1,8 @@
-"""The desk as a client of the API: what it asks, and what becomes of a decision that it sends.
+"""The client of the API that the Advisory tab uses, and the results of the decisions that it sends.
 
-A decision is a letter. It is kept under its idempotency key until the server has said yes or no to it; a server that
-does not answer, or whose answer says nothing about the decision, leaves it kept.
+A decision is kept under its idempotency key until the server has accepted or refused it. For example, a timeout or an
+answer "503" says nothing about the decision: the server may have stored it or not. It is then sent again under the same
+key, which the server stores only once.
 """
 
 import secrets
@@ -17,7 +18,7 @@ from osiris.core.ideas import Status
 from osiris.core.types import Row
 
 RETRY_STATUSES = {401, 403, 408, 429}
-"""Answers that, like any 5xx, say nothing about the decision itself."""
+"""Statuses that, like every 5xx, say nothing about the decision itself."""
 MAX_PARALLEL_REQUESTS = 16
 DECISION_NAMES = {
     FeedbackType.APPROVAL: "approval",
@@ -27,12 +28,12 @@ DECISION_NAMES = {
 
 
 class ServerUnavailable(Exception):
-    """The server does not answer, or answers with no word on what was asked."""
+    """The server does not answer, or its answer says nothing about the request."""
 
 
 @dataclass(frozen=True)
 class PendingDecision:
-    """A decision to post: on which idea, where to, what, and in a person's words."""
+    """A decision to post: the idea, the path and body of the request, the action in words, and the idempotency key."""
 
     idea: Row
     path: str
@@ -43,7 +44,11 @@ class PendingDecision:
 
 @dataclass(frozen=True)
 class SendResult:
-    """What became of a letter: `saved` or refused, with the idea as it now stands; neither: it is still kept."""
+    """The result of sending a decision.
+
+    It is `saved` or `refused`, and then `idea` is the idea as the server has it now. If it is neither, the decision is
+    still kept. `detail` says why it is not saved.
+    """
 
     decision: PendingDecision
     saved: bool
@@ -53,7 +58,7 @@ class SendResult:
 
     @property
     def note(self) -> tuple[str, str]:
-        """What to tell the person who decided, and the tone of it: saved, refused or waiting."""
+        """The message to the person who decided, and its tone: saved, refused or waiting."""
         words = self.decision.action
         if self.saved:
             return ("Undone." if words == "undo" else "Saved."), "saved"
@@ -64,7 +69,7 @@ class SendResult:
 
 @dataclass(frozen=True)
 class IdeaListing:
-    """A page of ideas, how many are ahead of it and on all pages, and the tag under which that was true."""
+    """A page of ideas, the number of ideas before it (`offset`) and on all pages (`total`), and its entity tag."""
 
     ideas: list[Row]
     offset: int
@@ -73,15 +78,18 @@ class IdeaListing:
 
 
 class ApiClient:
-    """Questions and letters of one desk; `pending` are the letters without an answer, by the idea's id."""
+    """Requests of one Advisory tab; `pending` has the decisions without an answer, by the idea's id."""
 
     def __init__(self, client: httpx.Client) -> None:
-        """Speak to the API behind `client`."""
+        """Use the API behind `client`."""
         self.http = client
         self.pending: dict[str, PendingDecision] = {}
 
     def list_ideas(self, params: dict[str, Any], tag: str = "") -> IdeaListing | None:
-        """The ideas that `GET /advice` gives for `params`; `None` when nothing changed since `tag`. Raises `Away`."""
+        """List the ideas of `GET /advice` with `params`; `None` if nothing changed since `tag`.
+
+        Raises `ServerUnavailable`.
+        """
         answer = self._get("/advice", params, {"If-None-Match": tag} if tag else {})
         if answer.status_code == httpx.codes.NOT_MODIFIED:
             return None
@@ -89,18 +97,19 @@ class ApiClient:
         return IdeaListing(_parse_json(answer), offset, total, answer.headers.get("ETag", ""))
 
     def get_details(self, idea: str) -> dict[str, Any]:
-        """What stands beside an idea; see `osiris.review.queries.get_idea_details`. Raises `Away`."""
-        return _parse_json(self._get(f"/advice/{idea}/beside", {}, {}))
+        """Return the details of an idea, see `osiris.review.queries.get_idea_details`; raises `ServerUnavailable`."""
+        details: dict[str, Any] = _parse_json(self._get(f"/advice/{idea}/details", {}, {}))
+        return details
 
     def send(self, decisions: Sequence[PendingDecision]) -> list[SendResult]:
-        """Post letters, several at once; those that stay without an answer are in `pending`."""
-        self.pending |= {letter.idea["id"]: letter for letter in decisions}
+        """Post decisions, several at once; those that stay without an answer remain in `pending`."""
+        self.pending |= {decision.idea["id"]: decision for decision in decisions}
         with ThreadPoolExecutor(MAX_PARALLEL_REQUESTS) as pool:
-            answers = list(pool.map(self._post, decisions))
-        for answer in answers:
-            if answer.saved or answer.refused:
-                self.pending.pop(answer.decision.idea["id"], None)
-        return answers
+            results = list(pool.map(self._post, decisions))
+        for result in results:
+            if result.saved or result.refused:
+                self.pending.pop(result.decision.idea["id"], None)
+        return results
 
     def _get(self, path: str, params: dict[str, Any], headers: dict[str, str]) -> httpx.Response:
         try:
@@ -124,22 +133,27 @@ class ApiClient:
 
     def _fetch_idea(self, idea: Row) -> Row:
         try:
-            return _parse_json(self._get(f"/advice/{idea['id']}", {}, {}))
+            stored: Row = _parse_json(self._get(f"/advice/{idea['id']}", {}, {}))
+            return stored
         except ServerUnavailable:
             return idea
 
 
 def _read_success(decision: PendingDecision, answer: httpx.Response) -> SendResult:
-    """Of a decision that the server has: whether it still stands, which a repeat of a lost answer cannot be sure of."""
+    """Return the result of a decision that the server has stored: whether it still holds.
+
+    An answer can get lost, and the decision is then sent again under the same key. The server answers with the idea as
+    it is now, and somebody else may have changed it in between.
+    """
     try:
         idea = _parse_json(answer)
     except ServerUnavailable as error:
         return SendResult(decision, False, False, str(error))
-    wanted, by = Status.PENDING, idea["reviewer"]
+    status, reviewer = Status.PENDING, idea["reviewer"]
     if decision.action != "undo":
         feedback = Feedback.model_validate(decision.body)
-        wanted, by = feedback.action, feedback.feedback_content.reviewer
-    if (idea["status"], idea["reviewer"]) == (wanted, by):
+        status, reviewer = feedback.action, feedback.feedback_content.reviewer
+    if (idea["status"], idea["reviewer"]) == (status, reviewer):
         return SendResult(decision, True, False, idea=idea)
     now = f"{idea['status']} by {idea['reviewer']}" if idea["reviewer"] else idea["status"]
     return SendResult(decision, False, True, f"the {decision.action} stands no more; the idea is {now}", idea)
@@ -152,8 +166,8 @@ def _parse_json(answer: httpx.Response) -> Any:
         raise ServerUnavailable(f"the server's answer makes no sense ({answer.text[:40]!r})") from error
 
 
-def _parse_count(said: str) -> int:
-    return int(said) if said.isdigit() else 0
+def _parse_count(header: str) -> int:
+    return int(header) if header.isdigit() else 0
 
 
 def _describe_failure(error: httpx.HTTPError) -> str:

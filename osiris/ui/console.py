@@ -1,4 +1,4 @@
-"""Reports on a terminal: plain values for JSON, rich tables for people."""
+"""Reports on a terminal: JSON for programs, tables for people."""
 
 import json
 import math
@@ -18,8 +18,9 @@ from rich.text import Text
 
 from osiris.core.ideas import INVISIBLE_CATEGORIES
 
-MAX_NARROW_COLUMNS, MAX_CELL_CHARACTERS = 6, 24
-"""A table of more columns than `WIDE` keeps cells of at most `LONGEST_CELL` characters."""
+MAX_NARROW_COLUMNS = 6
+MAX_CELL_CHARACTERS = 24
+"""In a table of more than `MAX_NARROW_COLUMNS` columns, a column with a longer cell is printed below the table."""
 MAX_LISTED_ITEMS = 8
 """A list of more items is shown as their number: so many ids or hashes tell a reader nothing."""
 MILLION = 1e6
@@ -27,9 +28,10 @@ ISO_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d(?:\.\d+)?(?:Z|\+00:
 
 
 def to_json_values(report: Any) -> Any:
-    """A dataclass, or what is made of them, as JSON values: moments in ISO 8601, paths as text.
+    """Turn a report (a dataclass, or a dict or list that may contain some) into JSON values.
 
-    What is no number JSON has (NaN, an infinity, a moment that is absent) is null.
+    Moments become ISO 8601, paths become text. A value that JSON does not have becomes null: NaN, an infinity, or a
+    missing moment. Raises `TypeError` for a value of another type.
     """
     if report is None or isinstance(report, bool | str | int):
         return str(report) if isinstance(report, Enum) else report
@@ -45,20 +47,20 @@ def to_json_values(report: Any) -> Any:
 
 
 def to_json(report: Any, indent: int | None = 1) -> str:
-    """`plain` values as JSON that every parser takes, in ASCII."""
+    """Write a report as JSON in ASCII, without NaN and the like, so that every parser accepts it."""
     return json.dumps(to_json_values(report), indent=indent, allow_nan=False)
 
 
 def to_printable(text: str) -> str:
-    """`text` as a terminal may have it: what it would obey (ESC, bidirectional marks) as an escape such as `\\\\x1b`.
+    """Make `text` safe for a terminal: control characters (ESC, bidirectional marks) become escapes such as `\\\\x1b`.
 
-    Lines and tabs stay.
+    Line breaks and tabs stay.
     """
     return "".join(
-        one.encode("unicode_escape").decode()
-        if unicodedata.category(one) in INVISIBLE_CATEGORIES and one not in "\n\t"
-        else one
-        for one in text
+        character.encode("unicode_escape").decode()
+        if unicodedata.category(character) in INVISIBLE_CATEGORIES and character not in "\n\t"
+        else character
+        for character in text
     )
 
 
@@ -71,15 +73,18 @@ def print_report(report: Any, title: str) -> None:
 
 
 def print_rows(rows: Sequence[dict[str, Any]], title: str) -> None:
-    """Print rows that share their keys as a table, moments to the minute; long texts of a wide one stand beneath it."""
+    """Print rows that share their keys as a table, with moments to the minute.
+
+    The long texts of a wide table are printed below it, each after the first cell of its row.
+    """
     console = Console()
     if not rows:
         return console.print(_printable_text(f"{title}: nothing yet"))
     names = list(rows[0])
-    beneath = [
+    below = [
         name for name in names if len(names) > MAX_NARROW_COLUMNS and _max_cell_length(rows, name) > MAX_CELL_CHARACTERS
     ]
-    shown = [name for name in names if name not in beneath]
+    shown = [name for name in names if name not in below]
     table = Table(title=_printable_text(title), title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=0)
     for name in shown:
         numbers = all(isinstance(row[name], int | float | None) for row in rows)
@@ -89,7 +94,7 @@ def print_rows(rows: Sequence[dict[str, Any]], title: str) -> None:
     for row in rows:
         table.add_row(*(Text(_format_cell(row[name])) for name in shown))
     console.print(table)
-    for name in beneath:
+    for name in below:
         texts = Table(title=name.replace("_", " "), title_justify="left", box=None, show_header=False, pad_edge=False)
         for row in rows:
             texts.add_row(_format_value(row[names[0]]), Text(_format_value(row[name])))
@@ -101,7 +106,10 @@ def _max_cell_length(rows: Sequence[dict[str, Any]], name: str) -> int:
 
 
 def named_values(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """The JSON values of a report as people read them: to six digits, nested as `name.part`, long lists as a count."""
+    """Format the JSON values of a report for people.
+
+    Numbers have six digits, nested values are named `name.part`, and a long list becomes the number of its items.
+    """
     lines = []
     for name, value in values.items():
         if isinstance(value, dict) and value:
@@ -126,7 +134,7 @@ def _format_value(value: Any) -> str:
 
 
 def _printable_text(text: str) -> Text:
-    """Without markup, and with nothing that a terminal obeys."""
+    """Make a text without markup and without control characters."""
     return Text(to_printable(text))
 
 
@@ -135,10 +143,10 @@ def _format_cell(value: Any) -> str:
 
 
 def _json_scalar(value: object) -> Any:
-    if isinstance(value, date | datetime):  # pandas' NaT is one, and the only one that is not itself
+    if isinstance(value, date | datetime):  # pandas' NaT is a datetime too; only NaT differs from itself
         return value.isoformat() if value == value else None
     if isinstance(value, Path):
         return str(value)
-    if hasattr(value, "item"):  # a number of numpy's
+    if hasattr(value, "item"):  # a NumPy scalar
         return to_json_values(value.item())
     raise TypeError(f"a report holds JSON values, moments and paths, got {type(value).__name__}")

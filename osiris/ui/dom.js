@@ -1,23 +1,24 @@
-// What the scripts of this folder share; they are put behind it.
+// Functions that the scripts of all widgets share. Python puts this file before each of them.
 
 function element(tag, className, text) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  if (text !== undefined) node.textContent = text;
+  return node;
 }
 
 function button(text, title, act) {
-  const made = element("button", "osiris-button", text);
-  made.type = "button";
-  made.title = title;
-  made.addEventListener("click", (event) => { event.stopPropagation(); act(); });
-  return made;
+  const node = element("button", "osiris-button", text);
+  node.type = "button";
+  node.title = title;
+  node.addEventListener("click", (event) => { event.stopPropagation(); act(); });
+  return node;
 }
 
 function isDark(node) {
-  for (let at = node; at; at = at.parentElement) {
-    const parts = getComputedStyle(at).backgroundColor.match(/[\d.]+/g);
+  // The first ancestor with a background that is not transparent decides; 0.299, 0.587, 0.114 give its luminance.
+  for (let ancestor = node; ancestor; ancestor = ancestor.parentElement) {
+    const parts = getComputedStyle(ancestor).backgroundColor.match(/[\d.]+/g);
     if (parts && (parts.length < 4 || Number(parts[3]) > 0)) {
       return 0.299 * parts[0] + 0.587 * parts[1] + 0.114 * parts[2] < 128;
     }

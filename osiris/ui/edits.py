@@ -1,4 +1,4 @@
-"""An edit as it is typed, checked at every key stroke by the rules of the server."""
+"""An edit of an idea, checked at every key stroke by the rules of the server."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,10 @@ NUMBER_FIELDS = ("entry", "target", "stop", "confidence")
 
 @dataclass(frozen=True)
 class EditCheck:
-    """What an edit comes to: the content to send where it is `ok`, and a line that says so or what is wrong."""
+    """The result of checking an edit: the content to send if it is `ok`, and a line for the person.
+
+    The line describes the resulting trade, or it says what is wrong.
+    """
 
     ok: bool
     message: str
@@ -23,12 +26,12 @@ class EditCheck:
 
 
 def initial_fields(idea: Row) -> dict[str, str]:
-    """The fields of an edit as they begin: the idea's numbers, no comment."""
+    """Return the first texts of the form's fields: the idea's numbers, and no comment."""
     return {name: f"{idea[name]:.10g}" for name in NUMBER_FIELDS} | {"comment": ""}
 
 
 def check_edit(idea: Row, typed: dict[str, str]) -> EditCheck:
-    """Check the texts of the fields against `idea`; only what was changed is sent."""
+    """Check the texts of the fields against `idea`; only changed fields are sent."""
     content: dict[str, Any] = {}
     initial = initial_fields(idea)
     for name in NUMBER_FIELDS:

@@ -1,11 +1,11 @@
-// What stands beside an idea: a picture and small tables. Everything written becomes a text node, never markup.
+// The details of an idea: a picture and small tables. Every text becomes a text node, never markup.
 
-function tableOf({ title, empty, columns, rows }) {
-  const box = element("section"), table = element("table");
-  box.append(element("h4", "", title));
+function makeTable({ title, empty, columns, rows }) {
+  const section = element("section"), table = element("table");
+  section.append(element("h4", "", title));
   if (!rows.length) {
-    box.append(element("p", "osiris-empty", empty));
-    return box;
+    section.append(element("p", "osiris-empty", empty));
+    return section;
   }
   const head = element("tr");
   head.append(...columns.map((name) => element("th", "", name)));
@@ -16,12 +16,12 @@ function tableOf({ title, empty, columns, rows }) {
     line.append(...cells.map((text) => element("td", "", text)));
     table.append(line);
   }
-  box.append(table);
-  return box;
+  section.append(table);
+  return section;
 }
 
 function render({ model, el }) {
-  const root = element("div", "osiris-dossier");
+  const root = element("div", "osiris-idea-details");
   el.append(root);
   let url = null;
 
@@ -37,7 +37,7 @@ function render({ model, el }) {
       image.src = url = URL.createObjectURL(new Blob([picture], { type: "image/png" }));
       left.append(image);
     } else left.append(element("p", "osiris-empty", model.get("empty_text")));
-    right.append(...model.get("tables").map(tableOf));
+    right.append(...model.get("tables").map(makeTable));
     root.replaceChildren(left, right);
     root.hidden = !model.get("title");
   }

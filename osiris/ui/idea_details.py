@@ -1,4 +1,4 @@
-"""What stands beside the idea under the cursor: the price with its levels, its siblings, earlier and similar ideas."""
+"""The details of the idea under the cursor: the price with its levels, its siblings, earlier and similar ideas."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,43 +16,52 @@ EMPTY_DETAILS: dict[str, Any] = {"title": "", "picture": b"", "empty_text": "", 
 
 
 class IdeaDetails(anywidget.AnyWidget):
-    """A title, a picture (PNG) and small tables; drawn whenever `serial` changes."""
+    """A title, a picture (PNG) and small tables. The browser draws them whenever `serial` changes.
+
+    `requested` is the idea, and the theme, that was asked for last.
+    """
 
     _esm = read_script("idea_details")
     _css = read_style("idea_details")
     title = traitlets.Unicode("").tag(sync=True)
     picture = traitlets.Bytes(b"").tag(sync=True)
     empty_text = traitlets.Unicode("").tag(sync=True)
-    tables = traitlets.List().tag(sync=True)
+    tables: "traitlets.List[dict[str, Any]]" = traitlets.List().tag(sync=True)
     serial = traitlets.Int(0).tag(sync=True)
 
     requested: tuple[str, bool] | None = None
 
     def show_idea(self, idea: Row | None, ask: Callable[[str], dict[str, Any]], dark: bool) -> None:
-        """Show what `ask` (`GET /advice/{id}/beside`) gives for `idea`, drawn beside the kernel's own work.
+        """Show the details of `idea` that `ask` returns (`GET /advice/{id}/details`).
 
-        A picture takes a tenth of a second; no decision waits for it. Of several asked for, the last one is shown.
+        A picture takes a tenth of a second. It is drawn in a thread, so that no decision waits for it. If several ideas
+        are requested meanwhile, only the last one is shown.
         """
-        self.requested = (idea["id"], dark) if idea else None
+        request = (idea["id"], dark) if idea else None
+        self.requested = request
         if idea is None:
             self._set_content(EMPTY_DETAILS)
-        else:
-            wanted = self.requested
-            run_in_thread(
-                lambda: _render_details(idea, ask, dark),
-                lambda shown: wanted == self.requested and self._set_content(shown),
-                lambda error: self._set_content(EMPTY_DETAILS | {"title": f"{idea['ticker']}: {error!r}"}),
-            )
+            return
 
-    def _set_content(self, shown: dict[str, Any]) -> None:
-        with self.hold_sync():
-            for name, value in shown.items():
+        def show_result(content: dict[str, Any]) -> None:
+            if request == self.requested:
+                self._set_content(content)
+
+        run_in_thread(
+            lambda: _render_details(idea, ask, dark),
+            show_result,
+            lambda error: self._set_content(EMPTY_DETAILS | {"title": f"{idea['ticker']}: {error!r}"}),
+        )
+
+    def _set_content(self, content: dict[str, Any]) -> None:
+        with self.hold_sync():  # one message to the browser for all of them
+            for name, value in content.items():
                 setattr(self, name, value)
             self.serial += 1
 
 
 def _render_details(idea: Row, ask: Callable[[str], dict[str, Any]], dark: bool) -> dict[str, Any]:
-    from osiris.ui.charts import plot_setup, to_png  # half a second that the table need not wait for
+    from osiris.ui.charts import plot_setup, to_png  # takes half a second, and the table need not wait for it
 
     try:
         details = ask(idea["id"])
@@ -86,33 +95,33 @@ def _ratio(idea: Row) -> str:
 
 
 _SIBLING_COLUMNS = {
-    "side": lambda i: i["side"],
-    "target": lambda i: format_price(i["target"]),
-    "stop": lambda i: format_price(i["stop"]),
+    "side": lambda idea: idea["side"],
+    "target": lambda idea: format_price(idea["target"]),
+    "stop": lambda idea: format_price(idea["stop"]),
     "R:R": _ratio,
-    "Hermes": lambda i: _score(i["hermes_score"]),
-    "status": lambda i: i["status"],
+    "Hermes": lambda idea: _score(idea["hermes_score"]),
+    "status": lambda idea: idea["status"],
     "ended": _outcome_text,
 }
 _SIMILAR_COLUMNS = {
-    "ticker": lambda i: i["ticker"],
-    "side": lambda i: i["side"],
-    "drafted": lambda i: i["as_of"][:10],
+    "ticker": lambda idea: idea["ticker"],
+    "side": lambda idea: idea["side"],
+    "drafted": lambda idea: idea["as_of"][:10],
     "R:R": _ratio,
-    "distance": lambda i: f"{i['distance']:.2f}",
-    "status": lambda i: i["status"],
+    "distance": lambda idea: f"{idea['distance']:.2f}",
+    "status": lambda idea: idea["status"],
     "ended": _outcome_text,
 }
 _EARLIER_COLUMNS = {
-    "drafted": lambda i: i["as_of"][:10],
-    "side": lambda i: i["side"],
+    "drafted": lambda idea: idea["as_of"][:10],
+    "side": lambda idea: idea["side"],
     "R:R": _ratio,
-    "Hermes": lambda i: _score(i["hermes_score"]),
-    "status": lambda i: i["status"],
+    "Hermes": lambda idea: _score(idea["hermes_score"]),
+    "status": lambda idea: idea["status"],
     "ended": _outcome_text,
 }
 
 
 def _table(title: str, empty: str, ideas: list[Row], columns: dict[str, Any]) -> dict[str, Any]:
-    rows = [{"cells": [of(idea) for of in columns.values()], "tone": idea["outcome"] or ""} for idea in ideas]
+    rows = [{"cells": [text(idea) for text in columns.values()], "tone": idea["outcome"] or ""} for idea in ideas]
     return {"title": title, "empty": empty, "columns": list(columns), "rows": rows}

@@ -1,18 +1,21 @@
-"""The plots of page 08: what a patch was worth on the past, and how patches fared."""
+"""The plots of notebook 08: the rewards of a patch on past data, and the history of the patches."""
 
 from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from osiris.evaluation.sign_flip import format_p_value
+from osiris.evaluation.stats import format_p_value
 from osiris.ui.charts import OUTCOME_COLOURS
 
 CHART_COMPONENTS = ("profit", "risk_adjusted", "novelty", "latency", "total")
 
 
 def plot_rewards(measured: dict[str, Any] | None) -> Figure:
-    """Candidate and incumbent by component, and the difference of their profits with its 95 % interval."""
+    """Draw the reward components of candidate and incumbent, and the difference of their profits.
+
+    The difference has a 95 % interval. `measured` is `None` if the turn measured nothing.
+    """
     figure, (parts, difference) = plt.subplots(1, 2, figsize=(11, 3), layout="constrained", width_ratios=[3, 2])
     parts.set(title="rewards on the past", ylabel="reward")
     difference.set_title("profit at equal risk, candidate less incumbent, 95 %", fontsize=10)
@@ -35,7 +38,10 @@ def plot_rewards(measured: dict[str, Any] | None) -> Figure:
 
 
 def plot_patch_history(history: list[dict[str, Any]]) -> Figure:
-    """One bar a patch that was judged: what it promised on the past, and what it then made."""
+    """Draw a bar for each measured patch: its reward on past data, and a diamond for its reward while live.
+
+    The live reward is known once the patch was rolled back.
+    """
     measured = [row for row in reversed(history) if row["reward"] is not None]
     figure, axis = plt.subplots(figsize=(11, 1 + 0.35 * max(len(measured), 1)), layout="constrained")
     colours = {"applied": OUTCOME_COLOURS["win"], "rolled_back": OUTCOME_COLOURS["loss"]}

@@ -1,4 +1,4 @@
-"""What a page hands to the flow that ran it."""
+"""The result that a notebook hands to the flow that ran it."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ RESULT_MEDIA_TYPE = "application/vnd.osiris.result+json"
 
 
 def _brief(value: Any) -> Any:
-    """Of many metrics their number: they have a table of their own on the page."""
+    """Show a dict of many metrics as their number: the notebook has a table of them."""
     return f"{len(value)} items" if isinstance(value, dict) and len(value) > MAX_LISTED_ITEMS else value
 
 
 def emit(result: Any) -> None:
-    """Show `result` (a dataclass or dict of JSON values, moments and paths) and hand it to `run_page`."""
+    """Show `result` (a dataclass or dict of JSON values, moments and paths) and hand it to `run_notebook`."""
     from IPython.display import publish_display_data
 
     values = to_json_values(result)

@@ -1,18 +1,18 @@
-// The table of ideas: rows, keys, the edit form. It decides nothing: every act goes to Python as a message, and what is
-// shown is what Python says. Whatever a model or a person wrote becomes a text node, never markup.
+// The table of ideas: rows, keys, the edit form. Every act of a person goes to Python as a message, and the rows are
+// what Python sends. A text by a model or a person becomes a text node, never markup.
 
 const KEYS = [
   ["j k", "next, previous"], ["a", "approve"], ["r", "reject"], ["e", "edit"], ["u", "undo"],
   ["x", "select"], ["shift+a shift+r", "approve, reject the selection"], ["n p", "next, previous page"],
 ];
 const FIELDS = ["entry", "target", "stop", "confidence", "comment"];
-const OLD_SECONDS = 3; // a page may be made long before somebody opens it
-const SETTLE_MS = 120; // a held j does not draw a chart for every row it passes
+const OLD_SECONDS = 3; // a page can be rendered long before a person opens it; older rows are hidden at first
+const SETTLE_MS = 120; // while j is held down, no chart is drawn for the rows that it passes
 
 function render({ model, el }) {
-  const root = element("div", "osiris-desk");
+  const root = element("div", "osiris-advisory");
   root.tabIndex = 0;
-  root.dataset.lmSuppressShortcuts = "true"; // a notebook in command mode has other uses for a, j, k, r
+  root.dataset.lmSuppressShortcuts = "true"; // the command mode of JupyterLab uses a, j, k, r for cells
   root.setAttribute("role", "region");
   root.setAttribute("aria-label", "Ideas to review; keys: " + KEYS.map((key) => key.join(" ")).join(", "));
   const table = element("table"), head = element("thead"), body = element("tbody");
@@ -35,7 +35,7 @@ function render({ model, el }) {
   const rows = () => model.get("rows");
   const row = (id) => rows().find((one) => one.id === id);
   const chosen = () => new Set(model.get("selected"));
-  const say = (message) => model.send(message);
+  const send = (message) => model.send(message);
   const open = (id) => { const one = row(id); return Boolean(one && one.pending && !sending.has(id)); };
 
   function set(name, value) {
@@ -67,7 +67,7 @@ function render({ model, el }) {
     const open_ones = ids.filter(open);
     if (!open_ones.length) return;
     open_ones.forEach((id) => sending.add(id));
-    say({ do: kind, ids: open_ones });
+    send({ do: kind, ids: open_ones });
     choose([...chosen()].filter(open));
     if (open_ones.includes(cursor)) {
       const all = rows().map((one) => one.id);
@@ -78,14 +78,17 @@ function render({ model, el }) {
   }
 
   function edit(id) {
-    if (open(id)) { moveTo(id, true); say({ do: "edit", id }); }
+    if (open(id)) { moveTo(id, true); send({ do: "edit", id }); }
   }
 
   function toggle(id, upTo) {
     const selected = chosen(), ids = rows().map((one) => one.id);
     const [from, to] = [ids.indexOf(upTo ? cursor : id), ids.indexOf(id)].sort((a, b) => a - b);
     const wanted = upTo ? true : !selected.has(id);
-    ids.slice(Math.max(from, 0), to + 1).filter(open).forEach((one) => (wanted ? selected.add(one) : selected.delete(one)));
+    for (const one of ids.slice(Math.max(from, 0), to + 1).filter(open)) {
+      if (wanted) selected.add(one);
+      else selected.delete(one);
+    }
     choose([...selected]);
   }
 
@@ -104,23 +107,24 @@ function render({ model, el }) {
   }
 
   function drawHead() {
-    const line = element("tr"), every = element("input"), cell = element("th");
-    every.type = "checkbox";
-    every.title = "Select all that are pending on this page";
-    every.addEventListener("change", () => {
-      choose(every.checked ? rows().map((one) => one.id).filter(open) : []);
+    const line = element("tr"), selectAll = element("input"), cell = element("th");
+    selectAll.type = "checkbox";
+    selectAll.title = "Select all that are pending on this page";
+    selectAll.addEventListener("change", () => {
+      choose(selectAll.checked ? rows().map((one) => one.id).filter(open) : []);
     });
-    cell.append(every);
+    cell.append(selectAll);
     line.append(cell);
     for (const column of model.get("columns")) {
-      const made = element("th", column.numeric ? "osiris-number" : "");
+      const header = element("th", column.numeric ? "osiris-number" : "");
       if (column.sort) {
         const here = model.get("sort") === column.sort;
         const mark = here ? (model.get("descending") ? " ▾" : " ▴") : "";
-        made.setAttribute("aria-sort", here ? (model.get("descending") ? "descending" : "ascending") : "none");
-        made.append(button(column.label + mark, "Sort by " + column.label, () => say({ do: "sort", by: column.sort })));
-      } else made.textContent = column.label;
-      line.append(made);
+        header.setAttribute("aria-sort", here ? (model.get("descending") ? "descending" : "ascending") : "none");
+        const sort = () => send({ do: "sort", by: column.sort });
+        header.append(button(column.label + mark, "Sort by " + column.label, sort));
+      } else header.textContent = column.label;
+      line.append(header);
     }
     line.append(element("th", "", ""));
     head.replaceChildren(line);
@@ -133,7 +137,8 @@ function render({ model, el }) {
     box.title = "Select (x); with shift, all up to here";
     box.addEventListener("click", (event) => { event.stopPropagation(); toggle(id, event.shiftKey); });
     first.append(box);
-    const cells = model.get("columns").map((column) => element("td", column.numeric ? "osiris-number" : "osiris-" + column.key));
+    const classOf = (column) => (column.numeric ? "osiris-number" : "osiris-" + column.key);
+    const cells = model.get("columns").map((column) => element("td", classOf(column)));
     const approve = button("✅ Approve", "Approve (a)", () => decide("approval", [id]));
     const reject = button("❌ Reject", "Reject (r)", () => decide("rejection", [id]));
     const edit_ = button("✏️ Edit", "Edit (e)", () => edit(id));
@@ -170,63 +175,66 @@ function render({ model, el }) {
       const said = one.tone === "saved" ? "" : one.note, editing = form && form.id === one.id;
       if (!editing) nodes.text.textContent = said;
       nodes.under.hidden = !said && !editing;
-      const after = last ? last.nextSibling : body.firstChild; // moved only if out of place: moving takes the focus away
+      const after = last ? last.nextSibling : body.firstChild; // moving takes the focus away
       if (after !== nodes.line) body.insertBefore(nodes.line, after);
       if (nodes.line.nextSibling !== nodes.under) body.insertBefore(nodes.under, nodes.line.nextSibling);
       last = nodes.under;
     }
     if (!ids.has(cursor)) cursor = model.get("cursor");
-    choose([...chosen()].filter(open)); // what was decided elsewhere can be selected no more
+    choose([...chosen()].filter(open)); // a row that was decided elsewhere can no longer be selected
     mark();
   }
 
   function drawForm() {
-    const asked = model.get("form");
-    if (form && (!asked.id || asked.id !== form.id)) {
+    const wanted = model.get("form");
+    if (form && (!wanted.id || wanted.id !== form.id)) {
       const nodes = shown.get(form.id);
       form = null;
       if (nodes) nodes.text.replaceChildren();
       root.focus();
     }
-    if (asked.id && !form && shown.has(asked.id)) form = makeForm(asked);
+    if (wanted.id && !form && shown.has(wanted.id)) form = makeForm(wanted);
     if (form) {
-      form.message.textContent = asked.message;
-      form.save.disabled = !asked.ok;
+      form.message.textContent = wanted.message;
+      form.save.disabled = !wanted.ok;
     }
     draw();
   }
 
-  function makeForm(asked) {
-    const made = { id: asked.id, inputs: {}, message: element("span", "osiris-message") };
+  function makeForm(wanted) {
+    const opened = { id: wanted.id, inputs: {}, message: element("span", "osiris-message") };
     const box = element("div", "osiris-form");
-    const values = () => Object.fromEntries(FIELDS.map((name) => [name, made.inputs[name].value]));
-    const save = () => say({ do: "save", id: made.id, values: values() });
+    const values = () => Object.fromEntries(FIELDS.map((name) => [name, opened.inputs[name].value]));
+    const save = () => send({ do: "save", id: opened.id, values: values() });
     for (const name of FIELDS) {
       const label = element("label", "", name), input = element("input", "osiris-field-" + name);
-      input.value = asked.values[name];
+      input.value = wanted.values[name];
       input.inputMode = name === "comment" ? "text" : "decimal";
-      input.addEventListener("input", () => { made.save.disabled = true; say({ do: "typed", id: made.id, values: values() }); });
+      input.addEventListener("input", () => {
+        opened.save.disabled = true; // until Python has checked what was typed
+        send({ do: "typed", id: opened.id, values: values() });
+      });
       label.append(input);
       box.append(label);
-      made.inputs[name] = input;
+      opened.inputs[name] = input;
     }
-    made.save = button("💾 Save", "Save (Enter)", save);
-    made.submit = save;
-    box.append(made.save, button("Cancel", "Leave it as it is (Esc)", () => say({ do: "cancel" })), made.message);
-    const nodes = shown.get(asked.id);
+    opened.save = button("💾 Save", "Save (Enter)", save);
+    opened.submit = save;
+    box.append(opened.save, button("Cancel", "Leave it as it is (Esc)", () => send({ do: "cancel" })), opened.message);
+    const nodes = shown.get(wanted.id);
     nodes.text.replaceChildren(box);
     nodes.under.hidden = false;
-    made.inputs.target.focus();
-    made.inputs.target.select();
-    return made;
+    opened.inputs.target.focus();
+    opened.inputs.target.select();
+    return opened;
   }
 
   const acts = {
     j: () => step(+1), ArrowDown: () => step(+1), k: () => step(-1), ArrowUp: () => step(-1),
     a: () => decide("approval", [cursor]), r: () => decide("rejection", [cursor]), e: () => edit(cursor),
-    x: () => toggle(cursor, false), u: () => say({ do: "undo" }),
+    x: () => toggle(cursor, false), u: () => send({ do: "undo" }),
     A: () => decide("approval", [...chosen()]), R: () => decide("rejection", [...chosen()]),
-    n: () => say({ do: "turn", by: +1 }), p: () => say({ do: "turn", by: -1 }),
+    n: () => send({ do: "turn", by: +1 }), p: () => send({ do: "turn", by: -1 }),
   };
   const moving = new Set(["j", "k", "ArrowDown", "ArrowUp"]);
 
@@ -235,7 +243,7 @@ function render({ model, el }) {
     const typing = event.target.matches("input:not([type=checkbox])");
     if (typing) {
       if (event.key === "Enter") { event.preventDefault(); form.submit(); }
-      if (event.key === "Escape") { event.preventDefault(); say({ do: "cancel" }); }
+      if (event.key === "Escape") { event.preventDefault(); send({ do: "cancel" }); }
       return;
     }
     if (event.ctrlKey || event.metaKey || event.altKey || !acts[event.key]) return;
@@ -248,8 +256,9 @@ function render({ model, el }) {
   });
 
   const leaving = (event) => { if (rows().some((one) => one.tone === "waiting")) event.preventDefault(); };
-  const look = () => { if (isDark(root) !== model.get("dark")) set("dark", isDark(root)); };
-  const themed = new MutationObserver(look), placed = new ResizeObserver(look); // there is no colour before it is placed
+  const updateTheme = () => { if (isDark(root) !== model.get("dark")) set("dark", isDark(root)); };
+  const themed = new MutationObserver(updateTheme);
+  const placed = new ResizeObserver(updateTheme); // no colours before it is placed
   window.addEventListener("beforeunload", leaving);
   themed.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "class"] });
   model.on("change:rows", draw);
@@ -258,13 +267,15 @@ function render({ model, el }) {
   model.on("change:sort change:descending", drawHead);
   model.on("change:cursor", () => { if (model.get("cursor") !== cursor) { cursor = model.get("cursor"); mark(); } });
   model.on("msg:custom", (message) => decide(message.do, [...chosen()]));
-  const show = () => { root.hidden = !model.get("is_fresh") && Date.now() / 1000 - model.get("created_at") > OLD_SECONDS; };
+  const show = () => {
+    root.hidden = !model.get("is_fresh") && Date.now() / 1000 - model.get("created_at") > OLD_SECONDS;
+  };
   model.on("change:is_fresh", show);
   drawHead();
   draw();
   show();
   placed.observe(root);
-  say({ do: "opened" });
+  send({ do: "opened" });
   return () => { themed.disconnect(); placed.disconnect(); window.removeEventListener("beforeunload", leaving); };
 }
 

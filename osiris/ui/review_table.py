@@ -37,17 +37,19 @@ TABLE_COLUMNS = [
 
 
 class ReviewTable(anywidget.AnyWidget):
-    """Rows of texts; what a person does arrives by `on_msg` as `{"do": ..., ...}`.
+    """A table of texts. Every act of a person arrives by `on_msg` as `{"do": ..., ...}`.
 
-    A row is `{id, cells: {column: text}, status, pending, note, tone}`, tone one of "", saved, waiting, refused.
-    `form` is empty or `{id, values, message, ok}`. `dark` says whether the page is.
-    Rows of a table `created_at` (seconds since 1970) long before it is opened are hidden until they are `is_fresh`.
+    A row is `{id, cells: {column: text}, status, pending, note, tone}`; tone is one of "", saved, waiting, refused.
+    `form` is empty or `{id, values, message, ok}`. `dark` is true on a page with a dark background.
+
+    A page can be rendered long before a person opens it, and its rows are out of date by then. So rows are hidden if
+    `created_at` (seconds since 1970) is more than a few seconds ago, until `is_fresh` says that they were reloaded.
     """
 
     _esm = read_script("review_table")
     _css = read_style("review_table")
     columns = traitlets.List(TABLE_COLUMNS).tag(sync=True)
-    rows = traitlets.List().tag(sync=True)
+    rows: "traitlets.List[dict[str, Any]]" = traitlets.List().tag(sync=True)
     cursor = traitlets.Unicode("").tag(sync=True)
     selected = traitlets.List(traitlets.Unicode()).tag(sync=True)
     sort = traitlets.Unicode(str(SortKey.AS_OF)).tag(sync=True)
@@ -62,12 +64,12 @@ class ReviewTable(anywidget.AnyWidget):
         return time.time()
 
     def request_decision(self, kind: FeedbackType) -> None:
-        """Have the page decide on what it shows as selected: `selected` here may lag behind a quick hand."""
+        """Let the browser decide on the rows it shows as selected: `selected` here may lag behind a quick hand."""
         self.send({"do": str(kind)})
 
 
 def to_table_row(idea: Row, now: datetime, note: str = "", tone: str = "") -> dict[str, Any]:
-    """An idea as a row of the table; one with a decision under way (tone waiting) cannot be decided on."""
+    """Turn an idea into a row of the table. No decision is possible while one is under way (tone waiting)."""
     return {
         "id": idea["id"],
         "cells": _cells(idea, now),
@@ -79,14 +81,22 @@ def to_table_row(idea: Row, now: datetime, note: str = "", tone: str = "") -> di
 
 
 def format_price(value: float) -> str:
-    """A price for reading: two decimals from 10 up, five below (a currency's pips), five digits below 0.1 (coins)."""
-    small = 0 < abs(value) < 0.1
-    decimals = 2 if abs(value) >= 10 else max(6, 4 - math.floor(math.log10(abs(value)))) if small else 5
+    """Format a price for reading.
+
+    From 10 up it has two decimals. Below 10 it has five, since a currency is quoted in pips. Below 0.1, as for small
+    coins, it has five significant digits, and at least six decimals.
+    """
+    size = abs(value)
+    decimals = 5
+    if size >= 10:
+        decimals = 2
+    elif 0 < size < 0.1:
+        decimals = max(6, 4 - math.floor(math.log10(size)))
     return f"{value:,.{decimals}f}"
 
 
 def format_age(as_of: str, now: datetime) -> str:
-    """How long ago `as_of` (ISO 8601) was, in its largest unit."""
+    """Say how long ago `as_of` (ISO 8601) was: in minutes below an hour, in hours below two days, else in days."""
     minutes = max(int((now - as_utc(datetime.fromisoformat(as_of))).total_seconds() // 60), 0)
     if minutes < 60:
         return f"{minutes} min"

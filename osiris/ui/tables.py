@@ -1,4 +1,4 @@
-"""The tables of the pages: readable names, as many digits as tell something, texts whole."""
+"""The tables of the notebooks: readable names, only significant digits, and texts in full."""
 
 import json
 from datetime import datetime
@@ -26,16 +26,17 @@ METRIC_NAMES = {
     "tensors_changed": "tensors changed",
 }
 METRIC_STAGES = ("before", "after", "heldout")
+"""A metric such as `before/loss` belongs to one of these stages; each stage is a column."""
 PRICE_DECIMALS, CHEAP_PRICE_DECIMALS = 2, 4
 MAX_CHEAP_PRICE = 10.0
-"""Prices below it are shown with `MANY` decimals, others with `FEW`; all of one table alike."""
+"""A table with a price below this shows all prices with `CHEAP_PRICE_DECIMALS`, any other with `PRICE_DECIMALS`."""
 MAX_DATASET_LINES = 30
 
 
 def format_ideas(rows: pd.DataFrame) -> pd.DataFrame:
-    """Drafted ideas with their reward to risk, prices to the same decimals, the rationale last."""
+    """Show drafted ideas with their reward to risk. All prices have the same decimals, and the rationale comes last."""
     prices = ["entry", "target", "stop"]
-    cheap = bool(len(rows)) and rows[prices].min(axis=None) < MAX_CHEAP_PRICE
+    cheap = bool((rows[prices] < MAX_CHEAP_PRICE).to_numpy().any())
     ratio = (rows["target"] - rows["entry"]).abs() / (rows["entry"] - rows["stop"]).abs()
     names = ["as_of", "ticker", "side", *prices, "reward_to_risk", "size", "confidence", "hermes_score", "novelty"]
     shown = rows.assign(reward_to_risk=ratio)[[*names, "status", "rationale"]]
@@ -44,26 +45,31 @@ def format_ideas(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def to_readable(rows: pd.DataFrame) -> pd.DataFrame:
-    """The same rows under names without underscores."""
+    """Rename the columns, so that their names have no underscores."""
     return rows.rename(columns=lambda name: str(name).replace("_", " "))
 
 
 def format_metrics(values: dict[str, float]) -> pd.DataFrame:
-    """A row a metric under its readable name, to three digits: before and after a training, or on held-out prompts."""
-    found: dict[str, dict[str, str]] = {}
+    """Show a metric in each row, by its readable name and to three digits.
+
+    The columns are its values before and after a training, or on held-out prompts.
+    """
+    table: dict[str, dict[str, str]] = {}
     for key, value in values.items():
-        when, name = key, ""
-        for known in METRIC_STAGES:
+        row, column = key, "value"
+        for stage in METRIC_STAGES:
             for separator in ("/", "_"):
-                if key.startswith(known + separator):
-                    when, name = known, key[len(known) + 1 :]
-        row, column = (name, when) if name else (key, "value")
-        found.setdefault(_metric_name(row, column), {})[column.replace("heldout", "held out")] = f"{value:.3g}"
-    return pd.DataFrame.from_dict(found, orient="index").fillna("")
+                if key.startswith(stage + separator) and len(key) > len(stage) + 1:
+                    row, column = key[len(stage) + 1 :], stage
+        table.setdefault(_metric_name(row, column), {})[column.replace("heldout", "held out")] = f"{value:.3g}"
+    return pd.DataFrame.from_dict(table, orient="index").fillna("")
 
 
 def format_dataset(pairs: pd.DataFrame) -> Styler:
-    """The first lines of a dataset, numbered as `osiris pairs show` counts; of two replies what differs, whole."""
+    """Show the first lines of a dataset, numbered as `osiris pairs show` counts.
+
+    Of the two replies of a pair, only the fields that differ are shown, in full.
+    """
     shown = pairs.head(MAX_DATASET_LINES).set_axis(range(1, len(pairs.head(MAX_DATASET_LINES)) + 1))
     if {"good_reply", "bad_reply"} <= set(shown):
         differences = [
@@ -71,38 +77,46 @@ def format_dataset(pairs: pd.DataFrame) -> Styler:
         ]
         replies = pd.DataFrame(differences, columns=["good reply", "bad reply"], index=shown.index, dtype=object)
         shown = pd.concat([shown[["prompt"]], replies], axis=1)
-    whole = {"white-space": "pre-wrap", "text-align": "left", "vertical-align": "top"}
-    return to_readable(shown).style.set_properties(**whole).set_caption(f"{len(shown)} of {len(pairs)} lines")
+    # A dict of CSS properties, as pandas documents; its stub takes the keywords for the argument `subset`.
+    wrapped: dict[str, Any] = {"white-space": "pre-wrap", "text-align": "left", "vertical-align": "top"}
+    return to_readable(shown).style.set_properties(**wrapped).set_caption(f"{len(shown)} of {len(pairs)} lines")
 
 
 def format_review_value(table: pd.DataFrame, as_of: datetime) -> Styler:
-    """What a review is worth (`loop.reviewers`), with the moment that it was true; what is not known is a dash."""
-    numbers = dict.fromkeys(["value", "low", "high"], "{:.3f}") | dict.fromkeys(["ideas", "sessions"], "{:.0f}")
+    """Show the value of the review (`osiris.evaluation.review_value`) as of a moment; an unknown value is a dash."""
+    numbers: dict[Any, Any] = dict.fromkeys(["value", "low", "high"], "{:.3f}")
+    numbers |= dict.fromkeys(["ideas", "sessions"], "{:.0f}")
     return table.style.format(numbers, na_rep="–").set_caption(f"as of {as_of:%Y-%m-%d %H:%M} UTC")
 
 
 def metric_title(metric: str) -> str:
-    """A metric's readable name."""
+    """Return a metric's readable name."""
     return METRIC_NAMES.get(metric, metric.replace("_", " ").replace("/", ", "))
 
 
 def _metric_name(metric: str, when: str) -> str:
-    """As `title`; the gate counts these two over the ideas whose entry was reached, as the table above it does."""
+    """Return the name as `metric_title` does, and mark two metrics of held-out prompts as those of filled trades.
+
+    The gate computes these two over the ideas whose entry was reached, like the other measures of notebook 07.
+    """
     if when == "heldout" and metric in ("long_share", "reward_to_risk"):
         return f"{metric_title(metric)}, filled trades"
     return metric_title(metric)
 
 
 def _differences(good: str, bad: str) -> tuple[str, str]:
-    """Two replies as lines `name: value` of what differs; whole where they are not JSON objects."""
+    """Write the fields in which two replies differ as lines `name: value`.
+
+    Replies that are not JSON objects are returned as they are.
+    """
     try:
-        one, other = json.loads(good), json.loads(bad)
+        good_fields, bad_fields = json.loads(good), json.loads(bad)
     except ValueError:
         return good, bad
-    if not (isinstance(one, dict) and isinstance(other, dict)):
+    if not (isinstance(good_fields, dict) and isinstance(bad_fields, dict)):
         return good, bad
-    names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
-    return _to_lines(one, names), _to_lines(other, names)
+    names = [name for name in {**good_fields, **bad_fields} if good_fields.get(name) != bad_fields.get(name)]
+    return _to_lines(good_fields, names), _to_lines(bad_fields, names)
 
 
 def _to_lines(reply: dict[str, Any], names: list[str]) -> str:

@@ -45,15 +45,13 @@ def log(tracking, folder, name, **changes):
     dataset.write_text(
         "".join(json.dumps({"prompt": f"p{n}", "good_reply": "g", "bad_reply": "b"}) + "\n" for n in "12")
     )
-    facts = {
-        "kind": "dpo",
-        "card": CARD,
+    trained = {
         "params": {"learning_rate": 0.001, "lora.target_modules": ["o_proj"]},
         "history": HISTORY,
         "metrics": {"after.rewards/accuracies": 0.75, "seconds": 90.0},
-        "dataset_path": dataset,
-        "adapter_dir": adapter,
     }
+    card = trained | changes.pop("card", CARD) | {key: changes.pop(key) for key in trained if key in changes}
+    facts = {"kind": "dpo", "card": card, "dataset_path": dataset, "adapter_dir": adapter}
     return tracking.log_adapter(name, **(facts | changes))
 
 

@@ -286,8 +286,8 @@ PUBLISHER = """
 import itertools, sys
 from pathlib import Path
 from datetime import UTC, datetime
-from osiris.adapters.registry import AdapterShelf
-shelf = AdapterShelf(Path(sys.argv[1]), lambda: "b" * 64)
+from osiris.adapters.registry import AdapterRegistry
+shelf = AdapterRegistry(Path(sys.argv[1]), lambda: "b" * 64)
 card = {"parent": None, "data_hash": "d", "recipe": "x", "recipe_hash": "r", "as_of": datetime(2005, 3, 1, tzinfo=UTC)}
 for day in itertools.count(int(sys.argv[3])):
     shelf.publish(f"2{day:03d}0101", Path(sys.argv[2]), card)

@@ -13,7 +13,8 @@ import pytest
 
 from osiris.api import ensure_api_token, token_path
 from osiris.core.errors import WorkspaceError
-from osiris.llm.starter import starter_folder, starter_recipe
+from osiris.llm.starter import starter_folder
+from osiris.llm.starter_recipe import starter_recipe
 from osiris.market.sample import load_sample
 from osiris.serving.server import start_api
 from tests.builders import MOMENT, idea, ideas, make_workspace, outcome_table, with_changes
@@ -708,7 +709,7 @@ def test_beside_an_idea_stand_its_siblings_what_came_before_and_what_was_like_it
     workspace.advice.add([asked, sibling, near, far, later, unsettled])
     for row, outcome in ((near, "win"), (far, "loss"), (later, "win")):
         workspace.advice.settle(outcome_table({"id": row["id"], "outcome": outcome, "r_multiple": 1.0}))
-    found = client.get(f"/advice/{asked['id']}/beside").json()
+    found = client.get(f"/advice/{asked['id']}/details").json()
     assert [row["id"] for row in found["siblings"]] == ["sibling"]
     assert [row["id"] for row in found["earlier"]] == [far["id"], unsettled["id"]]
     similar = [(row["id"], round(row["distance"], 2)) for row in found["similar"] if row["ticker"] in ("SIDE", "OTHER")]
@@ -723,7 +724,7 @@ def test_the_bars_beside_an_idea_end_at_the_clock_and_are_in_its_basis(tmp_path)
     row = idea(basis_at=MOMENT, price=88.99, entry=88.99, target=95.0, stop=85.0)
     workspace.advice.add([row])
     with start_api(workspace, port=0) as api, api.client() as client:
-        bars = client.get(f"/advice/{row['id']}/beside").json()["bars"]
+        bars = client.get(f"/advice/{row['id']}/details").json()["bars"]
     ends = dict(zip(bars["end"], bars["close"], strict=True))
     assert max(ends) == "2005-03-01T21:00:00+00:00"
     assert ends["2005-02-25T21:00:00+00:00"] == pytest.approx(88.99)
@@ -741,15 +742,15 @@ def test_no_outcome_beside_an_idea_is_later_than_the_clock(tmp_path):
         end = {"outcome": "win", "r_multiple": 2.0, "closed_at": MOMENT + timedelta(days=3)}
         workspace.advice.settle(outcome_table({"id": one["id"], **end}))
     with start_api(workspace, port=0) as api, api.client() as client:
-        found = client.get(f"/advice/{row['id']}/beside").json()
+        found = client.get(f"/advice/{row['id']}/details").json()
     assert found["similar"] == []
     assert [(one["outcome"], one["r_multiple"]) for one in found["earlier"] + found["siblings"]] == [(None, None)] * 3
 
 
 def test_what_is_no_symbol_has_no_bars(client, new_idea):
     row = new_idea(ticker="../../x")
-    assert client.get(f"/advice/{row['id']}/beside").json()["bars"] is None
-    assert_problem(client.get("/advice/nobody/beside"), 404, "nobody")
+    assert client.get(f"/advice/{row['id']}/details").json()["bars"] is None
+    assert_problem(client.get("/advice/nobody/details"), 404, "nobody")
 
 
 # -- many at once -----------------------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ def hostile(number, text, kind):
 
 def markup(page):
     """Elements inside the desk that only an injection would have made; the picture is the page's own."""
-    inside = f".osiris-desk :is({MARKUP}), .osiris-dossier :is({MARKUP})"
+    inside = f".osiris-advisory :is({MARKUP}), .osiris-idea-details :is({MARKUP})"
     return page.locator(inside).evaluate_all("(all) => all.filter((one) => !one.closest('.osiris-picture')).length")
 
 
@@ -72,7 +72,9 @@ def test_no_script_runs_wherever_it_was_written(desk, browser):
             page.wait_for_timeout(500)
     assert len(seen) == 3 * len(INJECTIONS)
     assert (page.evaluate("window.hits"), dialogs, markup(page)) == (0, [], 0)
-    page.evaluate("document.querySelector('.osiris-desk').insertAdjacentHTML('beforeend', '<img src=x onerror=hit()>')")
+    page.evaluate(
+        "document.querySelector('.osiris-advisory').insertAdjacentHTML('beforeend', '<img src=x onerror=hit()>')"
+    )
     page.wait_for_function("window.hits === 1")  # what would have run is counted
     assert markup(page) == 1
     context.close()

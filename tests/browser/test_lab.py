@@ -39,7 +39,7 @@ def test_a_review_in_jupyterlab(desk, visit):
     press(page, "u")
     becomes(page, second, "pending", "Undone.")
     assert page.locator(".jp-Cell").count() == cells
-    assert page.evaluate("document.activeElement.className") == "osiris-desk"
+    assert page.evaluate("document.activeElement.className") == "osiris-advisory"
     assert [workspace.advice.get(key)["status"] for key in (first, second)] == ["approved", "pending"]
 
     body = {"feedback_type": "rejection", "feedback_content": {"reviewer": "bob"}, "timestamp": NOW.isoformat()}

@@ -191,7 +191,7 @@ def test_an_edit_is_typed_checked_and_saved(page, desk):
     press(page, "Enter")
     becomes(page, key, "edited")
     assert message.count() == 0
-    assert page.evaluate("document.activeElement.className") == "osiris-desk"
+    assert page.evaluate("document.activeElement.className") == "osiris-advisory"
     after = desk[0].advice.get(key)
     assert (after["target"], after["entry"], after["status"]) == (wanted, before["entry"], "edited")
 
@@ -212,7 +212,7 @@ def test_an_edit_is_left_by_escape(page, desk):
 
 
 def test_the_price_and_the_like_of_the_idea_follow_the_cursor(page):
-    image = page.locator(".osiris-dossier img")
+    image = page.locator(".osiris-idea-details img")
     image.wait_for()
     seen = page.locator(".osiris-picture h4").inner_text()
     stand_on(page, rows(page).nth(5).get_attribute("data-id"))

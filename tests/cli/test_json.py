@@ -102,7 +102,7 @@ def workspace(tmp_path_factory):
         card = adapter_card(data_hash=about["sha256"])
         ws.registry.publish(name, trained_adapter(folder / name), card)
         ws.tracking.log_adapter(
-            name, "qlora", card, {}, [], {"rows": 1.0, "loss": float("nan")},
+            name, "qlora", {**card, "params": {}, "history": [], "metrics": {"rows": 1.0, "loss": float("nan")}},
             datasets / "feedback-20050226.jsonl", ws.registry.path(name), ws.tracking.ensure_nightly_run(name),
         )  # fmt: skip
     (folder / "ideas.csv").write_text(
@@ -136,12 +136,12 @@ from osiris.cli import main
 warnings.warn("a library warns")
 
 import osiris.serving.status as status
-before = status.workspace_status
+before = status.get_workspace_status
 def loud(ws):
     print("a library prints")
     subprocess.run(["echo", "a program of it prints"])
     return before(ws)
-status.workspace_status = loud
+status.get_workspace_status = loud
 sys.argv = ["osiris", *sys.argv[1:]]
 main()
 """

@@ -25,6 +25,8 @@ def test_the_file_overrides_defaults(tmp_path):
         ("[gate]\nlevl = 0.1\n", r"alpha.*unknown key gate\.levl"),
         ("[gaet]\nalpha = 0.1\n", r"gate.*unknown key gaet"),
         ("[gate]\nalpha = 2\n", r"gate\.alpha: .*less than 1; got 2"),
+        ("[gate]\nlevel = 0.1\n", r"the key gate\.alpha; got gate\.level, its former name"),
+        ("[model]\nbound = false\n", r"the key model\.constrained; got model\.bound, its former name"),
         ("[gate\n", "valid TOML"),
         ('[prices.calendars]\nVOD.L = "XLON"\n', 'a dot in quotes: "VOD.L" = "XLON"'),
         ('[prices.calendars]\n"vod.l" = "XLON"\n', 'in capitals: "VOD.L" = "XLON"'),
@@ -50,7 +52,7 @@ def level_seen_by_a_process(folder, **variables):
 def test_the_environment_wins_over_the_file(tmp_path):
     (tmp_path / "osiris.toml").write_text("[gate]\nalpha = 0.1\n")
     assert level_seen_by_a_process(tmp_path).stdout == "0.1\n"
-    assert level_seen_by_a_process(tmp_path, OSIRIS_GATE__LEVEL="0.2").stdout == "0.2\n"
+    assert level_seen_by_a_process(tmp_path, OSIRIS_GATE__ALPHA="0.2").stdout == "0.2\n"
 
 
 @pytest.mark.parametrize("name", ["OSIRIS_GATES__LEVEL", "OSIRIS_GATE__LEVL"])
@@ -67,7 +69,7 @@ def test_a_list_in_a_variable_takes_commas(tmp_path, monkeypatch, said):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("OSIRIS_GATE__LEVEL", "high"),
+        ("OSIRIS_GATE__ALPHA", "high"),
         ("OSIRIS_PRICES__CALENDARS", "AAPL"),
         ("OSIRIS_GATE", "0.1"),
         ("OSIRIS_GATE__X", "1"),

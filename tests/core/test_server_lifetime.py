@@ -16,9 +16,9 @@ OSIRIS = Path(sys.executable).with_name("osiris")
 ENDS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL]
 STARTS_A_SERVER = """
 import subprocess, sys, time
-from osiris.core.server_lifetime import end_with_us
+from osiris.core.server_lifetime import stop_on_exit
 server = subprocess.Popen(["sleep", "60"])
-held = end_with_us(server.pid)
+held = stop_on_exit(server.pid)
 print(server.pid, flush=True)
 time.sleep(60)
 """

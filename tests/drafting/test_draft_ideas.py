@@ -6,7 +6,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from osiris.core.ideas import parse_reply
-from osiris.drafting.draft_ideas import apply_policy, draft_ideas, drafting_moments, take_snapshots, to_advice_rows
+from osiris.drafting.draft_ideas import (
+    DraftingContext,
+    apply_policy,
+    draft_ideas,
+    drafting_moments,
+    take_snapshots,
+    to_advice_rows,
+)
 from osiris.llm.generate import draft_replies
 from osiris.market.sample import load_sample
 from osiris.policy import ShippedPolicy
@@ -33,9 +40,8 @@ def workspace(tmp_path, models):
 
 
 def run(ws, moments=(CLOSE,), events=None):
-    return draft_ideas(
-        ws.advice, ws.prices, events or ws.events, ws.load_drafter(), ws.models.judge, ws.policy, ws.settings, moments
-    )
+    context = DraftingContext(ws.advice, ws.prices, events or ws.events, ws.policy, ws.settings)
+    return draft_ideas(context, ws.load_drafter(), ws.models.judge, moments)
 
 
 def test_every_candidate_becomes_a_pending_scored_idea_in_prices(workspace):

@@ -67,7 +67,7 @@ def test_a_good_forecast_is_better_than_the_base_rate_and_lies_on_the_line():
     happened = (rng.random(5_000) < said).astype(float)
     found = measure_calibration(said, happened)
     assert found.brier < found.base_rate_brier - 0.03
-    assert np.abs(found.bins["said"] - found.bins["happened"]).max() < 0.05
+    assert np.abs(found.bins["predicted"] - found.bins["observed"]).max() < 0.05
     assert found.bins["count"].tolist() == [1_000] * 5
     shuffled = measure_calibration(rng.permutation(said), happened)
     assert shuffled.brier > shuffled.base_rate_brier + 0.03

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from osiris.evaluation.looks import HeldOutSpan, LookLedger, alpha_for_look
+from osiris.evaluation.looks import HeldOutSpan, LookLedger
+from osiris.evaluation.stats import alpha_for_look
 from tests.builders import MOMENT, make_settings
 
 

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from osiris.core.commands import Feedback, UndoRequest
-from osiris.evaluation.review_value import estimate_difference, estimate_mean, estimate_rate, estimate_review_value
+from osiris.evaluation.review_value import estimate_difference, estimate_review_value
+from osiris.evaluation.stats import estimate_mean, estimate_rate
 from osiris.market.sample import load_sample
 from osiris.review.decide import decide, undo
 from tests.builders import MOMENT, idea, make_workspace, outcome_table

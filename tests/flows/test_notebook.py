@@ -1,4 +1,4 @@
-"""`run_page()` on pages made for the test, and on every page of notebooks/ that needs no trained adapter."""
+"""`run_notebook()` on notebooks made for the test, and on each one of notebooks/ that needs no trained adapter."""
 
 import nbformat
 import pytest
@@ -74,7 +74,7 @@ def test_a_turn_of_the_kernel_without_a_patch_changes_nothing(tmp_path):
     [
         ("04_qlora", "at least 8 accepted ideas"),
         ("05_pairs", "at least 8 preferences"),
-        ("06_dpo", "no pairs tonight"),
+        ("06_dpo", "no pairs in this nightly run"),
         ("07_compare", "no adapter to compare"),
     ],
 )

@@ -12,8 +12,8 @@ from tests.core.test_server_lifetime import ended
 
 STARTS_A_SERVER = """
 import time
-from flows.server import OwnServer
-print(OwnServer(0)._run_uvicorn_command().pid, flush=True)
+from flows.server import TemporaryServer
+print(TemporaryServer(0)._run_uvicorn_command().pid, flush=True)
 time.sleep(60)
 """
 

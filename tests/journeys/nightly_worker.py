@@ -22,7 +22,7 @@ from transformers import Phi3ForCausalLM  # noqa: F401
 from trl import DPOTrainer, SFTTrainer  # noqa: F401
 
 from osiris.training.nightly import collect_pairs, learn_from_feedback, learn_from_outcomes, parse_since
-from osiris.training.promotion import evaluate_adapters
+from osiris.training.promotion import HeldoutSource, evaluate_adapters
 from osiris.workspace import open_workspace
 
 ATTEMPTS = 40
@@ -36,7 +36,9 @@ def run_nightly_steps(folder: Path, as_of: datetime) -> None:
     learn_from_feedback(workspace.advice, shelf, tracking, settings, since, as_of)
     collect_pairs(workspace.advice, shelf, settings, as_of)
     learn_from_outcomes(shelf, tracking, settings, as_of)
-    evaluate_adapters(shelf, tracking, workspace.models, workspace.prices, workspace.policy, settings, as_of)
+    evaluate_adapters(
+        shelf, tracking, workspace.models, HeldoutSource(workspace.prices, workspace.policy, settings), as_of
+    )
     workspace.close()
 
 

@@ -54,7 +54,7 @@ def store_events(workspace):
             database.executemany("INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?)", rows)
             database.commit()
 
-        workspace.events.deliver(GROUP, "reader", take, idle=0)
+        workspace.events.deliver(GROUP, "reader", take, idle_milliseconds=0)
 
 
 ROLES = {"logger": settle_all_moments, "relay": relay, "reader": store_events}

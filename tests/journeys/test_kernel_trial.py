@@ -22,7 +22,7 @@ from tests.kernel.market import (
 from tests.sandbox.test_session import needs_bubblewrap
 
 pytestmark = needs_bubblewrap
-ON_TRIAL = 'drafter = "none"\ntrial_level = 0.6\nmin_hours_between = 0\n'
+ON_TRIAL = 'drafter = "none"\ntrial_alpha = 0.6\nmin_hours_between = 0\n'
 HELD = 1
 
 

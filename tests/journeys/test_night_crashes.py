@@ -11,7 +11,7 @@ import pytest
 
 from osiris.config.settings import PROJECT_ROOT, load_settings
 from osiris.core.commands import Feedback
-from osiris.drafting.draft_ideas import draft_ideas
+from osiris.drafting.draft_ideas import DraftingContext, draft_ideas
 from osiris.learn_check.trial import Trial, TrialPlan, draft_and_settle, prepare_trial
 from osiris.review.decide import decide
 from osiris.workspace import open_workspace
@@ -30,9 +30,8 @@ def before(tmp_path_factory):
     moments = TRIAL.market.draft_moments[:2]
     workspace.clock.set(moments[-1])
     drafter, settings = workspace.load_drafter(), workspace.settings
-    draft_ideas(
-        workspace.advice, workspace.prices, workspace.events, drafter, None, workspace.policy, settings, moments
-    )
+    context = DraftingContext(workspace.advice, workspace.prices, workspace.events, workspace.policy, settings)
+    draft_ideas(context, drafter, None, moments)
     moment = TRIAL.market.draft_moments[0] + timedelta(hours=1)
     for row in workspace.advice.rows()[:12]:
         body = Feedback(

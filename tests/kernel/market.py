@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from osiris.core.commands import Feedback
-from osiris.drafting.draft_ideas import draft_ideas
+from osiris.drafting.draft_ideas import DraftingContext, draft_ideas
 from osiris.kernel.patch import patch_from_diff, patch_from_text
 from osiris.labeling.settle import settle
 from osiris.market.synthetic import (
@@ -40,7 +40,7 @@ candidates = 1
 min_hermes = 0
 symbolic_seconds = 0.3
 measure_days = 260
-level = 0.2
+alpha = 0.2
 trial_days = {trial_days}
 {extra}
 """
@@ -91,7 +91,8 @@ def run_end(market: Market, cycle: int):
 def draft_at(ws, moment):
     """Draft on every ticker at a moment, by the live policy."""
     ws.clock.set(moment)
-    return draft_ideas(ws.advice, ws.prices, ws.events, ws.load_drafter(moment), None, ws.policy, ws.settings, [moment])
+    context = DraftingContext(ws.advice, ws.prices, ws.events, ws.policy, ws.settings)
+    return draft_ideas(context, ws.load_drafter(moment), None, [moment])
 
 
 def trade_at(ws, market: Market, cycle: int):

@@ -44,7 +44,7 @@ def test_what_is_better_every_week_is_better_beyond_chance(settings):
     assert measured.low > 0
     assert measured.gain == pytest.approx(0.4 * DAYS / len(OFFERED.weeks))
     assert measured.difference == pytest.approx(measured.candidate.total - measured.incumbent.total)
-    assert measured.p_value < measured.level == settings.kernel.level / 4
+    assert measured.p_value < measured.level == settings.kernel.alpha / 4
 
 
 def test_the_same_trades_are_not_better(settings):
@@ -126,7 +126,7 @@ class TestTooLittle:
         with pytest.raises(CandidateFailed, match="20 trades that it lets through; got 19"):
             found(few, trades(tossed(0)), settings)
         with pytest.raises(TooLittleData, match="20 ideas; got 19"):
-            compare_policies(few, few, OFFERED._replace(ideas=19), settings, first_look(settings, MOMENT, 1))
+            compare_policies(few, few, OFFERED._replace(idea_count=19), settings, first_look(settings, MOMENT, 1))
 
     @pytest.mark.parametrize(("weeks", "enough"), [(13, False), (14, True)])
     def test_weeks_for_the_level_are_no_verdict(self, settings, weeks, enough):

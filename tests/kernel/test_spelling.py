@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from osiris.cli import app
 from osiris.core.errors import BadInput, Conflict
-from osiris.evaluation.sign_flip import format_p_value
+from osiris.evaluation.stats import format_p_value
 from osiris.kernel.apply import apply_patch, roll_back
 from osiris.kernel.diffs import normalize_diff
 from osiris.kernel.draft import extract_diff, find_mutations, tidy_source

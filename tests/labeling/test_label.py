@@ -11,7 +11,7 @@ from osiris.labeling import label as rules_of
 from osiris.labeling.label import label_frame
 from osiris.market.calendars import daily_frame, intraday_frame
 from osiris.market.reconcile import Disagreement
-from osiris.market.timeline import build_timeline
+from osiris.market.timeline import TimelineSources, build_timeline
 
 SESSIONS = pd.DatetimeIndex(["2005-02-24", "2005-02-25", "2005-02-28", "2005-03-01", "2005-03-02"])
 DRAFTED = datetime(2005, 2, 24, 21, tzinfo=UTC)
@@ -34,7 +34,8 @@ def ruling(*after, as_of=AS_OF, rules=None, dates=SESSIONS, split=None, disputes
     ideas = pd.DataFrame([idea])
     for name in ("as_of", "since", "close_asked_at"):
         ideas[name] = pd.to_datetime(ideas[name], utc=True).astype("datetime64[us, UTC]")
-    line = build_timeline(bars, "XNYS", DRAFTED - timedelta(days=3), as_of, disputes=disputes, no_later_bars=silent)
+    sources = TimelineSources(bars, disputes=disputes, no_later_bars=silent)
+    line = build_timeline(sources, "XNYS", DRAFTED - timedelta(days=3), as_of)
     return label_frame(ideas, {"AAPL": line}, rules or OutcomesSettings(), as_of).iloc[0]
 
 
@@ -65,8 +66,9 @@ def test_levels_are_in_the_basis_of_the_last_bar_the_model_saw():
 
 
 def test_no_ideas_have_no_verdicts():
-    assert label_frame(pd.DataFrame(columns=["id", "ticker", "side", "entry", "target", "stop", "as_of", "since"]).astype(
-        {"as_of": "datetime64[us, UTC]", "since": "datetime64[us, UTC]"}), {}, OutcomesSettings(), AS_OF).empty  # fmt: skip
+    columns = ["id", "ticker", "side", "entry", "target", "stop", "as_of", "since"]
+    times = dict.fromkeys(("as_of", "since"), "datetime64[us, UTC]")
+    assert label_frame(pd.DataFrame(columns=columns).astype(times), {}, OutcomesSettings(), AS_OF).empty
 
 
 class TestDoubt:
@@ -150,7 +152,7 @@ class TestClosing:
 
     def test_by_hand_at_a_price_that_never_traded_it_stays_open(self):
         row = ruling(QUIET, (101, 102, 100, 101.5), **asked(228, 120.0))
-        assert (row.outcome, row.open_reason) == ("open", rules_of.ODD_PRICE)
+        assert (row.outcome, row.open_reason) == ("open", rules_of.PRICE_NOT_TRADED)
 
     def test_a_target_of_the_same_day_may_have_come_too_late(self):
         row = ruling(QUIET, (100, 107, 98, 106), **asked(228, 98.5))
@@ -206,7 +208,7 @@ class TestHours:
         finer = {"60m": intraday_frame(starts, rows, "XNYS", "60m", "test")}
         values = pd.DataFrame(daily, columns=["open", "high", "low", "close"], dtype=float)
         bars = daily_frame(SESSIONS[: len(daily)], values, "XNYS", "test")
-        line = build_timeline(bars, "XNYS", DRAFTED - timedelta(days=3), as_of, finer=finer, tolerance=0.1)
+        line = build_timeline(TimelineSources(bars, finer), "XNYS", DRAFTED - timedelta(days=3), as_of, tolerance=0.1)
         moment = pd.Timestamp(self.NOON)
         idea = {
             "id": "i", "ticker": "AAPL", "side": "long", "entry": 100.0, "target": 106.0, "stop": 97.0,
@@ -241,9 +243,8 @@ class TestHours:
         bars = daily_frame(SESSIONS[:3], values.assign(split=[1.0, 2.0, 1.0]), "XNYS", "test")
         starts = pd.DatetimeIndex([f"2005-02-25 {hour}:30" for hour in halved], tz="UTC")
         rows = pd.DataFrame(list(halved.values()), columns=["open", "high", "low", "close"], dtype=float)
-        line = build_timeline(bars, "XNYS", DRAFTED - timedelta(days=3), AS_OF, finer={
-            "60m": intraday_frame(starts, rows, "XNYS", "60m", "test")
-        })  # fmt: skip
+        finer = {"60m": intraday_frame(starts, rows, "XNYS", "60m", "test")}
+        line = build_timeline(TimelineSources(bars, finer), "XNYS", DRAFTED - timedelta(days=3), AS_OF)
         moment = pd.Timestamp("2005-02-25 16:00", tz="UTC")
         idea = {"id": "i", "ticker": "AAPL", "side": "long", "entry": 100.0, "target": 106.0, "stop": 97.0}
         row = label_frame(

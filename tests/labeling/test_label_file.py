@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 import pandas as pd
 import pytest
 
-from osiris.config.settings import OutcomesSettings, PricesSettings
+from osiris.config.settings import OutcomesSettings
 from osiris.core.errors import BadInput, NotFound
-from osiris.labeling.label_file import LABEL_COLUMNS, label_file, to_csv, to_records, write_labels
+from osiris.labeling.label_file import LABEL_COLUMNS, LabelRules, label_file, to_csv, to_records, write_labels
 
 AS_OF = datetime(2005, 3, 10, 22, tzinfo=UTC)
 HEAD = "id,ticker,side,entry,target,stop,accepted_at\n"
@@ -35,9 +35,7 @@ def label(tmp_path):
     def labelled(*rows, bars=BARS, rules=None, head=HEAD, as_of=AS_OF):
         (tmp_path / "ideas.csv").write_text(head + "".join(rows))
         (tmp_path / "bars.csv").write_text(bars)
-        return label_file(
-            tmp_path / "ideas.csv", tmp_path / "bars.csv", rules or OutcomesSettings(), PricesSettings(), as_of
-        )
+        return label_file(tmp_path / "ideas.csv", tmp_path / "bars.csv", LabelRules(rules or OutcomesSettings()), as_of)
 
     return labelled
 
@@ -143,14 +141,14 @@ def test_a_file_without_a_column_is_refused(label):
 
 def test_files_that_are_not_there_are_named(tmp_path):
     with pytest.raises(BadInput, match=r"ideas\.csv"):
-        label_file(tmp_path / "ideas.csv", tmp_path, OutcomesSettings(), PricesSettings(), AS_OF)
+        label_file(tmp_path / "ideas.csv", tmp_path, LabelRules(), AS_OF)
 
 
 def test_a_folder_of_bars_without_one_is_named(tmp_path):
     (tmp_path / "ideas.csv").write_text(HEAD + idea("x", "AAPL"))
     (tmp_path / "bars").mkdir()
     with pytest.raises(NotFound, match="bars"):
-        label_file(tmp_path / "ideas.csv", tmp_path / "bars", OutcomesSettings(), PricesSettings(), AS_OF)
+        label_file(tmp_path / "ideas.csv", tmp_path / "bars", LabelRules(), AS_OF)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
@@ -173,7 +171,7 @@ def test_ideas_may_be_parquet(label, tmp_path):
     rows = [dict(zip(HEAD.strip().split(","), idea("x", "AAPL").strip().split(","), strict=True))]
     pd.DataFrame(rows).astype({"entry": float, "target": float, "stop": float}).to_parquet(tmp_path / "ideas.parquet")
     (tmp_path / "bars.csv").write_text(BARS)
-    found = label_file(tmp_path / "ideas.parquet", tmp_path / "bars.csv", OutcomesSettings(), PricesSettings(), AS_OF)
+    found = label_file(tmp_path / "ideas.parquet", tmp_path / "bars.csv", LabelRules(), AS_OF)
     assert found.labels["outcome"].tolist() == ["win"]
 
 
@@ -190,7 +188,7 @@ def test_two_files_that_differ_on_a_bar_leave_it_in_doubt(tmp_path):
     folder.mkdir()
     (folder / "a.csv").write_text(BARS)
     (folder / "b.csv").write_text(BARS.replace("IBM,2005-02-25,94,95,93,94", "IBM,2005-02-25,100,107,99,106"))
-    found = label_file(tmp_path / "ideas.csv", folder, OutcomesSettings(), PricesSettings(), AS_OF)
+    found = label_file(tmp_path / "ideas.csv", folder, LabelRules(), AS_OF)
     assert found.labels["open_reason"].tolist() == ["sources differ on 2005-02-25"]
 
 
@@ -264,7 +262,7 @@ def test_the_ideas_and_the_labels_may_lie_beside_the_bars(tmp_path):
     (tmp_path / "labels.csv").write_text("id,outcome\n")
     (tmp_path / "notes.md").write_text("of mine")
     out = tmp_path / "labels.csv"
-    found = label_file(tmp_path / "ideas.csv", tmp_path, OutcomesSettings(), PricesSettings(), AS_OF, out=out)
+    found = label_file(tmp_path / "ideas.csv", tmp_path, LabelRules(), AS_OF, out=out)
     assert found.labels["outcome"].tolist() == ["loss"]
     assert found.notes == ["left out, no files of bars: notes.md"]
 
@@ -273,5 +271,5 @@ def test_ideas_with_their_ids_in_the_index_are_read(label, tmp_path):
     rows = pd.DataFrame([idea("x", "AAPL").strip().split(",")], columns=HEAD.strip().split(","))
     rows.set_index("id").to_parquet(tmp_path / "ideas.parquet")
     (tmp_path / "bars.csv").write_text(BARS)
-    found = label_file(tmp_path / "ideas.parquet", tmp_path / "bars.csv", OutcomesSettings(), PricesSettings(), AS_OF)
+    found = label_file(tmp_path / "ideas.parquet", tmp_path / "bars.csv", LabelRules(), AS_OF)
     assert found.labels["id"].tolist() == ["x"]

@@ -6,8 +6,8 @@ from typing import ClassVar
 import pandas as pd
 import pytest
 
-from osiris.config.settings import OutcomesSettings, PricesSettings
-from osiris.labeling.label_file import label_file
+from osiris.config.settings import PricesSettings
+from osiris.labeling.label_file import LabelRules, label_file
 from osiris.market.file_import import ImportOptions
 
 AS_OF = datetime(2024, 1, 20, tzinfo=UTC)
@@ -28,7 +28,7 @@ def label(tmp_path):
                 f"{ticker},{moment},{prices}{',' * (4 - prices.count(','))}\n" for moment, prices in bars.items()
             )
             (tmp_path / "bars" / f"{name}.csv").write_text("ticker,ts,open,high,low,close,split\n" + rows)
-        found = label_file(tmp_path / "ideas.csv", tmp_path / "bars", OutcomesSettings(), PRICES, as_of, options=form)
+        found = label_file(tmp_path / "ideas.csv", tmp_path / "bars", LabelRules(prices=PRICES, options=form), as_of)
         (row,) = found.labels.to_dict("records")
         return row["outcome"], row["exit_reason"] or row["open_reason"], bool(row["ambiguous"]), found.bad
 

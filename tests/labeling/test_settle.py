@@ -241,7 +241,7 @@ def test_what_an_event_holds_is_documented(desk):
     workspace = desk([approved()], [QUIET, TARGET])
     run(workspace, 5)
     (event,) = workspace.events.read_outcomes()
-    documented = (PROJECT_ROOT / "docs" / "outcomes.md").read_text()
+    documented = (PROJECT_ROOT / "docs" / "reference" / "events.md").read_text()
     assert list(event) == EVENT_COLUMNS
     assert [name for name in event if f"`{name}`" not in documented] == []
 

@@ -73,8 +73,8 @@ def test_a_model_of_another_make_is_loaded_by_the_same_code(tmp_path):
 def test_a_hub_that_cannot_be_reached_is_the_networks_fault_and_worth_another_try(monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
     code = (
-        "from osiris.llm.sources import base_hash; from osiris.config.settings import Model, Settings\n"
-        "base_hash(Settings(model=Model(base='somebody/some-model')))"
+        "from osiris.llm.sources import compute_base_hash; from osiris.config.settings import ModelSettings, Settings\n"
+        "compute_base_hash(Settings(model=ModelSettings(base='somebody/some-model')))"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert "SourceUnavailable" in ran.stderr.splitlines()[-1]

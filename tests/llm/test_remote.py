@@ -8,7 +8,7 @@ import pytest
 
 from osiris.config.settings import LlmSettings, ModelSettings, Settings
 from osiris.core.errors import BadInput, NotFound, SettingsError, SourceUnavailable
-from osiris.drafting.draft_ideas import draft_ideas
+from osiris.drafting.draft_ideas import DraftingContext, draft_ideas
 from osiris.llm import starter_data as data
 from osiris.llm.generate import DraftRequest, draft_replies, unconstrained
 from osiris.llm.hermes import JudgedIdea, score_ideas
@@ -110,8 +110,10 @@ def test_a_workspace_whose_models_are_on_a_server_drafts_and_scores_there(tmp_pa
 [llm]\nbackend = "openai"\nurl = "{llm.url}"\ndrafter = "{llm.drafter}"\njudge = "{llm.judge}"\n'''
     workspace = make_workspace(tmp_path, toml, MOMENT)
     load_sample(workspace.bars, ["AAPL"])
-    parts = workspace.advice, workspace.prices, workspace.events, workspace.load_drafter(), workspace.models.judge
-    report = draft_ideas(*parts, workspace.policy, workspace.settings, [MOMENT])
+    context = DraftingContext(
+        workspace.advice, workspace.prices, workspace.events, workspace.policy, workspace.settings
+    )
+    report = draft_ideas(context, workspace.load_drafter(), workspace.models.judge, [MOMENT])
     workspace.close()
     assert (report.adapter, report.stored, report.unscored) == ("base", 2, 0)
 

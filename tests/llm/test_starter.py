@@ -14,15 +14,8 @@ from osiris.llm import starter_data as data
 from osiris.llm.generate import DraftRequest, draft_replies
 from osiris.llm.hermes import JudgedIdea, score_ideas
 from osiris.llm.sources import is_model_ready
-from osiris.llm.starter import (
-    PROMPTS_FOLDER,
-    ensure_starter,
-    ensure_starter_folder,
-    ensure_starters,
-    recipe_key,
-    starter_folder,
-    starter_recipe,
-)
+from osiris.llm.starter import ensure_starter, ensure_starter_folder, ensure_starters, starter_folder
+from osiris.llm.starter_recipe import PROMPTS_FOLDER, recipe_key, starter_recipe
 from tests.llm.conftest import settings_with
 
 ODD = ["BRK-B", "^GSPC", "BTC-USD", "0700.HK", "EURUSD=X", "600519.SS", "A", "ABCDEFGHIJKLMNO"]

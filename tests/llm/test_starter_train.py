@@ -4,7 +4,7 @@ import pytest
 
 from osiris.llm import starter_data as data
 from osiris.llm.generate import reply_prefix
-from osiris.llm.starter import starter_recipe
+from osiris.llm.starter_recipe import starter_recipe
 from osiris.llm.starter_train import build_tokenizer, encode_example
 
 

@@ -28,9 +28,9 @@ SMALL = 40
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
-    monkeypatch.setattr("osiris.market.bar_rewrite.PIECE", SMALL)
-    monkeypatch.setattr("osiris.market.file_import.spool.PIECE", SMALL)
-    monkeypatch.setattr("osiris.market.file_import.series_profile.PIECE", SMALL)
+    monkeypatch.setattr("osiris.market.bar_rewrite.MAX_PIECE_BARS", SMALL)
+    monkeypatch.setattr("osiris.market.file_import.spool.MAX_PIECE_BARS", SMALL)
+    monkeypatch.setattr("osiris.market.file_import.series_profile.MAX_PIECE_BARS", SMALL)
 
 
 def coin(minutes, prices=100.0, source="a"):
@@ -60,7 +60,7 @@ def test_a_merge_in_pieces_is_a_merge_at_once(tmp_path_factory, first, second, d
     frames = coin(first), coin(second, other, "b")
     in_pieces = merged(tmp_path_factory.mktemp("pieces"), *frames, replace=replace)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("osiris.market.bar_rewrite.PIECE", 10**6)
+        patch.setattr("osiris.market.bar_rewrite.MAX_PIECE_BARS", 10**6)
         at_once = merged(tmp_path_factory.mktemp("whole"), *frames, replace=replace)
     pd.testing.assert_frame_equal(in_pieces[0], at_once[0])
     assert in_pieces[1:] == at_once[1:]
@@ -179,8 +179,8 @@ def share_file(folder, days=5, **columns):
 
 @pytest.fixture
 def larger_pieces(monkeypatch):
-    monkeypatch.setattr("osiris.market.file_import.spool.PIECE", 500)
-    monkeypatch.setattr("osiris.market.file_import.series_profile.PIECE", 500)
+    monkeypatch.setattr("osiris.market.file_import.spool.MAX_PIECE_BARS", 500)
+    monkeypatch.setattr("osiris.market.file_import.series_profile.MAX_PIECE_BARS", 500)
 
 
 @pytest.mark.usefixtures("larger_pieces")

@@ -14,7 +14,7 @@ from osiris.labeling.label import label_frame
 from osiris.market.bar_frames import to_bar_arrays
 from osiris.market.calendars import daily_frame, intraday_frame
 from osiris.market.gaps import fill_missing
-from osiris.market.timeline import build_timeline
+from osiris.market.timeline import TimelineSources, build_timeline
 from tests.labeling import tick_reference as ticks
 
 OPEN = pd.Timestamp("2005-02-25 14:30", tz="UTC")
@@ -40,7 +40,7 @@ def lay(hours, lacking=(), day=None):
     finer = {"60m": intraday_frame(STARTS[kept], values, "XNYS", "60m", "test")}
     rows = [QUIET, day or day_of(hours[:7]), day_of(hours[7:])]
     daily = daily_frame(DAYS, pd.DataFrame(rows, columns=NAMES, dtype=float), "XNYS", "test")
-    return build_timeline(daily, "XNYS", FIRST, AS_OF, finer=finer)
+    return build_timeline(TimelineSources(daily, finer), "XNYS", FIRST, AS_OF)
 
 
 def judged(line, ideas, rules=None):

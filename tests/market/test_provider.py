@@ -13,7 +13,7 @@ from osiris.core.row_files import BadRows
 from osiris.market.bar_store import BarStore
 from osiris.market.calendars import closes_between, daily_frame, intraday_frame, session_bounds
 from osiris.market.data_issues import DISPUTED
-from osiris.market.importer import import_bars
+from osiris.market.importer import ImportMode, import_bars
 from osiris.market.provider import BarProvider
 from osiris.market.sample import load_sample, sample_bars
 from osiris.market.yahoo import REPORTING_DELAY, YahooClient
@@ -255,7 +255,7 @@ def test_an_import_that_differs_is_reported_and_written_only_with_replace(store,
     report = import_bars(store, SETTINGS, path, END.replace(year=2013))
     assert "and 195 more bars" in report.disputed["FB"]
     pd.testing.assert_frame_equal(store.get("FB"), sample_bars("FB"))
-    assert import_bars(store, SETTINGS, path, END.replace(year=2013), replace=True).changed == 196
+    assert import_bars(store, SETTINGS, path, END.replace(year=2013), mode=ImportMode(replace=True)).changed == 196
     assert store.get("FB")["close"].equals(halved["close"])
 
 

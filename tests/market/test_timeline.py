@@ -12,7 +12,7 @@ import pytest
 from osiris.market.calendars import daily_frame, intraday_frame
 from osiris.market.data_issues import DAILY_CONFLICT, DISPUTED, MISSING_SESSION, PRICE_JUMP
 from osiris.market.reconcile import Disagreement
-from osiris.market.timeline import build_timeline
+from osiris.market.timeline import TimelineSources, build_timeline
 
 DATES = pd.DatetimeIndex(["2005-02-24", "2005-02-25", "2005-02-28", "2005-03-01"])
 FIRST, AS_OF = datetime(2005, 2, 24, tzinfo=UTC), datetime(2005, 3, 1, 21, tzinfo=UTC)
@@ -35,8 +35,9 @@ def hourly(day, bars=7, skip=(), rows=None, interval="60m"):
     return intraday_frame(starts[kept], frame(values), "XNYS", interval, "test")
 
 
-def lay(bars=None, as_of=AS_OF, **options):
-    return build_timeline(daily() if bars is None else bars, "XNYS", FIRST, as_of, **options)
+def lay(bars=None, as_of=AS_OF, tolerance=0.02, **sources):
+    stored = TimelineSources(daily() if bars is None else bars, **sources)
+    return build_timeline(stored, "XNYS", FIRST, as_of, tolerance)
 
 
 def kinds(doubts):
@@ -97,7 +98,7 @@ def test_a_session_without_a_bar_is_in_doubt():
 
 
 def test_a_holiday_is_not_missed():
-    line = build_timeline(daily(), "XNYS", datetime(2005, 2, 19, tzinfo=UTC), AS_OF)
+    line = build_timeline(TimelineSources(daily()), "XNYS", datetime(2005, 2, 19, tzinfo=UTC), AS_OF)
     assert kinds(line.issues) == [
         ("02-22", MISSING_SESSION),
         ("02-23", MISSING_SESSION),
@@ -164,7 +165,9 @@ def test_two_splits_of_one_day_contradict_each_other():
 def test_days_are_called_by_the_exchange_s_own_date():
     """Sydney opens on the evening before in UTC: of two days the second, a Tuesday, is lacking."""
     bars = daily_frame(pd.DatetimeIndex(["2024-01-08"]), frame([QUIET]), "XASX", "test")
-    line = build_timeline(bars, "XASX", datetime(2024, 1, 7, tzinfo=UTC), datetime(2024, 1, 9, 6, tzinfo=UTC))
+    line = build_timeline(
+        TimelineSources(bars), "XASX", datetime(2024, 1, 7, tzinfo=UTC), datetime(2024, 1, 9, 6, tzinfo=UTC)
+    )
     assert [line.issues.describe(n) for n in range(len(line.issues.start))] == ["no bar of 2024-01-09"]
 
 
@@ -189,7 +192,9 @@ def test_half_days_end_early():
     friday = pd.date_range("2005-11-25 14:30", periods=4, freq="60min", tz="UTC")
     hours = intraday_frame(friday, frame([QUIET] * 4), "XNYS", "60m", "test")
     as_of = datetime(2005, 11, 25, 18, tzinfo=UTC)
-    line = build_timeline(daily()[:0], "XNYS", datetime(2005, 11, 25, tzinfo=UTC), as_of, finer={"60m": hours})
+    line = build_timeline(
+        TimelineSources(daily()[:0], {"60m": hours}), "XNYS", datetime(2005, 11, 25, tzinfo=UTC), as_of
+    )
     assert kinds(line.issues) == []
     assert f"{pd.Timestamp(line.bars.end[-1]):%H:%M}" == "18:00"
 
@@ -208,7 +213,9 @@ def test_bars_outside_of_the_sessions_are_left_out():
 def test_crypto_has_a_session_every_day():
     days = pd.DatetimeIndex(["2005-02-26", "2005-02-27"])
     bars = daily_frame(days, frame([QUIET] * 2), "24/7", "test")
-    line = build_timeline(bars, "24/7", datetime(2005, 2, 26, tzinfo=UTC), datetime(2005, 3, 1, tzinfo=UTC))
+    line = build_timeline(
+        TimelineSources(bars), "24/7", datetime(2005, 2, 26, tzinfo=UTC), datetime(2005, 3, 1, tzinfo=UTC)
+    )
     assert kinds(line.issues) == [("02-28", MISSING_SESSION)]
 
 

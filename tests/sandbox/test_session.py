@@ -101,7 +101,7 @@ def test_who_holds_too_much_is_stopped_by_whoever_waits_even_where_no_limit_is_s
     monkeypatch.setattr("osiris.sandbox.session.MAX_MEMORY_BYTES", 2048 * MIB)
     monkeypatch.setattr("osiris.sandbox.session.MAX_RESIDENT_BYTES", 100 * MIB)
     with Sandbox(shipped_files() | {"sizing.py": HOLD.format(mib=150)}) as session:
-        with pytest.raises(PolicyFailed, match=r"MiB held in its box, at most 100"):
+        with pytest.raises(PolicyFailed, match=r"MiB held in its sandbox, at most 100"):
             session.ask("size", [*IDEA._replace(confidence=4.0)])
         assert session._process is None
     with Sandbox(shipped_files() | {"sizing.py": HOLD.format(mib=10)}) as session:

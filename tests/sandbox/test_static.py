@@ -108,7 +108,7 @@ def test_what_is_refused_is_told_with_what_to_write_instead(body, told):
     assert told in " ".join(find_problems(file_with(body=body)))
 
 
-def test_the_page_on_the_kernel_lists_what_is_allowed():
-    page = (PROJECT_ROOT / "docs" / "kernel.md").read_text(encoding="utf-8")
+def test_the_page_on_the_sandbox_lists_what_is_allowed():
+    page = (PROJECT_ROOT / "docs" / "explanation" / "sandbox.md").read_text(encoding="utf-8")
     for about, names in allowed.describe_allowed().items():
         assert f"| {about} | {names.replace('|', chr(92) + '|')} |" in page

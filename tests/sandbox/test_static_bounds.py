@@ -29,7 +29,7 @@ class TestWhatPythonGivesUpOn:
     def test_a_patch_of_it_has_an_id_and_is_listed(self, number):
         after = SHIPPED.replace("0.01", number)
         item = json.dumps({"target": "sizing.py", "before": SHIPPED, "after": after, "diff": "x"})
-        (row,) = list_queue(SimpleNamespace(patches=dict), SimpleNamespace(items=lambda: [item]))
+        (row,) = list_queue(SimpleNamespace(patches=dict), SimpleNamespace(list_queue=lambda: [item]))
         assert row["patch"] == parse_patch(item).id
 
     @pytest.mark.parametrize("number", [TERMS, DIGITS])

@@ -122,7 +122,7 @@ class TestDelivery:
             events.deliver("books", "a", fail)
         taken = []
         assert events.deliver("books", "b", taken.extend) == 0, "it was not left for long enough"
-        assert events.deliver("books", "b", taken.extend, idle=0) == 1
+        assert events.deliver("books", "b", taken.extend, idle_milliseconds=0) == 1
         assert [event["id"] for event in taken] == ["i1"]
 
     def test_there_may_be_nothing(self, events):
@@ -173,7 +173,7 @@ def test_an_event_that_the_stream_has_dropped_does_not_stop_a_group(events):
         events.deliver("books", "a", fail)
     events._redis.xtrim(OUTCOME_TOPIC, maxlen=1, approximate=False)
     taken = []
-    assert events.deliver("books", "b", taken.extend, idle=0) == 1
+    assert events.deliver("books", "b", taken.extend, idle_milliseconds=0) == 1
     assert [event["id"] for event in taken] == ["i2"]
 
 

@@ -21,9 +21,10 @@ from osiris.core.errors import BadInput
 from osiris.llm.generate import DraftRequest, draft_replies
 from osiris.llm.loader import load_drafter
 from osiris.llm.local_models import LocalModels
+from osiris.training.methods import train_adapter
 from osiris.training.recipe import load_recipe
+from osiris.training.run import TrainingOptions
 from osiris.training.target_modules import linear_layers
-from osiris.training.train import train_adapter
 
 SIZE = {
     "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2,
@@ -73,7 +74,9 @@ def one_step(name, *methods):
 @pytest.mark.parametrize("make", MAKES)
 def test_every_linear_layer_of_a_block_learns_and_the_adapter_drafts(model_of, pairs, tmp_path, make):
     settings = model_of(make)
-    result = train_adapter(settings, pairs, None, tmp_path / "20050225", one_step("dpo", "dpo"), progress=False)
+    result = train_adapter(
+        settings, pairs, TrainingOptions(None, tmp_path / "20050225", one_step("dpo", "dpo"), progress=False)
+    )
     assert len(load_file(result.folder / WEIGHTS_FILE)) == result.tensors == 2 * 2 * MAKES[make][2]
     names = json.loads((result.folder / CONFIG_FILE).read_text())["target_modules"]
     assert names == sorted(names)
@@ -91,7 +94,7 @@ def test_a_target_that_no_layer_has_is_named_with_the_layers_there_are(model_of,
     recipe = one_step("dpo", "dpo")
     wrong = replace(recipe, lora=recipe.lora | {"target_modules": ["qkv_proj", "o_proj"]})
     with pytest.raises(BadInput, match=r"qkv_proj.*no linear layer") as refused:
-        train_adapter(model_of(make), pairs, None, tmp_path / "out", wrong, progress=False)
+        train_adapter(model_of(make), pairs, TrainingOptions(None, tmp_path / "out", wrong, progress=False))
     assert ("down_proj" if make == "llama" else "dense_h_to_4h") in str(refused.value)
 
 
@@ -102,15 +105,17 @@ def test_a_parent_of_the_same_layers_by_name_is_continued_and_one_of_fewer_is_no
         return replace(recipe, lora=recipe.lora | {"target_modules": list(layers)})
 
     whole = train_adapter(
-        settings, pairs, None, tmp_path / "whole", named("qkv_proj", "o_proj", "gate_up_proj", "down_proj")
+        settings,
+        pairs,
+        TrainingOptions(None, tmp_path / "whole", named("qkv_proj", "o_proj", "gate_up_proj", "down_proj")),
     )
-    train_adapter(settings, pairs, whole.folder, tmp_path / "next", recipe, progress=False)
-    part = train_adapter(settings, pairs, None, tmp_path / "part", named("o_proj"), progress=False)
+    train_adapter(settings, pairs, TrainingOptions(whole.folder, tmp_path / "next", recipe, progress=False))
+    part = train_adapter(settings, pairs, TrainingOptions(None, tmp_path / "part", named("o_proj"), progress=False))
     with pytest.raises(BadInput, match="recipe's target_modules"):
-        train_adapter(settings, pairs, part.folder, tmp_path / "none", recipe, progress=False)
+        train_adapter(settings, pairs, TrainingOptions(part.folder, tmp_path / "none", recipe, progress=False))
     dropped = replace(recipe, lora=recipe.lora | {"lora_dropout": 0.5})
     with pytest.raises(BadInput, match="recipe's lora_dropout"):
-        train_adapter(settings, pairs, whole.folder, tmp_path / "none", dropped, progress=False)
+        train_adapter(settings, pairs, TrainingOptions(whole.folder, tmp_path / "none", dropped, progress=False))
 
 
 def test_the_layer_that_gives_the_logits_is_no_target(model_of):

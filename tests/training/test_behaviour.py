@@ -53,8 +53,8 @@ def test_where_nearly_all_replies_are_valid_more_are_drawn(monkeypatch, invalid,
         drawn.extend([seed] * len(requests) * each)
         return [[Draft("", None, 0.0, 2 if number < first else 1)] * each for number in range(len(requests))]
 
-    monkeypatch.setattr("osiris.training.behaviour.draft", drafts)
-    monkeypatch.setattr(Draft, "valid_at_once", property(lambda self: self.attempts == 1))
+    monkeypatch.setattr("osiris.training.behaviour.draft_replies", drafts)
+    monkeypatch.setattr(Draft, "is_valid_at_once", property(lambda self: self.attempts == 1))
     assert measure_behaviour(None, rows(MAX_BEHAVIOUR_PROMPTS), Settings()) == {"valid_share": 1 - invalid / replies}
     assert len(drawn) == replies
     assert len(set(drawn)) == (2 if replies > MAX_BEHAVIOUR_PROMPTS else 1)

@@ -5,9 +5,10 @@ import pytest
 
 from osiris.llm.loader import load_drafter
 from osiris.training.likelihoods import Likelihoods, measure_likelihoods, row_means
+from osiris.training.methods import train_adapter
 from osiris.training.recipe import load_recipe
+from osiris.training.run import TrainingOptions
 from osiris.training.tokens import apply_chat_format, to_assistant_message, to_user_message, token_ids
-from osiris.training.train import train_adapter
 
 
 @pytest.fixture
@@ -64,8 +65,8 @@ def test_a_training_reports_the_same_whatever_the_batch_it_is_measured_in(settin
     few = {"max_steps": 1, "per_device_train_batch_size": 11}
     reports = [
         train_adapter(
-            settings, pairs[:11], None, tmp_path / str(size),
-            replace(recipe, args=recipe.args | few | {"per_device_eval_batch_size": size}), progress=False,
+            settings, pairs[:11], TrainingOptions(None, tmp_path / str(size),
+            replace(recipe, args=recipe.args | few | {"per_device_eval_batch_size": size}), progress=False),
         ).after
         for size in (5, 11)
     ]  # fmt: skip

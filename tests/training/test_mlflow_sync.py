@@ -48,4 +48,4 @@ def test_what_mlflow_cannot_be_told_is_a_note(shelf, settings):
     settings.mlruns.mkdir()
     (settings.mlruns / "mlflow.db").write_text("no database")
     log_missing(shelf, Tracking(settings), settings, notes := [])
-    assert "MLflow lacks it until the next night" in notes[0]
+    assert "MLflow lacks it until the next nightly run" in notes[0]

@@ -18,7 +18,7 @@ from osiris.serving.status import get_workspace_status
 from osiris.training.datasets import write_dataset
 from osiris.training.nightly import learn_from_feedback, learn_from_outcomes, pairs_file
 from osiris.training.pairs import Pair
-from osiris.training.promotion import evaluate_adapters, list_challengers
+from osiris.training.promotion import HeldoutSource, evaluate_adapters, list_challengers
 from tests.builders import MOMENT, idea, make_workspace
 
 NIGHT, DECIDED = MOMENT + timedelta(hours=10), MOMENT + timedelta(hours=1)
@@ -88,7 +88,7 @@ def test_a_night_killed_between_publishing_and_logging_is_logged_by_the_next_try
 def test_an_adapter_is_not_judged_on_days_it_was_trained_on(workspace, published):
     ws = workspace
     report, evaluations = evaluate_adapters(
-        ws.registry, ws.tracking, ws.models, ws.prices, ws.policy, ws.settings, NIGHT
+        ws.registry, ws.tracking, ws.models, HeldoutSource(ws.prices, ws.policy, ws.settings), NIGHT
     )
     assert (report.adapter, evaluations) == (None, [])
     assert "20050226: too early, what is compared was trained on days up to 2005-02-25" in report.note
@@ -98,7 +98,7 @@ def test_an_adapter_is_not_judged_on_days_it_was_trained_on(workspace, published
 def test_it_is_judged_once_later_days_are_there(workspace, published):
     ws, later = workspace, NIGHT + timedelta(days=40)
     report, evaluations = evaluate_adapters(
-        ws.registry, ws.tracking, ws.models, ws.prices, ws.policy, ws.settings, later
+        ws.registry, ws.tracking, ws.models, HeldoutSource(ws.prices, ws.policy, ws.settings), later
     )
     first = MOMENT + timedelta(days=ws.settings.gate.embargo_days)
     assert [e.adapter for e in evaluations] == ["20050226", "base"]
@@ -144,7 +144,7 @@ def test_a_persons_word_decides_what_is_served_and_mlflow_and_status_say_so(work
 
 def test_no_pairs_make_no_dpo_adapter(workspace, published):
     report = learn_from_outcomes(workspace.registry, workspace.tracking, workspace.settings, NIGHT)
-    assert (report.adapter, report.note) == (None, "no pairs tonight; nothing is trained")
+    assert (report.adapter, report.note) == (None, "no pairs in this nightly run; nothing is trained")
 
 
 def test_pairs_make_a_dpo_adapter_from_the_nights_own(workspace, published):

@@ -155,7 +155,7 @@ def test_feedback_becomes_examples_edits_as_corrected(tmp_path):
     kept = candidate(2, 0, status="approved", status_at=at)
     store.add([edited, kept, candidate(3, 0, status="rejected", status_at=at)])
     found, note = load_accepted_ideas(store, settings, MOMENT, CUTOFF)
-    assert sorted(json.loads(row["taught"])["target_atr"] for row in found) == [2.0, 3.0]
+    assert sorted(json.loads(row["trained_reply"])["target_atr"] for row in found) == [2.0, 3.0]
     assert note == ""
     with pytest.raises(TooLittleData):
         load_accepted_ideas(store, settings, at, CUTOFF)
@@ -221,7 +221,7 @@ def taught(**changes):
     drafted = {"entry": 100.0, "target": 104.0, "stop": 97.5, "status": "edited", "reply": WRITTEN}
     left_out = Counter()
     rows = select_trainable([idea(**drafted | changes)], left_out)
-    return (rows[0]["taught"] if rows else None), dict(left_out)
+    return (rows[0]["trained_reply"] if rows else None), dict(left_out)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_the_loop_goes_on_meanwhile_and_the_result_comes_back_to_it():
     )
     meanwhile, ((waited, worker), thread) = found
     assert (meanwhile, waited, thread) == ("meanwhile", True, threading.main_thread())
-    assert worker.startswith("osiris-beside")
+    assert worker.startswith("osiris-background")
 
 
 @pytest.mark.parametrize("place", ["work", "then"])

@@ -1,8 +1,10 @@
-"""Bars that a person brings: CSV or Parquet files as vendors write them, checked row by row.
+"""The import of bars from CSV or Parquet files as vendors write them; every row is checked.
 
-A row is a bar: a date or the moment at which it began, open, high, low and close as traded, optionally ticker, volume
-and split. `form` has the names that these columns may have, `moments` and `numbers` how they may be written. Nothing is
-guessed: what is open is refused with the option that settles it (`Form`). `docs/bar-files.md` tells a person of it.
+A row is a bar: a date or the moment at which the bar began; open, high, low and close as traded; optionally ticker,
+volume and split. `options` has the names that these columns may have. `moments` and `numbers` read their values.
+
+Nothing is guessed. Example: `1/3/2024` may be in January or in March, so the file is refused with the option that
+settles it (`ImportOptions.date_format`). `docs/how-to/import-bars.md` is the guide for users.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,16 +39,16 @@ __all__ = [
 
 
 def read_all_series(spool: Spool, prices: PricesSettings, as_of: datetime) -> Iterator[SeriesResult]:
-    """The good bars and the bad rows of each series in `spool`, by ticker: one at a time is in memory.
+    """The good bars and the bad rows of each series in `spool`, ordered by ticker; one at a time is in memory.
 
-    A long series comes in pieces that follow one another in time, and ends with one that is refused.
+    A long series comes in pieces that follow one another in time. A rejected piece is the last one of its series.
     """
     for key in spool.series_keys():
         yield from read_series(spool, key, prices, as_of)
 
 
 def read_series(spool: Spool, key: SeriesKey, prices: PricesSettings, as_of: datetime) -> Iterator[SeriesResult]:
-    """As `each_series`, of one series."""
+    """As `read_all_series`, for one series."""
     try:
         profile = profile_series(spool, key, prices)
     except SeriesRejected as error:
@@ -54,10 +56,10 @@ def read_series(spool: Spool, key: SeriesKey, prices: PricesSettings, as_of: dat
         return
     outside = 0
     for rows in spool.pieces(key, session_opens(profile.calendar)):
-        found = check_series(key, rows, profile, as_of)
-        outside += found.outside
-        yield found
-        if found.rejected:
+        result = check_series(key, rows, profile, as_of)
+        outside += result.outside
+        yield result
+        if result.rejected:
             return
     spool.report.outside_rows[key] = outside
 
@@ -65,21 +67,22 @@ def read_series(spool: Spool, key: SeriesKey, prices: PricesSettings, as_of: dat
 def scan_bars(
     file: Path, prices: PricesSettings, as_of: datetime, options: ImportOptions = ImportOptions()
 ) -> tuple[list[FileBars], list[BadRow]]:
-    """The good bars of one file by ticker, and the bad rows by line; `source` is `file:` and the file's name.
+    """The good bars of one file, ordered by ticker, and the bad rows by line.
 
-    Raises `BadInput` for a file that cannot be read, lacks a column or is open to more than one reading.
+    The `source` of each bar is `file:` and the file's name. Raises `BadInput` for a file that cannot be read, lacks a
+    column or has more than one reading.
     """
     with Spool(options) as spool:
         spool.add_file(file)
-        found = list(read_all_series(spool, prices, as_of))
-        bad = [*spool.report.bad, *(row for one in found for row in one.bad)]
-    return join_pieces(one.bars for one in found if one.bars), sorted(bad, key=lambda row: row.line)
+        results = list(read_all_series(spool, prices, as_of))
+        bad = [*spool.report.bad, *(row for result in results for row in result.bad)]
+    return join_pieces(result.bars for result in results if result.bars), sorted(bad, key=lambda row: row.line)
 
 
 def read_bars(
     file: Path, prices: PricesSettings, as_of: datetime, options: ImportOptions = ImportOptions()
 ) -> list[FileBars]:
-    """The bars of one file by ticker; raises as `scan_bars`, and `BadRows` for any bad row."""
+    """The bars of one file, ordered by ticker; raises as `scan_bars` does, and `BadRows` for any bad row."""
     bars, bad = scan_bars(file, prices, as_of, options)
     reject_bad_rows(bad)
     return bars

@@ -1,6 +1,7 @@
-"""How long the bars of a series last, from where they begin; what is in doubt is refused by name.
+"""The length of the bars of a series, from the moments at which they begin.
 
-A bar that is taken for shorter than it is would be known before it ended, so nothing is made to fit.
+If hourly bars were taken for 5-minute bars, each would count as known 55 minutes before it ended. So a series whose
+length is in doubt is refused, and the error says what its bars look like.
 """
 
 import numpy as np
@@ -12,10 +13,11 @@ from osiris.market.file_import.calendar_positions import MINUTE_US, CalendarPosi
 from osiris.market.file_import.moments import DAY_US, NO_TIME
 
 MAJORITY_SHARE = 0.8
+"""A rule that so many of the rows keep holds for the series; single rows that break it are bad by themselves."""
 STEP_MINUTES = (720, 480, 360, 240, 195, 180, 130, 120, 90, 65, 60, 45, 30, 20, 15, 10, 6, 5, 4, 3, 2, 1)
-"""Lengths in minutes that files have; those in `calendars.MINUTES` can be used."""
+"""Lengths in minutes that files have, the longest first; those in `calendars.BAR_MINUTES` can be used."""
 CLOSE_TOLERANCE_US = MINUTE_US
-"""Before the close of a session: 23:59:59.999 is the end of a day as some vendors write it."""
+"""A row so shortly before the close is stamped at the close: some vendors write the end of a day as 23:59:59.999."""
 LONG_INTERVAL_DAYS = {
     "weekly": (5, 9),
     "two-weekly": (12, 17),
@@ -23,32 +25,35 @@ LONG_INTERVAL_DAYS = {
     "quarterly": (80, 100),
     "yearly": (350, 380),
 }
+"""The fewest and the most days from one bar to the next; weekends and holidays move the dates."""
 DAILY_HINT = "if each is the bar of one session, say --daily"
 
 
 class SeriesRejected(ValueError):
-    """Why the bars of a series cannot be used."""
+    """The bars of a series cannot be used; the message says why."""
 
 
 def row_days(at: NDArray[np.int64], day: NDArray[np.int64], positions: CalendarPositions) -> NDArray[np.int64]:
-    """The day that each row names: its own, or the exchange's where it begins at midnight there; else `NONE`."""
+    """The day that each row names: its own, or the exchange's if it begins at midnight there; else `NO_TIME`."""
     midnight = (day == NO_TIME) & (at != NO_TIME) & (positions.local % DAY_US == 0)
     return np.where(midnight, positions.local // DAY_US, day)
 
 
 def is_dated(at: NDArray[np.int64], day: NDArray[np.int64], positions: CalendarPositions) -> bool:
-    """Whether most rows name a day, `day` as from `named_days`, or stand at the close of one."""
+    """Whether most rows name a day, with `day` as from `row_days`."""
     known = (at != NO_TIME) | (day != NO_TIME)
-    least = MAJORITY_SHARE if positions.is_continuous else 0.5  # around the clock, hours begin at midnight too
+    # Around the clock one bar of each day begins at midnight, so a date there is weaker evidence.
+    least = MAJORITY_SHARE if positions.is_continuous else 0.5
     return bool((day != NO_TIME).sum() >= least * known.sum())
 
 
 def detect_interval(
     at: NDArray[np.int64], day: NDArray[np.int64], positions: CalendarPositions, calendar: str, *, daily: bool
 ) -> tuple[str, NDArray[np.int64]]:
-    """The length of the bars (`1d` or a name of `MINUTES`) and the day of each; raises `Refused`.
+    """The length of the bars (`1d` or a name of `BAR_MINUTES`) and the day of each, shape (n,).
 
-    `day` as from `named_days`. In a daily series, a moment inside or after a session names its day too.
+    `day` is as from `row_days`. In a daily series, a moment inside or after a session names its day too. `daily` says
+    that the person calls the bars daily. Raises `SeriesRejected` for bars of another length or of one in doubt.
     """
     known = (at != NO_TIME) | (day != NO_TIME)
     if is_dated(at, day, positions):
@@ -58,6 +63,7 @@ def detect_interval(
             _reject_opens(at, positions)
         _reject_shifted(at, calendar, positions, known)
         return DAILY, days
+    # No two moments are on one day of the exchange.
     if len(np.unique(positions.local[at != NO_TIME] // DAY_US)) == (at != NO_TIME).sum():
         days = _days_of_single_bars(at, day, positions, daily)
         if not daily:
@@ -69,13 +75,14 @@ def detect_interval(
 
 
 def _reject_sparse(days: NDArray[np.int64], positions: CalendarPositions) -> None:
-    """Refuse bars that are further apart than sessions are: weekly ones, monthly ones, each second day."""
+    """Refuse bars that are further apart than sessions are, such as weekly and monthly bars or every second day."""
     days = np.unique(days[(days >= positions.dates[0]) & (days <= positions.dates[-1])])
     apart = np.diff(np.searchsorted(positions.dates, days))
     if not len(apart) or (len(apart) == 1 and not _is_step(days, positions)):
         return
     if np.median(apart) >= 2 and np.mean(apart <= 1) <= 1 / 3:
         raise SeriesRejected(f"are {_describe_spacing(np.diff(days), apart)} bars, not daily ones; {DAILY_HINT}")
+    # Weekly bars among daily ones: four in a row at least three sessions apart, or eight at least two apart.
     for run, least in ((4, 3), (8, 2)):
         if len(apart) >= run:
             wide = np.lib.stride_tricks.sliding_window_view(apart >= least, run).all(axis=1)
@@ -86,7 +93,7 @@ def _reject_sparse(days: NDArray[np.int64], positions: CalendarPositions) -> Non
 
 
 def _reject_opens(at: NDArray[np.int64], positions: CalendarPositions) -> None:
-    """Refuse moments that name a day by midnight in UTC and are the open of a session too, as in Tokyo."""
+    """Refuse moments that name a day by midnight in UTC and are the open of a session too, as 09:00 in Tokyo is."""
     moments = at != NO_TIME
     if positions.is_continuous or not moments.any():
         return
@@ -95,16 +102,18 @@ def _reject_opens(at: NDArray[np.int64], positions: CalendarPositions) -> None:
 
 
 def _is_step(days: NDArray[np.int64], positions: CalendarPositions) -> bool:
-    """Whether two dates may be one step apart: a date on which the exchange was closed is rather a slip of the pen.
+    """Whether two dates may be one step apart. A date on which the exchange was closed is rather an error of the file.
 
-    Whole weeks and months are steps whatever the dates are: vendors date weeks by Sundays and by holidays.
+    Whole weeks, and spans of a month or more, are steps on any dates: vendors date weeks by Sundays and by holidays.
     """
     apart = int(days[1] - days[0])
     return bool(np.isin(days, positions.dates).all()) or apart % 7 == 0 or apart >= LONG_INTERVAL_DAYS["monthly"][0]
 
 
 def _describe_spacing(days: NDArray[np.int64], sessions: NDArray[np.int64]) -> str:
-    usual, apart = float(np.median(days)), int(np.median(sessions))
+    """The kind of bars by their usual distance in days and in sessions."""
+    usual = float(np.median(days))
+    apart = int(np.median(sessions))
     named = next(
         (kind for kind, (least, most) in LONG_INTERVAL_DAYS.items() if least <= usual <= most and apart > 2), None
     )
@@ -114,11 +123,15 @@ def _describe_spacing(days: NDArray[np.int64], sessions: NDArray[np.int64]) -> s
 def _reject_shifted(
     at: NDArray[np.int64], calendar: str, positions: CalendarPositions, known: NDArray[np.bool_]
 ) -> None:
-    """Around the clock, a day that begins elsewhere has prices of two sessions. Yahoo's currencies follow London."""
+    """Refuse days around the clock that do not begin at midnight UTC: each would hold prices of two sessions.
+
+    Calendar 24/5 allows an hour, because Yahoo's currencies follow London's summer time.
+    """
     moments = at[known & (at != NO_TIME)]
     if not calendar.startswith("24/") or not len(moments):
         return
     slack = 60 * MINUTE_US if calendar == "24/5" else 0
+    # The distance to the nearest midnight, from -12 to 12 hours.
     off = (moments + DAY_US // 2) % DAY_US - DAY_US // 2
     if np.mean(np.abs(off) > slack) > 1 - MAJORITY_SHARE:
         begin = pd.Timestamp(int(moments[np.abs(off) > slack][0]), unit="us")
@@ -130,7 +143,11 @@ def _reject_shifted(
 def _days_of_single_bars(
     at: NDArray[np.int64], day: NDArray[np.int64], positions: CalendarPositions, daily: bool
 ) -> NDArray[np.int64]:
-    """The days of bars stamped once a session at the same time: its close, or what the person says is a daily bar."""
+    """The days of bars that come once a session: stamped at its close, or called daily by the person (`daily`).
+
+    Raises `SeriesRejected` for others: a bar at each open may be a daily bar or only the first bar of the session.
+    """
+    # A close is no part of its session, so the session that opened last before the row is compared with it.
     before = np.searchsorted(positions.opens, at, side="left") - 1
     at_close = (at != NO_TIME) & (before >= 0) & (at == positions.closes[np.maximum(before, 0)])
     at_open = (positions.session >= 0) & (at == positions.by_row(positions.opens))
@@ -139,6 +156,7 @@ def _days_of_single_bars(
         return np.where(
             at_close, positions.dates[np.maximum(before, 0)], np.where(known, positions.local // DAY_US, day)
         )
+    # Around the clock a close is the open of the next session, and the row belongs to that one.
     at_close &= not positions.is_continuous
     at_end = (positions.session >= 0) & (positions.by_row(positions.closes) - at <= CLOSE_TOLERANCE_US)
     if daily and (at_open | at_close | at_end)[known].mean() >= MAJORITY_SHARE:
@@ -163,11 +181,11 @@ def _open_or_daily_error(clock: str) -> SeriesRejected:
 
 
 def _detect_step(at: NDArray[np.int64], positions: CalendarPositions, calendar: str) -> str:
-    """The longest step of those that most bars keep to, counted from the open (or the end of a lunch break)."""
+    """The longest step that most bars keep, counted from the open (or from the end of a lunch break)."""
     inside = positions.session >= 0
     reject_stamped_at_end(at, positions)
     if not inside.any():
-        return "1m"  # each row is bad, and says why
+        return "1m"  # each row is outside of a session, so it is bad and gets its own reason
     moments, first = np.unique(at[inside], return_index=True)
     session, local = positions.session[inside][first], positions.local[inside][first]
     since = minutes_since_open(moments, session, positions.opens, calendar)
@@ -185,6 +203,7 @@ def _detect_step(at: NDArray[np.int64], positions: CalendarPositions, calendar: 
 
 
 def _interval_name(minutes: int, moments: NDArray[np.int64], session: NDArray[np.int64]) -> str:
+    """The name of a step in `BAR_MINUTES`; raises `SeriesRejected` without one, or if no two bars are so close."""
     name = next((name for name, length in BAR_MINUTES.items() if length == minutes), None)
     if name is None:
         raise SeriesRejected(f"last {minutes} minutes; Osiris takes bars of {', '.join(BAR_MINUTES)} and a day")
@@ -199,7 +218,10 @@ def _interval_name(minutes: int, moments: NDArray[np.int64], session: NDArray[np
 
 
 def reject_stamped_at_end(at: NDArray[np.int64], positions: CalendarPositions) -> None:
-    """Refuse bars of which one begins at each close and none at the open: each would be known before it began."""
+    """Refuse bars stamped with their ends, so that one is at each close and none at the open.
+
+    Taken for begins, the stamps would move each bar by its length. Prices from before an idea would then count for it.
+    """
     if positions.is_continuous:
         return
     before = np.searchsorted(positions.opens, at, side="left") - 1

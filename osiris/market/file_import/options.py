@@ -1,4 +1,4 @@
-"""What a person says about files of bars, and the names that vendors give to their columns."""
+"""The options by which a person describes files of bars, and the names that vendors give to their columns."""
 
 import re
 from dataclasses import dataclass
@@ -23,16 +23,18 @@ COLUMN_ALIASES = {
     "name": ("name",),
     "until": ("closetime",),
 }
-"""The names of each column in lower-case letters alone; the first of them that a file has is the one."""
+"""The names of each column, in lower-case letters and digits. The first of them that a file has is used."""
 
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What the file itself does not tell; what is empty is found out, or asked for where it is in doubt.
+    """How files of bars are written, where the files leave it open.
 
-    `ticker` is that of all rows; `date_format` as strptime has it; `timezone` of moments without an offset; `daily`
-    says that each row is the bar of one session although its dates or times look otherwise; `regular_hours` leaves out bars
-    that begin outside of the sessions, before the open or after the close.
+    An empty option is found out from the file. If the file leaves it open too, an error asks for the option.
+
+    `ticker` is the ticker of all rows. `date_format` is a format of strptime. `timezone` is for moments without offset.
+    `daily` says that each row is the bar of one session although its dates or times look otherwise. `regular_hours`
+    leaves out bars that begin outside of the sessions, before the open or after the close.
     """
 
     ticker: str = ""
@@ -44,7 +46,7 @@ class ImportOptions:
     regular_hours: bool = False
 
     def __post_init__(self) -> None:
-        """Check what was said; raises `BadInput`."""
+        """Check the options; raises `BadInput`."""
         if self.ticker:
             object.__setattr__(self, "ticker", parse_ticker(self.ticker))
         object.__setattr__(self, "delimiter", DELIMITERS.get(self.delimiter.lower(), self.delimiter))
@@ -65,12 +67,15 @@ class ImportOptions:
             if self.date_format:
                 datetime.strptime(example, self.date_format)  # noqa: DTZ007
         except (ValueError, re.error) as error:
-            came = f"{self.date_format!r} ({error})"
-            raise BadInput("a --date-format such as %d/%m/%Y", came, "see Python's strptime") from error
+            got = f"{self.date_format!r} ({error})"
+            raise BadInput("a --date-format such as %d/%m/%Y", got, "see Python's strptime") from error
         if self.date_format and not {"%Y", "%y", "%s", "%x", "%c"} & set(re.findall(r"%\w", self.date_format)):
             raise BadInput("a --date-format with year, month and day", repr(self.date_format), "such as %d/%m/%Y")
 
 
 def normalize_name(name: object) -> str:
-    """A column's name in lower-case letters and digits alone, without a number in front (`1. open`, `<OPEN>`)."""
+    """A column's name as in `COLUMN_ALIASES`: `1. open` and `<OPEN>` both become `open`.
+
+    Only lower-case letters and digits stay, and a number with a dot at the front goes.
+    """
     return re.sub(r"[^a-z0-9]", "", re.sub(r"^\s*\d+\.\s*", "", str(name).lower()))

@@ -1,4 +1,4 @@
-"""What is wrong with the values of single rows, in words with the value in them."""
+"""Checks of the values of single rows; each reason against a row quotes the value."""
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,7 @@ from osiris.market.file_import.numbers import parse_numbers
 from osiris.market.file_import.tickers import TICKER_REMEDY
 
 MAX_ROUNDING_ERROR = 1e-3
-"""Vendors round each price by itself: a high below the close by less than this, relatively, is set right."""
+"""Vendors round each price by itself: a high that is below the close by less than this fraction is corrected."""
 ADJUSTED_REASON = (
     "the prices are adjusted for the split {0:g} of the column Stock Splits, and Osiris takes prices as traded; "
     "run: osiris prices update, or write the traded prices with a column split"
@@ -17,7 +17,10 @@ ADJUSTED_REASON = (
 
 
 def check_prices(rows: NDArray[np.void], texts: pd.DataFrame) -> NDArray[np.object_]:
-    """What is wrong with the prices of each row, shape (n,), else empty; sets highs and lows right within `NOISE`."""
+    """The reason against the prices of each row, shape (n,), empty for good ones.
+
+    Highs and lows that are off by less than `MAX_ROUNDING_ERROR` are corrected in place.
+    """
     reasons = np.full(len(rows), "", object)
     for name in PRICE_COLUMNS:
         odd = (reasons == "") & ~np.isfinite(rows[name])
@@ -31,8 +34,10 @@ def check_prices(rows: NDArray[np.void], texts: pd.DataFrame) -> NDArray[np.obje
     reasons[over] = [f"high {h:.10g} is below open, close or low {t:.10g}" for h, t in _pairs(rows["high"], top, over)]
     under = good & ~over & (bottom < rows["low"] * (1 - MAX_ROUNDING_ERROR))
     reasons[under] = [f"low {v:.10g} is above open or close {b:.10g}" for v, b in _pairs(rows["low"], bottom, under)]
-    fit = good & ~over & ~under
-    rows["high"][fit], rows["low"][fit] = top[fit], bottom[fit]
+    # From here on high and low bound all prices of a row, as the triple-barrier search requires.
+    consistent = good & ~over & ~under
+    rows["high"][consistent] = top[consistent]
+    rows["low"][consistent] = bottom[consistent]
     return reasons
 
 
@@ -41,7 +46,10 @@ def _pairs(one: NDArray, other: NDArray, mask: NDArray[np.bool_]) -> zip:
 
 
 def check_adjustment(texts: pd.DataFrame) -> NDArray[np.object_] | None:
-    """Why a row with a split that is in its prices already is refused, else empty; `None` without such a column."""
+    """The reason against each row whose prices are already adjusted for a split, else empty; `None` without the column.
+
+    A vendor that writes a column Stock Splits has divided the earlier prices. Osiris takes prices as traded.
+    """
     if "adjusted_split" not in texts:
         return None
     ratio = np.nan_to_num(parse_numbers(texts["adjusted_split"]))
@@ -49,6 +57,6 @@ def check_adjustment(texts: pd.DataFrame) -> NDArray[np.object_] | None:
 
 
 def check_tickers(names: pd.Series) -> NDArray[np.object_] | None:
-    """Why a row without a ticker is refused, else empty; `None` where all have one."""
+    """The reason against each row without a ticker, else empty; `None` if all rows have one."""
     blank = names.to_numpy(object) == ""
     return np.where(blank, f"there is no ticker; {TICKER_REMEDY}", "").astype(object) if blank.any() else None

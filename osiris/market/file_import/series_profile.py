@@ -1,4 +1,4 @@
-"""What is decided of a series as a whole, however many rows it has: its ticker, calendar and length."""
+"""The profile of a series: its ticker, its calendar and the length of its bars, decided once for all its rows."""
 
 from typing import NamedTuple
 
@@ -23,9 +23,10 @@ from osiris.market.file_import.tickers import TICKER_REMEDY
 
 
 class SeriesProfile(NamedTuple):
-    """What is known of a series as a whole; `daily`: that its bars are daily is not to be asked again.
+    """The facts that hold for all rows of a series.
 
-    `regular_hours`: bars outside of the sessions are left out.
+    `daily` says that its pieces are not checked again for being daily bars. `regular_hours` says that bars outside of
+    the sessions are left out.
     """
 
     ticker: str
@@ -36,9 +37,9 @@ class SeriesProfile(NamedTuple):
 
 
 def profile_series(spool: Spool, key: SeriesKey, prices: PricesSettings) -> SeriesProfile:
-    """Ticker, calendar and length of the bars, from all of them or, of many, from every so-manieth session.
+    """The profile of a series, from all its bars; of more than `MAX_PIECE_BARS` bars, from every n-th session.
 
-    Raises `Refused` for a series whose bars have another length than Osiris can use.
+    Raises `SeriesRejected` for a series whose bars have a length that Osiris cannot use.
     """
     try:
         ticker = parse_ticker(key.ticker)
@@ -48,9 +49,12 @@ def profile_series(spool: Spool, key: SeriesKey, prices: PricesSettings) -> Seri
     times = spool.read_times(key)
     many = len(times) > MAX_PIECE_BARS
     if many:
+        # n is rounded up, so the sample is about one piece or less. Whole sessions are taken, since a sample of single
+        # rows would show wrong distances between bars.
         session = np.searchsorted(session_opens(calendar), times["at"], side="right")
-        some = times[session % -(-len(times) // MAX_PIECE_BARS) == 0]
-        times = some if len(some) >= MAX_PIECE_BARS // 4 else times
+        sample = times[session % -(-len(times) // MAX_PIECE_BARS) == 0]
+        # A small sample means few, crowded sessions; it would say too little.
+        times = sample if len(sample) >= MAX_PIECE_BARS // 4 else times
     positions = locate_rows(times["at"], calendar)
     days = row_days(times["at"], times["day"], positions)
     regular_hours = spool.options.regular_hours and not is_dated(times["at"], days, positions)
@@ -66,7 +70,10 @@ def profile_series(spool: Spool, key: SeriesKey, prices: PricesSettings) -> Seri
 
 
 def _reject_other_length(lasts: NDArray[np.float64], interval: str, calendar: str) -> None:
-    """Where a column tells when bars ended, they have to be as long as they seem."""
+    """Refuse bars whose column of ends contradicts the interval, by more than a second in the median.
+
+    Daily bars are checked only around the clock: elsewhere a session is shorter than a day.
+    """
     known = lasts[np.isfinite(lasts)]
     if not len(known) or (interval == DAILY and not calendar.startswith("24/")):
         return

@@ -1,6 +1,7 @@
-"""The rows of all files on disk, by series: one ticker of one file. A file may be larger than the memory.
+"""The rows of all files in one temporary file on disk, by series; a file may be larger than the memory.
 
-Numbers are kept and texts are not, so what is wrong with a text is said here, with the text.
+A series is one ticker of one file. Only numbers are kept on disk. So each problem with a text is reported here, while
+the text is still known.
 """
 
 import tempfile
@@ -30,9 +31,15 @@ ROW_DTYPE = np.dtype(
     [("line", "i8"), ("at", "i8"), ("day", "i8"), ("bad", "?")]
     + [(name, "f8") for name in (*PRICE_COLUMNS, "volume", "split", "lasts")]
 )
-"""`at` and `day` as in `moments.Moments`; `bad` rows only tell how far apart the bars are; `lasts` in seconds."""
+"""One row: `at` and `day` are as in `moments.Moments`, `lasts` is the length of the bar in seconds.
+
+`bad` rows stay, because their times still show how far apart the bars are.
+"""
+TIMES_COLUMNS = ["at", "day", "lasts"]
 TIMES_DTYPE = np.dtype([("at", "i8"), ("day", "i8"), ("lasts", "f8")])
+"""The columns of a row that tell when its bar begins and how long it lasts."""
 MAX_BAD_ROWS = 10_000
+"""Reading stops after so many bad rows: nobody reads a longer list, and one of millions would not fit into memory."""
 
 
 class SeriesKey(NamedTuple):
@@ -45,7 +52,7 @@ class SeriesKey(NamedTuple):
 
 @dataclass
 class SpoolReport:
-    """What reading told: bad rows, rows without prices or outside of the sessions, tickers from the names of files."""
+    """The result of reading: bad rows, rows without prices or outside of the sessions, tickers from file names."""
 
     bad: list[BadRow] = field(default_factory=list)
     unpriced_rows: dict[Path, int] = field(default_factory=dict)
@@ -54,11 +61,12 @@ class SpoolReport:
 
 
 class Spool:
-    """A temporary file of rows; a context manager, which removes it."""
+    """A temporary file of rows, as a context manager that removes the file."""
 
     def __init__(self, options: ImportOptions) -> None:
-        """Read files as `form` says."""
-        self.options, self.report = options, SpoolReport()
+        """Read files as `options` say."""
+        self.options = options
+        self.report = SpoolReport()
         self._file = tempfile.TemporaryFile()  # noqa: SIM115
         self._parts: dict[SeriesKey, list[tuple[int, int]]] = defaultdict(list)
         self._rows = 0
@@ -68,12 +76,18 @@ class Spool:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Remove what was kept."""
+        """Remove the temporary file."""
         self._file.close()
 
     def add_file(self, file: Path) -> None:
-        """Read a file to its end; raises `BadInput` for one that cannot be read or is not clear."""
-        moments, decimal, symbols, read = MomentReader(self.options, file), self.options.decimal, set(), 0
+        """Read a file to its end; raises `BadInput` for one that cannot be read or has more than one reading.
+
+        Raises `BadRows` once there are more than `MAX_BAD_ROWS` bad rows.
+        """
+        moments = MomentReader(self.options, file)
+        decimal = self.options.decimal
+        symbols: set[str] = set()
+        read = 0
         for table in read_chunks(file, self.options):
             self.report.bad += table.bad
             if table.rows.empty:
@@ -84,10 +98,10 @@ class Spool:
             rows, names, by_name = self._check_chunk(file, table, moments, decimal)
             symbols |= set(names.unique())
             if self.options.ticker and len(symbols) > 1:
-                came = f"--ticker {self.options.ticker} for {', '.join(sorted(symbols)[:5])} in {file}"
-                raise BadInput("a file of one ticker", came, "leave --ticker out")
+                got = f"--ticker {self.options.ticker} for {', '.join(sorted(symbols)[:5])} in {file}"
+                raise BadInput("a file of one ticker", got, "leave --ticker out")
             self._keep(file, rows, names, by_name)
-            if len(self.report.bad) > MAX_BAD_ROWS:  # a list of millions helps nobody, and would not fit into memory
+            if len(self.report.bad) > MAX_BAD_ROWS:
                 raise BadRows(self.report.bad)
         if not read:
             raise BadInput("bars", f"no row in {file}", "check the file")
@@ -97,54 +111,55 @@ class Spool:
         return iter(sorted(self._parts))
 
     def size(self, key: SeriesKey) -> tuple[int, int]:
-        """How many rows a series has, and the line of the first."""
+        """The number of rows of a series, and the line of the first."""
         spans = self._parts[key]
-        return sum(many for _, many in spans), int(self._read(spans[0][0], 1)["line"][0])
+        return sum(count for _, count in spans), int(self._read(spans[0][0], 1)["line"][0])
 
     def read_times(self, key: SeriesKey) -> NDArray[np.void]:
-        """When the bars of a series begin and how long they last, `HEAD` each, in the order of the file."""
-        names = list(TIMES_DTYPE.names)
-        return np.concatenate(
-            [self._read(first, many)[names].astype(TIMES_DTYPE) for first, many in _split_spans(self._parts[key])]
-        )
+        """The begins and lengths of the bars of a series, as `TIMES_DTYPE`, in the order of the file."""
+        # Each part is copied before the next is read: the whole rows of a long series are never in memory together.
+        spans = _split_spans(self._parts[key])
+        return np.concatenate([self._read(first, count)[TIMES_COLUMNS].astype(TIMES_DTYPE) for first, count in spans])
 
     def pieces(self, key: SeriesKey, opens: NDArray[np.int64]) -> Iterator[NDArray[np.void]]:
-        """The rows of a series, `ROW` each: all in the order of the file, or of many some at a time.
+        """The rows of a series as `ROW_DTYPE`: in one piece, or in several if there are more than `MAX_PIECE_BARS`.
 
-        Pieces follow one another in time, and each begins at one of `opens`, the opens of sessions.
+        Each piece is in the order of the file. Pieces follow one another in time. Each after the first begins at one of
+        `opens`, the opens of sessions, so no session and no bar is split between two.
         """
         spans = self._parts[key]
         count, _ = self.size(key)
         if count <= MAX_PIECE_BARS:
-            yield np.concatenate([self._read(first, many) for first, many in spans])
+            yield np.concatenate([self._read(first, length) for first, length in spans])
             return
         times = _sort_times(self.read_times(key))
         order = np.argsort(times, kind="stable")
         parts = -(-count // MAX_PIECE_BARS)
+        # Pieces of equal size would be cut at these moments; each cut moves back to the open of its session.
         middle = times[order[[count * number // parts for number in range(1, parts)]]]
         session = np.searchsorted(opens, middle, side="right") - 1
         cuts = np.searchsorted(times, opens[session[session >= 0]], sorter=order)
-        row_numbers = np.concatenate([np.arange(first, first + many) for first, many in spans])
+        row_numbers = np.concatenate([np.arange(first, first + length) for first, length in spans])
         del times
         for begin, end in pairwise(sorted({0, *map(int, cuts), count})):
             rows = np.memmap(self._file, ROW_DTYPE, "r")
             yield np.array(rows[row_numbers[np.sort(order[begin:end])]])
-            del rows  # what was read of the file is in memory no longer
+            del rows  # unmaps the file, so the pages that were read leave the memory
 
     def notes(self, ignored_files: Sequence[str] = ()) -> list[str]:
-        """What a person should know of the reading: files left out, rows without prices, tickers from file names."""
+        """Notes for the person: files and rows that were left out, and tickers that come from file names."""
         named = ", ".join(self.report.file_name_tickers[:5]) + (
             ", ..." if len(self.report.file_name_tickers) > 5 else ""
         )
-        found = [f"tickers from the names of files: {named}"] if named else []
+        notes = [f"tickers from the names of files: {named}"] if named else []
         if ignored_files:
             more = ", ..." if len(ignored_files) > 5 else ""
-            found.append(f"left out, no files of bars: {', '.join(ignored_files[:5])}{more}")
+            notes.append(f"left out, no files of bars: {', '.join(ignored_files[:5])}{more}")
         outside: Counter[Path] = Counter()
         for key, count in self.report.outside_rows.items():
             outside[key.file] += count
         kinds = {"without prices": self.report.unpriced_rows, "outside of the sessions": outside}
-        return found + [
+        return notes + [
             f"{file.name}: {count} rows {kind} left out"
             for kind, counts in kinds.items()
             for file, count in counts.items()
@@ -156,6 +171,7 @@ class Spool:
         return np.frombuffer(self._file.read(count * ROW_DTYPE.itemsize), ROW_DTYPE)
 
     def _keep(self, file: Path, rows: NDArray[np.void], names: pd.Series, by_name: bool) -> None:
+        """Append rows to the temporary file, those of a ticker together, and note where they begin."""
         codes, distinct = pd.factorize(names)
         order = np.argsort(codes, kind="stable")
         edges = np.searchsorted(codes[order], np.arange(len(distinct) + 1))
@@ -169,12 +185,15 @@ class Spool:
     def _check_chunk(
         self, file: Path, table: BarTableChunk, reader: MomentReader, decimal: str
     ) -> tuple[NDArray[np.void], pd.Series, bool]:
-        """The rows of a chunk with prices, their tickers, whether the file's name gave it; notes the bad rows."""
+        """The rows of a chunk that have prices, their tickers, and whether the file's name gave the ticker.
+
+        Adds the bad rows to the report. Of several reasons against one row the first counts.
+        """
         texts = table.rows
-        empty = np.all([is_absent(texts[name]) for name in PRICE_COLUMNS], axis=0)
-        if empty.any():
-            self.report.unpriced_rows[file] = self.report.unpriced_rows.get(file, 0) + int(empty.sum())
-            texts = texts[~empty]
+        unpriced = np.all([is_absent(texts[name]) for name in PRICE_COLUMNS], axis=0)
+        if unpriced.any():
+            self.report.unpriced_rows[file] = self.report.unpriced_rows.get(file, 0) + int(unpriced.sum())
+            texts = texts[~unpriced]
         names, by_name = find_tickers(texts, table.ticker, self.options, file)
         if by_name and names.iloc[:1].tolist() and names.iloc[0] not in self.report.file_name_tickers:
             self.report.file_name_tickers.append(names.iloc[0])
@@ -197,18 +216,20 @@ class Spool:
 
 
 def _split_spans(spans: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """The same rows, at most `PIECE` at a time."""
-    for first, many in spans:
-        yield from ((at, min(MAX_PIECE_BARS, first + many - at)) for at in range(first, first + many, MAX_PIECE_BARS))
+    """The same rows in spans of at most `MAX_PIECE_BARS`; a span is its first row and its length."""
+    for first, count in spans:
+        end = first + count
+        yield from ((at, min(MAX_PIECE_BARS, end - at)) for at in range(first, end, MAX_PIECE_BARS))
 
 
 def _sort_times(rows: NDArray[np.void]) -> NDArray[np.int64]:
-    """What rows are ordered by: their moment, else their day; those with neither come first."""
+    """The keys by which rows are ordered: their moment, else their day; rows with neither come first."""
     return np.where(rows["at"] != NO_TIME, rows["at"], np.where(rows["day"] != NO_TIME, rows["day"] * DAY_US, NO_TIME))
 
 
 def _durations(rows: NDArray[np.void], until: pd.Series) -> NDArray[np.float64]:
-    """Seconds to the moment in the column of the bars' ends, to the next whole one; NaN where there is none."""
+    """Seconds from the begin of each bar to its end as a column names it, rounded up; NaN where either is missing."""
+    # Binance writes the last millisecond of a bar as its end. The small term keeps whole numbers from rounding up.
     end = MomentReader(ImportOptions(), "").read(until).at
     known = (end > 0) & (rows["at"] > 0)
     return np.where(known, np.ceil((end - rows["at"]) / 1e6 - 1e-9), np.nan)

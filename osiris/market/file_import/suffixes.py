@@ -1,4 +1,4 @@
-"""Which files may hold bars, by the endings of their names."""
+"""The suffixes of files that may hold bars."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ BAR_SUFFIXES = (*TEXT_SUFFIXES, PARQUET_SUFFIX)
 
 
 def suffix_of(file: Path) -> str | None:
-    """The ending in `BARS` that the file's name has; `None` for another."""
-    return next((ending for ending in BAR_SUFFIXES if file.name.lower().endswith(ending)), None)
+    """The one of `BAR_SUFFIXES` that the file's name ends in; `None` for another suffix."""
+    return next((suffix for suffix in BAR_SUFFIXES if file.name.lower().endswith(suffix)), None)
 
 
 def name_without_suffix(file: Path) -> str:
-    """The file's name without its ending."""
+    """The file's name without its suffix."""
     return file.name[: -len(suffix_of(file) or "")] if suffix_of(file) else file.stem

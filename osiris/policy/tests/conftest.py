@@ -1,4 +1,4 @@
-"""The policy that the tests ask: the shipped one in this process, or a candidate that answers from its sandbox."""
+"""The policy under test: the shipped one in this process, or a candidate that answers from its sandbox."""
 
 import pytest
 

@@ -1,6 +1,7 @@
-"""What must hold of gate and sizing for all numbers there are; CrossHair looks for ones with which it does not.
+"""Laws: what must hold of the risk filter and of sizing for all numbers. CrossHair searches for numbers that break one.
 
-The first assertions of each law say what it is about, the last one what must then hold.
+The first assertions of each law are its conditions, the last ones must then hold. The limits are written as numbers
+here, since this file is loaded in the sandbox, without Osiris.
 """
 
 from importlib import import_module
@@ -11,7 +12,7 @@ gate, sizing = import_module("gate"), import_module("sizing")
 def no_idea_beyond_the_limits_passes(
     side: int, target: float, stop: float, confidence: float, hermes: float, trend: float
 ) -> None:
-    """The gate keeps to `MAX_STOP_ATR` and `MIN_REWARD_TO_RISK`."""
+    """The risk filter keeps to `HARD_MAX_STOP_ATR` and `HARD_MIN_REWARD_TO_RISK`."""
     assert side in (1, -1)
     assert 0 < target <= 20
     assert 0 < stop <= 20
@@ -24,7 +25,7 @@ def no_idea_beyond_the_limits_passes(
 def no_idea_risks_more_than_the_limit(
     side: int, target: float, stop: float, confidence: float, hermes: float, trend: float
 ) -> None:
-    """The size lies in 0 to `MAX_RISK`."""
+    """The size lies between 0 and `MAX_RISK`."""
     assert side in (1, -1)
     assert 0 < target <= 20
     assert 0 < stop <= 20
@@ -37,7 +38,7 @@ def no_idea_risks_more_than_the_limit(
 def an_idea_that_the_judge_gave_no_number_is_gated_and_sized(
     side: int, target: float, stop: float, confidence: float
 ) -> None:
-    """Neither needs Hermes, nor any feature."""
+    """The risk filter and sizing need neither Hermes nor any feature."""
     assert side in (1, -1)
     assert 0 < target <= 20
     assert 0 < stop <= 20

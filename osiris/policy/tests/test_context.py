@@ -1,4 +1,4 @@
-"""What the features of any policy have to be, whoever wrote it."""
+"""What must hold of the features of every policy."""
 
 import pytest
 from hypothesis import given

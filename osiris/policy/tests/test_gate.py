@@ -1,4 +1,4 @@
-"""What the risk gate of any policy has to keep to, whoever wrote it."""
+"""What must hold of the risk filter of every policy."""
 
 from hypothesis import given
 
@@ -20,7 +20,7 @@ def test_no_idea_beyond_the_limits_passes(policy, idea):
 
 
 def test_something_passes(policy):
-    """A gate that lets nothing through would make no loss, and nothing else either."""
+    """A risk filter that passes nothing would never lose, and never win."""
     assert policy.passes(GOOD_INPUT) or policy.passes(GOOD_INPUT._replace(side=-1))
 
 

@@ -1,4 +1,4 @@
-"""What the sizing of any policy has to keep to, whoever wrote it."""
+"""What must hold of the sizing of every policy."""
 
 from hypothesis import given
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from osiris.evaluation.sign_flip import block_length, block_sums, format_p_value, min_blocks, sign_flip_test
+from osiris.evaluation.stats import block_length, block_sums, format_p_value, min_blocks, sign_flip_test
 
 
 @pytest.mark.parametrize(("sums", "p"), [([1, 1, 1], 1 / 8), ([2, 1, -1], 3 / 8), ([1, 0, 0], 4 / 8), ([-1, -1], 1.0)])
