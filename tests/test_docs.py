@@ -78,3 +78,11 @@ def test_every_command_in_the_docs_is_one_that_osiris_has():
                         break
                     command = children[choices[0]]
     assert unknown == []
+
+
+@pytest.mark.system
+def test_the_python_of_the_readme_prints_what_the_readme_says():
+    text = (PROJECT_ROOT / "README.md").read_text()
+    (program, printed) = re.search(r"```python\n(.*?)```\n\n```\n(.*?)```", text, re.S).groups()
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout == printed

@@ -782,6 +782,7 @@ def test_of_a_group_the_refused_one_is_refused_alone(api, workspace, new_idea):
 
 def test_a_client_that_asks_too_often_is_told_to_wait(tmp_path):
     workspace = make_workspace(tmp_path, "[review]\nmax_requests_per_second = 3\n", NOW)
+    workspace.advice.count()  # LanceDB is loaded before the seconds count
     with start_api(workspace, port=0) as api, api.client() as client:
         answers = [client.get("/advice") for _ in range(6)]
         assert {answer.status_code for answer in answers} == {200, 429}
