@@ -73,9 +73,10 @@ test: lint
 test-full: lint
 	@$(PYTEST) --full
 
-# One thread each for torch, since two workers of two threads wait for each other on two cores. A file's tests stay
+# One thread each for torch, since two workers of two threads wait for each other on two cores; at most four workers,
+# since each holds torch and what it starts. A file's tests stay
 # together, for what they share.
-PYTEST := OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --durations=25
+PYTEST := OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=25
 
 lint: setup
 	@.venv/bin/ruff check .
