@@ -109,9 +109,10 @@ def publish_steps(kernel: Kernel, notes: list[str]) -> None:
 def _evaluate_next_patch(kernel: Kernel, report: TurnReport, progress: Callable[[str], None]) -> None:
     report.waiting = kernel.lists.queue_length()
     last_applied = kernel.patch_log.last_applied_at()
-    next_allowed = last_applied and last_applied + timedelta(hours=kernel.settings.kernel.min_hours_between)
-    is_early = next_allowed is not None and kernel.as_of < next_allowed
-    if next_allowed is not None and is_early:
+    pause = timedelta(hours=kernel.settings.kernel.min_hours_between)
+    next_allowed = last_applied + pause if last_applied else kernel.as_of
+    is_early = kernel.as_of < next_allowed
+    if is_early:
         report.notes.append(f"the next patch may go live at {next_allowed.isoformat()}")
     elif (due := next_due_trial(kernel)) is not None:
         _end_trial(kernel, report, due, progress)
