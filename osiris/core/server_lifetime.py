@@ -56,6 +56,14 @@ def stop_on_exit(server_pid: int, folder: Path | None = None) -> IO[bytes]:
     return lock_file
 
 
+def stop_server(server_pid: int) -> None:
+    """Stop the process and wait until it has ended. Only Linux has the process handles that this needs."""
+    with contextlib.suppress(ProcessLookupError):
+        handle = os.pidfd_open(server_pid)
+        _stop(handle)
+        os.close(handle)
+
+
 def _watch(server_pid: int, lock: Path, cleanup_path: Path) -> None:
     """Wait until the server ends or its last user ends, whichever comes first; then clean up."""
     handle = os.pidfd_open(server_pid)

@@ -97,10 +97,10 @@ class DemoRun:
 
 def run_demo(folder: Path | None = None, nights: int = 2) -> dict[str, Any]:
     """Run the demo in a new folder and return its results; raises `WorkspaceError` for a folder in use."""
-    from flows.server import prefect_server
-
     started = time.perf_counter()
     workspace = prepare_demo(folder or find_free_folder())
+    from flows.server import prefect_server  # Prefect takes ten seconds: a folder in use is said before
+
     seconds = {"starter models": build_starters(workspace)}
     sessions = demo_sessions(workspace, nights)
     with (

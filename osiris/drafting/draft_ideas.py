@@ -21,6 +21,7 @@ from osiris.drafting.snapshot import Snapshot, take_snapshot
 from osiris.llm import hermes
 from osiris.llm.generate import Draft, draft_replies
 from osiris.llm.models import AnyDrafter, AnyJudge
+from osiris.market.bar_frames import to_bar_arrays
 from osiris.market.calendars import closes_between
 from osiris.market.provider import BarProvider
 from osiris.policy import edit_warning
@@ -114,11 +115,12 @@ def take_snapshots(
     with prices.collect_notes() as price_notes:
         bars = prices.get_many_bars(list(tickers), first - timedelta(days=HISTORY_DAYS), last, last)
     notes += [note for note in price_notes if note not in notes]
+    arrays = {ticker: to_bar_arrays(bars[ticker]) for ticker in tickers if ticker in bars}
     snapshots = []
     for moment in sorted(moments):
-        for ticker in (ticker for ticker in tickers if ticker in bars):
+        for ticker, ticker_bars in arrays.items():
             try:
-                snapshots.append(take_snapshot(ticker, bars[ticker], moment, policy))
+                snapshots.append(take_snapshot(ticker, ticker_bars, moment, policy))
             except NoPrices as error:
                 notes.append(f"{ticker}: {error}")
     return snapshots

@@ -9,7 +9,7 @@ from datetime import datetime
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
+import scipy
 
 from osiris.config.settings import PricesSettings
 from osiris.core.arrays import FloatArray
@@ -95,7 +95,7 @@ def _wins(trades: pd.DataFrame) -> FloatArray:
 
 
 def _bin(forecasts: FloatArray, outcomes: FloatArray) -> dict[str, float]:
-    low, high = binomtest(int(outcomes.sum()), len(outcomes)).proportion_ci(method="wilson")
+    low, high = scipy.stats.binomtest(int(outcomes.sum()), len(outcomes)).proportion_ci(method="wilson")
     return {
         "predicted": forecasts.mean(),
         "observed": outcomes.mean(),

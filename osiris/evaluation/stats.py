@@ -16,10 +16,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+import scipy  # its parts are loaded when first asked for: `scipy.stats` takes over a second
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.stats import nct, norm, permutation_test
-from scipy.stats import t as student
 
 from osiris.core.arrays import FloatArray
 
@@ -158,13 +156,15 @@ def _cosine_error(values: FloatArray, cosines: int) -> tuple[float, int]:
 def _p_value(mean: float, error: float, freedom: int) -> float:
     if error <= 1e-12 * abs(mean):  # values that are all alike: what is left of their error is rounding
         return 0.0 if mean > 0 else 1.0
-    return float(student.sf(mean / error, freedom))
+    return float(scipy.stats.t.sf(mean / error, freedom))
 
 
 def _detectable_shift(freedom: int, alpha: float, power: float) -> float:
     """How many standard errors above zero a mean must lie to be found with probability `power`."""
-    critical = student.isf(alpha, freedom)
-    return float(brentq(lambda shift: nct.sf(critical, freedom, shift) - power, 0, 20 + 3 * critical))
+    critical = scipy.stats.t.isf(alpha, freedom)
+    return float(
+        scipy.optimize.brentq(lambda shift: scipy.stats.nct.sf(critical, freedom, shift) - power, 0, 20 + 3 * critical)
+    )
 
 
 def block_length(days_open: FloatArray) -> int:
@@ -200,7 +200,7 @@ def sign_flip_test(sums: FloatArray, seed: int) -> float:
     """
     if not np.any(sums):
         return 1.0
-    test = permutation_test(
+    test = scipy.stats.permutation_test(
         (sums,),
         np.mean,
         permutation_type="samples",
@@ -272,7 +272,7 @@ def estimate_rate(successes: FloatArray, session: NDArray) -> Estimate:
     else:
         # All values alike, or a single session: nothing shows how alike the ideas of a session are. Assume fully alike.
         effective = clusters
-    z = norm.ppf((1 + CONFIDENCE_LEVEL) / 2)
+    z = scipy.stats.norm.ppf((1 + CONFIDENCE_LEVEL) / 2)
     middle, scale = (share + z**2 / (2 * effective)), 1 + z**2 / effective
     half = z * np.sqrt(share * (1 - share) / effective + z**2 / (4 * effective**2))
     return Estimate(share, (middle - half) / scale, (middle + half) / scale, count, clusters)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
+import scipy
 
 from osiris.config.settings import Settings
 from osiris.core.errors import TooLittleData
@@ -165,5 +165,5 @@ def compare_weeks(weekly: "np.ndarray", block_weeks: int, seed: int) -> Differen
     sums = block_sums(np.where(np.abs(weekly) < MIN_WEEKLY_DIFFERENCE, 0.0, weekly), block_weeks)
     mean = float(weekly.mean())
     # The interval of the mean block by Student's t, per week: blocks are taken as independent, weeks are not.
-    half = float(student.ppf(0.975, len(sums) - 1) * np.std(sums, ddof=1) / np.sqrt(len(sums))) / block_weeks
+    half = float(scipy.stats.t.ppf(0.975, len(sums) - 1) * np.std(sums, ddof=1) / np.sqrt(len(sums))) / block_weeks
     return DifferenceTest(sign_flip_test(sums, seed), mean, mean - half, mean + half)

@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
-from scipy.stats import t as student
+import scipy
 
 from osiris.core.arrays import FloatArray
 from osiris.evaluation.heldout import Evaluation
@@ -54,7 +53,7 @@ def t_interval(values: "Sequence[float] | FloatArray | pd.Series[float]") -> tup
     if len(values) < 2:
         return float("nan"), float("nan")
     error = np.std(values, ddof=1) / np.sqrt(len(values))
-    low, high = np.mean(values) + error * student.ppf(
+    low, high = np.mean(values) + error * scipy.stats.t.ppf(
         [(1 - INTERVAL_COVERAGE) / 2, (1 + INTERVAL_COVERAGE) / 2], len(values) - 1
     )
     return float(low), float(high)
@@ -62,7 +61,7 @@ def t_interval(values: "Sequence[float] | FloatArray | pd.Series[float]") -> tup
 
 def promoted_share(promoted: int, count: int) -> dict[str, float]:
     """How many of `count` independent comparisons were promoted, and their share with Wilson's 95 % interval."""
-    low, high = binomtest(promoted, count).proportion_ci(INTERVAL_COVERAGE, method="wilson")
+    low, high = scipy.stats.binomtest(promoted, count).proportion_ci(INTERVAL_COVERAGE, method="wilson")
     return {
         "comparisons": count,
         "promoted": promoted,

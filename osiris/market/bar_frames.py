@@ -55,6 +55,16 @@ class BarArrays(NamedTuple):
         """The bars of a mask, of indices or of a slice, as contiguous arrays."""
         return BarArrays._make(np.ascontiguousarray(column[selection]) for column in self)
 
+    def complete_at(self, as_of: datetime) -> "BarArrays":
+        """The bars that were complete at `as_of` (end <= as_of)."""
+        return self.select(self.end <= pd.Timestamp(as_of).as_unit("ns").value)
+
+    def adjust_splits(self) -> "BarArrays":
+        """The bars with all prices in the basis of the last one, as the function `adjust_splits` has it."""
+        cumulative = self.split.cumprod()
+        factor = cumulative / cumulative[-1:]
+        return self._replace(**{name: getattr(self, name) * factor for name in PRICE_COLUMNS})
+
 
 def to_bar_arrays(frame: pd.DataFrame) -> BarArrays:
     """The bars of a frame as arrays; the split ratios are a copy, because `count_splits_once` changes them."""

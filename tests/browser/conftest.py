@@ -18,6 +18,8 @@ CHROMIUM_FLAGS = [
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 ]  # fmt: skip
 REVIEW_START_SECONDS = 90
+LOADED_MACHINE_MS = 120_000
+"""How long a page may take where other tests have both cores."""
 
 
 def pytest_collection_modifyitems(items):
@@ -38,20 +40,21 @@ def browser():
 
 @pytest.fixture
 def visit(browser):
-    """A function that opens an address in a window of its own, and gives the page.
+    """A function that opens an address in a window of its own, where `script` runs first, and gives the page.
 
     What the pages said on their consoles, and what they did not get, is printed when a test is over.
     """
     contexts = []
 
-    def open_page(url, **options):
+    def open_page(url, script="", **options):
         context = browser.new_context(viewport={"width": 1500, "height": 1150}, **options)
         contexts.append(context)
+        context.set_default_timeout(LOADED_MACHINE_MS)
+        context.add_init_script(script)
         page = context.new_page()
         page.on("console", lambda said: print(f"console: {said.type}: {said.text[:300]}"))
         page.on("pageerror", lambda error: print(f"page error: {error}"))
         page.on("requestfailed", lambda asked: print(f"not had: {asked.url[:200]}: {asked.failure}"))
-        page.set_default_timeout(60_000)
         page.goto(url)
         return page
 

@@ -48,13 +48,10 @@ def test_there_are_sixty_different_ones():
     assert len(set(INJECTIONS)) == len(INJECTIONS) == 60
 
 
-def test_no_script_runs_wherever_it_was_written(desk, browser):
+def test_no_script_runs_wherever_it_was_written(desk, visit):
     _, _, url = desk
-    context = browser.new_context(viewport={"width": 1500, "height": 1150})
-    context.add_init_script(COUNT)
-    page, dialogs = context.new_page(), []
+    page, dialogs = visit(url, COUNT), []
     page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
-    page.goto(url)
     page.wait_for_selector("tr.osiris-idea")
     seen = set()
     for status in ("pending", "all", "rejected"):
@@ -77,16 +74,12 @@ def test_no_script_runs_wherever_it_was_written(desk, browser):
     )
     page.wait_for_function("window.hits === 1")  # what would have run is counted
     assert markup(page) == 1
-    context.close()
 
 
-def test_no_script_runs_in_a_comment_a_name_or_a_refusal(desk, browser):
+def test_no_script_runs_in_a_comment_a_name_or_a_refusal(desk, visit):
     workspace, api, url = desk
-    context = browser.new_context(viewport={"width": 1500, "height": 1150})
-    context.add_init_script(COUNT)
-    page, dialogs = context.new_page(), []
+    page, dialogs = visit(url, COUNT), []
     page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
-    page.goto(url)
     page.wait_for_selector("tr.osiris-idea")
     for number, text in enumerate(INJECTIONS):
         key = page.locator('tr.osiris-idea[data-status="pending"]').first.get_attribute("data-id")
@@ -114,4 +107,3 @@ def test_no_script_runs_in_a_comment_a_name_or_a_refusal(desk, browser):
     assert (page.evaluate("window.hits"), dialogs, markup(page)) == (0, [], 0)
     names = {row["reviewer"] for row in workspace.advice.feedback()}
     assert len(names) > 50
-    context.close()

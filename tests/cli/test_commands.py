@@ -1,24 +1,14 @@
-"""The command line as a person meets it: a process, its output, its exit status."""
+"""The command line as a person meets it: its output, its exit status. One command of each kind is a process."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from osiris.core.files import exclusive_lock
 from osiris.market.sample import load_sample, sample_bars
 from tests.builders import MOMENT, idea, ideas, make_workspace
-
-OSIRIS = Path(sys.executable).with_name("osiris")
-
-
-def osiris(*words, cwd, **environment):
-    return subprocess.run(
-        [str(OSIRIS), *words], cwd=cwd, capture_output=True, text=True, timeout=120, env={**os.environ, **environment}
-    )
+from tests.cli.command_line import run_here as osiris
+from tests.cli.command_line import run_process
 
 
 def refused(process):
@@ -44,7 +34,7 @@ def test_help_names_every_command(tmp_path):
 
 
 def test_status_reports_as_json_and_nothing_else(folder):
-    report = json.loads(osiris("status", "--json", cwd=folder).stdout)
+    report = json.loads(run_process("status", "--json", cwd=folder).stdout)
     assert (report["ideas"], report["status"]["pending"], report["served"]) == (3, 3, "base")
     assert report["tickers"] == ["IBM"]
 
@@ -119,7 +109,7 @@ def test_a_mistake_is_one_line_with_the_remedy(folder, words, said):
 
 def test_an_unknown_key_is_one_line(folder):
     (folder / "osiris.toml").write_text("[gate]\nlevl = 1\n")
-    assert "gate.levl" in refused(osiris("status", cwd=folder))
+    assert "gate.levl" in refused(run_process("status", cwd=folder))
 
 
 def test_an_unwritable_workspace_is_one_line(tmp_path):
@@ -147,7 +137,7 @@ class TestLabel:
         return tmp_path
 
     def test_labels_are_printed_as_csv_and_bad_rows_beside_them(self, files):
-        process = osiris("label", "ideas.csv", "--bars", "bars.csv", cwd=files)
+        process = run_process("label", "ideas.csv", "--bars", "bars.csv", cwd=files)
         assert process.returncode == 1
         assert process.stdout.splitlines() == [
             "id,outcome,exit_reason,close_price,closed_at,r_multiple,ambiguous",
