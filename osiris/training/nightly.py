@@ -32,9 +32,12 @@ from osiris.training.methods import train_adapter
 from osiris.training.mlflow_sync import LOGGING_ERRORS, log_adapter, not_logged_note
 from osiris.training.nightly_run import NightlyRun, begin_nightly_run, nightly_date
 from osiris.training.pairs import load_accepted_ideas, nothing_learned
-from osiris.training.recipe import Recipe, load_recipe
+from osiris.training.recipe import Method, Recipe, load_recipe, load_recipe_header
 from osiris.training.run import TrainingOptions, TrainResult
 from osiris.training.stored_replies import describe_left_out
+
+PREFERENCE_METHODS: tuple[Method, ...] = ("dpo", "kto", "sft")
+"""What steps 05 and 06 may train by."""
 
 
 @dataclass
@@ -87,9 +90,9 @@ def learn_from_feedback(
     nightly_run = begin_nightly_run(registry, settings, as_of)
     dataset = dataset_file(settings, nightly_run.name)
     notes: list[str] = []
-    recipe = load_recipe(settings.training.sft_recipe, "sft")
-    until = nightly_run.as_of
+    until, recipe = nightly_run.as_of, None
     if nightly_run.name not in registry.names():
+        load_recipe_header(settings.training.sft_recipe, "sft")
         learned = nothing_learned if since else build_learned_filter(registry, settings, nightly_run, notes)
         try:
             rows, left_out = load_accepted_ideas(advice, settings, since, nightly_run.as_of, learned)
@@ -98,14 +101,10 @@ def learn_from_feedback(
         examples = [AcceptedReply(row["prompt"], row["trained_reply"], row["id"]) for row in rows]
         write_dataset(dataset, examples, nightly_run.as_of, "feedback", left_out)
         until = max(max(row["as_of"], row["status_at"]) for row in rows)
+        recipe = load_recipe(settings.training.sft_recipe, "sft")
         notes += [left_out] if left_out else []
     task = TrainingTask("qlora", nightly_run.name, dataset, until, nightly_run, nightly_run.champion, recipe)
     return _train_once(task, registry, tracking, settings, notes)
-
-
-def load_preference_recipe(settings: Settings, name: str = "") -> Recipe:
-    """The recipe of steps 05 and 06: `name` (of recipes/, or a YAML file); if empty, `training.dpo_recipe`."""
-    return load_recipe(name or settings.training.dpo_recipe, "dpo", "kto", "sft")
 
 
 def collect_pairs(
@@ -113,10 +112,11 @@ def collect_pairs(
 ) -> StepReport:
     """Write the recipe's examples known at the cut-off -> `data/datasets/pairs-YYYYMMDD.jsonl`.
 
+    `recipe` is a name of recipes/ or a YAML file (default: `training.dpo_recipe`), as in `learn_from_outcomes`.
     Once an adapter was trained on that file, it is never written again: the adapter's card and lineage refer to it.
     """
     nightly_run = begin_nightly_run(registry, settings, as_of)
-    data_kind = load_preference_recipe(settings, recipe).data
+    data_kind = load_recipe_header(recipe or settings.training.dpo_recipe, *PREFERENCE_METHODS).data
     cutoff = heldout.training_window(settings, nightly_run.as_of).cutoff
     path = pairs_file(settings, nightly_run.as_of)
     if f"{nightly_run.name}-dpo" in registry.names():
@@ -153,7 +153,7 @@ def learn_from_outcomes(
     metadata = read_metadata(dataset)
     if metadata is None:
         return StepReport("dpo", note="no pairs in this nightly run; nothing is trained")
-    chosen_recipe = load_preference_recipe(settings, recipe)
+    chosen_recipe = load_recipe(recipe or settings.training.dpo_recipe, *PREFERENCE_METHODS)
     if chosen_recipe.data != metadata["data"]:
         raise BadInput(
             f"a dataset of kind {chosen_recipe.data}",

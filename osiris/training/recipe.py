@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import GenericAlias
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import yaml
 
@@ -48,6 +48,14 @@ RESERVED_ARGUMENTS = TOKEN_ARGUMENTS | {
     "resume_from_checkpoint",
 }
 """Trainer arguments that a recipe must not set."""
+
+
+class RecipeHeader(NamedTuple):
+    """What a recipe is for, without its arguments."""
+
+    name: str
+    method: Method
+    data: DataKind
 
 
 @dataclass(frozen=True)
@@ -97,6 +105,26 @@ def load_recipe(name_or_path: str | Path, *methods: Method) -> Recipe:
     Raises `NotFound` if there is none. Raises `BadInput` for malformed YAML, a method other than `methods`, a kind of
     dataset that the method cannot use, an unknown key (with the nearest known one), or a value of the wrong type.
     """
+    header, content, remedy = _read(name_or_path, methods)
+    return Recipe(
+        name=header.name,
+        method=header.method,
+        data=header.data,
+        lora=_lora(content.get("lora"), remedy),
+        args=_args(content.get("args"), header.method, remedy),
+    )
+
+
+def load_recipe_header(name_or_path: str | Path, *methods: Method) -> RecipeHeader:
+    """Read a recipe's name, method and kind of data, checked as by `load_recipe`.
+
+    The arguments are not looked at: to check them PEFT and TRL are needed, which take ten seconds to import.
+    """
+    return _read(name_or_path, methods)[0]
+
+
+def _read(name_or_path: str | Path, methods: Sequence[Method]) -> tuple[RecipeHeader, dict[str, Any], str]:
+    """The header, the whole content, and what to do where that is wrong."""
     path = _find(str(name_or_path))
     remedy = f"correct {path}"
     try:
@@ -113,13 +141,7 @@ def load_recipe(name_or_path: str | Path, *methods: Method) -> Recipe:
     data = content.get("data", DATA_KINDS[method][0])
     if data not in DATA_KINDS[method]:
         raise BadInput(f"data {' or '.join(DATA_KINDS[method])} for method {method}", repr(data), remedy)
-    return Recipe(
-        name=path.stem,
-        method=method,
-        data=data,
-        lora=_lora(content.get("lora"), remedy),
-        args=_args(content.get("args"), method, remedy),
-    )
+    return RecipeHeader(path.stem, method, data), content, remedy
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
