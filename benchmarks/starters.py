@@ -139,7 +139,7 @@ def edge_figures(drafter: Drafter, settings: Settings) -> dict[str, float]:
         prices = BarProvider(store, YahooClient(), local)
         moments = closes_between("XNYS", datetime(2001, 1, 1, tzinfo=UTC), datetime(2012, 6, 1, tzinfo=UTC))
         shots = take_snapshots(
-            prices, ShippedPolicy(), EDGE_TICKERS, [m.to_pydatetime() for m in moments[::EDGE_EVERY]], []
+            prices, ShippedPolicy(), EDGE_TICKERS, [m.to_pydatetime() for m in moments[::EDGE_EVERY]]
         )
         end = datetime(2013, 2, 1, tzinfo=UTC)
         trades = evaluate_drafter(drafter, shots, prices, local, end).trades

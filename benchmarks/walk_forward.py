@@ -104,9 +104,7 @@ def one_window(
         [one.line for one in lessons],
         TrainingOptions(None, out, load_recipe("dpo", "dpo"), settings.model.seed),
     )
-    shots = take_snapshots(
-        prices, workspace.policy, settings.advise.tickers, [m for m in moments if begin <= m < end], []
-    )
+    shots = take_snapshots(prices, workspace.policy, settings.advise.tickers, [m for m in moments if begin <= m < end])
     as_of, drawn = end + timedelta(days=20), by_chance(shots, settings.gate.candidates, rng)
     found = {
         "starter": heldout.evaluate_drafter(load_drafter(settings), shots, prices, settings, as_of),

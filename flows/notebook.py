@@ -1,18 +1,20 @@
 """`run_notebook()`: the one place that calls papermill."""
 
+import logging
 import re
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from prefect import task
+from prefect import get_run_logger, task
 from prefect.artifacts import create_link_artifact
 from prefect.context import FlowRunContext
 
 from osiris.adapters.mlflow_runs import Tracking, TrackingFailed
-from osiris.config.settings import PROJECT_ROOT, Settings, load_settings
+from osiris.config.settings import PROJECT_ROOT, Settings, load_settings, log_environment
 from osiris.core.clock import clock_at
 from osiris.core.errors import BadInput, NotFound, OsirisError
+from osiris.core.run_log import parse_lines
 from osiris.ui.notebook_result import RESULT_MEDIA_TYPE
 
 NOTEBOOKS = PROJECT_ROOT / "notebooks"
@@ -26,7 +28,7 @@ class NotebookFailed(OsirisError):
     def __init__(self, notebook: str, error_name: str, message: str, path: Path) -> None:
         """Name the notebook, the error, and the path of the failed notebook."""
         super().__init__(f"notebook {notebook} to run", f"{error_name}: {message}", f"see the marked cell in {path}")
-        self.error_name = error_name
+        self.error_name, self.path = error_name, path
 
 
 class NotebookRun(NamedTuple):
@@ -39,12 +41,15 @@ class NotebookRun(NamedTuple):
 def run_notebook(name: str, workspace: Path | str, parameters: Parameters) -> NotebookRun:
     """Execute `notebooks/<name>.ipynb` with `parameters` and keep the executed notebook under `mlruns/pages`.
 
+    The log of the run stands beside it, in a file of the same name that ends in `.log`; that name is the run's id.
     Raises `NotFound` for an unknown notebook, and `BadInput` for a parameter that the notebook does not declare. Raises
     `NotebookFailed` if the notebook emits nothing, or if a cell raises; the notebook is then kept with that cell
     marked.
     """
     import papermill
     from papermill.exceptions import PapermillExecutionError
+
+    from flows.papermill_engine import ENGINE
 
     source = NOTEBOOKS / f"{name}.ipynb"
     if not source.exists():
@@ -63,7 +68,9 @@ def run_notebook(name: str, workspace: Path | str, parameters: Parameters) -> No
                 str(source),
                 str(target),
                 all_parameters,
+                engine_name=ENGINE,
                 kernel_name="python3",
+                env=log_environment(log_file(target)),
                 cwd=str(settings.workspace),
                 progress_bar=False,
                 extra_arguments=["--log-level=CRITICAL"],  # Jupyter logs the interrupt that stops it as an error
@@ -79,6 +86,11 @@ def run_notebook(name: str, workspace: Path | str, parameters: Parameters) -> No
     return NotebookRun(result, target)
 
 
+def log_file(notebook: Path) -> Path:
+    """The log of an executed notebook."""
+    return notebook.with_suffix(".log")
+
+
 def is_retriable(_task: object, _run: object, state: Any) -> bool:
     """Whether a failed notebook may succeed if it is run again: only if the network failed."""
     error = state.result(raise_on_failure=False)
@@ -88,10 +100,24 @@ def is_retriable(_task: object, _run: object, state: Any) -> bool:
 @task(name="page", task_run_name="{name}", retries=2, retry_delay_seconds=[10, 60], retry_condition_fn=is_retriable)
 def notebook_task(name: str, workspace: str, parameters: Parameters) -> dict[str, Any]:
     """Run a notebook as a Prefect task that links the executed notebook; retried only if the network failed."""
-    run = run_notebook(name, workspace, parameters)
+    try:
+        run = run_notebook(name, workspace, parameters)
+    except NotebookFailed as error:
+        _show_log(error.path)
+        raise
+    _show_log(run.path)
     if FlowRunContext.get() is not None:
         create_link_artifact(run.path.as_uri(), link_text=run.path.name, key=f"page-{name.replace('_', '-')}")
     return {**run.result, "page": str(run.path)}
+
+
+def _show_log(notebook: Path) -> None:
+    """Show the log of a notebook in the run of its Prefect task, or on stderr with `osiris -v`."""
+    file = log_file(notebook)
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    logger = logging.getLogger("osiris.notebook") if FlowRunContext.get() is None else get_run_logger()
+    for level, line in parse_lines(text):
+        logger.log(level, line)
 
 
 def _require_declared(name: str, declared: set[str], given: set[str]) -> None:

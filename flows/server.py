@@ -9,11 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from prefect.logging.handlers import APILogWorker
 from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from osiris.config.settings import Settings
 from osiris.core.server_lifetime import stop_on_exit
+
+LOG_TIMEOUT_SECONDS = 5
 
 
 class TemporaryServer(SubprocessASGIServer):
@@ -38,6 +41,8 @@ def prefect_server(settings: Settings) -> Iterator[None]:
         with temporary_settings({"api.url": settings.prefect.api_url}):
             yield
         return
+    # With `osiris -v` the runs show every step, and otherwise what went wrong.
+    level = "INFO" if logging.getLogger("osiris").isEnabledFor(logging.INFO) else "WARNING"
     home = prefect_home(settings)
     home.mkdir(parents=True, exist_ok=True)
     updates = {
@@ -47,12 +52,15 @@ def prefect_server(settings: Settings) -> Iterator[None]:
         "server.ephemeral.enabled": True,
         "server.ephemeral.startup_timeout_seconds": settings.prefect.startup_timeout_seconds,
         "server.analytics_enabled": False,
-        "logging.level": "WARNING",
+        "logging.level": level,
     }
-    logging.getLogger("prefect").setLevel(logging.WARNING)
+    logging.getLogger("prefect").setLevel(level)
     with temporary_settings(updates, restore_defaults={PREFECT_API_URL}):
         TemporaryServer()  # Prefect keeps one instance, and starts it at the first flow
-        yield
+        try:
+            yield
+        finally:
+            APILogWorker.drain_all(timeout=LOG_TIMEOUT_SECONDS)  # what the runs logged last is sent by a thread
 
 
 def prefect_ui_command(settings: Settings) -> str:

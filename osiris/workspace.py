@@ -9,9 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from osiris.config.settings import Settings, load_settings
+from osiris.config.settings import Settings, find_log_file, load_settings
 from osiris.core.clock import Clock, SystemClock, clock_at, parse_moment
 from osiris.core.errors import WorkspaceError
+from osiris.core.run_log import configure_logging
 from osiris.market.bar_store import BarStore
 from osiris.market.yahoo import YahooClient
 from osiris.storage.advice import AdviceStore
@@ -167,6 +168,8 @@ def open_workspace(folder: Path | str | None = None, as_of: str | datetime | Non
     Its clock stands at `as_of`, or else at the setting `clock.as_of`. Without both it is the system's clock.
     Raises `SettingsError` for bad settings; `WorkspaceError` for a folder that is missing or cannot be written.
     """
+    if log_file := find_log_file():
+        configure_logging(log_file)
     settings = load_settings(folder)
     for part in (settings.workspace, settings.data, settings.adapters, settings.mlruns):
         require_writable(part)

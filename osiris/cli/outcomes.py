@@ -138,10 +138,10 @@ def tail_command(
 @events_app.command("relay")
 def relay_command(workspace: WorkspaceOption = None, as_of: AsOfOption = "", as_json: JsonOption = False) -> None:
     """Publish events that wait for Redis; `osiris outcomes` does it too."""
+    from osiris.core.run_log import collect_warnings
     from osiris.labeling.settle import publish_pending
 
-    notes: list[str] = []
-    with command_workspace(workspace, as_of) as ws:
-        published = publish_pending(ws.advice, ws.events, ws.now, notes)
+    with command_workspace(workspace, as_of) as ws, collect_warnings() as notes:
+        published = publish_pending(ws.advice, ws.events, ws.now)
         output_report({"published": published, "notes": notes}, as_json, "Events")
     raise typer.Exit(1 if notes else 0)

@@ -32,6 +32,7 @@ from osiris.core.errors import SettingsError, WorkspaceError
 
 VARIABLE_PREFIX = "OSIRIS_"
 WORKSPACE_VARIABLE = VARIABLE_PREFIX + "WORKSPACE"
+LOG_FILE_VARIABLE = VARIABLE_PREFIX + "LOG_FILE"
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 """The repository root: where `notebooks/`, `flows/` and `recipes/` lie."""
 
@@ -136,6 +137,17 @@ def child_environment(workspace: Path) -> dict[str, str]:
     return os.environ | {WORKSPACE_VARIABLE: str(workspace)}
 
 
+def log_environment(file: Path) -> dict[str, str]:
+    """Return the environment for a process that is to write its log to the end of `file`."""
+    return os.environ | {LOG_FILE_VARIABLE: str(file)}
+
+
+def find_log_file() -> Path | None:
+    """Return the file that the process which started this one wants its log in."""
+    named = os.environ.get(LOG_FILE_VARIABLE)
+    return Path(named) if named else None
+
+
 def set_environment(**variables: str) -> None:
     """Set variables for a library that has no other switches, in this process and its children."""
     os.environ.update(variables)
@@ -153,7 +165,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _reject_unknown_variables() -> None:
-    known = {VARIABLE_PREFIX + name.upper() for name in Settings.model_fields}
+    known = {LOG_FILE_VARIABLE, *(VARIABLE_PREFIX + name.upper() for name in Settings.model_fields)}
     for name in sorted(os.environ):
         if name.startswith(VARIABLE_PREFIX) and name.split("__")[0] not in known:
             raise SettingsError(

@@ -5,6 +5,7 @@ Hermes scores each valid reply. The policy sets its size, and the risk filter ke
 idea gets its novelty and is stored. Ideas that await a review are published.
 """
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import numpy as np
 from osiris.config.settings import Settings
 from osiris.core.errors import BadInput, NoPrices, SourceUnavailable
 from osiris.core.ideas import Reply, Status, advice_id, levels_from_reply, parse_reply
+from osiris.core.run_log import collect_warnings
 from osiris.core.schemas import VECTOR_SIZE
 from osiris.core.types import Row
 from osiris.drafting.snapshot import Snapshot, take_snapshot
@@ -29,6 +31,8 @@ from osiris.policy.contracts import Policy, PolicyInput
 from osiris.storage.advice import AdviceStore
 from osiris.storage.events import Events
 from osiris.storage.tables import sql_time
+
+log = logging.getLogger(__name__)
 
 HISTORY_DAYS = 150
 """Calendar days of bars that a snapshot reads: `WARM_UP_BARS` sessions, with holidays to spare."""
@@ -74,10 +78,22 @@ def draft_ideas(
     Without a `judge` the ideas keep a null score. Ideas that the risk filter keeps from the reviewers are stored too,
     with status `gated`.
     """
+    with collect_warnings() as notes:
+        report = _draft_and_store(context, drafter, judge, moments)
+    report.notes = notes
+    log.info("%s ideas stored of %s replies to %s prompts", report.stored, report.replies, report.prompts)
+    return report
+
+
+def _draft_and_store(
+    context: DraftingContext, drafter: AnyDrafter, judge: AnyJudge | None, moments: Sequence[datetime]
+) -> DraftingReport:
     advice, settings, policy = context.advice, context.settings, context.policy
-    report = DraftingReport(adapter=drafter.adapter, notes=[note] if (note := edit_warning()) else [])
+    report = DraftingReport(adapter=drafter.adapter)
+    if note := edit_warning():
+        log.warning(note)
     started = time.perf_counter()
-    snapshots = take_snapshots(context.prices, policy, settings.advise.tickers, moments, report.notes)
+    snapshots = take_snapshots(context.prices, policy, settings.advise.tickers, moments)
     snapshots = [s for s in snapshots if not _has_drafts(advice, s, drafter.adapter)]
     report.prompts = len(snapshots)
     drafts = draft_replies(
@@ -100,7 +116,7 @@ def draft_ideas(
         add_latency(batch, started)
         report.stored += advice.add(batch)
         report.ids += [row["id"] for row in batch]
-        publish_ideas(context.events, [row for row in batch if row["status"] == Status.PENDING], moment, report.notes)
+        publish_ideas(context.events, [row for row in batch if row["status"] == Status.PENDING], moment)
     scores = [row["hermes_score"] for row in rows if row["hermes_score"] is not None]
     report.unscored = len(rows) - len(scores)
     report.mean_hermes = float(np.mean(scores)) if scores else None
@@ -108,13 +124,11 @@ def draft_ideas(
 
 
 def take_snapshots(
-    prices: BarProvider, policy: Policy, tickers: Sequence[str], moments: Sequence[datetime], notes: list[str]
+    prices: BarProvider, policy: Policy, tickers: Sequence[str], moments: Sequence[datetime]
 ) -> list[Snapshot]:
-    """Snapshots of every ticker at every moment, by moment; a ticker without prices is left out with a note."""
+    """Snapshots of every ticker at every moment, by moment; a ticker without prices is left out with a warning."""
     first, last = min(moments), max(moments)
-    with prices.collect_notes() as price_notes:
-        bars = prices.get_many_bars(list(tickers), first - timedelta(days=HISTORY_DAYS), last, last)
-    notes += [note for note in price_notes if note not in notes]
+    bars = prices.get_many_bars(list(tickers), first - timedelta(days=HISTORY_DAYS), last, last)
     arrays = {ticker: to_bar_arrays(bars[ticker]) for ticker in tickers if ticker in bars}
     snapshots = []
     for moment in sorted(moments):
@@ -122,7 +136,7 @@ def take_snapshots(
             try:
                 snapshots.append(take_snapshot(ticker, ticker_bars, moment, policy))
             except NoPrices as error:
-                notes.append(f"{ticker}: {error}")
+                log.warning("%s: %s", ticker, error)
     return snapshots
 
 
@@ -188,13 +202,13 @@ def add_latency(rows: list[Row], started: float) -> None:
         row["created_at"] = row["as_of"] + timedelta(milliseconds=row["decision_latency_ms"])
 
 
-def publish_ideas(events: Events, rows: list[Row], moment: datetime, notes: list[str]) -> None:
-    """Publish `advice.generated`. The ideas are stored already, so an unreachable Redis only adds a note."""
+def publish_ideas(events: Events, rows: list[Row], moment: datetime) -> None:
+    """Publish `advice.generated`. The ideas are stored already, so an unreachable Redis is only a warning."""
     public = ("id", "ticker", "side", "entry", "target", "stop", "size", "confidence", "hermes_score", "adapter")
     try:
         events.publish_generated([{name: row[name] for name in public} for row in rows], moment)
     except SourceUnavailable as error:
-        notes.append(f"advice.generated not announced: {error}")
+        log.warning("advice.generated not announced: %s", error)
 
 
 def idea_vector(features: np.ndarray, reply: Reply) -> np.ndarray:

@@ -96,18 +96,17 @@ def take_heldout_snapshots(
     policy: Policy,
     settings: Settings,
     window: Window,
-    notes: list[str],
     drafted_at: Sequence[datetime] | None = None,
 ) -> list[Snapshot]:
     """Snapshots of every ticker at every session close of the window, or at those of `drafted_at` inside the window.
 
-    A ticker without prices at a moment is left out, and `notes` gets the reason.
+    A ticker without prices at a moment is left out with a warning.
     """
     tickers = settings.advise.tickers
     calendars = sorted({calendar_of(ticker, settings.prices) for ticker in tickers})
     closes = {moment for name in calendars for moment in closes_between(name, window.first, window.as_of)}
     moments = [m for m in drafted_at if window.first <= m <= window.as_of] if drafted_at is not None else closes
-    return take_snapshots(prices, policy, tickers, sorted(moments), notes) if moments else []
+    return take_snapshots(prices, policy, tickers, sorted(moments)) if moments else []
 
 
 def evaluate_drafter(

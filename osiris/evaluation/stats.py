@@ -200,6 +200,8 @@ def sign_flip_test(sums: FloatArray, seed: int) -> float:
     """
     if not np.any(sums):
         return 1.0
+    if len(sums) == 1:  # its two signs; scipy asks for two sums
+        return 0.5 if sums[0] > 0 else 1.0
     test = scipy.stats.permutation_test(
         (sums,),
         np.mean,

@@ -1,6 +1,7 @@
 """Drafts patches when nobody has submitted one, by mutating the policy's syntax tree or by a language model."""
 
 import ast
+import logging
 import random
 import re
 from collections.abc import Callable
@@ -21,6 +22,8 @@ from osiris.llm.prompts import render
 from osiris.policy import PATCHABLE_FILES
 from osiris.storage.patches import TRACES_KEY, PatchLists
 
+log = logging.getLogger(__name__)
+
 SCALE_FACTORS = (0.5, 0.75, 0.9, 1.1, 1.25, 1.5, 2.0)
 ZERO_REPLACEMENTS = (0.1, 0.25, 0.4, 0.5, 0.6)
 """Values for a constant 0.0, which no factor changes: a threshold that lets everything through."""
@@ -37,12 +40,10 @@ MAX_PROMPT_ITEMS = 10
 MAX_PATCH_TOKENS = 512
 
 
-def draft_patch(
-    repo: PolicyRepo, patch_log: PatchLog, context: MeasurementContext, lists: PatchLists, notes: list[str]
-) -> Patch | None:
+def draft_patch(repo: PolicyRepo, patch_log: PatchLog, context: MeasurementContext, lists: PatchLists) -> Patch | None:
     """Draft a patch of the live policy that has no verdict yet, as `kernel.drafter` says; `None` if there is none.
 
-    A model's text that is no patch becomes a dead letter, with a note.
+    A model's text that is no patch becomes a dead letter, with a warning.
     """
     kind, key = context.settings.kernel.drafter, context.settings.kernel.key.get_secret_value()
     live, known = repo.head(), patch_log.patches()
@@ -54,7 +55,7 @@ def draft_patch(
         try:
             traces, left_out = lists.read_traces(MAX_PROMPT_ITEMS)
             if left_out:
-                notes.append(f"{left_out} items of {TRACES_KEY} that are no traces were left out")
+                log.warning("%s items of %s that are no traces were left out", left_out, TRACES_KEY)
             text = generate_patch_text(
                 live, rng.choice(PATCHABLE_FILES), patch_log, context, traces, rng.randrange(2**31)
             )
@@ -66,12 +67,12 @@ def draft_patch(
                 key,
             )
         except BadInput as error:
-            notes.append(f"the model drafted no patch: {error}")
+            log.warning("the model drafted no patch: %s", error)
             if text:
                 lists.dead_letter(text, str(error), context.as_of)
             return None
         if patch.id in known:
-            notes.append(f"the model drafted patch {patch.id} again, which was {known[patch.id]['state']}")
+            log.warning("the model drafted patch %s again, which was %s", patch.id, known[patch.id]["state"])
             return None
         return patch
     return None

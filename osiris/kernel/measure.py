@@ -20,6 +20,7 @@ import pandas as pd
 
 from osiris.config.settings import Settings
 from osiris.core.errors import TooLittleData
+from osiris.core.run_log import collect_warnings
 from osiris.core.types import Row
 from osiris.drafting.draft_ideas import idea_vector, take_snapshots, to_policy_input
 from osiris.drafting.snapshot import Snapshot
@@ -98,7 +99,8 @@ def measure_candidate(
     """
     moments = session_closes(context.settings, look)
     policies = (candidate, incumbent)
-    snapshots = [take_snapshots(context.prices, one, context.settings.advise.tickers, moments, []) for one in policies]
+    with collect_warnings():  # what lacks prices was said when ideas were drafted at those moments
+        snapshots = [take_snapshots(context.prices, one, context.settings.advise.tickers, moments) for one in policies]
     if not snapshots[0]:
         raise TooLittleData(f"bars from {look.start.date()} to {look.end.date()}", "none", "import prices")
     candidate_drafts = draft_and_score(snapshots[0], context)

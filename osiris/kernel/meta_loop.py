@@ -8,6 +8,7 @@ The patch log is written before anything is published on Redis. What could not b
 turn.
 """
 
+import logging
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from osiris.core.errors import Conflict, SourceUnavailable, WorkspaceError
 from osiris.core.files import exclusive_lock
 from osiris.core.ideas import to_trace
+from osiris.core.run_log import collect_warnings
 from osiris.evaluation.rewards import read_settled_trades
 from osiris.kernel.apply import apply_patch, finish_step, restore_shipped_policy, roll_back
 from osiris.kernel.observe import observe_patches, patch_profit
@@ -26,6 +28,8 @@ from osiris.kernel.trial import NOT_YET, evaluate_patch, find_next_patch
 from osiris.policy import edit_warning
 from osiris.sandbox.session import PolicyFailed
 
+log = logging.getLogger(__name__)
+
 APPLIED_VERDICT = "applied"
 
 
@@ -34,61 +38,68 @@ def run_turn(kernel: Kernel, progress: Callable[[str], None] = lambda _: None) -
 
     The live patches are observed first, even while another turn evaluates a patch.
     """
-    report = TurnReport(kernel.repo.head().commit, notes=[note] if (note := edit_warning()) else [])
+    with collect_warnings() as notes:
+        report = TurnReport(kernel.repo.head().commit, notes=notes)
+        _run_turn(kernel, report, progress)
+    log.info("patch %s: %s", report.patch, report.verdict)
+    return report
+
+
+def _run_turn(kernel: Kernel, report: TurnReport, progress: Callable[[str], None]) -> None:
+    if note := edit_warning():
+        log.warning(note)
     progress("observing the live patches")
     # `kernel.lock` protects the patch log and the live branch, and is held briefly. The lock of the turn, below, is
     # held while a patch is evaluated, which takes minutes. Code that needs both takes the turn's lock first.
     with kernel.lock():
-        _finish_interrupted_step(kernel, report.notes)
-        report.rolled_back += _restore_live_branch(kernel, report.notes)
+        _finish_interrupted_step(kernel)
+        report.rolled_back += _restore_live_branch(kernel)
         observe_patches(kernel, report)
         kernel.repo.follow_upgrade()
-        publish_steps(kernel, report.notes)
+        publish_steps(kernel)
     with exclusive_lock(kernel.settings.data / "kernel.turn.lock", "turn of the kernel"):
         try:
             _evaluate_next_patch(kernel, report, progress)
         except (SourceUnavailable, Conflict, PolicyFailed) as error:
-            report.notes.append(f"no patch was judged to the end: {error}")
+            log.warning("no patch was judged to the end: %s", error)
         with kernel.lock():
-            publish_steps(kernel, report.notes)
+            publish_steps(kernel)
     report.policy = kernel.repo.head().commit
-    return report
 
 
-def _finish_interrupted_step(kernel: Kernel, notes: list[str]) -> None:
+def _finish_interrupted_step(kernel: Kernel) -> None:
     try:
         finish_step(kernel.patch_log, kernel.repo, kernel.as_of)
     except Conflict as error:
-        notes.append(f"a step was given up: {error}")
+        log.warning("a step was given up: %s", error)
 
 
-def _restore_live_branch(kernel: Kernel, notes: list[str]) -> list[str]:
+def _restore_live_branch(kernel: Kernel) -> list[str]:
     """Make the shipped policy live if the live branch is not what the patch log says: nobody proved anything else."""
     head, live = kernel.repo.head(), kernel.patch_log.live_ids()
     try:
         expected_files = kernel.repo.version(kernel.patch_log.get(live[-1])["commit"]).files if live else head.files
     except WorkspaceError as error:  # a repository from a backup may lack the commit
         expected_files = {}
-        notes.append(str(error))
+        log.warning(str(error))
     if (head.patch_id, head.files) == (live[-1] if live else None, expected_files):
         return []
-    notes.append(f"somebody moved the live branch to {head.commit[:12]}; the shipped policy is live now")
+    log.warning("somebody moved the live branch to %s; the shipped policy is live now", head.commit[:12])
     return restore_shipped_policy(kernel.patch_log, kernel.repo, kernel.as_of, "the live branch was moved by hand")
 
 
 def roll_back_manually(kernel: Kernel, patch_id: str, reason: str) -> dict[str, Any]:
     """Roll back a live patch at a person's request; raises `NotFound`, `Conflict`."""
-    with kernel.lock():
-        notes: list[str] = []
-        _finish_interrupted_step(kernel, notes)
+    with kernel.lock(), collect_warnings() as notes:
+        _finish_interrupted_step(kernel)
         cost = patch_profit(kernel.context.advice, patch_id)
         rolled_back = roll_back(kernel.patch_log, kernel.repo, patch_id, kernel.as_of, reason, cost=cost)
         kernel.repo.follow_upgrade()
-        publish_steps(kernel, notes)
+        publish_steps(kernel)
         return {"rolled back": rolled_back, "policy": kernel.repo.head().commit, "notes": notes}
 
 
-def publish_steps(kernel: Kernel, notes: list[str]) -> None:
+def publish_steps(kernel: Kernel) -> None:
     """Publish on Redis the steps that it has not received; if Redis is unavailable, the next turn does it."""
     try:
         for patch in kernel.patch_log.patches().values():
@@ -103,7 +114,7 @@ def publish_steps(kernel: Kernel, notes: list[str]) -> None:
                 kernel.lists.announce_rolled_back({name: patch.get(name) for name in rolled_back_keys}, traces)
                 kernel.patch_log.record("told", patch["id"], kernel.as_of, what=f"-{patch['commit']}")
     except SourceUnavailable as error:
-        notes.append(f"Redis has not heard of it yet: {error}")
+        log.warning("Redis has not heard of it yet: %s", error)
 
 
 def _evaluate_next_patch(kernel: Kernel, report: TurnReport, progress: Callable[[str], None]) -> None:

@@ -10,6 +10,7 @@ Four rules apply separately, to the time since the patch went live:
 - Refused ideas: they would have earned more; see `kernel.refused_ideas`.
 """
 
+import logging
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -27,6 +28,8 @@ from osiris.kernel.state import Kernel, TurnReport
 from osiris.storage.advice import AdviceStore
 from osiris.storage.tables import escape_sql, sql_time
 
+log = logging.getLogger(__name__)
+
 
 class Finding(NamedTuple):
     """Why a patch is rolled back, with further facts for the patch log."""
@@ -42,7 +45,7 @@ def observe_patches(kernel: Kernel, report: TurnReport) -> None:
         _roll_back(kernel, report, head.patch_id, Finding(f"it failed: {failed['error']}", {}))
         return
     for patch_id in reversed(kernel.patch_log.live_ids()):
-        finding = _find_rollback_reason(kernel, kernel.patch_log.get(patch_id), report.notes)
+        finding = _find_rollback_reason(kernel, kernel.patch_log.get(patch_id))
         if finding is not None:
             _roll_back(kernel, report, patch_id, finding)
             return  # later patches were removed with it, and earlier ones are observed in the next turn
@@ -72,11 +75,11 @@ def check_pass_rate(advice: AdviceStore, patch: PatchEntry, settings: Settings, 
     return warning, days >= rules.quiet_days
 
 
-def _find_rollback_reason(kernel: Kernel, patch: PatchEntry, notes: list[str]) -> Finding | None:
+def _find_rollback_reason(kernel: Kernel, patch: PatchEntry) -> Finding | None:
     settings, advice, patch_id = kernel.settings, kernel.context.advice, patch["id"]
     trades = read_live_trades(advice, patch_id)
     trades = trades[trades["at"] <= kernel.as_of]
-    finding = _check_reward(trades, patch_id, kernel, notes)
+    finding = _check_reward(trades, patch_id, kernel)
     lost = _equity_lost(trades)
     if finding is None and lost > settings.kernel.max_loss:
         why = f"it lost {lost:.1%} of equity in {len(trades)} trades, {settings.kernel.max_loss:.1%} at most"
@@ -87,10 +90,9 @@ def _find_rollback_reason(kernel: Kernel, patch: PatchEntry, notes: list[str]) -
     if is_over:
         return Finding(warning, {})
     if warning:
-        notes.append(
-            f"PATCH {patch_id} LETS TOO LITTLE THROUGH: {warning}; after {settings.kernel.quiet_days} days it goes"
-        )
-    reason = compare_refused_ideas(kernel, patch, notes)
+        days = settings.kernel.quiet_days
+        log.warning("PATCH %s LETS TOO LITTLE THROUGH: %s; after %s days it goes", patch_id, warning, days)
+    reason = compare_refused_ideas(kernel, patch)
     return Finding(reason, {}) if reason else None
 
 
@@ -101,17 +103,17 @@ def _equity_lost(trades: pd.DataFrame) -> float:
     return float(1 - np.prod(1 + np.maximum(pnl[np.isfinite(pnl)], -MAX_WEEKLY_LOSS)))
 
 
-def _check_reward(trades: pd.DataFrame, patch_id: str, kernel: Kernel, notes: list[str]) -> Finding | None:
+def _check_reward(trades: pd.DataFrame, patch_id: str, kernel: Kernel) -> Finding | None:
     recent = recent_trades(
         trades, kernel.settings.rewards, kernel.as_of - timedelta(days=kernel.settings.kernel.observe_days)
     )
     complete = recent[np.isfinite(recent[TRADE_COLUMNS].to_numpy(np.float64)).all(axis=1)]
     if incomplete_count := len(recent) - len(complete):
-        notes.append(f"patch {patch_id}: {incomplete_count} of {len(recent)} trades lack a number and have no say")
+        log.warning("patch %s: %s of %s trades lack a number and have no say", patch_id, incomplete_count, len(recent))
     try:
         reward = compute_reward(complete, kernel.settings.rewards)
     except TooLittleData as error:
-        notes.append(f"patch {patch_id} has no live reward yet: {error}")
+        log.warning("patch %s has no live reward yet: %s", patch_id, error)
         return None
     if reward.total < 0:
         reason = f"live reward {reward.total:+.4f} over {reward.trades} trades"

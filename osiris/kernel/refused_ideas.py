@@ -10,6 +10,7 @@ If either alternative is better beyond chance, the patch is rolled back. The n-t
 each comparison, so all looks together err with at most `kernel.alpha`.
 """
 
+import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -19,6 +20,7 @@ import pandas as pd
 
 from osiris.core.errors import TooLittleData, WorkspaceError
 from osiris.core.ideas import FINAL_OUTCOMES, parse_reply
+from osiris.core.run_log import collect_warnings
 from osiris.drafting.draft_ideas import take_snapshots, to_policy_input
 from osiris.evaluation.stats import alpha_for_look, block_length, min_blocks
 from osiris.kernel.compare import OfferedIdeas, compare_policies, week_starts
@@ -33,6 +35,8 @@ from osiris.sandbox.session import CandidateFailed, PolicyFailed
 from osiris.storage.advice import AdviceStore
 from osiris.storage.tables import escape_sql, sql_in, sql_time
 
+log = logging.getLogger(__name__)
+
 SETTLED_IDEA_COLUMNS = [
     "ticker", "as_of", "prompt", "reply", "hermes_score", "status", "size", "r_multiple", "closed_at", "novelty",
     "decision_latency_ms",
@@ -46,7 +50,7 @@ class DueLook(NamedTuple):
     look: Look
 
 
-def compare_refused_ideas(kernel: Kernel, patch: PatchEntry, notes: list[str]) -> str | None:
+def compare_refused_ideas(kernel: Kernel, patch: PatchEntry) -> str | None:
     """Why a live patch is to be rolled back for what it refused; `None` if there is no reason, or no look is due."""
     due = _find_due_look(kernel, patch)
     if due is None:
@@ -62,7 +66,7 @@ def compare_refused_ideas(kernel: Kernel, patch: PatchEntry, notes: list[str]) -
             kernel, previous, passed, due, "the policy under it would have done better"
         )
     except PolicyFailed as error:
-        notes.append(f"patch {patch['id']}: the policy under it could not be asked: {error}")
+        log.warning("patch %s: the policy under it could not be asked: %s", patch["id"], error)
     kernel.patch_log.record(
         "observed", patch["id"], kernel.as_of, look=due.look.number, until=due.look.end, found=reason
     )
@@ -120,9 +124,9 @@ def _ideas_of_previous_policy(kernel: Kernel, patch: PatchEntry, ideas: pd.DataF
     policy, close = _open_policy(kernel.repo.version(patch["parent"]))
     try:
         moments = [moment.to_pydatetime() for moment in ideas["at"].drop_duplicates()]
-        snapshots = (
-            take_snapshots(kernel.context.prices, policy, sorted(set(ideas["ticker"])), moments, []) if moments else []
-        )
+        tickers = sorted(set(ideas["ticker"]))
+        with collect_warnings():  # what lacks prices was said when ideas were drafted at those moments
+            snapshots = take_snapshots(kernel.context.prices, policy, tickers, moments) if moments else []
         snapshot_by_prompt = {shot.prompt: shot for shot in snapshots}
         matching = ideas[ideas["prompt"].isin(snapshot_by_prompt.keys())]
         sizes = []

@@ -96,7 +96,7 @@ def _draft_next_patch(kernel: Kernel, report: TurnReport, progress: Callable[[st
         report.notes.append(f"the next patch is drafted at {(measured[-1] + interval).isoformat()}")
         return None, ""
     progress("drafting a patch")
-    patch = draft_patch(kernel.repo, kernel.patch_log, kernel.context, kernel.lists, report.notes)
+    patch = draft_patch(kernel.repo, kernel.patch_log, kernel.context, kernel.lists)
     if patch is None:
         return None, ""
     with kernel.lock():

@@ -7,6 +7,7 @@ An idea stays open, with the reason, while evidence is missing or in doubt. The 
 at a time works on a workspace.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,12 +21,15 @@ from osiris.config.settings import Settings
 from osiris.core.errors import SourceUnavailable
 from osiris.core.files import exclusive_lock
 from osiris.core.ideas import EXIT_COLUMNS, FINAL_OUTCOMES, Outcome, Status, event_id
+from osiris.core.run_log import collect_warnings
 from osiris.labeling.label import label_frame
 from osiris.market.provider import BarProvider
 from osiris.market.timeline import BASIS_LOOKBACK
 from osiris.storage.advice import AdviceStore
 from osiris.storage.events import Events
 from osiris.storage.tables import ACCEPTED_SQL, PENDING_SQL, UNSETTLED_SQL, sql_time
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -82,16 +86,15 @@ def settle(
     Raises `Busy` while another run is under way on this workspace.
     """
     # Publishing comes last: an event is sent only for an outcome that is stored, and it stays pending if Redis is away.
-    with exclusive_lock(settings.data / "outcomes.lock", "outcome run"):
-        report = OutcomeReport(as_of, expired=expire_overdue(advice, settings, as_of))
-        with prices.collect_notes() as price_notes:
-            for ideas in split_batches(find_eligible(advice, settings, as_of)):
-                labels = label_all(ideas, prices, settings, as_of, progress=progress)
-                report.written += advice.settle(_to_table(_drop_unchanged(labels)))
-                _add_to_report(report, labels)
-        report.published = publish_pending(advice, events, as_of, report.notes)
-        report.notes += price_notes
+    with exclusive_lock(settings.data / "outcomes.lock", "outcome run"), collect_warnings() as notes:
+        report = OutcomeReport(as_of, expired=expire_overdue(advice, settings, as_of), notes=notes)
+        for ideas in split_batches(find_eligible(advice, settings, as_of)):
+            labels = label_all(ideas, prices, settings, as_of, progress=progress)
+            report.written += advice.settle(_to_table(_drop_unchanged(labels)))
+            _add_to_report(report, labels)
+        report.published = publish_pending(advice, events, as_of)
         advice.optimize()
+    log.info("settled %s of %s ideas at %s", report.written, report.looked_at, as_of.isoformat())
     return report
 
 
@@ -161,10 +164,10 @@ def label_all(
         labels = pd.concat([labels[~labels["ticker"].isin(refined)], relabelled], ignore_index=True)
 
 
-def publish_pending(advice: AdviceStore, events: Events, as_of: datetime, notes: list[str]) -> int:
+def publish_pending(advice: AdviceStore, events: Events, as_of: datetime) -> int:
     """Publish the pending outcome events and return the number of new ones.
 
-    If Redis is away, the remaining events stay pending and a note says so.
+    If Redis is away, the remaining events stay pending, with a warning.
     """
     pending = advice.table("event_id IS NOT NULL AND published_at IS NULL", EVENT_COLUMNS)
     new = 0
@@ -174,7 +177,7 @@ def publish_pending(advice: AdviceStore, events: Events, as_of: datetime, notes:
             new += events.publish_outcomes(part.to_pylist())
             done += len(part)
     except SourceUnavailable as error:
-        notes.append(f"{len(pending) - done} outcome events wait for Redis: {error}")
+        log.warning("%s outcome events wait for Redis: %s", len(pending) - done, error)
     # Marked after publishing: a run that dies in between sends these events again, and Redis drops a known `event_id`.
     advice.mark_published(pending["id"].slice(0, done), as_of)
     return new

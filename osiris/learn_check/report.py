@@ -49,12 +49,18 @@ def rise_over_base(base: Evaluation, adapter: Evaluation) -> dict[str, float]:
 
 
 def t_interval(values: "Sequence[float] | FloatArray | pd.Series[float]") -> tuple[float, float]:
-    """Student's 95 % interval of the mean of independent values; NaN for fewer than two."""
-    if len(values) < 2:
+    """Student's 95 % interval of the mean of independent values, those that are NaN left out; NaN for fewer than two.
+
+    Unit of chance: a value, so what depends on each other must be summed up before. Source: Student 1908, "The probable
+    error of a mean", Biometrika 6.
+    """
+    known = np.asarray(values, np.float64)
+    known = known[~np.isnan(known)]
+    if len(known) < 2:
         return float("nan"), float("nan")
-    error = np.std(values, ddof=1) / np.sqrt(len(values))
-    low, high = np.mean(values) + error * scipy.stats.t.ppf(
-        [(1 - INTERVAL_COVERAGE) / 2, (1 + INTERVAL_COVERAGE) / 2], len(values) - 1
+    error = np.std(known, ddof=1) / np.sqrt(len(known))
+    low, high = np.mean(known) + error * scipy.stats.t.ppf(
+        [(1 - INTERVAL_COVERAGE) / 2, (1 + INTERVAL_COVERAGE) / 2], len(known) - 1
     )
     return float(low), float(high)
 

@@ -150,7 +150,7 @@ def take_fresh_snapshots(workspace: Workspace, trial: Trial) -> tuple[datetime, 
     """The end of the market, and the prompts that come after all nightly runs."""
     market = trial.market
     snapshots = take_snapshots(
-        workspace.prices, workspace.policy, market.names, market.draft_moments[-trial.plan.fresh_moments :], []
+        workspace.prices, workspace.policy, market.names, market.draft_moments[-trial.plan.fresh_moments :]
     )
     return market.closes[-1] + DELAY_AFTER_CLOSE, snapshots
 

@@ -3,9 +3,9 @@
 Each range is requested once. After Yahoo could not be reached there is a pause. Each warning is given once.
 """
 
+import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -31,6 +31,8 @@ from osiris.market.yahoo import (
     YahooClient,
 )
 
+log = logging.getLogger(__name__)
+
 REQUEST_OVERLAP = timedelta(days=8)
 """A request begins that long before the first missing daily bar, so that a changed price basis shows."""
 RETRY_PAUSE_SECONDS = 900.0
@@ -46,8 +48,8 @@ _Item = TypeVar("_Item")
 class Backfill:
     """Fills `store` from `yahoo`; sessions that the store has from Yahoo are not requested again.
 
-    If Yahoo could not be asked, it is not asked for `pause_seconds`, or as long as it demands if that is longer. A note
-    says so once a run, also in a run that begins during the pause of an earlier one.
+    If Yahoo could not be asked, it is not asked for `pause_seconds`, or as long as it demands if that is longer. A
+    warning says so once a run, also in a run that begins during the pause of an earlier one.
     """
 
     def __init__(
@@ -60,21 +62,6 @@ class Backfill:
         self._unusable: dict[tuple[str, str], str] = {}
         self._requests: dict[tuple[str, str], tuple[pd.Timestamp, pd.Timestamp, float]] = {}
         self._mismatched: set[str] = set()
-        self.notes: list[str] = []
-
-    def add_note(self, text: str) -> None:
-        """Add a note for the user, unless it is there already."""
-        if text not in self.notes:
-            self.notes.append(text)
-
-    @contextmanager
-    def collect_notes(self) -> Iterator[list[str]]:
-        """Collect the notes of one run alone: the problem of an earlier run may have been solved since."""
-        before, self.notes = self.notes, []
-        try:
-            yield self.notes
-        finally:
-            self.notes = before
 
     def refresh(
         self, tickers: Sequence[str], start: datetime, end: datetime, progress: bool = False, interval: str = DAILY
@@ -107,7 +94,7 @@ class Backfill:
         return {ticker for (ticker, _), new in answers.items() if new}, unanswered
 
     def fetch(self, ticker: str, start: datetime, end: datetime, interval: str) -> MergeResult:
-        """Merge Yahoo's bars into the store, which records where the two differ; a note reports prices that jump.
+        """Merge Yahoo's bars into the store, which records where the two differ; prices that jump are a warning.
 
         Raises `SourceUnavailable`; its subclass `NoUsableBars` is about this ticker alone.
         """
@@ -122,7 +109,7 @@ class Backfill:
         merged = self._store.merge(ticker, frame, self._settings.outcomes.tolerance, interval=interval)
         if merged.added:
             for text in describe_stored_jumps(self._store, ticker, calendar, interval, frame["start"].iloc[0]):
-                self.add_note(f"{text}: osiris prices confirm settles it, or import --replace with the right prices")
+                log.warning("%s: osiris prices confirm settles it, or import --replace with the right prices", text)
         return merged
 
     def has_answered(self, ticker: str, as_of: datetime) -> bool:
@@ -159,34 +146,34 @@ class Backfill:
         now = time.monotonic()
         first, last = (missing[0], missing[-1]) if missing is not None else (pd.Timestamp(start), pd.Timestamp(end))
         if self._was_requested((ticker, interval), first, last, now):
-            self._note_again(self._unusable.get((ticker, interval)))
+            self._warn_again(self._unusable.get((ticker, interval)))
             return False
         if now < self._paused_until:
-            self._note_again(self._pause_reason)
+            self._warn_again(self._pause_reason)
             return None
         self._unusable.pop((ticker, interval), None)
         try:
             merged = self.fetch(ticker, start, end, interval)
         except NoUsableBars as error:
             self._unusable[ticker, interval] = str(error)
-            self.add_note(str(error))
+            log.warning(str(error))
             merged = MergeResult()
             if not isinstance(error, NoBarsFound):
                 self._mismatched.add(ticker)
         except DamagedBars as error:
-            self.add_note(str(error))
+            log.warning(str(error))
             return False
         except SourceUnavailable as error:
             self._paused_until = now + max(self._pause_seconds, error.retry_after or 0.0)
             self._pause_reason = f"Yahoo is unavailable, the local store is used: {error.actual}"
-            self.add_note(self._pause_reason)
+            log.warning(self._pause_reason)
             return None
         self._requests[ticker, interval] = (first, last, now + self._pause_seconds)
         return merged.added > 0
 
-    def _note_again(self, text: str | None) -> None:
+    def _warn_again(self, text: str | None) -> None:
         if text:
-            self.add_note(text)
+            log.warning(text)
 
     def _missing_closes(self, ticker: str, start: datetime, end: datetime, interval: str) -> pd.DatetimeIndex:
         """Closes of the sessions between `start` and `end` of which the store has no final bar up to the close."""

@@ -3,6 +3,7 @@
 One warning then covers all tickers.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -12,6 +13,7 @@ import pandas as pd
 from osiris.config.settings import Settings
 from osiris.core.errors import DamagedBars, SourceUnavailable
 from osiris.core.ideas import parse_ticker
+from osiris.core.run_log import collect_warnings
 from osiris.market.backfill import EMPTY_BARS, HOURLY, REQUEST_OVERLAP, RETRY_PAUSE_SECONDS, Backfill, track_progress
 from osiris.market.bar_disk import damaged_file_error
 from osiris.market.bar_store import BarStore
@@ -19,6 +21,8 @@ from osiris.market.calendars import BAR_MINUTES, DAILY, calendar_of
 from osiris.market.reconcile import Disagreement
 from osiris.market.timeline import Timeline, TimelineSources, build_timeline
 from osiris.market.yahoo import NoUsableBars, YahooClient
+
+log = logging.getLogger(__name__)
 
 NEW_TICKER_HISTORY = timedelta(days=3653)
 """Ten years, with the leap days."""
@@ -35,7 +39,7 @@ class UpdateReport:
 
 
 class BarProvider:
-    """Gives the learning loop its bars, and collects notes for the user of a run, each once."""
+    """Gives the learning loop its bars, and warns of what is missing or damaged."""
 
     def __init__(
         self, store: BarStore, yahoo: YahooClient, settings: Settings, pause_seconds: float = RETRY_PAUSE_SECONDS
@@ -43,7 +47,7 @@ class BarProvider:
         """Serve from `store`, which is filled from `yahoo` if `prices.source` is "yahoo"."""
         self._store, self._settings = store, settings
         self._backfill = Backfill(store, yahoo, settings, pause_seconds)
-        self.fetch_finest, self.collect_notes = self._backfill.fetch_finest, self._backfill.collect_notes
+        self.fetch_finest = self._backfill.fetch_finest
 
     @property
     def disputes(self) -> dict[str, str]:
@@ -63,11 +67,11 @@ class BarProvider:
     def get_many_bars(
         self, tickers: Iterable[str], start: datetime, end: datetime, as_of: datetime, *, progress: bool = False
     ) -> dict[str, pd.DataFrame]:
-        """`get_bars` of several tickers; a ticker that neither source has is absent, and a note says so."""
+        """`get_bars` of several tickers; a ticker that neither source has is absent, with a warning."""
         wanted, known = list(tickers), min(end, as_of)
         self._backfill.refresh(wanted, start, known, progress)
         found = self._store.get_many(wanted, start, known)
-        self._note_absent(set(wanted) - set(found) - self._note_damaged())
+        self._warn_of_absent(set(wanted) - set(found) - self._warn_of_damaged())
         return found
 
     def get_timelines(
@@ -75,7 +79,7 @@ class BarProvider:
     ) -> dict[str, Timeline]:
         """The bars that ideas on `tickers` are judged on at `as_of`: hourly or finer ones if there are any, else daily.
 
-        A ticker that neither source has is absent, and a note says so.
+        A ticker that neither source has is absent, with a warning.
         """
         wanted = list(tickers)
         self._backfill.refresh(wanted, start, as_of, progress)
@@ -86,10 +90,10 @@ class BarProvider:
         disputes = self._store.disputes(wanted)
         daily = self._store.get_many(wanted, start, as_of)
         finer = self._read_finer(wanted, start, as_of)
-        unreadable = self._note_damaged()
+        unreadable = self._warn_of_damaged()
         absent = self._store.absences(wanted)
         found = [t for t in wanted if (t in daily or t in finer) and t not in unreadable]
-        self._note_absent(set(wanted) - set(found) - unreadable)
+        self._warn_of_absent(set(wanted) - set(found) - unreadable)
         timelines = {}
         for ticker in found:
             sources = TimelineSources(
@@ -110,7 +114,7 @@ class BarProvider:
         """
         report = UpdateReport()
         symbols = [parse_ticker(ticker) for ticker in tickers]
-        with self.collect_notes() as report.notes:
+        with collect_warnings() as report.notes:
             for ticker in track_progress(symbols, "Updating", progress):
                 try:
                     start = self._update_start(ticker, as_of)
@@ -140,15 +144,15 @@ class BarProvider:
         known = ticker in self._store.tickers()
         return self._store.coverage(ticker).last - REQUEST_OVERLAP if known else as_of - NEW_TICKER_HISTORY
 
-    def _note_damaged(self) -> set[str]:
-        """The tickers of files that cannot be read; a note names each file."""
+    def _warn_of_damaged(self) -> set[str]:
+        """The tickers of files that cannot be read; a warning names each file."""
         for path, reason in sorted(self._store.damaged_files.items()):
-            self._backfill.add_note(str(damaged_file_error(path, reason)))
+            log.warning(str(damaged_file_error(path, reason)))
         return {path.stem for path in self._store.damaged_files}
 
-    def _note_absent(self, tickers: set[str]) -> None:
+    def _warn_of_absent(self, tickers: set[str]) -> None:
         for ticker in sorted(tickers):
-            self._backfill.add_note(f"no bars of {ticker} from any source; run: osiris prices import FILE")
+            log.warning("no bars of %s from any source; run: osiris prices import FILE", ticker)
 
 
 def describe_disputes(found: Sequence[Disagreement], calendar: str) -> str:

@@ -1,6 +1,5 @@
 """The LanceDB tables of the advice store: open, read, change and compact them. Damaged tables are moved aside."""
 
-import importlib
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -53,11 +52,13 @@ def _import_lancedb() -> ModuleType:
         setattr(pydantic, "validate_call", partial(check_calls, config={"defer_build": True}))  # noqa: B010 - for mypy
         config["defer_build"] = True
         try:
-            importlib.import_module("lance_namespace")
+            import lance_namespace  # noqa: F401
         finally:
             pydantic.validate_call = check_calls
             del config["defer_build"]
-    return importlib.import_module("lancedb")
+    import lancedb
+
+    return lancedb
 
 
 def escape_sql(text: str) -> str:

@@ -1,5 +1,6 @@
 """Which decisions adapters have learned from; the rest wait until a nightly run has enough of them."""
 
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -9,14 +10,16 @@ from osiris.core.errors import AdapterRejected, BadInput
 from osiris.training.datasets import dataset_file, read_metadata
 from osiris.training.nightly_run import NightlyRun
 
+log = logging.getLogger(__name__)
+
 
 def build_learned_filter(
-    registry: AdapterRegistry, settings: Settings, nightly_run: NightlyRun, notes: list[str]
+    registry: AdapterRegistry, settings: Settings, nightly_run: NightlyRun
 ) -> Callable[[str, datetime], bool]:
     """A filter: given an idea's id and the moment of its decision, did an adapter of an earlier run learn from it?
 
     An adapter whose training failed does not count. If the dataset of an adapter is lost, all decisions until the
-    adapter was made count as learned, and `notes` says so. Otherwise a decision might be trained on twice.
+    adapter was made count as learned, with a warning. Otherwise a decision might be trained on twice.
     """
     known: dict[str, datetime] = {}
     lost_until = datetime.min.replace(tzinfo=UTC)
@@ -31,7 +34,9 @@ def build_learned_filter(
             metadata, reason = None, str(error)
         if metadata is None:
             lost_until = max(lost_until, created_at)
-            notes.append(f"what {name} learned from is lost ({reason}): decisions until {created_at} count as learned")
+            log.warning(
+                "what %s learned from is lost (%s): decisions until %s count as learned", name, reason, created_at
+            )
         else:
             ids = [line.get("id", "") for line in metadata["lineage"]]
             known |= {idea: max(created_at, known.get(idea, created_at)) for idea in ids}

@@ -1,9 +1,10 @@
 """Log adapters and verdicts in MLflow, from their cards, datasets and verdict files.
 
-No training and no decision depends on MLflow: people read it. If it cannot be written, the step adds a note, and the
+No training and no decision depends on MLflow: people read it. If it cannot be written, the step warns, and the
 next nightly run logs what is missing.
 """
 
+import logging
 from typing import Any
 
 from osiris.adapters.mlflow_runs import Tracking, TrackingFailed
@@ -12,6 +13,8 @@ from osiris.adapters.verdicts import OVERRIDE_KEYS
 from osiris.config.settings import Settings
 from osiris.core.errors import AdapterRejected, BadInput, NotFound
 from osiris.training.datasets import dataset_file
+
+log = logging.getLogger(__name__)
 
 LOGGING_ERRORS = (TrackingFailed, AdapterRejected, BadInput, NotFound)
 """Errors that are reported as a note, because a nightly run must not fail when MLflow cannot be written."""
@@ -28,12 +31,12 @@ def log_adapter(registry: AdapterRegistry, tracking: Tracking, settings: Setting
     return logged.run_id
 
 
-def log_missing(registry: AdapterRegistry, tracking: Tracking, settings: Settings, notes: list[str]) -> None:
-    """Log the adapters and verdicts that are missing in MLflow; `notes` gets a line for each that failed."""
+def log_missing(registry: AdapterRegistry, tracking: Tracking, settings: Settings) -> None:
+    """Log the adapters and verdicts that are missing in MLflow; each that fails is a warning."""
     try:
         logged = {row["name"]: row for row in tracking.adapters()}
     except TrackingFailed as error:
-        notes.append(not_logged_note(error))
+        log.warning(not_logged_note(error))
         return
     for name in reversed(registry.names()):
         row = logged.get(name)
@@ -44,7 +47,7 @@ def log_missing(registry: AdapterRegistry, tracking: Tracking, settings: Setting
             if verdict and "metrics" in verdict and not (row and row["verdict"]):
                 tracking.log_verdict(name, heldout_metrics(name, verdict), to_gate_verdict(verdict))
         except LOGGING_ERRORS as error:
-            notes.append(not_logged_note(error))
+            log.warning(not_logged_note(error))
 
 
 def heldout_metrics(name: str, verdict: dict[str, Any]) -> dict[str, float]:

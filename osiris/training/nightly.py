@@ -22,6 +22,7 @@ from osiris.adapters.registry import AdapterRegistry
 from osiris.config.settings import Settings
 from osiris.core.clock import parse_moment
 from osiris.core.errors import BadInput, TooLittleData
+from osiris.core.run_log import collect_warnings
 from osiris.evaluation import heldout
 from osiris.llm.loader import BASE_ADAPTER, load_drafter
 from osiris.storage.advice import AdviceStore
@@ -89,11 +90,11 @@ def learn_from_feedback(
     """
     nightly_run = begin_nightly_run(registry, settings, as_of)
     dataset = dataset_file(settings, nightly_run.name)
-    notes: list[str] = []
-    until, recipe = nightly_run.as_of, None
+    until, recipe, notes = nightly_run.as_of, None, list[str]()
     if nightly_run.name not in registry.names():
         load_recipe_header(settings.training.sft_recipe, "sft")
-        learned = nothing_learned if since else build_learned_filter(registry, settings, nightly_run, notes)
+        with collect_warnings() as notes:
+            learned = nothing_learned if since else build_learned_filter(registry, settings, nightly_run)
         try:
             rows, left_out = load_accepted_ideas(advice, settings, since, nightly_run.as_of, learned)
         except TooLittleData as error:

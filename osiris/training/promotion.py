@@ -7,6 +7,7 @@ gate looks at it, and each look is counted (`looks.py`). The trial ends with a p
 that already has enough held-out days, else the one with the most.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +18,7 @@ from osiris.adapters.registry import AdapterRegistry
 from osiris.config.settings import Settings
 from osiris.core.errors import AdapterRejected, BadInput
 from osiris.core.ideas import stable_hash
+from osiris.core.run_log import collect_warnings
 from osiris.drafting.snapshot import Snapshot
 from osiris.evaluation import heldout
 from osiris.evaluation.evidence import compare_evaluations
@@ -28,6 +30,8 @@ from osiris.policy.contracts import Policy
 from osiris.training.mlflow_sync import LOGGING_ERRORS, heldout_metrics, log_missing, not_logged_note
 from osiris.training.nightly import StepReport
 from osiris.training.nightly_run import begin_nightly_run, end_nightly_run, find_served_adapter, nightly_date
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -42,9 +46,9 @@ class HeldoutSource:
     settings: Settings
     drafted_at: Sequence[datetime] | None = None
 
-    def take_snapshots(self, window: heldout.Window, notes: list[str]) -> list[Snapshot]:
-        """The snapshots of every ticker in `window`; `notes` gets the reasons for those that cannot be taken."""
-        return heldout.take_heldout_snapshots(self.prices, self.policy, self.settings, window, notes, self.drafted_at)
+    def take_snapshots(self, window: heldout.Window) -> list[Snapshot]:
+        """The snapshots of every ticker in `window`; those that cannot be taken are a warning each."""
+        return heldout.take_heldout_snapshots(self.prices, self.policy, self.settings, window, self.drafted_at)
 
 
 def evaluate_adapters(
@@ -55,14 +59,24 @@ def evaluate_adapters(
     Both draft on the same prompts of `source`. The evaluations are of the challenger and the champion, in this order;
     the list is empty where there is nothing to compare.
     """
+    with collect_warnings() as notes:
+        report, evaluations = _compare_next(registry, tracking, models, source, as_of)
+    report.note = "; ".join([report.note, *notes])
+    log.info("%s: %s", report.adapter or "no adapter", report.note)
+    return report, evaluations
+
+
+def _compare_next(
+    registry: AdapterRegistry, tracking: Tracking, models: Models, source: HeldoutSource, as_of: datetime
+) -> tuple[StepReport, list[heldout.Evaluation]]:
     settings, prices = source.settings, source.prices
     nightly_run = begin_nightly_run(registry, settings, as_of)
-    champion, as_of, notes = nightly_run.champion, nightly_run.as_of, list[str]()
-    log_missing(registry, tracking, settings, notes)
-    challenger, snapshots = _select_challenger(registry, champion, source, as_of, notes)
+    champion, as_of = nightly_run.champion, nightly_run.as_of
+    log_missing(registry, tracking, settings)
+    challenger, snapshots = _select_challenger(registry, champion, source, as_of)
     if challenger is None:
         end_nightly_run(settings, nightly_run)
-        return StepReport("compare", note="; ".join(["no adapter to compare", *notes])), []
+        return StepReport("compare", note="no adapter to compare"), []
     drafters = [models.serve(registry.path(name) if name else None) for name in (challenger, champion)]
     evaluations = [heldout.evaluate_drafter(drafter, snapshots, prices, settings, as_of) for drafter in drafters]
     span = HeldOutSpan(min(snapshot.as_of for snapshot in snapshots), max(snapshot.as_of for snapshot in snapshots))
@@ -75,12 +89,11 @@ def evaluate_adapters(
         run_id = tracking.log_verdict(challenger, metrics, verdict.as_dict())
         update_aliases(registry, tracking, settings, as_of)
     except LOGGING_ERRORS as error:  # the verdict is in the registry: the next nightly run logs it
-        notes.append(not_logged_note(error))
+        log.warning(not_logged_note(error))
     end_nightly_run(settings, nightly_run)
     served = challenger in registry.eligible_names(settings.gate.serve)
     note = f"{verdict.reason}; {'served' if served else 'not served'} (gate.serve = {settings.gate.serve})"
-    report = StepReport("compare", challenger, len(snapshots), "; ".join([note, *notes]), run_id, metrics)
-    return report, evaluations
+    return StepReport("compare", challenger, len(snapshots), note, run_id, metrics), evaluations
 
 
 def reach_verdict(
@@ -178,16 +191,16 @@ def _days_needed(registry: AdapterRegistry) -> int:
 
 
 def _select_challenger(
-    registry: AdapterRegistry, champion: str | None, source: HeldoutSource, as_of: datetime, notes: list[str]
+    registry: AdapterRegistry, champion: str | None, source: HeldoutSource, as_of: datetime
 ) -> tuple[str | None, list[Snapshot]]:
-    """The challenger to compare and its held-out prompts; `notes` gets why other challengers were passed over."""
+    """The challenger to compare and its held-out prompts; why others were passed over is a warning each."""
     settings = source.settings
     waiting: list[tuple[str, heldout.Window]] = []
     for challenger in list_challengers(registry, champion, as_of, settings.gate.serve):
         try:
             cutoffs = [registry.require_usable(name).knowledge_cutoff for name in (challenger, champion) if name]
         except AdapterRejected as error:
-            notes.append(str(error))
+            log.warning(str(error))
             continue
         window = heldout.training_window(settings, as_of, cutoffs)
         is_on_trial = registry.verdict(challenger) is not None
@@ -198,11 +211,11 @@ def _select_challenger(
         waiting.append((challenger, window))
     # if no challenger was chosen above, the oldest one comes first: it has the most held-out days
     for challenger, window in reversed(waiting):
-        snapshots = source.take_snapshots(window, notes)
+        snapshots = source.take_snapshots(window)
         if snapshots:
             return challenger, snapshots
         until = window.first - timedelta(days=settings.gate.embargo_days)
-        notes.append(f"{challenger}: too early, what is compared was trained on days up to {until:%Y-%m-%d}")
+        log.warning("%s: too early, what is compared was trained on days up to %s", challenger, f"{until:%Y-%m-%d}")
     return None, []
 
 

@@ -135,7 +135,7 @@ def _read(name_or_path: str | Path, methods: Sequence[Method]) -> tuple[RecipeHe
         raise BadInput(f"a recipe with {', '.join(RECIPE_SECTIONS)}", repr(content), remedy)
     for key in content:
         _require_known(key, RECIPE_SECTIONS, "recipe section", remedy)
-    method = content.get("method")
+    method: Any = content.get("method")
     if method not in methods:
         raise BadInput(f"a recipe of method {' or '.join(methods)}", f"method {method!r}", remedy)
     data = content.get("data", DATA_KINDS[method][0])

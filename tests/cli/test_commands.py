@@ -52,6 +52,13 @@ def test_outcomes_at_a_moment_expire_what_nobody_decided(folder):
     assert (report["expired"], report["reasons"]) == (3, {"no prices from any source": 3})
 
 
+@pytest.mark.parametrize("words", [["-v", "outcomes"], ["outcomes", "-v"]], ids=" ".join)
+def test_the_log_of_a_run_is_written_to_stderr_when_asked_for(folder, words):
+    process = run_process(*words, "--json", cwd=folder)
+    assert json.loads(process.stdout)["looked_at"] == 3
+    assert "INFO osiris.labeling.settle: settled 3 of 3 ideas" in process.stderr.splitlines()[-1]
+
+
 def test_prices_are_shown(folder):
     rows = json.loads(osiris("prices", "show", "IBM", "--last", "2", "--json", cwd=folder).stdout)
     assert len(rows) == 2

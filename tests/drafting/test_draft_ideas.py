@@ -68,7 +68,7 @@ class ByMomentum(ShippedPolicy):
 
 
 def test_two_moments_with_one_text_are_gated_each_by_its_own_features(workspace):
-    first = take_snapshots(workspace.prices, workspace.policy, ["AAPL"], [CLOSE], [])[0]
+    first = take_snapshots(workspace.prices, workspace.policy, ["AAPL"], [CLOSE])[0]
     twins = [
         replace(first, as_of=CLOSE + timedelta(days=day), features=(Feature("momentum", value, 1.0),))
         for day, value in enumerate((1.04, 0.96))

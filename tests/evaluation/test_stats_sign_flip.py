@@ -6,7 +6,10 @@ import pytest
 from osiris.evaluation.stats import block_length, block_sums, format_p_value, min_blocks, sign_flip_test
 
 
-@pytest.mark.parametrize(("sums", "p"), [([1, 1, 1], 1 / 8), ([2, 1, -1], 3 / 8), ([1, 0, 0], 4 / 8), ([-1, -1], 1.0)])
+@pytest.mark.parametrize(
+    ("sums", "p"),
+    [([1, 1, 1], 1 / 8), ([2, 1, -1], 3 / 8), ([1, 0, 0], 4 / 8), ([-1, -1], 1.0), ([3], 1 / 2), ([-3], 1.0)],
+)
 def test_the_p_value_is_the_share_of_the_signs_that_give_as_much(sums, p):
     assert sign_flip_test(np.array(sums, float), 0) == p
 

@@ -1,13 +1,18 @@
 """`run_notebook()` on notebooks made for the test, and on each one of notebooks/ that needs no trained adapter."""
 
+import contextlib
+import logging
+import sqlite3
+
 import nbformat
 import pytest
+from prefect import flow
 from prefect.client.schemas.objects import State, StateType
 from prefect.settings import PREFECT_API_URL
 
-from flows.notebook import NotebookFailed, is_retriable, run_notebook
-from flows.server import prefect_server
-from osiris.config.settings import PROJECT_ROOT
+from flows.notebook import NotebookFailed, is_retriable, log_file, notebook_task, run_notebook
+from flows.server import prefect_home, prefect_server
+from osiris.config.settings import PROJECT_ROOT, load_settings
 from osiris.core.errors import BadInput, NotFound
 from tests.builders import MOMENT, make_settings, make_workspace
 
@@ -57,6 +62,26 @@ def test_an_hour_without_ideas_settles_nothing(folder):
     page = run_notebook("03_outcomes", folder, {"as_of": AS_OF})
     assert (page.result["looked_at"], page.result["written"]) == (0, 0)
     assert page.path.parent == folder / "mlruns" / "pages"
+    (line,) = log_file(page.path).read_text().splitlines()
+    assert f" {page.path.stem} INFO osiris.labeling.settle: settled 0 of 0 ideas" in line
+
+
+def test_the_log_of_a_page_is_shown_by_its_prefect_run(folder):
+    (folder / "osiris.toml").write_text(f'{LOCAL}[advise]\ntickers = ["NONE"]\n')
+
+    @flow
+    def drafting():
+        return notebook_task("01_advise", str(folder), {"as_of": AS_OF})
+
+    settings = load_settings(folder)
+    with prefect_server(settings):
+        result = drafting()
+    assert len(result["notes"]) == 1
+    with contextlib.closing(sqlite3.connect(prefect_home(settings) / "prefect.db")) as database:
+        rows = database.execute("SELECT level, message FROM log WHERE task_run_id IS NOT NULL").fetchall()
+    ((level, message),) = [row for row in rows if "no bars of NONE from any source" in row[1]]
+    assert level == logging.WARNING
+    assert " 20050225T210000-01_advise WARNING osiris.market.provider: " in message
 
 
 def test_the_review_page_opens_on_an_empty_workspace(folder):

@@ -41,7 +41,7 @@ def settle_all_moments(workspace):
 def relay(workspace):
     """Publish what is pending, beside the logger."""
     while True:
-        publish_pending(workspace.advice, workspace.events, MOMENT, [])
+        publish_pending(workspace.advice, workspace.events, MOMENT)
 
 
 def store_events(workspace):

@@ -113,5 +113,5 @@ class TestAPatchOfThePrompt:
     def test_is_what_the_next_prompt_shows(self, of_the_prompt):
         ws, patch, _ = of_the_prompt
         ideas = ws.advice.frame(f"patch_id = '{patch.id}'")
-        shown = take_snapshots(ws.local_prices, ShippedPolicy(), ws.settings.advise.tickers, [ws.now], [])
+        shown = take_snapshots(ws.local_prices, ShippedPolicy(), ws.settings.advise.tickers, [ws.now])
         assert set(ideas["prompt"]) == {shot.prompt for shot in shown}

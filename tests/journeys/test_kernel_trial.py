@@ -33,7 +33,7 @@ def by_heart(ws):
     """
     tickers, start = ws.settings.advise.tickers, ws.now - timedelta(days=ws.settings.kernel.measure_days)
     moments = [at.to_pydatetime() for at in closes_between("XNYS", start, ws.now)]
-    shots = take_snapshots(ws.local_prices, ShippedPolicy(), tickers, moments, [])
+    shots = take_snapshots(ws.local_prices, ShippedPolicy(), tickers, moments)
     after = {(shot.ticker, shot.as_of): shot.price for shot in shots}
     moves = [
         (after[shot.ticker, moments[moments.index(shot.as_of) + HELD]] / shot.price - 1, shot.features[0].value)

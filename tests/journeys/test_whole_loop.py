@@ -87,12 +87,13 @@ def test_the_pairs_are_lines_of_three_keys_known_at_the_cut_off(workspace, resul
     assert [len(lines)] == result["pairs"]
     assert all(list(line) == ["prompt", "good_reply", "bad_reply"] for line in lines)
     about = json.loads(path.with_suffix(".json").read_text())
-    for link in about["lineage"]:
-        if link["source"] == "outcome":
-            good, bad = workspace.advice.get(link["good_id"]), workspace.advice.get(link["bad_id"])
-            assert (good["exit_reason"], bad["exit_reason"]) == ("target", "stop")
-            assert good["prompt_id"] == bad["prompt_id"]
-            assert max(good["closed_at"], bad["closed_at"]).isoformat() <= about["cutoff"]
+    by_outcome = [link for link in about["lineage"] if link["source"] == "outcome"]
+    assert len(by_outcome) > 10
+    for link in by_outcome:
+        good, bad = workspace.advice.get(link["good_id"]), workspace.advice.get(link["bad_id"])
+        assert (good["exit_reason"], bad["exit_reason"]) == ("target", "stop")
+        assert good["prompt_id"] == bad["prompt_id"]
+        assert max(good["closed_at"], bad["closed_at"]).isoformat() <= about["cutoff"]
 
 
 def test_both_adapters_are_on_the_shelf_and_their_tensors_differ(workspace):

@@ -6,6 +6,7 @@ import libcst as cst
 import pytest
 
 from osiris.core.errors import BadInput
+from osiris.core.run_log import collect_warnings
 from osiris.kernel.draft import draft_patch, extract_diff, find_mutations, mutate_policy
 from osiris.kernel.repo import PolicyRepo
 from osiris.sandbox.static import find_problems
@@ -93,8 +94,8 @@ def test_a_model_is_shown_the_file_the_traces_and_the_verdicts_and_what_it_wrote
         verdict="refused",
         reason="tests",
     )
-    notes = []
-    assert draft_patch(kernel.repo, kernel.patch_log, kernel.context, kernel.lists, notes) is None
+    with collect_warnings() as notes:
+        assert draft_patch(kernel.repo, kernel.patch_log, kernel.context, kernel.lists) is None
     assert "expected a unified diff" in notes[0]
     (letter,) = kernel.lists.read_list(DEAD_LETTERS_KEY)
     assert letter["item"]
@@ -102,8 +103,9 @@ def test_a_model_is_shown_the_file_the_traces_and_the_verdicts_and_what_it_wrote
 
 
 def test_a_model_that_cannot_read_so_much_says_so(kernel_of):
-    notes, kernel = [], kernel_of("starter")
-    assert draft_patch(kernel.repo, kernel.patch_log, kernel.context, kernel.lists, notes) is None
+    kernel = kernel_of("starter")
+    with collect_warnings() as notes:
+        assert draft_patch(kernel.repo, kernel.patch_log, kernel.context, kernel.lists) is None
     assert "expected a model that reads" in notes[0]
     assert kernel.lists.read_list(DEAD_LETTERS_KEY) == []
 

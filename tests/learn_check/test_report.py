@@ -40,6 +40,12 @@ def test_an_interval_covers_what_it_claims():
     assert np.isnan(t_interval([1.0])).all()
 
 
+def test_what_has_no_value_does_not_narrow_an_interval():
+    known = [0.1, 0.4, -0.2, 0.3]
+    assert t_interval(pd.Series([*known, np.nan, np.nan])) == t_interval(known)
+    assert np.isnan(t_interval([0.1, np.nan])).all()
+
+
 @pytest.mark.parametrize(
     ("spoiled", "check"),
     [

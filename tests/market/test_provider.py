@@ -10,6 +10,7 @@ import pytest
 from osiris.config.settings import OutcomesSettings, PricesSettings, Settings
 from osiris.core.errors import NoPrices, NotFound
 from osiris.core.row_files import BadRows
+from osiris.core.run_log import collect_warnings
 from osiris.market.bar_store import BarStore
 from osiris.market.calendars import closes_between, daily_frame, intraday_frame, session_bounds
 from osiris.market.data_issues import DISPUTED
@@ -91,7 +92,7 @@ def test_sessions_that_yahoo_lacks_are_not_asked_for_again_in_the_same_run(serve
 def test_the_local_store_alone_is_used_when_settings_say_so(server, store):
     load_sample(store, ["AAPL"])
     prices = desk(store, server.url, source="local")
-    with prices.collect_notes() as notes:
+    with collect_warnings() as notes:
         assert set(prices.get_bars("AAPL", START, END, END)["source"]) == {"sample"}
     assert server.charts == []
     assert notes == []
@@ -102,7 +103,7 @@ def test_after_one_refusal_the_whole_batch_is_served_locally_and_it_is_said_once
     load_sample(store, TICKERS)
     server.behaviour = behaviour
     prices = desk(store, server.url)
-    with prices.collect_notes() as notes:
+    with collect_warnings() as notes:
         bars = prices.get_many_bars(TICKERS, START, END, END)
         prices.get_many_bars(TICKERS, START, END, END)
     assert {len(frame) for frame in bars.values()} == {47}
@@ -110,7 +111,7 @@ def test_after_one_refusal_the_whole_batch_is_served_locally_and_it_is_said_once
     assert len(server.charts) <= 2
     (note,) = notes
     assert note.startswith("Yahoo is unavailable, the local store is used")
-    with prices.collect_notes() as of_a_later_run:
+    with collect_warnings() as of_a_later_run:
         prices.get_many_bars(TICKERS, START, END, END)
     assert of_a_later_run == notes, "it uses the local store too"
 
@@ -119,7 +120,7 @@ def test_without_a_network_the_local_store_is_used_at_once(store):
     load_sample(store, TICKERS)
     prices = desk(store, nobody())
     began = time.monotonic()
-    with prices.collect_notes() as notes:
+    with collect_warnings() as notes:
         assert list(prices.get_many_bars(TICKERS, START, END, END)) == TICKERS
     assert time.monotonic() - began < 5
     assert len(notes) == 1
@@ -130,12 +131,12 @@ def test_yahoo_is_asked_again_after_the_pause(server, store):
     load_sample(store, ["AAPL"])
     server.behaviour = yahoo_server.LIMIT
     prices = desk(store, server.url, pause=0.0)
-    with prices.collect_notes() as notes:
+    with collect_warnings() as notes:
         for _ in range(2):
             assert set(prices.get_bars("AAPL", START, END, END)["source"]) == {"sample"}
     assert len(notes) == 1
     server.behaviour = yahoo_server.GOOD
-    with prices.collect_notes() as of_a_later_run:
+    with collect_warnings() as of_a_later_run:
         assert set(prices.get_bars("AAPL", START, END, END)["source"]) == {"sample+yahoo"}
     assert of_a_later_run == []
 
@@ -143,19 +144,19 @@ def test_yahoo_is_asked_again_after_the_pause(server, store):
 def test_a_ticker_that_yahoo_does_not_know_does_not_stop_the_batch(server, store):
     load_sample(store, ["GOOG"])
     prices = desk(store, server.url)
-    with prices.collect_notes() as notes:
+    with collect_warnings() as notes:
         bars = prices.get_many_bars(["GOOG", "AAPL"], START, END, END)
     assert set(bars["GOOG"]["source"]) == {"sample"}
     assert set(bars["AAPL"]["source"]) == {"yahoo"}
     assert "GOOG" in notes[0]
-    with prices.collect_notes() as of_a_later_run:
+    with collect_warnings() as of_a_later_run:
         prices.get_many_bars(["GOOG", "AAPL"], START, END, END)
     assert of_a_later_run == notes, "Yahoo was not asked again, and the reason holds"
 
 
 def test_a_ticker_that_nobody_has_is_left_out_with_a_note(store):
     prices = desk(store, nobody(), source="local")
-    with prices.collect_notes() as notes:
+    with collect_warnings() as notes:
         assert prices.get_many_bars(["TSLA"], START, END, END) == {}
     assert "TSLA" in notes[0]
     with pytest.raises(NoPrices, match="TSLA"):
@@ -164,12 +165,12 @@ def test_a_ticker_that_nobody_has_is_left_out_with_a_note(store):
 
 def test_what_was_put_right_since_is_not_said_of_a_later_run(store):
     prices = desk(store, nobody(), source="local")
-    with prices.collect_notes() as notes:
+    with collect_warnings() as notes:
         prices.get_many_bars(["AAPL"], START, END, END)
         prices.get_timelines(["AAPL"], START, END)
     assert notes == ["no bars of AAPL from any source; run: osiris prices import FILE"]
     load_sample(store, ["AAPL"])
-    with prices.collect_notes() as of_a_later_run:
+    with collect_warnings() as of_a_later_run:
         prices.get_many_bars(["AAPL"], START, END, END)
         prices.get_timelines(["AAPL"], START, END)
     assert of_a_later_run == []

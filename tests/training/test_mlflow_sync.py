@@ -4,6 +4,7 @@ import pytest
 
 from osiris.adapters.mlflow_runs import Tracking
 from osiris.adapters.registry import AdapterRegistry
+from osiris.core.run_log import collect_warnings
 from osiris.training.datasets import AcceptedReply, write_dataset
 from osiris.training.mlflow_sync import log_missing
 from tests.builders import MOMENT, adapter_card, make_settings, trained_adapter
@@ -31,9 +32,10 @@ def shelf(tmp_path, settings):
 
 
 def test_an_adapter_and_its_verdict_are_logged_by_the_next_night(shelf, settings):
-    tracking, notes = Tracking(settings), []
-    for _ in range(2):
-        log_missing(shelf, tracking, settings, notes)
+    tracking = Tracking(settings)
+    with collect_warnings() as notes:
+        for _ in range(2):
+            log_missing(shelf, tracking, settings)
     (row,) = tracking.adapters()
     assert (row["params"], row["metrics"]["heldout_mean_r"], row["metrics"]["gate_p_value"]) == (
         {"lora.r": "16"},
@@ -47,5 +49,6 @@ def test_an_adapter_and_its_verdict_are_logged_by_the_next_night(shelf, settings
 def test_what_mlflow_cannot_be_told_is_a_note(shelf, settings):
     settings.mlruns.mkdir()
     (settings.mlruns / "mlflow.db").write_text("no database")
-    log_missing(shelf, Tracking(settings), settings, notes := [])
+    with collect_warnings() as notes:
+        log_missing(shelf, Tracking(settings), settings)
     assert "MLflow lacks it until the next nightly run" in notes[0]

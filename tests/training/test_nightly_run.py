@@ -6,6 +6,7 @@ import pytest
 
 from osiris.adapters.registry import AdapterRegistry
 from osiris.core.errors import BadInput
+from osiris.core.run_log import collect_warnings
 from osiris.training.datasets import AcceptedReply, write_dataset
 from osiris.training.learned_decisions import build_learned_filter
 from osiris.training.nightly_run import begin_nightly_run, end_nightly_run, nightly_date
@@ -118,7 +119,8 @@ def taught(shelf, settings):
 
 def test_a_decision_is_learned_from_once_and_a_later_one_on_the_same_idea_anew(shelf, settings, taught):
     publish(shelf, taught[0])
-    learned = build_learned_filter(shelf, settings, taught[1], notes := [])
+    with collect_warnings() as notes:
+        learned = build_learned_filter(shelf, settings, taught[1])
     hour = timedelta(hours=1)
     assert [learned(one, FIRST - hour) for one in "abc"] == [True, True, False]
     assert not learned("a", FIRST + hour)
@@ -127,18 +129,19 @@ def test_a_decision_is_learned_from_once_and_a_later_one_on_the_same_idea_anew(s
 
 def test_what_a_failed_training_was_shown_is_not_learned(shelf, settings, taught):
     publish(shelf, taught[0], failed="valid replies fell")
-    assert not build_learned_filter(shelf, settings, taught[1], [])("a", FIRST - timedelta(hours=1))
+    assert not build_learned_filter(shelf, settings, taught[1])("a", FIRST - timedelta(hours=1))
 
 
 def test_a_night_that_is_run_again_does_not_count_its_own_adapter(shelf, settings, taught):
     publish(shelf, taught[0])
-    assert not build_learned_filter(shelf, settings, taught[0], [])("a", FIRST - timedelta(hours=1))
+    assert not build_learned_filter(shelf, settings, taught[0])("a", FIRST - timedelta(hours=1))
 
 
 @pytest.mark.parametrize("damage", ["json", "jsonl"])
 def test_where_a_dataset_is_lost_nothing_older_is_taught_twice_and_a_note_says_so(shelf, settings, taught, damage):
     publish(shelf, taught[0])
     taught[2].with_suffix(f".{damage}").unlink()
-    learned = build_learned_filter(shelf, settings, taught[1], notes := [])
+    with collect_warnings() as notes:
+        learned = build_learned_filter(shelf, settings, taught[1])
     assert (learned("c", FIRST), learned("c", FIRST + timedelta(seconds=1))) == (True, False)
     assert "what 20050608 learned from is lost" in notes[0]
