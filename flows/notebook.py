@@ -10,6 +10,7 @@ from prefect import get_run_logger, task
 from prefect.artifacts import create_link_artifact
 from prefect.context import FlowRunContext
 
+from flows.notebook_html import html_file, write_html
 from osiris.adapters.mlflow_runs import Tracking, TrackingFailed
 from osiris.config.settings import PROJECT_ROOT, Settings, load_settings, log_environment
 from osiris.core.clock import clock_at
@@ -41,7 +42,7 @@ class NotebookRun(NamedTuple):
 def run_notebook(name: str, workspace: Path | str, parameters: Parameters) -> NotebookRun:
     """Execute `notebooks/<name>.ipynb` with `parameters` and keep the executed notebook under `mlruns/pages`.
 
-    The log of the run stands beside it, in a file of the same name that ends in `.log`; that name is the run's id.
+    Beside it stand a page to read (`.html`) and the log of the run (`.log`). The name of all three is the run's id.
     Raises `NotFound` for an unknown notebook, and `BadInput` for a parameter that the notebook does not declare. Raises
     `NotebookFailed` if the notebook emits nothing, or if a cell raises; the notebook is then kept with that cell
     marked.
@@ -76,11 +77,14 @@ def run_notebook(name: str, workspace: Path | str, parameters: Parameters) -> No
                 extra_arguments=["--log-level=CRITICAL"],  # Jupyter logs the interrupt that stops it as an error
             )
     except PapermillExecutionError as error:
+        write_html(target)
         raise NotebookFailed(name, error.ename, error.evalue, target) from error
+    page = write_html(target)
     result = _read_result(name, notebook, target)
     if result.get("run_id"):
         try:
-            Tracking(settings).attach_notebook(result["run_id"], target)
+            for file in (target, page):
+                Tracking(settings).attach_notebook(result["run_id"], file)
         except TrackingFailed as error:  # the notebook is kept all the same, and its work is done
             result["note"] = f"{result.get('note', '')}; not attached in MLflow: {error}"
     return NotebookRun(result, target)
@@ -107,7 +111,8 @@ def notebook_task(name: str, workspace: str, parameters: Parameters) -> dict[str
         raise
     _show_log(run.path)
     if FlowRunContext.get() is not None:
-        create_link_artifact(run.path.as_uri(), link_text=run.path.name, key=f"page-{name.replace('_', '-')}")
+        page = html_file(run.path)
+        create_link_artifact(page.as_uri(), link_text=page.name, key=f"page-{name.replace('_', '-')}")
     return {**run.result, "page": str(run.path)}
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
+TIERS = ("unit", "model", "system")
 SYSTEM = (
     "tests/browser/",
     "tests/cli/",
@@ -19,11 +20,13 @@ SYSTEM = (
     "tests/core/test_run_log.py",
     "tests/core/test_server_lifetime.py",
     "tests/kernel/",
+    "tests/labeling/test_settle.py",
     "tests/sandbox/test_session.py",
     "tests/storage/test_events.py",
     "tests/test_architecture.py",
     "tests/test_makefile.py",
     "tests/test_packaging.py",
+    "tests/ui/test_review_page.py",
 )
 MODEL = ("tests/api/test_models.py", "tests/drafting/", "tests/learn_check/", "tests/llm/", "tests/training/")
 LAST = ("tests/flows/", "tests/journeys/", "tests/browser/")
@@ -42,6 +45,7 @@ class Count(NamedTuple):
 COUNTS = {
     "cases": Count(2_000, 20_000),  # generated ideas that the triple barrier is judged on
     "kills": Count(15, 100),  # kill -9 of the outcome logger, the relay and Redis, and of a patch being applied
+    "simulations": Count(100, 300),  # repetitions of an experiment whose rate of error is known
     "asked-seconds": Count(15, 15),  # how long the API is asked made-up questions; five were too few
 }
 
@@ -54,7 +58,7 @@ def tier_of(path: str) -> str:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    for tier in ("unit", "model", "system"):
+    for tier in TIERS:
         config.addinivalue_line("markers", f"{tier}: see tests/conftest.py")
 
 
@@ -65,7 +69,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return last, FIRST_OF_LAST.index(name) if name in FIRST_OF_LAST else len(FIRST_OF_LAST)
 
     for item in items:
-        if not any(item.iter_markers(name) for name in ("unit", "model", "system")):
+        if not any(item.get_closest_marker(name) for name in TIERS):
             item.add_marker(tier_of(item.path.relative_to(config.rootpath).as_posix()))
     items.sort(key=place)
 
@@ -89,6 +93,11 @@ def cases(request: pytest.FixtureRequest) -> int:
 @pytest.fixture(scope="session")
 def kills(request: pytest.FixtureRequest) -> int:
     return how_often(request, "kills")
+
+
+@pytest.fixture(scope="session")
+def simulations(request: pytest.FixtureRequest) -> int:
+    return how_often(request, "simulations")
 
 
 @pytest.fixture(scope="session")

@@ -164,3 +164,11 @@ def test_no_file_names_a_folder_of_somebodys_machine():
     texts = {name: path.read_text(errors="ignore") for name, path in paths.items()}
     assert len(texts) > len(FILES)
     assert {name: found[0] for name, text in texts.items() if (found := MACHINE_PATHS.search(text))} == {}
+
+
+def test_each_tier_has_its_tests_by_their_path():
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "-m"]
+    paths = ["tests/core/test_ideas.py", "tests/llm/test_scores.py", "tests/cli/test_commands.py"]
+    for tier, path in zip(("unit", "model", "system"), paths, strict=True):
+        ran = subprocess.run([*command, tier, *paths], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True)
+        assert {re.split("::|: ", line)[0] for line in ran.stdout.splitlines() if line.startswith("tests/")} == {path}

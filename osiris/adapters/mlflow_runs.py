@@ -107,7 +107,7 @@ class Tracking:
             return LoggedAdapter(run.info.run_id, self._ensure_version(run, name))
 
     def attach_notebook(self, run_id: str, notebook: Path) -> None:
-        """Add an executed notebook to a run, as an extra step: the notebook ends only after its run was written."""
+        """Add an executed notebook or its page to a run, an extra step: it ends only after its run was written."""
         with self._store.exclusive_access():
             self._store.client.log_artifact(run_id, str(notebook), "page")
 

@@ -14,20 +14,20 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from osiris.config.settings import Settings
-from osiris.core.errors import BadInput, NoPrices, SourceUnavailable
-from osiris.core.ideas import Reply, Status, advice_id, levels_from_reply, parse_reply
+from osiris.core.errors import NoPrices, SourceUnavailable
+from osiris.core.ideas import Status
 from osiris.core.run_log import collect_warnings
-from osiris.core.schemas import VECTOR_SIZE
 from osiris.core.types import Row
+from osiris.drafting.drafted_idea import DraftedIdea, read_drafts, to_row
 from osiris.drafting.snapshot import Snapshot, take_snapshot
 from osiris.llm import hermes
-from osiris.llm.generate import Draft, draft_replies
+from osiris.llm.generate import draft_replies
 from osiris.llm.models import AnyDrafter, AnyJudge
 from osiris.market.bar_frames import to_bar_arrays
 from osiris.market.calendars import closes_between
 from osiris.market.provider import BarProvider
 from osiris.policy import edit_warning
-from osiris.policy.contracts import Policy, PolicyInput
+from osiris.policy.contracts import Policy
 from osiris.storage.advice import AdviceStore
 from osiris.storage.events import Events
 from osiris.storage.tables import sql_time
@@ -36,8 +36,6 @@ log = logging.getLogger(__name__)
 
 HISTORY_DAYS = 150
 """Calendar days of bars that a snapshot reads: `WARM_UP_BARS` sessions, with holidays to spare."""
-MAX_VECTOR_FEATURES = 8
-"""Features of a snapshot in the vector of an idea; the numbers of the reply begin behind them."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +66,17 @@ class DraftingReport:
     mean_hermes: float | None = None
     ids: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def headline(self) -> str:
+        """The result in a sentence."""
+        if not self.prompts:
+            return "Nothing was drafted: every prompt has its ideas, or no ticker has prices."
+        mean = f"mean Hermes score {self.mean_hermes:.2f}" if self.mean_hermes is not None else "no Hermes score"
+        return (
+            f"{self.stored} ideas from {self.prompts} prompts: {self.stored - self.gated} wait for a reviewer, "
+            f"{self.gated} are gated, {self.invalid} replies were invalid; {mean}."
+        )
 
 
 def draft_ideas(
@@ -103,22 +112,26 @@ def _draft_and_store(
         settings,
         settings.model.seed,
     )
-    rows = to_advice_rows(snapshots, drafts, drafter, policy)
+    ideas = read_drafts(snapshots, drafts)
     report.replies = sum(len(group) for group in drafts)
-    report.invalid = report.replies - len(rows)
+    report.invalid = report.replies - len(ideas)
     if judge:
-        add_scores(rows, snapshots, judge, settings)
-    apply_policy(rows, snapshots, policy)
-    report.gated = sum(row["status"] == Status.GATED for row in rows)
-    for moment in sorted({row["as_of"] for row in rows}):
-        batch = [row for row in rows if row["as_of"] == moment]
-        add_novelty(batch, advice)
-        add_latency(batch, started)
-        report.stored += advice.add(batch)
-        report.ids += [row["id"] for row in batch]
-        publish_ideas(context.events, [row for row in batch if row["status"] == Status.PENDING], moment)
-    scores = [row["hermes_score"] for row in rows if row["hermes_score"] is not None]
-    report.unscored = len(rows) - len(scores)
+        add_scores(ideas, judge, settings)
+    for idea in ideas:
+        idea.ask_policy(policy)
+    report.gated = sum(not idea.passes for idea in ideas)
+    for moment in sorted({idea.as_of for idea in ideas}):
+        batch = [idea for idea in ideas if idea.as_of == moment]
+        novelties = find_novelties(batch, advice)
+        latency_ms = (time.perf_counter() - started) * 1000
+        rows = [
+            to_row(idea, drafter, policy, novelty, latency_ms) for idea, novelty in zip(batch, novelties, strict=True)
+        ]
+        report.stored += advice.add(rows)
+        report.ids += [row["id"] for row in rows]
+        publish_ideas(context.events, [row for row in rows if row["status"] == Status.PENDING], moment)
+    scores = [idea.score.normalized for idea in ideas if idea.score and idea.score.normalized is not None]
+    report.unscored = len(ideas) - len(scores)
     report.mean_hermes = float(np.mean(scores)) if scores else None
     return report
 
@@ -140,66 +153,19 @@ def take_snapshots(
     return snapshots
 
 
-def to_advice_rows(
-    snapshots: Sequence[Snapshot], drafts: Sequence[Sequence[Draft]], drafter: AnyDrafter, policy: Policy
-) -> list[Row]:
-    """Advice rows of the valid replies, status pending, without scores."""
-    return [
-        _to_advice_row(snapshot, sample, draft.text, draft.reply, drafter)
-        | {"policy": policy.commit, "patch_id": policy.patch_id}
-        for snapshot, group in zip(snapshots, drafts, strict=True)
-        for sample, draft in enumerate(group)
-        if draft.reply is not None
-    ]
+def add_scores(ideas: Sequence[DraftedIdea], judge: AnyJudge, settings: Settings) -> None:
+    """Let Hermes score the ideas; an answer without a number is a score without one, with a note."""
+    judged = [idea.judged for idea in ideas]
+    for idea, score in zip(ideas, hermes.score_ideas(judge, judged, settings.model.batch_size), strict=True):
+        idea.score = score
 
 
-def add_scores(rows: list[Row], snapshots: Sequence[Snapshot], judge: AnyJudge, settings: Settings) -> None:
-    """Let Hermes score the rows; an idea without a number in its answer keeps a null score and gets a note."""
-    snapshots_by_id = _snapshots_by_id(snapshots)
-    ideas = [hermes.JudgedIdea(proposal=row["reply"], context=snapshots_by_id[row["prompt_id"]].text) for row in rows]
-    for row, score in zip(rows, hermes.score_ideas(judge, ideas, settings.model.batch_size), strict=True):
-        row |= {"hermes_raw": score.raw, "hermes_score": score.normalized, "hermes_note": score.note or None}
+def find_novelties(ideas: Sequence[DraftedIdea], advice: AdviceStore) -> list[float | None]:
+    """The novelty of each of the ideas of one moment: the L2 distance of its vector to the nearest earlier one.
 
-
-def apply_policy(rows: list[Row], snapshots: Sequence[Snapshot], policy: Policy) -> None:
-    """Set `size` of each row, and the status of those that the risk filter keeps from the reviewers."""
-    snapshots_by_id = _snapshots_by_id(snapshots)
-    for row in rows:
-        reply = parse_reply(row["reply"], row["ticker"])
-        if reply is None:
-            raise BadInput(
-                f"a stored row with a valid reply about {row['ticker']}", repr(row["reply"]), "draft the idea again"
-            )
-        idea = to_policy_input(snapshots_by_id[row["prompt_id"]], reply, row["hermes_score"])
-        row["size"] = policy.size(idea)
-        if not policy.passes(idea):
-            row |= {"status": str(Status.GATED), "status_at": row["as_of"]}
-
-
-def to_policy_input(snapshot: Snapshot, reply: Reply, hermes_score: float | None) -> PolicyInput:
-    """A drafted reply as the risk filter and the sizing see it."""
-    values = {feature.name: feature.value for feature in snapshot.features}
-    return PolicyInput(reply.side.sign, reply.target_atr, reply.stop_atr, reply.confidence, hermes_score, values)
-
-
-def add_novelty(rows: list[Row], advice: AdviceStore) -> None:
-    """Set `novelty` of ideas of one moment: the L2 distance of each vector to the nearest earlier one.
-
-    It is null if there is no earlier idea. Ideas of the same moment are not compared with each other.
+    It is `None` if there is no earlier idea. Ideas of the same moment are not compared with each other.
     """
-    distances = advice.nearest_distances([row["vector"] for row in rows], f"as_of < {sql_time(rows[0]['as_of'])}")
-    for row, distance in zip(rows, distances, strict=True):
-        row["novelty"] = distance
-
-
-def add_latency(rows: list[Row], started: float) -> None:
-    """Set `decision_latency_ms`, the wall clock from `started` until now, and `created_at`.
-
-    `started` is when the run took its first snapshot, as `time.perf_counter` gives it.
-    """
-    for row in rows:
-        row["decision_latency_ms"] = (time.perf_counter() - started) * 1000
-        row["created_at"] = row["as_of"] + timedelta(milliseconds=row["decision_latency_ms"])
+    return list(advice.nearest_distances([idea.vector for idea in ideas], f"as_of < {sql_time(ideas[0].as_of)}"))
 
 
 def publish_ideas(events: Events, rows: list[Row], moment: datetime) -> None:
@@ -209,56 +175,6 @@ def publish_ideas(events: Events, rows: list[Row], moment: datetime) -> None:
         events.publish_generated([{name: row[name] for name in public} for row in rows], moment)
     except SourceUnavailable as error:
         log.warning("advice.generated not announced: %s", error)
-
-
-def idea_vector(features: np.ndarray, reply: Reply) -> np.ndarray:
-    """Vector of an idea, float32 (16,): up to 8 features, then side, target, stop, reward-to-risk, confidence.
-
-    Every number lies in -1..1, so that none dominates the distance between two ideas. The last three are always zero.
-    """
-    vector = np.zeros(VECTOR_SIZE, np.float32)
-    vector[: len(features)] = features[:MAX_VECTOR_FEATURES]
-    reward_to_risk = np.tanh(np.log(reply.target_atr / reply.stop_atr))
-    distances = np.tanh([reply.target_atr / 4, reply.stop_atr / 4])  # 4 ATR become 0.76, and no distance exceeds 1
-    vector[MAX_VECTOR_FEATURES : MAX_VECTOR_FEATURES + 5] = [
-        reply.side.sign,
-        *distances,
-        reward_to_risk,
-        reply.confidence,
-    ]
-    return vector
-
-
-def _to_advice_row(snapshot: Snapshot, sample: int, text: str, reply: Reply, drafter: AnyDrafter) -> Row:
-    levels = levels_from_reply(reply, snapshot.price, snapshot.atr)
-    return {
-        "id": advice_id(snapshot.prompt, drafter.adapter, sample, snapshot.as_of),
-        "prompt_id": snapshot.prompt_id,
-        "as_of": snapshot.as_of,
-        "ticker": snapshot.ticker,
-        "side": str(reply.side),
-        "entry": levels.entry,
-        "target": levels.target,
-        "stop": levels.stop,
-        "basis_at": snapshot.basis_at,
-        "price": snapshot.price,
-        "atr": snapshot.atr,
-        "confidence": reply.confidence,
-        "rationale": reply.rationale,
-        "prompt": snapshot.prompt,
-        "reply": text,
-        "model": drafter.name,
-        "adapter": drafter.adapter,
-        "vector": idea_vector(snapshot.vector, reply).tolist(),
-        **dict.fromkeys(("hermes_raw", "hermes_score", "hermes_note")),
-        "status": str(Status.PENDING),
-        "shadow": True,
-    }
-
-
-def _snapshots_by_id(snapshots: Sequence[Snapshot]) -> dict[str, Snapshot]:
-    """Snapshots by their prompt id. Their text is no key: two moments may share it, because it is rounded."""
-    return {snapshot.prompt_id: snapshot for snapshot in snapshots}
 
 
 def _has_drafts(advice: AdviceStore, snapshot: Snapshot, adapter: str) -> bool:

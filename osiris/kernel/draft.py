@@ -20,7 +20,8 @@ from osiris.kernel.repo import PolicyRepo, PolicyVersion
 from osiris.llm.generate import unconstrained
 from osiris.llm.prompts import render
 from osiris.policy import PATCHABLE_FILES
-from osiris.storage.patches import TRACES_KEY, PatchLists
+from osiris.storage.events import TRACES_KEY
+from osiris.storage.patches import PatchLists
 
 log = logging.getLogger(__name__)
 

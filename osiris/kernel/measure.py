@@ -22,7 +22,8 @@ from osiris.config.settings import Settings
 from osiris.core.errors import TooLittleData
 from osiris.core.run_log import collect_warnings
 from osiris.core.types import Row
-from osiris.drafting.draft_ideas import idea_vector, take_snapshots, to_policy_input
+from osiris.drafting.draft_ideas import take_snapshots
+from osiris.drafting.drafted_idea import idea_vector, to_policy_input
 from osiris.drafting.snapshot import Snapshot
 from osiris.evaluation.heldout import simulate_paper_trades, to_paper_row
 from osiris.evaluation.stats import alpha_for_look

@@ -21,7 +21,8 @@ import pandas as pd
 from osiris.core.errors import TooLittleData, WorkspaceError
 from osiris.core.ideas import FINAL_OUTCOMES, parse_reply
 from osiris.core.run_log import collect_warnings
-from osiris.drafting.draft_ideas import take_snapshots, to_policy_input
+from osiris.drafting.draft_ideas import take_snapshots
+from osiris.drafting.drafted_idea import to_policy_input
 from osiris.evaluation.stats import alpha_for_look, block_length, min_blocks
 from osiris.kernel.compare import OfferedIdeas, compare_policies, week_starts
 from osiris.kernel.measure import Look

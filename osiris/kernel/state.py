@@ -54,3 +54,11 @@ class TurnReport:
     waiting: int = 0
     dead_letters: int = 0
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def headline(self) -> str:
+        """The result in a sentence."""
+        done = [f"Patch {self.patch}: {self.verdict}."] if self.patch else ["No patch was evaluated."]
+        done += [f"{self.reason}."] if self.reason else []
+        done += [f"Rolled back: {', '.join(self.rolled_back)}."] if self.rolled_back else []
+        return " ".join(done)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from osiris.config.settings import OutcomesSettings
+from osiris.config.sections import OutcomesSettings
 from osiris.core.ideas import ExitReason, Outcome, round_price
 from osiris.labeling.arrays import DAY_NS, IdeaArrays, to_arrays, to_barrier_ideas
 from osiris.labeling.triple_barrier import (
@@ -24,10 +24,10 @@ from osiris.labeling.triple_barrier import (
     STILL_OPEN,
     WIN,
     BarrierIdeas,
-    Bars,
     Touches,
     find_first_touches,
 )
+from osiris.market.bar_frames import Bars
 from osiris.market.data_issues import DataIssues
 from osiris.market.timeline import Timeline
 from osiris.storage.rules import PRICE_NOT_TRADED
@@ -248,7 +248,7 @@ def _is_in_range(price: float, bars: Bars, bar: int, tolerance: float) -> bool:
     # Both raw prices have to be in the basis of this bar, or a split between the two would widen the range.
     before = bars.close[bar - 1] * bars.split[bar - 1] / bars.split[bar] if bar else bars.open[bar]
     low, high = min(bars.low[bar], before), max(bars.high[bar], before)
-    return low * (1 - tolerance) <= price <= high * (1 + tolerance)
+    return bool(low * (1 - tolerance) <= price <= high * (1 + tolerance))
 
 
 def _unpriced_labels(count: int) -> Labels:

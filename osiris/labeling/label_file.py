@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
-from osiris.config.settings import OutcomesSettings, PricesSettings
+from osiris.config.sections import OutcomesSettings, PricesSettings
 from osiris.core.clock import parse_moment
 from osiris.core.errors import BadInput
 from osiris.core.files import write_atomically

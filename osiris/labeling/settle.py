@@ -71,6 +71,14 @@ class OutcomeReport:
     reasons: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def headline(self) -> str:
+        """The result in a sentence."""
+        return (
+            f"Of the accepted ideas {self.win} won, {self.loss} lost, {self.breakeven} broke even and {self.open} are "
+            f"open. {self.shadow} others have a shadow outcome, and {self.expired} expired."
+        )
+
 
 def settle(
     advice: AdviceStore,

@@ -104,7 +104,7 @@ def find_first_touches(bars: Bars, ideas: BarrierIdeas) -> Touches:
 
 # numba takes the arrays one by one, and its branches are the rules of this module: hence no limit of either.
 @njit(cache=True, nogil=True)
-def _resolve(  # noqa: C901, PLR0913
+def _resolve(  # type: ignore[no-untyped-def]  # noqa: C901, PLR0913 - numba finds the types
     start, end, opens, highs, lows, closes, cumulative, gaps,
     sign, entry, target, stop, split, since, expiry,
     state, reason, bar, at_open, price, r, filled, ambiguous, entry_bar, ambiguous_bar,

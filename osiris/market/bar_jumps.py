@@ -46,7 +46,8 @@ def find_jumps(frame: pd.DataFrame) -> pd.DataFrame:
     jumping = jump_mask(bars) & ~is_confirmed(frame["source"]).to_numpy(np.bool_)
     opening, within = np.exp(log_jumps(bars)), bars.high / bars.low
     ratio = np.where(_range_jumps(bars) & ~_opening_jumps(bars), within, opening)
-    return pd.DataFrame({"start": frame["start"], "ratio": ratio, "split": frame["split"]})[jumping]
+    found: pd.DataFrame = pd.DataFrame({"start": frame["start"], "ratio": ratio, "split": frame["split"]})[jumping]
+    return found
 
 
 def describe_jumps(ticker: str, frame: pd.DataFrame, calendar: str, since: pd.Timestamp | None = None) -> list[str]:
@@ -84,7 +85,7 @@ def _opening_jumps(bars: BarArrays) -> NDArray[np.bool_]:
         first_of_session, _usual_size(size[first_of_session]), _usual_size(size[1:][~first_of_session[1:]])
     )
     rare = (size >= np.log(LARGE_RATIO)) & (size > UNUSUAL_MOVE_MULTIPLE * usual)
-    return (
+    return np.asarray(
         (size >= np.log(EXTREME_RATIO))
         | rare
         | _small_split_jumps(jump, usual, first_of_session)
@@ -127,9 +128,8 @@ def _misapplied_splits(
 def _range_jumps(bars: BarArrays) -> NDArray[np.bool_]:
     """Mask of the bars whose high is too far from their low, shape (n,)."""
     size = np.log(bars.high / bars.low)
-    return (size >= np.log(EXTREME_RANGE_RATIO)) | (
-        (size >= np.log(EXTREME_RATIO)) & (size > UNUSUAL_RANGE_MULTIPLE * _usual_size(size))
-    )
+    unusual = (size >= np.log(EXTREME_RATIO)) & (size > UNUSUAL_RANGE_MULTIPLE * _usual_size(size))
+    return np.asarray((size >= np.log(EXTREME_RANGE_RATIO)) | unusual)
 
 
 def _usual_size(sizes: NDArray[np.float64]) -> float:
@@ -142,4 +142,4 @@ def _usual_size(sizes: NDArray[np.float64]) -> float:
     middle, large = np.quantile(sizes, [0.5, 0.9], method="lower")
     # Of a normal distribution, half of the absolute moves are below 1 / 1.4826 standard deviations, and nine tenths are
     # below 1.645 of them.
-    return max(1.4826 * middle, large / 1.645, MIN_LOG_MOVE)
+    return float(max(1.4826 * middle, large / 1.645, MIN_LOG_MOVE))

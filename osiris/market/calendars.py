@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from osiris.core.errors import BadInput, SettingsError
 
 if TYPE_CHECKING:
-    from osiris.config.settings import PricesSettings
+    from osiris.config.sections import PricesSettings
 
 FRAME_COLUMNS = ("start", "end", "open", "high", "low", "close", "volume", "split", "source")
 PRICE_COLUMNS = ("open", "high", "low", "close")

@@ -42,7 +42,8 @@ def is_contiguous(end: NDArray[np.int64], start: NDArray[np.int64] | int, pause:
 
     Two single moments give a single truth value.
     """
-    return (end == start) | ((pause[0] <= end) & (start <= pause[1]))
+    meets: NDArray[np.bool_] = (end == start) | ((pause[0] <= end) & (start <= pause[1]))
+    return meets
 
 
 def mark_gaps(known: BarArrays, day: DailyBar, tolerance: float, pause: tuple[int, int]) -> Bars:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from osiris.config.settings import PricesSettings, Settings
+from osiris.config.sections import PricesSettings
+from osiris.config.settings import Settings
 from osiris.core.ideas import parse_ticker
 from osiris.market.backfill import describe_stored_jumps, track_progress
 from osiris.market.bar_store import BarStore

@@ -161,7 +161,7 @@ def _long_bars(layers: BarLayers, missing: TimeArray) -> TimeArray:
     opens, closes = layers.sessions.opens[before], layers.sessions.closes[before]
     chosen = layers.chosen
     daily = np.isin(opens, chosen.start) & np.isin(closes, chosen.end[np.isin(chosen.start, opens)])
-    return before[daily & ~np.isin(opens, layers.confirmed)]
+    return np.asarray(before[daily & ~np.isin(opens, layers.confirmed)])
 
 
 def _price_jumps(layers: BarLayers, frames: Sequence[pd.DataFrame]) -> SpanArrays:

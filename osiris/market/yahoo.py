@@ -152,7 +152,8 @@ class YahooClient:
             raise _unavailable(actual, "check the network, or try again later") from error
         if answer.empty:
             raise _no_bars_found(ticker, "an empty table")
-        return answer.sort_index()
+        bars: pd.DataFrame = answer.sort_index()
+        return bars
 
 
 def _bar_times(answer: pd.DataFrame) -> pd.DatetimeIndex:
@@ -202,7 +203,7 @@ def _session(base_url: str, timeout: float) -> _YahooSession:
     """A session for yfinance that keeps to `timeout`, remembers the last status and can ask another server."""
     from curl_cffi.requests import Session
 
-    class _Redirected(Session):
+    class _Redirected(Session[Any]):
         status: int = 0
         retry_after: float | None = None
 

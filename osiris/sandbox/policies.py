@@ -6,10 +6,12 @@ What it does not: an answer within the limits that is a bad decision. Measuring 
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from osiris.policy.contracts import BadAnswer, Feature, PolicyInput, parse_features, parse_passes, parse_size
 from osiris.sandbox.session import CandidateFailed, PolicyFailed, Sandbox
+
+Answer = TypeVar("Answer")
 
 
 class SandboxedPolicy:
@@ -51,7 +53,7 @@ class SandboxedPolicy:
         with self._lock:
             self._sandbox.close()
 
-    def _ask(self, call: str, args: list[Any], parse: Callable[[Any], Any]) -> Any:
+    def _ask(self, call: str, args: list[Any], parse: Callable[[Any], Answer]) -> Answer:
         with self._lock:  # a session has one pipe: two questions at once would mix up their answers
             answer = self._sandbox.ask(call, args)
         try:

@@ -159,11 +159,13 @@ class AdviceStore:
 
     def rows(self, where: str | None = None, columns: Sequence[str] | None = None) -> list[Row]:
         """Return ideas as dicts, sorted by `as_of`, then `id`; `where` is SQL over the columns."""
-        return self.table(where, columns).to_pylist()
+        rows: list[Row] = self.table(where, columns).to_pylist()
+        return rows
 
     def frame(self, where: str | None = None, columns: Sequence[str] | None = None) -> "pd.DataFrame":
         """Return ideas as a data frame, sorted by `as_of`, then `id`."""
-        return self.table(where, columns).to_pandas()
+        frame: pd.DataFrame = self.table(where, columns).to_pandas()
+        return frame
 
     def table(self, where: str | None = None, columns: Sequence[str] | None = None) -> "pa.Table":
         """Return ideas as an Arrow table, sorted by `as_of`, then `id`."""
@@ -172,15 +174,18 @@ class AdviceStore:
 
     def count(self, where: str | None = None) -> int:
         """Return the number of ideas."""
-        return self._tables.advice.count_rows(where)
+        return int(self._tables.advice.count_rows(where))
 
     def feedback(self, where: str | None = None) -> list[Row]:
         """Return decisions as dicts, sorted by `ts`."""
-        return scan(self._tables.feedback, where).sort_by("ts").to_pylist()
+        decisions: list[Row] = scan(self._tables.feedback, where).sort_by("ts").to_pylist()
+        return decisions
 
     def nearest(self, vector: Iterable[float], where: str, limit: int) -> list[Row]:
         """Return the ideas nearest to `vector`, nearest first; `_distance` is the squared L2 distance."""
-        return self._tables.advice.search(list(vector)).where(where, prefilter=True).limit(limit).to_list()
+        search = self._tables.advice.search(list(vector))
+        found: list[Row] = search.where(where, prefilter=True).limit(limit).to_list()
+        return found
 
     def nearest_distances(self, vectors: Sequence[Sequence[float]], where: str) -> list[float | None]:
         """Return the L2 distance of each vector to the nearest idea that fits `where`, or `None` if no idea fits."""

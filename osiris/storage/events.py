@@ -90,11 +90,12 @@ class Events:
     def _publish_batch(self, packed: bytes) -> int:
         """Run the script over one batch (`packed` is JSON); returns the number of new events."""
         arguments = (*OUTCOME_SCRIPT_KEYS, MAX_STREAM_EVENTS, packed, MAX_TRACES)
-        return self.execute(lambda redis: redis.eval(PUBLISH_ONCE_SCRIPT, len(OUTCOME_SCRIPT_KEYS), *arguments))
+        new: int = self.execute(lambda redis: redis.eval(PUBLISH_ONCE_SCRIPT, len(OUTCOME_SCRIPT_KEYS), *arguments))
+        return new
 
     def subscribe(self, *channels: str) -> "PubSub":
         """Return a subscription that the server has confirmed. Read it with `read_messages` or with its own methods."""
-        subscription = self._execute(lambda: self._redis.pubsub(ignore_subscribe_messages=True))
+        subscription: PubSub = self._execute(lambda: self._redis.pubsub(ignore_subscribe_messages=True))
         self._execute(lambda: subscription.subscribe(*channels))
         for _ in channels:
             subscription.get_message(timeout=SUBSCRIBE_TIMEOUT_SECONDS)
@@ -197,15 +198,16 @@ class Events:
 
     @cached_property
     def _redis(self) -> "Redis":
-        if self.url:
-            from redis import Redis
+        from redis import Redis
 
-            try:
-                return Redis.from_url(self.url, decode_responses=True)
-            except ValueError as error:
-                expected, actual = "a url such as redis://localhost:6379/0", f"{self.url!r} ({error})"
-                raise SettingsError(expected, actual, "correct redis.url") from error
-        return self._embedded.open()
+        if not self.url:
+            embedded: Redis = self._embedded.open()
+            return embedded
+        try:
+            return Redis.from_url(self.url, decode_responses=True)
+        except ValueError as error:
+            expected, actual = "a url such as redis://localhost:6379/0", f"{self.url!r} ({error})"
+            raise SettingsError(expected, actual, "correct redis.url") from error
 
     def _execute(self, command: Callable[[], Any]) -> Any:
         from redis.exceptions import RedisError

@@ -64,7 +64,8 @@ class PatchLists:
         """Return the item at `place` of the queue (0 is its head). An item that is no text becomes a dead letter."""
         while True:
             try:
-                return self._events.execute(lambda redis: redis.lindex(PATCH_QUEUE_KEY, -1 - place))
+                item: str | None = self._events.execute(lambda redis: redis.lindex(PATCH_QUEUE_KEY, -1 - place))
+                return item
             except UnicodeDecodeError:
                 self._dead_letter_undecodable(place)
 
@@ -98,7 +99,8 @@ class PatchLists:
 
     def queue_length(self) -> int:
         """Return the number of items in the queue."""
-        return self._events.execute(lambda redis: redis.llen(PATCH_QUEUE_KEY))
+        waiting: int = self._events.execute(lambda redis: redis.llen(PATCH_QUEUE_KEY))
+        return waiting
 
     def read_list(self, name: str, count: int = MAX_LIST_ITEMS) -> list[dict[str, Any]]:
         """Return the newest items of a list, newest first, without items that are no JSON object."""

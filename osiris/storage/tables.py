@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from osiris.core.errors import WorkspaceError
@@ -40,7 +39,7 @@ def open_tables(folder: Path) -> Tables:
     return Tables(advice, _open(database, folder, "feedback", feedback_schema()))
 
 
-def _import_lancedb() -> ModuleType:
+def _import_lancedb() -> Any:
     """Import LanceDB without building the 600 models of its REST client, which no local table uses.
 
     Pydantic builds each of them when it is first used (`defer_build`). The import takes 1.6 seconds so, and 2.7 else.

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from osiris.market.bar_frames import adjust_splits
+from osiris.ui.plot_style import FAINT, INK, OUTCOME_COLOURS, in_plot_style
 from osiris.ui.tables import metric_title
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ METRIC_UNITS = {
     "loss": "nats a token", "mean_token_accuracy": "share", "learning_rate": "step size", "logps/chosen": "nats",
     "rewards/margins": "log ratio", "rewards/accuracies": "share",
 }  # fmt: skip
-OUTCOME_COLOURS = {"win": "#2a9d5c", "loss": "#c8453b", "breakeven": "#8a8a8a", "open": "#3b6fc8"}
 EARLIEST_SHOWN = timedelta(days=5)
 """A price path starts this long before the draft, and ends `LATEST_SHOWN` after the close."""
 LATEST_SHOWN = timedelta(days=3)
@@ -72,6 +72,7 @@ def plot_setup(
     return figure
 
 
+@in_plot_style
 def plot_estimates(table: pd.DataFrame) -> Figure:
     """Draw estimates with their confidence intervals: rates on the left, means in R on the right.
 
@@ -81,7 +82,7 @@ def plot_estimates(table: pd.DataFrame) -> Figure:
     is_rate = table.index.str.contains("rate")
     for axis, chosen, unit, neutral in ((axes[0], table[is_rate], "share", 0.5), (axes[1], table[~is_rate], "R", 0.0)):
         draw_intervals(axis, chosen)
-        axis.axvline(neutral, color="grey", linewidth=0.6)
+        axis.axvline(neutral, color=INK, linewidth=0.6)
         axis.set(xlabel=unit)
     axes[0].set_xlim(0, 1)
     return figure
@@ -120,6 +121,7 @@ def _mark_earlier(
             axis.plot([place], [level], marker, color=OUTCOME_COLOURS.get(idea["outcome"], "#8a8a8a"), markersize=7)
 
 
+@in_plot_style
 def plot_drafts(ideas: pd.DataFrame) -> Figure:
     """Draw histograms of the Hermes scores (0-1) and of the reward to risk of drafted ideas, by side."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3), layout="constrained")
@@ -128,12 +130,13 @@ def plot_drafts(ideas: pd.DataFrame) -> Figure:
         chosen = ideas["side"] == side
         left.hist(ideas["hermes_score"][chosen].dropna(), bins=np.arange(-0.05, 1.15, 0.1), alpha=0.6, color=colour)
         right.hist(ratio[chosen], bins=20, alpha=0.6, color=colour, label=f"{side} ({chosen.sum()})")
-    left.set(xlabel="Hermes score", ylabel="ideas", title="Scores by Hermes")
-    right.set(xlabel="reward-to-risk", ylabel="ideas", title="Reward to risk")
+    left.set(xlabel="Hermes score (0 to 1)", ylabel="ideas", title="Scores by Hermes")
+    right.set(xlabel="gain at the target / loss at the stop", ylabel="ideas", title="Reward to risk")
     right.legend()
     return figure
 
 
+@in_plot_style
 def plot_price_paths(ideas: pd.DataFrame, bars: dict[str, pd.DataFrame], max_ideas: int = 12) -> Figure:
     """Draw a small plot for each idea: close and range in R, with target, entry, stop and exit, adjusted for splits."""
     shown = ideas.head(max_ideas)
@@ -150,6 +153,7 @@ def plot_price_paths(ideas: pd.DataFrame, bars: dict[str, pd.DataFrame], max_ide
     return figure
 
 
+@in_plot_style
 def plot_training_curves(history: Sequence[dict[str, float]], names: Sequence[str]) -> Figure:
     """Draw training metrics by step, one panel for each name; a metric that was never logged has an empty panel."""
     figure, axes = plt.subplots(1, len(names), figsize=(4 * len(names), 3), layout="constrained", squeeze=False)
@@ -162,6 +166,7 @@ def plot_training_curves(history: Sequence[dict[str, float]], names: Sequence[st
     return figure
 
 
+@in_plot_style
 def plot_counts(values: dict[str, float], heading: str) -> Figure:
     """Draw a bar for each named count."""
     figure, axis = plt.subplots(figsize=(6, 0.5 + 0.5 * max(len(values), 1)), layout="constrained")
@@ -171,6 +176,7 @@ def plot_counts(values: dict[str, float], heading: str) -> Figure:
     return figure
 
 
+@in_plot_style
 def plot_equity(evaluations: Sequence["Evaluation"]) -> Figure:
     """Draw the cumulative R of held-out trades by draft time, for each adapter, and the distribution of R."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.4), layout="constrained")
@@ -178,11 +184,11 @@ def plot_equity(evaluations: Sequence["Evaluation"]) -> Figure:
         trades = evaluation.filled.sort_values("as_of")
         by_time = trades.groupby("as_of")["r"].sum().cumsum()
         left.plot(by_time.index, by_time.to_numpy(), label=evaluation.adapter)
-        right.hist(trades["r"], bins=np.arange(-2, 4.25, 0.25), alpha=0.5, label=evaluation.adapter)
-    left.axhline(0, color="black", linewidth=0.6)
-    left.set(title="Equity on held-out prompts", ylabel="cumulative R")
-    left.tick_params(axis="x", rotation=30)
-    right.set(title="R of held-out trades", xlabel="R", ylabel="trades")
+        right.hist(trades["r"], bins=np.arange(-2, 4.25, 0.25), histtype="step", linewidth=1.5)
+    left.axhline(0, color=INK, linewidth=0.6)
+    left.set(title="Equity on held-out prompts", xlabel="moment of the draft", ylabel="cumulative R")
+    left.xaxis.set_major_formatter(ConciseDateFormatter(left.xaxis.get_major_locator()))
+    right.set(title="R of held-out trades", xlabel="R of a trade", ylabel="trades")
     if evaluations:
         left.legend()
     return figure
@@ -199,13 +205,13 @@ def _draw_price_path(axis: plt.Axes, idea: Any, bars: pd.DataFrame) -> None:
     sign = 1 if idea.side == "long" else -1
     risk = abs(idea.entry - idea.stop)
     close, low, high = (sign * (adjusted[name] * unit - idea.entry) / risk for name in ("close", "low", "high"))
-    axis.fill_between(adjusted["end"], low, high, color="black", alpha=0.12, linewidth=0)
-    axis.plot(adjusted["end"], close, color="black", linewidth=1)
-    axis.axvline(idea.as_of, color="grey", linewidth=0.8, linestyle=":")
+    axis.fill_between(adjusted["end"], low, high, color=FAINT, linewidth=0)
+    axis.plot(adjusted["end"], close, color=INK, linewidth=1)
+    axis.axvline(idea.as_of, color=INK, linewidth=0.8, linestyle=":")
     axis.axhline(sign * (idea.target - idea.entry) / risk, color=OUTCOME_COLOURS["win"], linewidth=1)
-    axis.axhline(0, color="grey", linewidth=0.8)
+    axis.axhline(0, color=INK, linewidth=0.8)
     axis.axhline(-1, color=OUTCOME_COLOURS["loss"], linewidth=1)
-    colour = OUTCOME_COLOURS.get(idea.outcome, "black")
+    colour = OUTCOME_COLOURS.get(idea.outcome, INK)
     if pd.notna(idea.closed_at):
         axis.plot([idea.closed_at], [idea.r_multiple], marker="o", color=colour)
     how = f" by {idea.exit_reason}" if idea.exit_reason else ""

@@ -5,12 +5,21 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from osiris.evaluation.calibration import MEASURES, Calibration
-from osiris.ui.charts import OUTCOME_COLOURS, draw_intervals
+from osiris.ui.charts import draw_intervals
+from osiris.ui.plot_style import INK, OUTCOME_COLOURS, in_plot_style
 
 NEUTRAL_VALUES = {"win rate": None, "mean R": 0.0, "reward to risk": None, "long share": 0.5}
 """The value at which a measure says nothing; a win rate has one only together with the reward to risk."""
 
+MEASURE_UNITS = {
+    "win rate": "share of trades",
+    "mean R": "R of a trade",
+    "reward to risk": "gain / loss",
+    "long share": "share of trades",
+}
 
+
+@in_plot_style
 def plot_adapter_measures(table: pd.DataFrame) -> Figure:
     """Draw a panel for each measure of `estimate_measures`, and in it each adapter's value with its 95 % interval."""
     adapters = list(table.index.get_level_values("adapter").unique())
@@ -19,12 +28,13 @@ def plot_adapter_measures(table: pd.DataFrame) -> Figure:
         draw_intervals(axis, table[table.index.get_level_values("measure") == measure].droplevel("measure"))
         if axis is not axes[0]:
             axis.set_yticklabels([])
-        axis.set(title=measure, ylim=(-0.5, max(len(adapters), 1) - 0.5))
+        axis.set(title=measure, xlabel=MEASURE_UNITS[measure], ylim=(-0.5, max(len(adapters), 1) - 0.5))
         if NEUTRAL_VALUES[measure] is not None:
-            axis.axvline(NEUTRAL_VALUES[measure], color="grey", linewidth=0.6)
+            axis.axvline(NEUTRAL_VALUES[measure], color=INK, linewidth=0.6)
     return figure
 
 
+@in_plot_style
 def plot_reliability(calibrations: dict[str, Calibration | None]) -> Figure:
     """Draw a reliability diagram for each calibration, with its Brier score and that of the base rate.
 
@@ -34,8 +44,8 @@ def plot_reliability(calibrations: dict[str, Calibration | None]) -> Figure:
         1, len(calibrations), figsize=(3.6 * len(calibrations), 3.6), layout="constrained", squeeze=False
     )
     for axis, (name, calibration) in zip(axes.flat, calibrations.items(), strict=True):
-        axis.plot([0, 1], [0, 1], color="grey", linewidth=0.6)
-        axis.set(xlabel="forecast", ylabel="won", xlim=(0, 1), ylim=(0, 1))
+        axis.plot([0, 1], [0, 1], color=INK, linewidth=0.6)
+        axis.set(xlabel="forecast share of wins", ylabel="observed share of wins", xlim=(0, 1), ylim=(0, 1))
         axis.set_title(f"{name}\ntoo few ideas", fontsize=9)
         if calibration is not None:
             bins = calibration.bins

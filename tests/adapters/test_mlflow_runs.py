@@ -99,6 +99,7 @@ def test_logging_the_same_adapter_again_changes_nothing(workspace):
     assert tracking.adapters()[-1]["metrics"]["after.rewards/accuracies"] == 0.75
 
 
+@pytest.mark.system
 def test_another_process_sees_the_same_adapters_and_writes_nothing_to_the_terminal(workspace):
     folder, logged = workspace
     script = (

@@ -295,16 +295,17 @@ for day in itertools.count(int(sys.argv[3])):
 """
 
 
-def test_a_kill_during_publishing_never_leaves_a_visible_half_adapter(tmp_path):
+@pytest.mark.system
+def test_a_kill_during_publishing_never_leaves_a_visible_half_adapter(tmp_path, kills):
     source = trained(tmp_path / "source")
     shelf = AdapterRegistry(tmp_path / "adapters", lambda: BASE)
     drafts = 0
-    for attempt in range(24):
+    for attempt in range(kills):
         first = 1 + len(shelf.names())
         arguments = [sys.executable, "-c", PUBLISHER, str(shelf.folder), str(source), str(first)]
         with subprocess.Popen(arguments, stdout=subprocess.PIPE) as process:
             process.stdout.readline()
-            time.sleep(0.002 + 0.0017 * attempt)
+            time.sleep(0.002 + 0.04 * attempt / kills)
             os.kill(process.pid, signal.SIGKILL)
         drafts += len(list(shelf.folder.glob(".tmp-*")))
         assert process.wait() == -signal.SIGKILL

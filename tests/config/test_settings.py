@@ -49,12 +49,14 @@ def level_seen_by_a_process(folder, **variables):
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
 
 
+@pytest.mark.system
 def test_the_environment_wins_over_the_file(tmp_path):
     (tmp_path / "osiris.toml").write_text("[gate]\nalpha = 0.1\n")
     assert level_seen_by_a_process(tmp_path).stdout == "0.1\n"
     assert level_seen_by_a_process(tmp_path, OSIRIS_GATE__ALPHA="0.2").stdout == "0.2\n"
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("name", ["OSIRIS_GATES__LEVEL", "OSIRIS_GATE__LEVL"])
 def test_an_unknown_variable_is_an_error(tmp_path, name):
     assert "SettingsError" in level_seen_by_a_process(tmp_path, **{name: "0.2"}).stderr

@@ -8,12 +8,11 @@ import pytest
 from osiris.core.ideas import parse_reply
 from osiris.drafting.draft_ideas import (
     DraftingContext,
-    apply_policy,
     draft_ideas,
     drafting_moments,
     take_snapshots,
-    to_advice_rows,
 )
+from osiris.drafting.drafted_idea import read_drafts, to_row
 from osiris.llm.generate import draft_replies
 from osiris.market.sample import load_sample
 from osiris.policy import ShippedPolicy
@@ -76,8 +75,11 @@ def test_two_moments_with_one_text_are_gated_each_by_its_own_features(workspace)
     assert twins[0].prompt == twins[1].prompt
     assert twins[0].prompt_id != twins[1].prompt_id
     drafts = draft_replies(workspace.load_drafter(), [shot.request for shot in twins], 2, workspace.settings, 0)
-    rows = to_advice_rows(twins, drafts, workspace.load_drafter(), workspace.policy)
-    apply_policy(rows, twins, ByMomentum())
+    drafter, policy = workspace.load_drafter(), ByMomentum()
+    ideas = read_drafts(twins, drafts)
+    for idea in ideas:
+        idea.ask_policy(policy)
+    rows = [to_row(idea, drafter, policy, novelty=None, latency_ms=1.0) for idea in ideas]
     assert {(row["as_of"], row["status"]) for row in rows} == {
         (twins[0].as_of, "pending"),
         (twins[1].as_of, "gated"),

@@ -31,6 +31,7 @@ def workspace(tmp_path_factory):
     return workspace
 
 
+@pytest.mark.system
 def test_held_out_prompts_begin_after_the_cut_off_and_the_embargo(workspace):
     window = training_window(workspace.settings, NIGHT)
     shots = take_heldout_snapshots(workspace.prices, workspace.policy, workspace.settings, window)
@@ -54,6 +55,7 @@ def test_on_paper_open_trades_are_marked_at_the_last_close_before_the_moment(wor
     assert settled.days_open == pytest.approx((last.end - pd.Timestamp(as_of)) / pd.Timedelta(days=1))
 
 
+@pytest.mark.system
 def test_a_habit_is_what_earlier_decisions_would_have_made(workspace):
     moments = [bar.end.to_pydatetime() for bar in workspace.bars.get("IBM").iloc[-60:-20].itertuples()]
     shots = take_snapshots(workspace.prices, workspace.policy, ["IBM"], moments)

@@ -160,9 +160,9 @@ def test_wilsons_interval_is_that_of_the_textbook_when_sessions_hold_one_idea_ea
 
 
 @pytest.mark.parametrize("within", [0.0, 0.6], ids=["independent ideas", "ideas of a session alike"])
-def test_intervals_cover_what_they_claim(within):
+def test_intervals_cover_what_they_claim(within, simulations):
     rng = np.random.default_rng(3)
-    sessions, each, runs = 60, 5, 300
+    sessions, each, runs = 60, 5, simulations
     number = np.repeat(np.arange(sessions), each)
     covered = np.zeros(3)
     for _ in range(runs):

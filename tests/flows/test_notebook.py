@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 import sqlite3
 
 import nbformat
@@ -42,6 +43,7 @@ def test_a_failed_page_is_kept_with_the_cell_marked(folder):
         run_notebook("03_outcomes", folder, {"as_of": "yesterday"})
     assert failed.value.error_name == "BadInput"
     (page,) = (folder / "mlruns" / "pages").glob("*.ipynb")
+    assert "BadInput" in page.with_suffix(".html").read_text()
     cells = nbformat.read(page, as_version=4).cells
     assert any(output.output_type == "error" for cell in cells for output in cell.get("outputs", []))
 
@@ -64,6 +66,9 @@ def test_an_hour_without_ideas_settles_nothing(folder):
     assert page.path.parent == folder / "mlruns" / "pages"
     (line,) = log_file(page.path).read_text().splitlines()
     assert f" {page.path.stem} INFO osiris.labeling.settle: settled 0 of 0 ideas" in line
+    text = page.path.with_suffix(".html").read_text()
+    assert text.index("Of the accepted ideas 0 won") < text.index("Open ideas, and the reasons")
+    assert not re.search(r"(?:src|href)=.https?:", text), "nothing is fetched from elsewhere"
 
 
 def test_the_log_of_a_page_is_shown_by_its_prefect_run(folder):

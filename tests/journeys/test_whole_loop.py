@@ -1,6 +1,7 @@
 """`osiris demo --json`, one night, with every real part; each test looks at what one step left behind."""
 
 import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -120,7 +121,8 @@ def test_mlflow_has_a_run_a_curve_a_dataset_a_page_and_a_version_of_each(workspa
     for row in logged.values():
         assert row["version"]
         assert "loss" in row["metrics"]
-        assert any(name.endswith(".ipynb") for name in artifacts(workspace, row["run_id"], "page"))
+        kept = artifacts(workspace, row["run_id"], "page")
+        assert all(any(name.endswith(ending) for name in kept) for ending in (".ipynb", ".html"))
         assert artifacts(workspace, row["run_id"], "dataset")
     judged = logged[f"{NIGHT}-dpo"]
     assert "heldout_valid_share" in judged["metrics"]
@@ -182,10 +184,19 @@ def test_every_page_was_kept_and_none_failed(workspace, result):
         assert not any(output.output_type == "error" for cell in cells for output in cell.get("outputs", []))
 
 
+def test_the_page_of_the_comparison_shows_its_three_plots_after_its_verdict(workspace, result):
+    (path,) = (workspace.settings.mlruns / "pages").glob("*07_compare.html")
+    text = path.read_text()
+    plots = [found.start() for found in re.finditer(r'<img[^>]*src="data:image/png', text)]
+    assert len(plots) == 3
+    assert text.index("held-out days hold") < plots[0]
+
+
 def test_every_page_run_left_a_prefect_artifact_that_links_it(workspace, result):
     database = sqlite3.connect(workspace.settings.data / "prefect" / "prefect.db")
     links = [data for (data,) in database.execute("SELECT data FROM artifact WHERE type = 'markdown'")]
-    for page in (workspace.settings.mlruns / "pages").glob("*.ipynb"):
+    pages = [path.with_suffix(".html") for path in (workspace.settings.mlruns / "pages").glob("*.ipynb")]
+    for page in pages:
         assert any(page.as_uri() in link for link in links), page.name
     database.close()
 

@@ -174,6 +174,7 @@ def test_processes_that_merge_at_once_lose_nothing(tmp_path):
     pd.testing.assert_frame_equal(BarStore(tmp_path).get("FB"), sample_bars("FB").iloc[:60])
 
 
+@pytest.mark.system
 def test_a_killed_writer_leaves_a_file_that_reads(tmp_path):
     store = BarStore(tmp_path)
     store.merge("AAPL", bars([1, 2, 3, 3]))
@@ -199,6 +200,7 @@ while True:
         assert store.merge("AAPL", bars([3, 3], first=2), replace=True).changed == 2
 
 
+@pytest.mark.system
 def test_a_file_that_is_replaced_while_it_is_read_is_read_as_one_of_the_two(tmp_path):
     code = """
 import os, sys
@@ -224,6 +226,7 @@ while True:
     assert list((tmp_path / "read").iterdir()) == [tmp_path / "read" / "daily"]
 
 
+@pytest.mark.system
 def test_importing_the_module_does_not_import_duckdb():
     code = (
         "import sys, osiris.market.bar_store; sys.exit('duckdb' in sys.modules or 'exchange_calendars' in sys.modules)"

@@ -104,6 +104,7 @@ def test_daily_frames_are_sorted_and_typed_with_defaults():
     assert frame["start"].dtype == frame["end"].dtype == "datetime64[us, UTC]"
 
 
+@pytest.mark.system
 def test_exchange_calendars_is_imported_on_first_use_only():
     code = "import sys, osiris.market.calendars; sys.exit('exchange_calendars' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -238,6 +238,7 @@ def test_nobody_listening_is_unavailable():
     assert "delisted" not in str(caught.value)
 
 
+@pytest.mark.system
 def test_importing_the_module_does_not_import_yfinance():
     code = "import sys, osiris.market.yahoo; sys.exit('yfinance' in sys.modules or 'exchange_calendars' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -13,7 +13,7 @@ class Mutation(NamedTuple):
     find: str
     replace: str
     tests: str
-    why: str = ""
+    why: str
 
     def applied_to(self, text: str) -> str:
         """The text of the file without the safeguard; raises `ValueError` unless the code stands there once."""

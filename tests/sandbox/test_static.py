@@ -81,6 +81,7 @@ def test_what_people_write_is_allowed(name):
     assert find_problems(HONEST[name]) == []
 
 
+@pytest.mark.system
 def test_what_the_static_check_allows_has_a_spelling_that_ruff_and_mypy_take():
     files = {f"file{number}.py": text for number, text in enumerate(HONEST.values())}
     _ruff(files)

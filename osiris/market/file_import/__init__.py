@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from osiris.config.settings import PricesSettings
+from osiris.config.sections import PricesSettings
 from osiris.core.row_files import BadRow, BadRows
 from osiris.market.file_import.bar_files import find_bar_files, find_ignored_files
 from osiris.market.file_import.calendar_positions import session_opens

@@ -60,7 +60,7 @@ def locate_rows(at: NDArray[np.int64], calendar: str) -> CalendarPositions:
 
 def is_in_session(at: NDArray[np.int64], positions: CalendarPositions) -> NDArray[np.bool_]:
     """Whether each row begins within a session; a date alone counts as one that does."""
-    return (at == NO_TIME) | (positions.session >= 0)
+    return np.asarray((at == NO_TIME) | (positions.session >= 0))
 
 
 def is_on_grid(at: NDArray[np.int64], positions: CalendarPositions, calendar: str, minutes: int) -> NDArray[np.bool_]:

@@ -45,7 +45,8 @@ def parse_numbers(values: pd.Series, decimal: str = ".") -> NDArray[np.float64]:
     texts = values.astype("str").fillna("")
     if decimal == ".":
         try:
-            return pa.array(texts, pa.string()).cast(pa.float64()).to_numpy(zero_copy_only=False).copy()
+            numbers = pa.array(texts, pa.string()).cast(pa.float64())
+            return np.array(numbers.to_numpy(zero_copy_only=False), np.float64)
         except pa.ArrowInvalid:  # one of them is no plain number
             found = pd.to_numeric(texts, errors="coerce").to_numpy(np.float64, copy=True)
     else:

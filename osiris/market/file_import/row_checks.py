@@ -1,5 +1,8 @@
 """Checks of the values of single rows; each reason against a row quotes the value."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -41,7 +44,7 @@ def check_prices(rows: NDArray[np.void], texts: pd.DataFrame) -> NDArray[np.obje
     return reasons
 
 
-def _pairs(one: NDArray, other: NDArray, mask: NDArray[np.bool_]) -> zip:
+def _pairs(one: NDArray[Any], other: NDArray[Any], mask: NDArray[np.bool_]) -> Iterator[tuple[Any, Any]]:
     return zip(one[mask], other[mask], strict=True)
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from osiris.config.settings import PricesSettings
+from osiris.config.sections import PricesSettings
 from osiris.core.errors import BadInput
 from osiris.core.ideas import parse_ticker
 from osiris.market.bar_pieces import MAX_PIECE_BARS
