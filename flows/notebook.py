@@ -62,6 +62,7 @@ def run_notebook(name: str, workspace: Path | str, parameters: Parameters) -> No
     _require_declared(name, set(papermill.inspect_notebook(str(source))), set(all_parameters))
     target = settings.mlruns / "pages" / f"{_timestamp(parameters, settings)}-{name}.ipynb"
     target.parent.mkdir(parents=True, exist_ok=True)
+    log_file(target).unlink(missing_ok=True)  # an earlier run of the same name leaves its notebook to this one too
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
