@@ -74,8 +74,7 @@ test-full: lint
 	@$(PYTEST) --full
 
 # One thread each for torch, since two workers of two threads wait for each other on two cores; at most four workers,
-# since each holds torch and what it starts. A file's tests stay
-# together, for what they share.
+# since each holds torch and what it starts. A file's tests stay together, for what they share.
 PYTEST := OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=25
 
 lint: setup

@@ -42,8 +42,8 @@ def collect_warnings() -> Iterator[list[str]]:
         _collected.reset(token)
 
 
-def configure_logging(file: Path | None = None, level: int = logging.INFO) -> None:
-    """Write the records of `osiris` from `level` on to stderr, or to the end of `file`; a second call changes nothing.
+def configure_logging(file: Path | None = None) -> None:
+    """Write the records of `osiris` from INFO on to stderr, or to the end of `file`; a second call changes nothing.
 
     The id of the run is the name of the file, or else the moment of this call and a random part. The records of other
     libraries stay what they were.
@@ -57,7 +57,7 @@ def configure_logging(file: Path | None = None, level: int = logging.INFO) -> No
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
     ROOT.addHandler(handler)
-    ROOT.setLevel(level)
+    ROOT.setLevel(logging.INFO)
 
 
 def parse_lines(text: str) -> Iterator[tuple[int, str]]:

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from osiris.core.arrays import FloatArray
 from osiris.core.ideas import Reply, Status, advice_id, levels_from_reply
 from osiris.core.schemas import VECTOR_SIZE
 from osiris.core.types import Row
@@ -121,7 +120,7 @@ def to_policy_input(snapshot: Snapshot, reply: Reply, hermes_score: float | None
     return PolicyInput(reply.side.sign, reply.target_atr, reply.stop_atr, reply.confidence, hermes_score, values)
 
 
-def idea_vector(features: FloatArray | np.ndarray, reply: Reply) -> np.ndarray:
+def idea_vector(features: np.ndarray, reply: Reply) -> np.ndarray:
     """Vector of an idea, float32 (16,): up to 8 features, then side, target, stop, reward-to-risk, confidence.
 
     Every number lies in -1..1, so that none dominates the distance between two ideas. The last three are always zero.

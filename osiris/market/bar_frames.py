@@ -61,8 +61,7 @@ class BarArrays(NamedTuple):
 
     def adjust_splits(self) -> "BarArrays":
         """The bars with all prices in the basis of the last one, as the function `adjust_splits` has it."""
-        cumulative = self.split.cumprod()
-        factor = cumulative / cumulative[-1:]
+        factor = _factor_to_last(self.split.cumprod())
         return self._replace(**{name: getattr(self, name) * factor for name in PRICE_COLUMNS})
 
 
@@ -95,9 +94,13 @@ def adjust_splits(frame: pd.DataFrame) -> pd.DataFrame:
     """
     basis = frame.copy()
     if len(basis):
-        cumulative = cumulative_split(frame)
-        factor = cumulative / cumulative[-1]
+        factor = _factor_to_last(cumulative_split(frame))
         for column in PRICE_COLUMNS:
             basis[column] = basis[column] * factor
         basis["volume"] = basis["volume"] / factor
     return basis
+
+
+def _factor_to_last(cumulative: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What brings the price of each bar to the basis of the last one; empty for no bars."""
+    return np.asarray(cumulative / cumulative[-1:])
