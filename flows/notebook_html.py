@@ -1,6 +1,7 @@
 """An executed notebook as a page of HTML: results in full, code folded, light and dark, nothing from other hosts."""
 
 import logging
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +34,18 @@ def html_file(notebook: Path) -> Path:
     return notebook.with_suffix(".html")
 
 
-def write_html(notebook: Path) -> Path:
-    """Write the page of an executed notebook, and return its path."""
+@cache
+def html_exporter() -> Any:
+    """The converter; it takes 0.3 seconds to read its templates."""
     from nbconvert import HTMLExporter
 
     log = logging.getLogger("nbconvert")
     log.setLevel(logging.ERROR)  # it warns of each plot that has no text beside it
-    exporter: Any = HTMLExporter(raw_template=TEMPLATE, template_name="lab", log=log)
-    page, _ = exporter.from_filename(str(notebook))
+    return HTMLExporter(raw_template=TEMPLATE, template_name="lab", log=log)
+
+
+def write_html(notebook: Path) -> Path:
+    """Write the page of an executed notebook, and return its path."""
+    page, _ = html_exporter().from_filename(str(notebook))
     write_atomically(html_file(notebook), page)
     return html_file(notebook)

@@ -9,6 +9,10 @@ from typing import NamedTuple
 
 import pytest
 
+from flows.warm_kernel import OWN_TO_EACH_KERNEL
+
+OWN_TO_EACH_KERNEL.add("PYTEST_CURRENT_TEST")  # another one in each test, so each would start a parent of its own
+
 TIERS = ("unit", "model", "system")
 SYSTEM = (
     "tests/browser/",

@@ -120,6 +120,12 @@ def silence_mlflow() -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
+def import_mlflow() -> None:
+    """Import MLflow and its store in a database, for what is done later in this process or its forks."""
+    silence_mlflow()
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+
+
 def database_uri(database: Path) -> str:
     """The address of a SQLite file, whatever characters its path contains."""
     path = str(database)

@@ -6,6 +6,7 @@ are errors in the file and in the environment. No other module of Osiris reads t
 
 import os
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_origin
 
@@ -35,6 +36,8 @@ WORKSPACE_VARIABLE = VARIABLE_PREFIX + "WORKSPACE"
 LOG_FILE_VARIABLE = VARIABLE_PREFIX + "LOG_FILE"
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 """The repository root: where `notebooks/`, `flows/` and `recipes/` lie."""
+
+_set_by_us: set[str] = set()
 
 RENAMED_KEYS = {
     "gate.level": "gate.alpha",
@@ -151,6 +154,19 @@ def find_log_file() -> Path | None:
 def set_environment(**variables: str) -> None:
     """Set variables for a library that has no other switches, in this process and its children."""
     os.environ.update(variables)
+    _set_by_us.update(variables)
+
+
+def replace_environment(environment: Mapping[str, str]) -> None:
+    """Set the variables of this process to those of `environment` alone."""
+    os.environ.clear()
+    os.environ.update(environment)
+
+
+def given_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that somebody else has set, in an environment for a child of this process."""
+    own = _set_by_us | {LOG_FILE_VARIABLE}
+    return {name: value for name, value in environment.items() if name not in own}
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

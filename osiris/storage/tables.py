@@ -31,7 +31,7 @@ class Tables(NamedTuple):
 
 def open_tables(folder: Path) -> Tables:
     """Open both tables of the database in `folder`, and create those that are missing."""
-    lancedb = _import_lancedb()
+    lancedb = import_lancedb()
     folder.mkdir(parents=True, exist_ok=True)
     # An interval of 0 checks for a new version at every read, so that writes of other processes are seen.
     database = lancedb.connect(folder, read_consistency_interval=timedelta(0))
@@ -39,7 +39,7 @@ def open_tables(folder: Path) -> Tables:
     return Tables(advice, _open(database, folder, "feedback", feedback_schema()))
 
 
-def _import_lancedb() -> Any:
+def import_lancedb() -> Any:
     """Import LanceDB without building the 600 models of its REST client, which no local table uses.
 
     Pydantic builds each of them when it is first used (`defer_build`). The import takes 1.6 seconds so, and 2.7 else.
