@@ -1,20 +1,21 @@
-"""A process of the crash journey: `python -m tests.journeys.outcome_worker ROLE FOLDER`; works when told to on stdin.
-
-It says `ready` once everything is imported, and works until it has nothing left to do or is killed.
-"""
+"""What the processes of the crash journey do. Each is forked from a server that has imported what they need."""
 
 import sqlite3
-import sys
 from datetime import timedelta
+from multiprocessing.connection import Connection
 from pathlib import Path
+
+import duckdb  # noqa: F401 - a process should not have to import what it needs
 
 from osiris.core.errors import Busy
 from osiris.core.files import write_atomically
 from osiris.labeling.settle import publish_pending, settle
 from osiris.market.calendars import closes_between
+from osiris.storage.tables import import_lancedb
 from osiris.workspace import open_workspace
 from tests.builders import MOMENT
 
+import_lancedb()
 GROUP = "books"
 DAYS = 200
 
@@ -57,13 +58,20 @@ def store_events(workspace):
         workspace.events.deliver(GROUP, "reader", take, idle_milliseconds=0)
 
 
-ROLES = {"logger": settle_all_moments, "relay": relay, "reader": store_events}
+def read(workspace):
+    """Take events as they come."""
+    while True:
+        store_events(workspace)
 
-if __name__ == "__main__":
-    role, folder = sys.argv[1:]
-    opened = open_workspace(Path(folder), MOMENT)
-    opened.advice.count()  # so that LanceDB and DuckDB are loaded before the clock of the kills runs
+
+ROLES = {"logger": settle_all_moments, "relay": relay, "reader": read}
+
+
+def work(role: str, folder: Path, orders: Connection) -> None:
+    """Say `ready`, wait for the word, and work until there is nothing left to do or this process is killed."""
+    opened = open_workspace(folder, MOMENT)
+    opened.advice.count()  # so that nothing is left to open when the clock of the kills runs
     opened.prices.get_timelines([], MOMENT, MOMENT)
-    print("ready", flush=True)
-    sys.stdin.readline()
+    orders.send("ready")
+    orders.recv()
     ROLES[role](opened)

@@ -6,23 +6,26 @@ import os
 import random
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections import Counter, deque
 from datetime import timedelta
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from osiris.config.settings import PROJECT_ROOT
 from osiris.core.errors import SourceUnavailable
 from osiris.labeling.settle import settle
 from osiris.market.calendars import closes_between, daily_frame
 from tests.builders import MOMENT, idea, make_workspace
-from tests.journeys.outcome_worker import DAYS, logger_moments, store_events
+from tests.journeys.outcome_worker import DAYS, logger_moments, store_events, work
 
+PROCESSES = get_context("forkserver")
+PROCESSES.set_forkserver_preload(["tests.journeys.outcome_worker"])
 TICKERS, IDEAS = ["AAPL", "IBM", "MSFT"], 1500
 KILLED = ("logger", "relay", "redis", "reader")
 OUTCOME_COLUMNS = ["id", "outcome", "exit_reason", "close_price", "closed_at", "r_multiple", "ambiguous", "event_id"]
@@ -60,22 +63,32 @@ def prepared(folder):
     return workspace
 
 
+class Worker(NamedTuple):
+    """A process, and our end of the pipe to it."""
+
+    process: BaseProcess
+    orders: Connection
+
+
 def started(role, folder):
-    asked = [sys.executable, "-m", "tests.journeys.outcome_worker", role, str(folder)]
-    return subprocess.Popen(asked, cwd=PROJECT_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    ours, theirs = PROCESSES.Pipe()
+    process = PROCESSES.Process(target=work, args=(role, folder, theirs), daemon=True)
+    process.start()
+    theirs.close()
+    return Worker(process, ours)
 
 
 def told_to_work(worker):
-    assert worker.stdout.readline() == "ready\n"
-    worker.stdin.write("go\n")
-    worker.stdin.flush()
+    assert worker.orders.recv() == "ready"
+    worker.orders.send("go")
 
 
 def killed(worker):
     """Whether it was at work when it was killed."""
-    at_work = worker.poll() is None
-    worker.kill()
-    worker.communicate()
+    at_work = worker.process.is_alive()
+    worker.process.kill()
+    worker.process.join()
+    worker.orders.close()
     return at_work
 
 
@@ -110,7 +123,7 @@ def crashed(tmp_path_factory, kills):
             time.sleep(chance.uniform(0.01, seconds))
             hits[role] += killed(worker)
         if moments_done(folder) == before:
-            seconds *= 1.5
+            seconds = min(1.5 * seconds, 10)
         if sum(hits.values()) >= kills and moments_done(folder) > 0 and min(hits[role] for role in KILLED) > 0:
             break
     for _, worker in (each for workers in waiting for each in workers):
