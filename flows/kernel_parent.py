@@ -16,14 +16,14 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any
+from typing import Any, NoReturn
 
 from osiris.config.settings import replace_environment, set_environment
 
 IDLE_SECONDS = 600
 """Without a kernel for so long, it ends: what it has imported takes up to a gigabyte."""
 POLL_SECONDS = 1
-KERNEL_MODULES = ("ipykernel.kernelapp", "ipykernel.ipkernel", "matplotlib_inline.backend_inline")
+KERNEL_MODULES = ("ipykernel.kernelapp", "ipykernel.ipkernel")
 PARENT_VARIABLE = "JPY_PARENT_PID"
 """Names the process with which a kernel ends."""
 MATPLOTLIB_BACKEND = "module://matplotlib_inline.backend_inline"
@@ -83,7 +83,7 @@ def import_modules(names: Iterable[str]) -> None:
                 found()
 
 
-def run_kernel(request: dict[str, Any]) -> None:
+def run_kernel(request: dict[str, Any]) -> NoReturn:
     """Become a kernel, in this new process; does not return."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -92,16 +92,14 @@ def run_kernel(request: dict[str, Any]) -> None:
     if is_unsafe_to_fork():
         os.execv(sys.executable, [sys.executable, "-m", "ipykernel_launcher", *request["arguments"]])
     seed_numpy()
+    # It asks for the shell, in which it shows each cell's figures, when it is imported: there is one in the kernel only.
+    sys.modules.pop("matplotlib_inline.backend_inline", None)
     sys.argv = ["ipykernel_launcher", *request["arguments"]]
-    status = 1
-    try:
-        from ipykernel.kernelapp import launch_new_instance
+    from ipykernel.kernelapp import launch_new_instance
 
-        # ipykernel read this when it was imported, from a variable that was not set then.
-        launch_new_instance(parent_handle=os.getppid())
-        status = 0
-    finally:
-        os._exit(status)
+    # ipykernel read this when it was imported, from a variable that was not set then.
+    launch_new_instance(parent_handle=os.getppid())
+    sys.exit()  # as any program ends: what the notebook asked for at the end (`atexit`) is done
 
 
 def is_unsafe_to_fork() -> bool:

@@ -97,6 +97,20 @@ print(json.dumps([
     assert len({*numbers, *others}) == 4, "each kernel has random numbers of its own"
 
 
+def test_a_figure_is_shown_below_its_cell(tmp_path):
+    plot = "import matplotlib.pyplot as plt\nfigure = plt.figure()\nplt.plot([1, 2]);"
+    run(tmp_path, plot, WHERE, preload=["matplotlib.pyplot", "matplotlib_inline.backend_inline"])
+    first = nbformat.read(tmp_path / "target.ipynb", as_version=4).cells[0]
+    assert ["image/png" in output.data for output in first.outputs] == [True]
+
+
+def test_a_kernel_ends_as_a_program_does(tmp_path):
+    ask = f"import atexit, pathlib\natexit.register(pathlib.Path({str(tmp_path / 'said')!r}).touch);"
+    kernel, _ = run(tmp_path, ask, WHERE)
+    assert ended(kernel)
+    assert (tmp_path / "said").exists()
+
+
 def test_the_environment_of_a_kernel_is_the_one_it_was_given(tmp_path):
     look = 'import json, os\nprint(json.dumps([os.environ.get("A"), os.environ.get("B"), "PATH" in os.environ]))'
     base = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"]}
