@@ -24,12 +24,14 @@ IDLE_SECONDS = 600
 """Without a kernel for so long, it ends: what it has imported takes up to a gigabyte."""
 POLL_SECONDS = 1
 KERNEL_MODULES = ("ipykernel.kernelapp", "ipykernel.ipkernel")
+LEFT_TO_THE_KERNEL = ("ipywidgets", "matplotlib_inline.backend_inline")
+"""Modules that look for the shell when they are imported, to show widgets and figures in it; only a kernel has one."""
 PARENT_VARIABLE = "JPY_PARENT_PID"
 """Names the process with which a kernel ends."""
 MATPLOTLIB_BACKEND = "module://matplotlib_inline.backend_inline"
 
 
-def serve(connection: socket.socket, idle_seconds: float = IDLE_SECONDS) -> None:
+def serve(connection: socket.socket, idle_seconds: float) -> None:
     """Answer each request with a new kernel, until the other side is gone.
 
     A request is a line of JSON: `arguments`, `environment`, `cwd` and `modules`. The answer is a line with the kernel's
@@ -92,8 +94,8 @@ def run_kernel(request: dict[str, Any]) -> NoReturn:
     if is_unsafe_to_fork():
         os.execv(sys.executable, [sys.executable, "-m", "ipykernel_launcher", *request["arguments"]])
     seed_numpy()
-    # It asks for the shell, in which it shows each cell's figures, when it is imported: there is one in the kernel only.
-    sys.modules.pop("matplotlib_inline.backend_inline", None)
+    for name in LEFT_TO_THE_KERNEL:
+        del sys.modules[name]
     sys.argv = ["ipykernel_launcher", *request["arguments"]]
     from ipykernel.kernelapp import launch_new_instance
 
@@ -115,15 +117,17 @@ def seed_numpy() -> None:
         numpy.random.seed()
 
 
-def main(descriptor: int) -> None:
+def main(descriptor: int, idle_seconds: float = IDLE_SECONDS) -> None:
     """Serve on an inherited socket."""
     # As with a kernel that is started by itself, no module comes from the folder in which it happens to run.
     sys.path[:] = [entry for entry in sys.path if entry and Path(entry) != Path.cwd()]
     set_environment(MPLBACKEND=MATPLOTLIB_BACKEND)
+    for name in LEFT_TO_THE_KERNEL:
+        sys.modules[name] = None  # type: ignore[assignment] # Python's way to refuse an import
     # LanceDB begins anew in a fork. What it warns of is a fork amid its work, and this process does none.
     warnings.filterwarnings("ignore", "lancedb fork support", RuntimeWarning)
     with socket.socket(fileno=descriptor) as connection:
-        serve(connection)
+        serve(connection, idle_seconds)
 
 
 if __name__ == "__main__":

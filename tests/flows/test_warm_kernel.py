@@ -104,6 +104,13 @@ def test_a_figure_is_shown_below_its_cell(tmp_path):
     assert ["image/png" in output.data for output in first.outputs] == [True]
 
 
+def test_widgets_are_heard_by_their_kernel(tmp_path):
+    look = 'import json\nprint(json.dumps(list(get_ipython().kernel.comm_manager.targets)))'
+    heard = run(tmp_path, "import ipywidgets\nipywidgets.IntSlider()", look, preload=["osiris.ui.advisory"])
+    assert "jupyter.widget" in heard
+    assert "widgets" in nbformat.read(tmp_path / "target.ipynb", as_version=4).metadata
+
+
 def test_a_kernel_ends_as_a_program_does(tmp_path):
     ask = f"import atexit, pathlib\natexit.register(pathlib.Path({str(tmp_path / 'said')!r}).touch);"
     kernel, _ = run(tmp_path, ask, WHERE)
@@ -177,7 +184,7 @@ run(Path({str(tmp_path)!r}), "import os, time", tell, "time.sleep(600)")
 
 def test_a_parent_that_is_not_used_ends_but_not_before_its_kernels():
     ours, theirs = socket.socketpair()
-    command = f"from flows.kernel_parent import *; serve(socket.socket(fileno={theirs.fileno()}), 0.5)"
+    command = f"from flows.kernel_parent import *; main({theirs.fileno()}, 0.5)"
     parent = subprocess.Popen([sys.executable, "-c", command], pass_fds=[theirs.fileno()], cwd=PROJECT_ROOT)
     theirs.close()
     ask = {"arguments": ["-f", "no such file"], "environment": dict(os.environ), "cwd": "/", "modules": []}
