@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 
 from osiris.adapters.manifest import CONFIG_FILE, WEIGHTS_FILE
@@ -17,6 +18,11 @@ MOMENT = datetime(2005, 2, 25, 21, tzinfo=UTC)
 """`as_of` of a hand-made idea: a Friday's close."""
 DECIDED_AT = MOMENT + timedelta(hours=1)
 """When a hand-made decision was made."""
+
+
+def bars_as_of(frame, as_of):
+    """The bars that were complete at a moment, reindexed from 0: what a snapshot may see, in the plainest way."""
+    return frame[frame["end"] <= pd.Timestamp(as_of)].reset_index(drop=True)
 
 
 def idea(**changes):

@@ -18,7 +18,10 @@ from packaging.specifiers import SpecifierSet
 from osiris.config.settings import PROJECT_ROOT
 
 PYPROJECT = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["project"]
-CORE, DEV = PYPROJECT["dependencies"], PYPROJECT["optional-dependencies"]["dev"]
+CORE, EXTRAS = PYPROJECT["dependencies"], PYPROJECT["optional-dependencies"]
+DEV = EXTRAS["dev"]
+USED = sorted({*CORE, *(name for extra, names in EXTRAS.items() if extra != "dev" for name in names)})
+USED = [name for name in USED if not name.startswith("osiris[")]
 FRAME = [
     "prefect",
     "jupyterlab",
@@ -97,7 +100,7 @@ def test_the_constraints_are_exact_versions_and_nothing_else():
     assert names == sorted(set(names))
 
 
-@pytest.mark.parametrize("name", [*CORE, *DEV])
+@pytest.mark.parametrize("name", [*USED, *DEV])
 def test_a_dependency_is_pinned_at_the_version_that_is_installed(name: str):
     assert re.fullmatch(r"[A-Za-z0-9._-]+", name), "versions belong in constraints.txt alone"
     assert pins()[normal(name)] == IGNORE_LOCAL_PART.sub("", version(name))
@@ -105,7 +108,7 @@ def test_a_dependency_is_pinned_at_the_version_that_is_installed(name: str):
 
 def test_the_dependencies_of_the_dependencies_are_pinned_too():
     """But for torch's: which it needs depends on the build that pip found, for the CPU or for a GPU."""
-    asked, seen = [Requirement(name) for name in (*CORE, *DEV)], set()
+    asked, seen = [Requirement(name) for name in (*USED, *DEV)], set()
     while asked:
         wanted = asked.pop()
         name = normal(wanted.name)
@@ -120,7 +123,7 @@ def test_the_dependencies_of_the_dependencies_are_pinned_too():
             places = [{"extra": e, "python_full_version": v} for e in ("", *wanted.extras) for v in PYTHONS]
             if needed.marker is None or any(needed.marker.evaluate(place) for place in places):
                 asked.append(needed)
-    assert len(seen) > 2 * len(CORE)
+    assert len(seen) > 2 * len(USED)
 
 
 def test_every_pin_is_for_debians_python_too():
@@ -131,13 +134,13 @@ def test_every_pin_is_for_debians_python_too():
 
 
 def test_everything_imported_is_declared():
-    declared = {normal(name) for name in CORE}
+    declared = {normal(name) for name in USED}
     assert {name: file for name, file in imported().items() if not declared & owners().get(name, set())} == {}
 
 
 def test_no_dependency_is_decoration():
     used = set().union(*(owners().get(name, set()) for name in imported()), NOT_IMPORTED)
-    assert {normal(name) for name in CORE} - used == set()
+    assert {normal(name) for name in USED} - used == set()
 
 
 @pytest.mark.parametrize(("name", "sign"), NOT_IMPORTED.items())
@@ -147,7 +150,7 @@ def test_what_is_not_imported_is_used_another_way(name: str, sign: str):
 
 @pytest.mark.parametrize("name", FRAME)
 def test_the_packages_of_the_frame_are_dependencies(name: str):
-    assert name in CORE
+    assert name in USED
 
 
 def test_the_conda_environment_agrees_with_the_package():
@@ -155,4 +158,4 @@ def test_the_conda_environment_agrees_with_the_package():
     *conda, pip = environment["dependencies"]
     assert conda == ["python=3.11", "redis-server", "pip"]
     assert PYPROJECT["requires-python"] == ">=3.11,<3.12"
-    assert pip == {"pip": ["-c constraints.txt", "-e ."]}
+    assert pip == {"pip": ["-c constraints.txt", "-e .[all]"]}

@@ -8,7 +8,7 @@ import signal
 import sys
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -21,6 +21,7 @@ from osiris.cli.lineage import lineage_command, pairs_app
 from osiris.cli.outcomes import close_command, events_app, label_command, outcomes_command
 from osiris.cli.prices import prices_app
 from osiris.core.errors import OsirisError
+from osiris.core.extras import explain_missing_module
 from osiris.core.run_log import configure_logging
 
 app = typer.Typer(
@@ -144,10 +145,19 @@ def main() -> None:
     try:
         command()
     except OsirisError as error:
-        from osiris.ui.console import to_printable
+        _stop_with(error)
+    except ModuleNotFoundError as error:
+        missing = explain_missing_module(error)
+        if missing is None:
+            raise
+        _stop_with(missing)
 
-        print(to_printable(f"osiris: {error}"), file=sys.stderr)
-        raise SystemExit(2) from None
+
+def _stop_with(error: OsirisError) -> NoReturn:
+    from osiris.ui.console import to_printable
+
+    print(to_printable(f"osiris: {error}"), file=sys.stderr)
+    raise SystemExit(2) from None
 
 
 def _verbose_option() -> Any:

@@ -20,6 +20,10 @@ class WorkspaceError(OsirisError):
     """The workspace folder cannot be used."""
 
 
+class NotInstalled(OsirisError):
+    """A part of Osiris that this needs is not installed. The message names the extra that brings it."""
+
+
 class DamagedBars(WorkspaceError):
     """A file of bars cannot be read. Only the ticker of this file is affected."""
 

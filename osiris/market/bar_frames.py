@@ -72,11 +72,6 @@ def to_bar_arrays(frame: pd.DataFrame) -> BarArrays:
     return BarArrays(to_nanoseconds(frame["start"]), to_nanoseconds(frame["end"]), opens, highs, lows, closes, splits)
 
 
-def bars_as_of(frame: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
-    """The bars that were complete at `as_of` (end <= as_of), reindexed from 0."""
-    return frame[frame["end"] <= pd.Timestamp(as_of)].reset_index(drop=True)
-
-
 def to_nanoseconds(times: pd.Series) -> NDArray[np.int64]:
     """Aware UTC times as int64 nanoseconds, shape (n,); NaT is the smallest integer."""
     return pd.DatetimeIndex(times).as_unit("ns").asi8

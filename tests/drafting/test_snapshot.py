@@ -6,9 +6,9 @@ import pytest
 
 from osiris.core.errors import NoPrices
 from osiris.drafting.snapshot import take_snapshot
-from osiris.market.bar_frames import bars_as_of
 from osiris.market.sample import sample_bars
 from osiris.policy import ShippedPolicy
+from tests.builders import bars_as_of
 
 BEFORE_SPLIT = datetime(2005, 2, 25, 21, tzinfo=UTC)
 

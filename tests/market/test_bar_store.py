@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from osiris.core.errors import BadInput, NoPrices, WorkspaceError
-from osiris.market.bar_frames import adjust_splits, bars_as_of, cumulative_split
+from osiris.market.bar_frames import adjust_splits, cumulative_split, to_bar_arrays
 from osiris.market.bar_jumps import find_jumps
 from osiris.market.bar_store import BarStore
 from osiris.market.calendars import daily_frame, intraday_frame
@@ -36,8 +36,9 @@ def store(tmp_path: Path) -> BarStore:
 def test_a_bar_is_known_from_the_moment_of_its_close():
     frame = bars([1, 2, 3, 4])
     close = datetime(2005, 2, 25, 21, 0, tzinfo=UTC)
-    assert bars_as_of(frame, close)["close"].tolist() == [1, 2]
-    assert bars_as_of(frame, close.replace(hour=20, minute=59, second=59))["close"].tolist() == [1]
+    known = to_bar_arrays(frame)
+    assert known.complete_at(close).close.tolist() == [1, 2]
+    assert known.complete_at(close.replace(hour=20, minute=59, second=59)).close.tolist() == [1]
 
 
 def test_rebasing_puts_all_prices_into_the_basis_of_the_last_bar():
@@ -56,7 +57,8 @@ def test_a_split_on_the_first_bar_changes_nothing():
 
 def test_a_split_after_the_moment_does_not_reach_back():
     frame = bars([90, 88, 45, 44], [1, 1, 2, 1])
-    assert adjust_splits(bars_as_of(frame, datetime(2005, 2, 25, 21, tzinfo=UTC)))["close"].tolist() == [90, 88]
+    known = to_bar_arrays(frame).complete_at(datetime(2005, 2, 25, 21, tzinfo=UTC))
+    assert known.adjust_splits().close.tolist() == [90, 88]
 
 
 @pytest.mark.parametrize(("close", "split", "found"), [
