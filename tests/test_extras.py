@@ -12,6 +12,7 @@ from osiris.core.extras import DISTRIBUTIONS, explain_missing_module, find_extra
 from tests.builders import make_workspace
 from tests.test_packaging import CORE, EXTRAS, normal, owners
 
+ALL = ("train", "kernel", "review", "flows")
 pytestmark = pytest.mark.system
 OSIRIS = os.path.join(os.path.dirname(sys.executable), "osiris")
 REFUSE = """
@@ -28,9 +29,9 @@ IDEAS = "id,ticker,side,entry,target,stop,accepted_at\na,AAPL,long,100,106,97,20
 
 
 def modules_of(*extras):
-    """The top-level modules of the packages that only these extras ask for."""
-    core = {normal(name) for name in CORE}
-    wanted = {normal(name) for extra in extras for name in EXTRAS[extra]} - core
+    """The top-level modules of the packages that only these of the extras ask for."""
+    others = [name for extra in ALL if extra not in extras for name in EXTRAS[extra]]
+    wanted = {normal(name) for extra in extras for name in EXTRAS[extra]} - {normal(name) for name in (*CORE, *others)}
     return {module for module, brought in owners().items() if brought and brought <= wanted}
 
 
@@ -38,6 +39,7 @@ def modules_of(*extras):
 def without(tmp_path):
     """A function that runs a program in a process in which the modules of some extras cannot be imported."""
     (tmp_path / "path").mkdir()
+    (tmp_path / "ws").mkdir()
     (tmp_path / "path" / "sitecustomize.py").write_text(REFUSE)
 
     def run(extras, *command):
@@ -49,9 +51,6 @@ def without(tmp_path):
     return run
 
 
-ALL = ("train", "kernel", "review", "flows")
-
-
 def test_labels_prices_outcomes_and_the_stores_need_no_extra(without, tmp_path):
     make_workspace(tmp_path / "ws", '[prices]\nsource = "local"\n').close()
     (tmp_path / "bars.csv").write_text(BARS)
@@ -59,7 +58,7 @@ def test_labels_prices_outcomes_and_the_stores_need_no_extra(without, tmp_path):
     labels = without(ALL, OSIRIS, "label", "ideas.csv", "--bars", "bars.csv")
     assert labels.returncode == 0, labels.stderr
     assert "win" in labels.stdout
-    for words in (["prices", "import", "bars.csv"], ["prices", "list"], ["status"], ["outcomes"], ["adapters"]):
+    for words in (["prices", "import", "bars.csv"], ["prices", "show", "AAPL"], ["status"], ["outcomes"], ["adapters"]):
         ran = without(ALL, OSIRIS, *words, "-w", "ws")
         assert ran.returncode == 0, (words, ran.stderr)
 
@@ -70,10 +69,11 @@ def test_a_reviewer_needs_the_extra_review_alone(without, tmp_path):
 from osiris.serving.server import start_api
 from osiris.ui.advisory import open_advisory
 from osiris.workspace import open_workspace
-from contextlib import closing
-with closing(open_workspace("ws", "2005-03-01T21:00:00+00:00")) as ws, start_api(ws, port=0) as api, api.client() as client:
+ws = open_workspace("ws", "2005-03-01T21:00:00+00:00")
+with start_api(ws, port=0) as api, api.client() as client:
     assert client.get("/advice").json() == []
     open_advisory(ws, "ann")
+ws.close()
 """
     ran = without(("train", "kernel", "flows"), sys.executable, "-c", code)
     assert ran.returncode == 0, ran.stderr

@@ -105,7 +105,7 @@ def test_a_figure_is_shown_below_its_cell(tmp_path):
 
 
 def test_widgets_are_heard_by_their_kernel(tmp_path):
-    look = 'import json\nprint(json.dumps(list(get_ipython().kernel.comm_manager.targets)))'
+    look = "import json\nprint(json.dumps(list(get_ipython().kernel.comm_manager.targets)))"
     heard = run(tmp_path, "import ipywidgets\nipywidgets.IntSlider()", look, preload=["osiris.ui.advisory"])
     assert "jupyter.widget" in heard
     assert "widgets" in nbformat.read(tmp_path / "target.ipynb", as_version=4).metadata
