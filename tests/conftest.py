@@ -35,7 +35,13 @@ SYSTEM = (
 MODEL = ("tests/api/test_models.py", "tests/drafting/", "tests/learn_check/", "tests/llm/", "tests/training/")
 LAST = ("tests/flows/", "tests/journeys/", "tests/browser/")
 """What takes longest comes last, so that a slip elsewhere shows within minutes."""
-FIRST_OF_LAST = ("test_whole_loop.py", "test_learn_check.py", "test_outcome_crashes.py", "test_night_crashes.py")
+FIRST_OF_LAST = (
+    "test_kernel.py",
+    "test_night_crashes.py",
+    "test_review_table.py",
+    "test_learn_check.py",
+    "test_whole_loop.py",
+)
 """Of these, the longest come first, so that of two workers neither waits long for the other."""
 
 

@@ -57,8 +57,13 @@ def test_the_nights_of_a_check_fit_its_calendar_and_more_are_refused():
 
 
 def test_coins_with_a_side_bias_are_rarely_promoted_and_those_who_know_are():
-    with settled_walks(RandomWalks(5, tickers=6, nights=12)) as (nights, settings):
+    """300 comparisons, of which 3 or 4 err (three seeds, 2026-11-28); with four times the alpha 18 to 23 do.
+
+    A mean of 4 exceeds 10 with a probability of 0.003 (Poisson), and a mean of 20 stays below with 0.01.
+    """
+    with settled_walks(RandomWalks(5, tickers=6, nights=100)) as (nights, settings):
         coins = [count_promotions(nights, share, settings, 1)["promoted"] for share in (0.25, 0.75, 1.0)]
-        knows = [np.where(night.r_multiples[:, 0] > night.r_multiples[:, 1], 0.9, 0.1) for night in nights]
-        assert sum(coins) <= 4  # 36 comparisons that err with 0.0125 to 0.025 each
-        assert count_promotions(nights, knows, settings, 1)["promoted"] == 12
+        some = nights[:12]
+        knows = [np.where(night.r_multiples[:, 0] > night.r_multiples[:, 1], 0.9, 0.1) for night in some]
+        assert sum(coins) <= 10
+        assert count_promotions(some, knows, settings, 1)["promoted"] == 12
