@@ -112,9 +112,9 @@ def is_unsafe_to_fork() -> bool:
 
 def seed_numpy() -> None:
     """Give this kernel random numbers of its own; Python's `random` does this by itself, and torch's are fixed."""
-    numpy = sys.modules.get("numpy")
-    if numpy is not None:
-        numpy.random.seed()
+    random = sys.modules.get("numpy.random")
+    if random is not None:
+        random.seed()
 
 
 def main(descriptor: int, idle_seconds: float = IDLE_SECONDS) -> None:

@@ -18,7 +18,7 @@ from nbclient.exceptions import DeadKernelError
 import flows.warm_kernel as warm_kernel
 from flows.papermill_engine import ENGINE, imported_modules
 from flows.warm_kernel import KERNEL_PARENT
-from osiris.config.settings import PROJECT_ROOT
+from osiris.config.settings import LOG_FILE_VARIABLE, PROJECT_ROOT
 
 
 def notebook(*cells, preload=()):
@@ -89,9 +89,9 @@ print(json.dumps([
     [random.random(), numpy.random.rand()],
 ]))
 """
-    *before, numbers = run(tmp_path, look, cwd=str(tmp_path))
-    run(tmp_path, change)
-    *after, others = run(tmp_path, look, cwd=str(tmp_path))
+    *before, numbers = run(tmp_path, look, preload=["numpy.random"], cwd=str(tmp_path))
+    run(tmp_path, change, preload=["numpy.random"])
+    *after, others = run(tmp_path, look, preload=["numpy.random"], cwd=str(tmp_path))
     assert after == before
     assert before[:7] == [False, False, False, False, str(tmp_path), False, False]
     assert len({*numbers, *others}) == 4, "each kernel has random numbers of its own"
@@ -119,10 +119,13 @@ def test_a_kernel_ends_as_a_program_does(tmp_path):
 
 
 def test_the_environment_of_a_kernel_is_the_one_it_was_given(tmp_path):
-    look = 'import json, os\nprint(json.dumps([os.environ.get("A"), os.environ.get("B"), "PATH" in os.environ]))'
+    names = ["A", "B", LOG_FILE_VARIABLE]
+    look = f"import json, os\nprint(json.dumps([os.environ.get(name) for name in {names}]))"
     base = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"]}
-    assert run(tmp_path, look, env={**base, "A": "1"}) == ["1", None, True]
-    assert run(tmp_path, look, env={**base, "B": "2"}) == [None, "2", True]
+    assert run(tmp_path, look, env={**base, "A": "1"}) == ["1", None, None]
+    assert run(tmp_path, look, env={**base, "B": "2"}) == [None, "2", None]
+    for log in ("one.log", "two.log"):  # that each kernel has its own is no reason for another parent
+        assert run(tmp_path, look, env={**base, "B": "2", LOG_FILE_VARIABLE: log}) == [None, "2", log]
 
 
 def test_a_parent_serves_until_its_environment_or_our_code_is_another(tmp_path, monkeypatch):
@@ -182,12 +185,13 @@ run(Path({str(tmp_path)!r}), "import os, time", tell, "time.sleep(600)")
     assert all(ended(pid) for pid in pids)
 
 
-def test_a_parent_that_is_not_used_ends_but_not_before_its_kernels():
+def test_a_parent_that_is_not_used_ends_but_not_before_its_kernels(tmp_path):
     ours, theirs = socket.socketpair()
     command = f"from flows.kernel_parent import *; main({theirs.fileno()}, 0.5)"
     parent = subprocess.Popen([sys.executable, "-c", command], pass_fds=[theirs.fileno()], cwd=PROJECT_ROOT)
     theirs.close()
-    ask = {"arguments": ["-f", "no such file"], "environment": dict(os.environ), "cwd": "/", "modules": []}
+    arguments = ["-f", str(tmp_path / "kernel.json")]
+    ask = {"arguments": arguments, "environment": dict(os.environ), "cwd": str(tmp_path), "modules": []}
     ours.sendall(json.dumps(ask).encode() + b"\n")
     pid = int(ours.recv(100))
     with pytest.raises(subprocess.TimeoutExpired):
@@ -198,15 +202,19 @@ def test_a_parent_that_is_not_used_ends_but_not_before_its_kernels():
 
 
 def test_a_parent_that_is_replaced_lets_its_kernels_finish(tmp_path, monkeypatch):
+    (tmp_path / "long").mkdir()
+    begun, over = tmp_path / "begun", tmp_path / "over"
+    wait = f"import time\nfrom pathlib import Path\nPath({str(begun)!r}).touch()\n"
+    wait += f"while not Path({str(over)!r}).exists():\n    time.sleep(0.05)"
     with ThreadPoolExecutor() as pool:
-        (tmp_path / "long").mkdir()
-        tell = f"import os, time\nopen({str(tmp_path / 'pid')!r}, 'w').write('there')\ntime.sleep(5)"
-        long = pool.submit(run, tmp_path / "long", tell, WHERE)
-        while not (tmp_path / "pid").exists():
+        long = pool.submit(run, tmp_path / "long", wait, WHERE)
+        while not begun.exists():
+            assert not long.done()
             time.sleep(0.05)
         monkeypatch.setenv("SOMETHING", "else")
         _, other = run(tmp_path, WHERE)
-        assert not long.done()
+        time.sleep(2)  # longer than a kernel takes to see that its parent has ended
+        over.touch()
         _, parent = long.result()
     assert other != parent
     assert ended(parent)
