@@ -19,6 +19,7 @@ import flows.warm_kernel as warm_kernel
 from flows.papermill_engine import ENGINE, imported_modules
 from flows.warm_kernel import KERNEL_PARENT
 from osiris.config.settings import LOG_FILE_VARIABLE, PROJECT_ROOT
+from tests.core.test_server_lifetime import ended
 
 
 def notebook(*cells, preload=()):
@@ -38,13 +39,9 @@ def run(tmp_path, *cells, preload=(), **options):
     return json.loads(done.cells[-1].outputs[0].text)
 
 
-def ended(pid):
-    """Whether the process ends within half a minute."""
-    for _ in range(300):
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-            return True
-        time.sleep(0.1)
-    return False
+def has_ended(pid):
+    """Whether the process of that number is gone within half a minute."""
+    return not psutil.pid_exists(pid) or ended(psutil.Process(pid), seconds=30)
 
 
 WHERE = "import json, os\nprint(json.dumps([os.getpid(), os.getppid()]))"
@@ -114,7 +111,7 @@ def test_widgets_are_heard_by_their_kernel(tmp_path):
 def test_a_kernel_ends_as_a_program_does(tmp_path):
     ask = f"import atexit, pathlib\natexit.register(pathlib.Path({str(tmp_path / 'said')!r}).touch);"
     kernel, _ = run(tmp_path, ask, WHERE)
-    assert ended(kernel)
+    assert has_ended(kernel)
     assert (tmp_path / "said").exists()
 
 
@@ -137,7 +134,7 @@ def test_a_parent_serves_until_its_environment_or_our_code_is_another(tmp_path, 
     monkeypatch.setenv("SOMETHING", "else")
     second = parent()
     assert second != first
-    assert ended(first)
+    assert has_ended(first)
     newest = warm_kernel.newest_source()
     monkeypatch.setattr(warm_kernel, "newest_source", lambda: newest + 1)
     assert parent() != second
@@ -148,7 +145,7 @@ def test_a_parent_that_was_killed_is_replaced(tmp_path):
     os.kill(first, signal.SIGKILL)
     kernel, second = run(tmp_path, WHERE)
     assert second not in (first, os.getpid())
-    assert ended(kernel)
+    assert has_ended(kernel)
 
 
 def test_a_kernel_that_dies_fails_its_notebook_and_not_the_next_one(tmp_path):
@@ -182,7 +179,7 @@ run(Path({str(tmp_path)!r}), "import os, time", tell, "time.sleep(600)")
             file = tmp_path / "pids"
             pids = [int(pid) for pid in file.read_text().split()] if file.exists() else []
         owner.kill()
-    assert all(ended(pid) for pid in pids)
+    assert all(has_ended(pid) for pid in pids)
 
 
 def test_a_parent_that_is_not_used_ends_but_not_before_its_kernels(tmp_path):
@@ -217,4 +214,4 @@ def test_a_parent_that_is_replaced_lets_its_kernels_finish(tmp_path, monkeypatch
         over.touch()
         _, parent = long.result()
     assert other != parent
-    assert ended(parent)
+    assert has_ended(parent)
