@@ -80,6 +80,7 @@ PYTEST := OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto --maxprocesses 4 
 lint: setup
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
+	@.venv/bin/oxlint --deny-warnings --silent osiris tests
 	@.venv/bin/lint-imports --no-logo
 	@.venv/bin/mypy osiris flows
 

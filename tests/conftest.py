@@ -31,6 +31,7 @@ SYSTEM = (
     "tests/test_makefile.py",
     "tests/test_packaging.py",
     "tests/ui/test_review_page.py",
+    "tests/ui/test_scripts.py",
 )
 MODEL = ("tests/api/test_models.py", "tests/drafting/", "tests/learn_check/", "tests/llm/", "tests/training/")
 LAST = ("tests/flows/", "tests/journeys/", "tests/browser/")

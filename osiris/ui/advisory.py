@@ -99,19 +99,28 @@ class AdvisoryTab(widgets.VBox):
                 self.table.is_fresh = True
             case "approval" | "rejection" as kind:
                 self.decide(FeedbackType(kind), message["ids"])
+                self.table.confirm_receipt(message["ids"])
             case "edit":
                 self.open_form(message["id"])
             # The id is compared: a message of a form that is closed by now must not change another one.
-            case "typed" | "save" as kind if message["id"] == self.table.form.get("id"):
-                (self.save if kind == "save" else self._check_form)(message["values"])
-            case "cancel":
-                self.table.form = {}
+            case "typed" | "save" | "cancel" as kind if message["id"] == self.table.form.get("id"):
+                self._handle_form(kind, message)
             case "undo":
                 self.undo()
             case "turn":
                 self.turn_page(message["by"])
             case "sort":
                 self.sort(message["by"])
+
+    def _handle_form(self, kind: str, message: dict[str, Any]) -> None:
+        match kind:
+            case "typed":
+                self._check_form(message["values"])
+            case "save":
+                self.save(message["values"])
+                self.table.confirm_receipt([message["id"]])
+            case "cancel":
+                self.table.form = {}
 
     def decide(self, kind: FeedbackType, ids: list[str], content: dict[str, Any] | None = None) -> None:
         """Decide on those of `ids` that are on the page and still open. Each is a decision of its own; all are sent."""
@@ -243,9 +252,7 @@ class AdvisoryTab(widgets.VBox):
         if not page.find_idea(self.table.cursor):
             open_ids = [idea["id"] for idea in page.ideas if page.is_open(idea)]
             self.table.cursor = next(iter(open_ids or [idea["id"] for idea in page.ideas]), "")
-        form = page.find_idea(self.table.form.get("id", ""))
-        if self.table.form and not (form and page.is_open(form)):
-            self.table.form = {}
+        self._check_form_is_open()
         self._update_controls()
 
     def _update_controls(self) -> None:
@@ -262,12 +269,26 @@ class AdvisoryTab(widgets.VBox):
 
     def _check_form(self, typed: dict[str, str]) -> dict[str, Any] | None:
         """Return what the edit would send, or `None`; the form shows the resulting trade, or the mistake."""
-        found = self.page.find_idea(self.table.form.get("id", ""))
+        found = self._check_form_is_open()
         if found is None:
             return None
         checked = check_edit(found, typed)
         self.table.form = self.table.form | {"message": checked.message, "ok": checked.ok}
         return checked.content if checked.ok else None
+
+    def _check_form_is_open(self) -> Row | None:
+        """Return the idea of the form if it may still be edited.
+
+        If somebody else has decided on it, the form stays and says so: a person may be typing, and what was typed is
+        theirs. A form that vanished would also give the next keys to the table.
+        """
+        found = self.page.find_idea(self.table.form.get("id", ""))
+        if found is None:
+            self.table.form = {}
+        elif not self.page.is_open(found):
+            self.table.form = self.table.form | {"message": _describe_conflict(found), "ok": False}
+            return None
+        return found
 
     def _reconnect(self) -> None:
         client = self.find_client()
@@ -278,6 +299,11 @@ class AdvisoryTab(widgets.VBox):
     def _show_stopped(self, error: BaseException) -> None:
         self._is_fetching = False
         self.notice_label.value = escape_tex(f"⚠ The page no longer follows the server: {error!r}. Open it anew.")
+
+
+def _describe_conflict(idea: Row) -> str:
+    by = f" by {idea['reviewer']}" if idea["reviewer"] else ""
+    return f"The idea was {idea['status']}{by} meanwhile, so this edit cannot be saved. Esc closes the form."
 
 
 def open_advisory(workspace: "Workspace", reviewer: str = "anonymous") -> AdvisoryTab:

@@ -1,4 +1,4 @@
-"""The table of ideas as a widget: columns, rows, keys and the edit form; `review_table.js` draws it."""
+"""The table of ideas as a widget: columns, rows, keys and the edit form; `static/review_table.js` draws it."""
 
 import math
 import time
@@ -39,6 +39,8 @@ TABLE_COLUMNS = [
 class ReviewTable(anywidget.AnyWidget):
     """A table of texts. Every act of a person arrives by `on_msg` as `{"do": ..., ...}`.
 
+    A decision and a saved edit are to be answered by `confirm_receipt`; the table warns if no answer comes.
+
     A row is `{id, cells: {column: text}, status, pending, note, tone}`; tone is one of "", saved, waiting, refused.
     `form` is empty or `{id, values, message, ok}`. `dark` is true on a page with a dark background.
 
@@ -66,6 +68,10 @@ class ReviewTable(anywidget.AnyWidget):
     def request_decision(self, kind: FeedbackType) -> None:
         """Let the browser decide on the rows it shows as selected: `selected` here may lag behind a quick hand."""
         self.send({"do": str(kind)})
+
+    def confirm_receipt(self, ids: list[str]) -> None:
+        """Tell the browser that what a person did to these rows has been dealt with; `rows` says how."""
+        self.send({"do": "answered", "ids": ids})
 
 
 def to_table_row(idea: Row, now: datetime, note: str = "", tone: str = "") -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """The review page by Voila in a real browser: what a person presses, what the store then holds."""
 
 import re
+import signal
 from datetime import timedelta
 
+import psutil
 import pytest
 
 from osiris.serving.server import start_api
@@ -55,6 +57,12 @@ def becomes(page, key, status, note="Saved."):
     page.wait_for_selector(f'tr.osiris-idea[data-id="{key}"][data-status="{status}"] small:text-is("{note}")')
 
 
+def decide_as_bob(desk, key, kind):
+    body = {"feedback_type": kind, "feedback_content": {"reviewer": "bob"}, "timestamp": NOW.isoformat()}
+    with desk[2].client() as client:
+        client.post("/feedback/phi3/", json={"transaction_id": key, **body}).raise_for_status()
+
+
 # -- by mouse ---------------------------------------------------------------------------------------------------------
 
 
@@ -98,6 +106,26 @@ def test_shift_selects_a_range_and_the_head_selects_the_page(page):
     page.wait_for_selector('button:has-text("Approve selected"):enabled')
     page.locator("thead input").click()
     assert page.locator("tbody input:checked").count() == 0
+
+
+def test_a_range_begins_at_the_last_box_and_escape_selects_none(page, desk):
+    keys = first_open(page, 6)
+    stand_on(page, keys[0])
+    row(page, keys[2]).locator("input").click()
+    row(page, keys[4]).locator("input").click(modifiers=["Shift"])
+    assert [row(page, key).locator("input").is_checked() for key in keys] == [False, False, True, True, True, False]
+    stand_on(page, keys[5])
+    press(page, "Escape")
+    assert page.locator("tbody input:checked").count() == 0
+
+
+def test_after_a_click_on_a_button_the_keys_go_on_from_its_row(page, desk):
+    keys = first_open(page, 4)
+    row(page, keys[1]).get_by_role("button", name="✅ Approve").click()
+    becomes(page, keys[1], "approved")
+    assert row(page, keys[2]).get_attribute("aria-current") == "true"
+    press(page, "j")
+    assert row(page, keys[3]).get_attribute("aria-current") == "true"
 
 
 def test_a_head_sorts_and_filters_narrow(page):
@@ -208,6 +236,46 @@ def test_an_edit_is_left_by_escape(page, desk):
     assert desk[0].advice.get(key)["status"] == "pending"
 
 
+def test_a_letter_on_a_button_of_the_form_decides_nothing(page, desk):
+    (key,) = first_open(page)
+    stand_on(page, key)
+    press(page, "e")
+    page.get_by_role("button", name="Cancel").focus()
+    press(page, "a", "r", "Shift+A", "x", "j")
+    page.wait_for_timeout(500)
+    assert page.locator(".osiris-form").count() == 1
+    assert desk[0].advice.get(key)["status"] == "pending"
+    press(page, "Escape")
+    page.wait_for_selector(".osiris-form", state="detached")
+
+
+def test_a_sentence_is_never_a_decision_when_a_colleague_decides_meanwhile(page, desk):
+    key, *others = first_open(page, 8)
+    stand_on(page, key)
+    press(page, "e")
+    comment = page.locator(".osiris-field-comment")
+    comment.click()
+    page.keyboard.type("stop is ")
+    decide_as_bob(desk, key, "approval")
+    page.wait_for_selector('.osiris-message:has-text("approved by bob")')
+    page.keyboard.type("just a bit wide, r and A are rare")
+    press(page, "Enter")
+    page.wait_for_timeout(1000)
+    assert comment.input_value() == "stop is just a bit wide, r and A are rare"
+    assert {desk[0].advice.get(other)["status"] for other in others} == {"pending"}
+    assert (desk[0].advice.get(key)["status"], desk[0].advice.get(key)["reviewer"]) == ("approved", "bob")
+
+
+def test_a_form_that_is_taken_away_leaves_the_focus_alone(page, desk):
+    (key,) = first_open(page)
+    stand_on(page, key)
+    press(page, "e")
+    page.get_by_label("Ticker").fill("ibm")
+    press(page, "Enter")
+    page.wait_for_selector(".osiris-form", state="detached")
+    assert page.get_by_label("Ticker").evaluate("(one) => document.activeElement === one")
+
+
 # -- what stands beside, what the page ends with ----------------------------------------------------------------------
 
 
@@ -234,9 +302,7 @@ def test_the_page_ends_with_what_the_review_is_worth(page):
 
 def test_what_another_client_decides_appears_by_itself(page, desk):
     (key,) = first_open(page)
-    body = {"feedback_type": "approval", "feedback_content": {"reviewer": "bob"}, "timestamp": NOW.isoformat()}
-    with desk[2].client() as client:
-        client.post("/feedback/phi3/", json={"transaction_id": key, **body}).raise_for_status()
+    decide_as_bob(desk, key, "approval")
     page.wait_for_selector(f'tr.osiris-idea[data-id="{key}"][data-status="approved"]')
 
 
@@ -264,6 +330,23 @@ def test_a_server_that_stops_loses_nothing_and_nothing_is_shown_as_saved_before(
             becomes(page, approved, "approved")
             becomes(page, rejected, "rejected")
     assert len(workspace.advice.feedback()) == 2
+
+
+def test_a_decision_without_an_answer_is_said_to_be_unsaved_until_it_is_saved(page, desk):
+    kernels = [one for one in psutil.Process().children(recursive=True) if "ipykernel_launcher" in one.cmdline()]
+    (key,) = first_open(page)
+    stand_on(page, key)
+    for kernel in kernels:
+        kernel.send_signal(signal.SIGSTOP)
+    try:
+        press(page, "a")
+        page.wait_for_selector('.osiris-under[data-tone=waiting]:has-text("Not saved yet: approval")')
+        assert desk[0].advice.get(key)["status"] == "pending"
+    finally:
+        for kernel in kernels:
+            kernel.send_signal(signal.SIGCONT)
+    becomes(page, key, "approved")
+    assert page.locator(".osiris-under[data-tone=waiting]").count() == 0
 
 
 def test_leaving_with_unsaved_decisions_asks_first(tmp_path, visit):

@@ -392,17 +392,34 @@ def test_an_edit_that_makes_no_trade_is_told_while_typing_and_cannot_be_saved(ed
 def test_an_edit_can_be_left(edit, workspace):
     tab, row, typed = edit()
     typed(stop="96")
-    press(tab, "cancel")
+    press(tab, "cancel", row)
     assert (tab.table.form, given(workspace, row)) == ({}, [])
 
 
-def test_the_form_closes_when_somebody_else_decides(edit, workspace, open_tab):
-    tab, row, _ = edit()
+def test_a_form_stays_when_somebody_else_decides_and_says_who(edit, workspace, open_tab):
+    tab, row, wider = edit()
     press(open_tab(reviewer="bob"), "rejection", row)
     tab.refresh()
-    assert (tab.table.form, shown(tab, row)["status"]) == ({}, "rejected")
+    said = "The idea was rejected by bob meanwhile, so this edit cannot be saved. Esc closes the form."
+    assert (tab.table.form["message"], tab.table.form["ok"]) == (said, False)
+    for act in ("typed", "save"):
+        press(tab, act, row, values=wider)
+        assert (tab.table.form["id"], tab.table.form["message"]) == (row["id"], said)
+    assert [one["reviewer"] for one in given(workspace, row)] == ["bob"]
+    press(tab, "cancel", row)
     press(tab, "edit", row)
     assert tab.table.form == {}
+
+
+def test_each_decision_and_each_saved_edit_is_confirmed_to_the_browser_once(open_tab, monkeypatch):
+    rows, sent = ideas(3), []
+    tab = open_tab(*rows)
+    monkeypatch.setattr(tab.table, "send", sent.append)
+    press(tab, "approval", rows[0])
+    press(tab, "approval", rows[0])
+    press(tab, "edit", rows[1])
+    press(tab, "save", rows[1], values=dict(tab.table.form["values"]))
+    assert sent == [{"do": "answered", "ids": [one["id"]]} for one in (rows[0], rows[0], rows[1])]
 
 
 # -- what happens elsewhere -------------------------------------------------------------------------------------------

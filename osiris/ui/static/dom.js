@@ -1,13 +1,13 @@
-// Functions that the scripts of all widgets share. Python puts this file before each of them.
+// Functions that the scripts of all widgets share.
 
-function element(tag, className, text) {
+export function element(tag, className, text) {
   const node = document.createElement(tag);
   if (className) node.className = className;
   if (text !== undefined) node.textContent = text;
   return node;
 }
 
-function button(text, title, act) {
+export function button(text, title, act) {
   const node = element("button", "osiris-button", text);
   node.type = "button";
   node.title = title;
@@ -15,7 +15,7 @@ function button(text, title, act) {
   return node;
 }
 
-function isDark(node) {
+export function isDark(node) {
   // The first ancestor with a background that is not transparent decides; 0.299, 0.587, 0.114 give its luminance.
   for (let ancestor = node; ancestor; ancestor = ancestor.parentElement) {
     const parts = getComputedStyle(ancestor).backgroundColor.match(/[\d.]+/g);

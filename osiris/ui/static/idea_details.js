@@ -1,5 +1,7 @@
 // The details of an idea: a picture and small tables. Every text becomes a text node, never markup.
 
+import { element } from "./dom.js";
+
 function makeTable({ title, empty, columns, rows }) {
   const section = element("section"), table = element("table");
   section.append(element("h4", "", title));
