@@ -30,8 +30,8 @@ PROVISIONER = "osiris-warm"
 COLD_COMMAND = ["-m", "ipykernel_launcher"]
 START_SECONDS = 600
 """How long it may import; a loaded machine needs a minute."""
-OWN_TO_EACH_KERNEL = {"JPY_PARENT_PID", "JPY_SESSION_NAME"}
-"""Variables that Jupyter sets for each kernel."""
+OWN_TO_EACH_KERNEL = {"JPY_PARENT_PID", "JPY_SESSION_NAME", "VOILA_REQUEST_URL"}
+"""Variables that Jupyter and Voila set for each kernel."""
 
 
 class ForkedKernel:

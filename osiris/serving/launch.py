@@ -1,6 +1,7 @@
 """Servers that hold the terminal until interrupted: the API, and the review page in Voila or in JupyterLab."""
 
 import contextlib
+import json
 import secrets
 import shlex
 import socket
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 
 from osiris.config.settings import PROJECT_ROOT, child_environment
+from osiris.core.notebooks import preloadable_modules
 from osiris.core.server_lifetime import stop_on_exit
 from osiris.workspace import Workspace
 
@@ -39,9 +41,9 @@ def open_review(
     token = secrets.token_urlsafe(32)
     chosen_port = port or find_free_port()
     command = _lab_command(chosen_port) if lab else _voila_command(chosen_port, dark)
-    environment = child_environment(workspace.folder) | {
-        "JUPYTER_TOKEN": token
-    }  # not an argument: `ps` shows arguments
+    environment = child_environment(workspace.folder) | {"JUPYTER_TOKEN": token}  # `ps` would show an argument
+    if not lab:
+        environment["JUPYTER_DEFAULT_PROVISIONER_NAME"] = "osiris-warm"
     print(
         f"The Advisory tab: http://127.0.0.1:{chosen_port}{_url_path(lab)}?token={token} (Ctrl-C stops it.)", flush=True
     )
@@ -73,8 +75,16 @@ def _voila_command(port: int, dark: bool) -> list[str]:
     return [
         sys.executable, "-m", "voila", str(REVIEW_NOTEBOOK), "--Voila.ip=127.0.0.1", f"--port={port}",
         "--Voila.port_retries=0", "--Voila.auto_token=True", "--preheat_kernel=True",
-        f"--theme={'dark' if dark else 'light'}",
+        f"--theme={'dark' if dark else 'light'}", *_warm_kernel_options(),
     ]  # fmt: skip
+
+
+def _warm_kernel_options() -> list[str]:
+    """Have each page's kernel forked with its modules imported, as in `flows.warm_kernel`; it starts in a second."""
+    modules = preloadable_modules(json.loads(REVIEW_NOTEBOOK.read_text(encoding="utf-8")))
+    return [
+        *(f"--WarmProvisioner.modules={name}" for name in modules),
+    ]
 
 
 def _url_path(lab: bool) -> str:

@@ -333,7 +333,8 @@ def test_a_server_that_stops_loses_nothing_and_nothing_is_shown_as_saved_before(
 
 
 def test_a_decision_without_an_answer_is_said_to_be_unsaved_until_it_is_saved(page, desk):
-    kernels = [one for one in psutil.Process().children(recursive=True) if "ipykernel_launcher" in one.cmdline()]
+    kernels = [one for one in psutil.Process().children(recursive=True) if "flows.kernel_parent" in one.cmdline()]
+    assert len(kernels) >= 2, "the kernel of a page is forked from a parent"
     (key,) = first_open(page)
     stand_on(page, key)
     for kernel in kernels:

@@ -16,9 +16,10 @@ import pytest
 from nbclient.exceptions import DeadKernelError
 
 import flows.warm_kernel as warm_kernel
-from flows.papermill_engine import ENGINE, imported_modules
+from flows.papermill_engine import ENGINE
 from flows.warm_kernel import KERNEL_PARENT
 from osiris.config.settings import LOG_FILE_VARIABLE, PROJECT_ROOT
+from osiris.core.notebooks import preloadable_modules
 from tests.core.test_server_lifetime import ended
 
 
@@ -58,7 +59,7 @@ def test_a_kernel_has_what_its_notebook_imports_before_its_first_cell(tmp_path):
 
 def test_only_code_is_read_for_imports():
     cells = ["%matplotlib inline", "import json as j, os.path\nfrom wave import open", "from . import x", "def"]
-    assert imported_modules(notebook(*cells)) == ["json", "os.path", "wave"]
+    assert preloadable_modules(notebook(*cells)) == ["json", "os.path", "wave"]
 
 
 def test_nothing_that_a_notebook_does_reaches_the_next_one(tmp_path):
