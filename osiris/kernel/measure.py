@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
 
 from osiris.config.settings import Settings
 from osiris.core.errors import TooLittleData
@@ -175,20 +177,28 @@ def trade_on_paper(
     if not rows:
         return empty_trades()
     ideas = pd.DataFrame(rows)
-    ideas = ideas.assign(novelty=_novelty(ideas["as_of"], vectors, context))
+    ideas = ideas.assign(novelty=novelty_on_paper(ideas["as_of"], vectors, context.advice, context.as_of))
     settled = simulate_paper_trades(ideas, context.prices, context.settings, context.as_of)
     filled = settled[settled["filled"]]
     return filled.assign(at=pd.to_datetime(filled["as_of"], utc=True), pnl=filled["size"] * filled["r"])
 
 
-def _novelty(moments: pd.Series, vectors: list[list[float]], context: MeasurementContext) -> pd.Series:
-    """Distance of each idea to the nearest stored idea of another moment that is known at `context.as_of`."""
-    novelty = pd.Series(np.nan, moments.index)
-    for moment, group in moments.groupby(moments):
-        where = f"as_of <= {sql_time(context.as_of)} AND as_of <> {sql_time(moment)}"
-        found = context.advice.nearest_distances([vectors[position] for position in group.index], where)
-        distances = [distance for distance in found if distance is not None]
-        if len(distances) < len(found):
-            raise TooLittleData("earlier ideas to measure novelty by", "none in the store", "draft some: osiris advise")
-        novelty[group.index] = np.array(distances, np.float64)
-    return novelty
+def novelty_on_paper(
+    moments: pd.Series, vectors: list[list[float]], advice: AdviceStore, as_of: datetime
+) -> NDArray[np.float64]:
+    """The L2 distance of each idea to the nearest stored idea of another moment that is known at `as_of`.
+
+    `moments` and `vectors` have one element for each idea. Drafting takes the same distance from a search in LanceDB.
+    Here the vectors are read once, since a search for each of a thousand moments takes ten seconds.
+    """
+    known = advice.frame(f"as_of <= {sql_time(as_of)}", ["vector"])
+    known_vectors = np.array(known["vector"].to_list(), np.float32).reshape(len(known), -1)
+    wanted = np.array(vectors, np.float32)  # as stored, so that the same idea at another moment has the distance 0
+    distances = np.full(len(wanted), np.inf)
+    for moment, places in moments.reset_index(drop=True).groupby(moments.to_numpy()).indices.items():
+        others = known_vectors[(known["as_of"] != moment).to_numpy()]
+        if len(others):
+            distances[places] = cdist(wanted[places], others).min(axis=1)
+    if np.isinf(distances).any():
+        raise TooLittleData("earlier ideas to measure novelty by", "none in the store", "draft some: osiris advise")
+    return distances

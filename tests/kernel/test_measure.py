@@ -8,9 +8,10 @@ import pytest
 
 from osiris.core.errors import TooLittleData
 from osiris.kernel.compare import OfferedIdeas, compare_policies, empty_trades, week_starts
-from osiris.kernel.measure import Look, first_look
+from osiris.kernel.measure import Look, first_look, novelty_on_paper
 from osiris.sandbox.session import CandidateFailed
-from tests.builders import MOMENT, make_settings
+from osiris.storage.tables import sql_time
+from tests.builders import MOMENT, idea, make_settings, make_workspace
 
 DAYS = 250
 MOMENTS = [MOMENT + timedelta(days=number) for number in range(DAYS)]
@@ -144,3 +145,26 @@ def test_no_warning_reaches_whoever_measures(settings, recwarn):
     found(trades(np.zeros(DAYS)), trades(np.zeros(DAYS)), settings)
     found(trades(np.ones(DAYS)), empty_trades(), settings)
     assert not recwarn.list
+
+
+def test_novelty_on_paper_is_the_distance_that_drafting_takes_from_the_store(tmp_path):
+    advice, rng = make_workspace(tmp_path).advice, np.random.default_rng(0)
+    stored = [idea(number=n, as_of=MOMENT - timedelta(days=n // 3), vector=rng.random(16).tolist()) for n in range(30)]
+    advice.add(stored)
+    moments = pd.Series([row["as_of"] for row in stored], index=range(100, 130))
+    same_elsewhere = stored[0]["vector"]
+    vectors = [rng.random(16).tolist() for _ in stored[1:]] + [same_elsewhere]
+    as_of = MOMENT - timedelta(days=2)
+    measured = novelty_on_paper(moments, vectors, advice, as_of)
+    for moment, vector, distance in zip(moments, vectors, measured, strict=True):
+        where = f"as_of <= {sql_time(as_of)} AND as_of <> {sql_time(moment)}"
+        assert advice.nearest_distances([vector], where) == [pytest.approx(distance, abs=1e-6)]
+    known_later = novelty_on_paper(moments, vectors, advice, MOMENT)
+    assert (measured[-1] > 0, known_later[-1]) == (True, 0)
+
+
+def test_without_an_idea_of_another_moment_there_is_no_novelty(tmp_path):
+    advice = make_workspace(tmp_path).advice
+    advice.add([idea()])
+    with pytest.raises(TooLittleData, match="earlier ideas to measure novelty by"):
+        novelty_on_paper(pd.Series([MOMENT]), [[0.0] * 16], advice, MOMENT)
