@@ -34,6 +34,8 @@ SYSTEM = (
     "tests/ui/test_scripts.py",
 )
 MODEL = ("tests/api/test_models.py", "tests/drafting/", "tests/learn_check/", "tests/llm/", "tests/training/")
+FIRST = "tests/api/test_models.py"
+"""It trains the starter models where no cache has them; the other worker does not wait for them meanwhile."""
 LAST = ("tests/flows/", "tests/journeys/", "tests/browser/")
 """What takes longest comes last, so that a slip elsewhere shows within minutes."""
 FIRST_OF_LAST = (
@@ -74,10 +76,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    def place(item: pytest.Item) -> tuple[bool, int]:
-        name = item.path.name
-        last = any(part in item.path.as_posix() for part in LAST)
-        return last, FIRST_OF_LAST.index(name) if name in FIRST_OF_LAST else len(FIRST_OF_LAST)
+    def place(item: pytest.Item) -> tuple[bool, bool, int]:
+        path, name = item.path.as_posix(), item.path.name
+        last = any(part in path for part in LAST)
+        return not path.endswith(FIRST), last, FIRST_OF_LAST.index(name) if name in FIRST_OF_LAST else len(FIRST_OF_LAST)
 
     for item in items:
         if not any(item.get_closest_marker(name) for name in TIERS):
