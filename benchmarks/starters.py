@@ -19,7 +19,8 @@ from rich.table import Table
 from osiris.config.settings import AdviseSettings, ModelSettings, PricesSettings, Settings
 from osiris.core.ideas import Side
 from osiris.drafting.draft_ideas import take_snapshots
-from osiris.evaluation.heldout import evaluate_drafter, simulate_paper_trades
+from osiris.evaluation.heldout import evaluate_drafter
+from osiris.evaluation.paper_trading import simulate_paper_trades
 from osiris.llm import starter_data as data
 from osiris.llm.generate import DraftRequest, draft_replies
 from osiris.llm.hermes import JudgedIdea, score_ideas

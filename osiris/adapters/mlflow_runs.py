@@ -1,8 +1,8 @@
-"""MLflow: each adapter has one run, with parameters, curves, dataset, notebook and a version of the registered model.
+"""MLflow's runs: each adapter has one, with parameters, curves, dataset, notebook and a version of the model.
 
 By default MLflow keeps a SQLite file and artifacts under the workspace's `mlruns/`. Several processes (notebooks,
 flows, the command line) may use them one after another. The setting `mlflow.tracking_uri` names a server instead.
-Only the modules `osiris.adapters.mlflow_*` import mlflow.
+Only `osiris.adapters.model_registry` and the modules `osiris.adapters.mlflow_*` know MLflow.
 """
 
 import json
@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from osiris.adapters.mlflow_parts import describe_adapter, load_dataset_input, to_mlflow_metrics
-from osiris.adapters.mlflow_store import EXPERIMENT, MlflowStore, TrackingFailed, fetch_all_pages
+from osiris.adapters.mlflow_store import EXPERIMENT, MlflowStore, TrackingFailed
+from osiris.adapters.model_registry import REGISTERED_MODEL, ModelRegistry
 from osiris.config.settings import Settings
 from osiris.core.errors import NotFound
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 __all__ = ["EXPERIMENT", "REGISTERED_MODEL", "LoggedAdapter", "Tracking", "TrackingFailed"]
-REGISTERED_MODEL = "osiris-phi3"
 ADAPTER_TAG = "osiris.adapter"
 NIGHT_TAG = "osiris.night"
 VERDICT_TAG = "osiris.verdict"
@@ -57,6 +57,7 @@ class Tracking:
     def __init__(self, settings: Settings) -> None:
         """Use `settings.mlflow.tracking_uri`, or SQLite in the workspace."""
         self._store = MlflowStore(settings)
+        self._models = ModelRegistry(self._store)
         self.uri = self._store.uri
 
     def ensure_nightly_run(self, nightly_date: str) -> str:
@@ -104,7 +105,7 @@ class Tracking:
                 self._store.client.log_artifact(run.info.run_id, str(dataset_path), "dataset")
                 self._store.client.log_artifacts(run.info.run_id, str(adapter_dir), "adapter")
                 self._store.client.set_terminated(run.info.run_id, "FAILED" if card.get("failed") else "FINISHED")
-            return LoggedAdapter(run.info.run_id, self._ensure_version(run, name))
+            return LoggedAdapter(run.info.run_id, self._models.ensure_version(run, name))
 
     def attach_notebook(self, run_id: str, notebook: Path) -> None:
         """Add an executed notebook or its page to a run, an extra step: it ends only after its run was written."""
@@ -140,28 +141,19 @@ class Tracking:
         with self._store.exclusive_access():
             for alias, name in aliases.items():
                 run = self._find_complete_run(name) if name else None
-                if run is not None:
-                    self._store.client.set_registered_model_alias(
-                        REGISTERED_MODEL, alias, str(self._ensure_version(run, str(name)))
-                    )
-                elif self._store.client.search_registered_models(f"name = '{REGISTERED_MODEL}'"):
-                    self._store.client.delete_registered_model_alias(REGISTERED_MODEL, alias)
+                self._models.set_alias(alias, self._models.ensure_version(run, str(name)) if run else None)
 
     def aliases(self) -> dict[str, str]:
         """Each alias of the registered model, with the adapter that it points at."""
         with self._store.exclusive_access():
-            if not self._store.client.search_registered_models(f"name = '{REGISTERED_MODEL}'"):
-                return {}
-            names = {str(version.version): version.tags[ADAPTER_TAG] for version in self._model_versions()}
-            version_of_alias = self._store.client.get_registered_model(REGISTERED_MODEL).aliases
-            return {alias: names[str(version)] for alias, version in version_of_alias.items()}
+            return {alias: tags[ADAPTER_TAG] for alias, tags in self._models.find_aliases().items()}
 
     def adapters(self) -> list[dict[str, Any]]:
         """All logged adapters, newest first: name, kind, run, version, card, verdict, params (text), last metrics."""
         if not self._store.exists:
             return []
         with self._store.exclusive_access():
-            versions = self._versions()
+            versions = self._models.find_versions()
             runs = [
                 run
                 for run in self._store.find_runs(f"tags.`{ADAPTER_TAG}` LIKE '%'")
@@ -179,13 +171,6 @@ class Tracking:
         stores = ["--backend-store-uri", self.uri, "--default-artifact-root", str(self._store.artifacts)]
         command = shlex.join([str(program), "server", *stores, "--host", "127.0.0.1", "--port", str(port)])
         return f"MLFLOW_DISABLE_TELEMETRY=true {command}"
-
-    def _model_versions(self) -> list[Any]:
-        query = f"name = '{REGISTERED_MODEL}'"
-        return fetch_all_pages(lambda token: self._store.client.search_model_versions(query, page_token=token))
-
-    def _versions(self) -> dict[str, int]:
-        return {version.run_id: int(version.version) for version in self._model_versions()}
 
     def _find_complete_run(self, name: str) -> "Run | None":
         query = f"tags.`{ADAPTER_TAG}` = '{name}'"
@@ -217,19 +202,6 @@ class Tracking:
     def _log_points(self, run: "Run", metrics: list[Any]) -> None:
         for start in range(0, len(metrics), MAX_BATCH_METRICS):
             self._store.client.log_batch(run.info.run_id, metrics=metrics[start : start + MAX_BATCH_METRICS])
-
-    def _ensure_version(self, run: "Run", name: str) -> int:
-        known = self._versions().get(run.info.run_id)
-        if known is not None:
-            return known
-        if not self._store.client.search_registered_models(f"name = '{REGISTERED_MODEL}'"):
-            self._store.client.create_registered_model(REGISTERED_MODEL)
-        tags = {key: value for key, value in run.data.tags.items() if key.startswith("osiris.")}
-        source = f"{run.info.artifact_uri}/adapter"
-        version = self._store.client.create_model_version(
-            REGISTERED_MODEL, source, run.info.run_id, tags=tags, description=name
-        )
-        return int(version.version)
 
 
 def _row(run: "Run", versions: Mapping[str, int]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from osiris.core.types import Row
 from osiris.drafting.draft_ideas import take_snapshots
 from osiris.drafting.drafted_idea import idea_vector, to_policy_input
 from osiris.drafting.snapshot import Snapshot
-from osiris.evaluation.heldout import simulate_paper_trades, to_paper_row
+from osiris.evaluation.paper_trading import simulate_paper_trades, to_paper_row
 from osiris.evaluation.stats import alpha_for_look
 from osiris.kernel.compare import Measurement, OfferedIdeas, compare_policies, empty_trades, week_starts
 from osiris.llm import hermes

@@ -23,6 +23,7 @@ from osiris.core.ideas import Reply, Side
 from osiris.drafting.snapshot import ATR_BARS, Snapshot, true_range
 from osiris.evaluation import heldout
 from osiris.evaluation.gate import compare_adapters
+from osiris.evaluation.paper_trading import PAPER_COLUMNS, simulate_paper_trades, to_paper_row
 from osiris.evaluation.side_bias import earlier_indices
 from osiris.learn_check.report import promoted_share
 from osiris.market.calendars import closes_between, daily_frame
@@ -140,11 +141,11 @@ def settle_both_sides(
 ) -> SettledPrompts:
     """Settle every prompt long and short at `as_of`; `snapshots` are ordered by session, then by ticker."""
     ideas = [
-        heldout.to_paper_row(number, snapshot, coin_reply(snapshot.ticker, side))
+        to_paper_row(number, snapshot, coin_reply(snapshot.ticker, side))
         for side in (Side.LONG, Side.SHORT)
         for number, snapshot in enumerate(snapshots)
     ]
-    settled = heldout.simulate_paper_trades(pd.DataFrame(ideas, columns=heldout.PAPER_COLUMNS), prices, settings, as_of)
+    settled = simulate_paper_trades(pd.DataFrame(ideas, columns=PAPER_COLUMNS), prices, settings, as_of)
     return SettledPrompts(settled, len({snapshot.ticker for snapshot in snapshots}))
 
 

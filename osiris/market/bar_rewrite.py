@@ -14,8 +14,9 @@ import pandas as pd
 
 from osiris.core.errors import DamagedBars
 from osiris.core.files import fsync_path
-from osiris.market.bar_disk import damaged_file_error, move_aside, read_disputes, write_disputes
+from osiris.market.bar_disk import damaged_file_error, move_aside
 from osiris.market.bar_pieces import MAX_PIECE_BARS, TimeRange, align_pieces
+from osiris.market.disputes import read_disputes, write_disputes
 from osiris.market.reconcile import MergeResult, combine, validate_bars
 
 if TYPE_CHECKING:

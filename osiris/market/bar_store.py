@@ -18,19 +18,10 @@ import pandas as pd
 
 from osiris.core.errors import NoPrices, NotFound
 from osiris.core.ideas import parse_ticker
-from osiris.market.bar_disk import (
-    DISPUTES_SUFFIX,
-    BarReader,
-    append_absence,
-    damaged_file_error,
-    empty_bars,
-    lock_for_writing,
-    read_absences,
-    read_disputes,
-    write_disputes,
-)
+from osiris.market.bar_disk import BarReader, damaged_file_error, empty_bars, lock_for_writing
 from osiris.market.bar_rewrite import MergeRule, StoredFile, merge_file, rewrite_file
 from osiris.market.calendars import BAR_MINUTES, DAILY, session_day, session_on
+from osiris.market.disputes import DISPUTES_SUFFIX, append_absence, read_absences, read_disputes, write_disputes
 from osiris.market.reconcile import CONFIRMED, SOURCE_TOLERANCE, Disagreement, MergeResult, join_sources
 
 INTERVAL_FOLDERS = {DAILY: "daily"}

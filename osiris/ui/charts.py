@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from osiris.market.bar_frames import adjust_splits
-from osiris.ui.plot_style import FAINT, INK, OUTCOME_COLOURS, in_plot_style
+from osiris.ui.hover import add_hover_points
+from osiris.ui.plot_style import FAINT, INK, OUTCOME_COLOURS, SERIES_COLOURS, in_plot_style
 from osiris.ui.tables import metric_title
 
 if TYPE_CHECKING:
@@ -178,13 +179,20 @@ def plot_counts(values: dict[str, float], heading: str) -> Figure:
 
 @in_plot_style
 def plot_equity(evaluations: Sequence["Evaluation"]) -> Figure:
-    """Draw the cumulative R of held-out trades by draft time, for each adapter, and the distribution of R."""
+    """Draw the cumulative R of held-out trades by draft time, for each adapter, and the distribution of R.
+
+    Each moment of the left plot has a text with its trades, for `osiris.ui.hover`.
+    """
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.4), layout="constrained")
-    for evaluation in evaluations:
+    for number, evaluation in enumerate(evaluations):
+        colour = SERIES_COLOURS[number % len(SERIES_COLOURS)]
         trades = evaluation.filled.sort_values("as_of")
-        by_time = trades.groupby("as_of")["r"].sum().cumsum()
-        left.plot(by_time.index, by_time.to_numpy(), label=evaluation.adapter)
-        right.hist(trades["r"], bins=np.arange(-2, 4.25, 0.25), histtype="step", linewidth=1.5)
+        moments = trades.groupby("as_of")
+        by_time = moments["r"].sum().cumsum()
+        texts = [_describe_trades(evaluation.adapter, group, by_time[moment]) for moment, group in moments]
+        left.plot(by_time.index, by_time.to_numpy(), label=evaluation.adapter, color=colour)
+        add_hover_points(left, by_time.index, by_time.to_numpy(), texts, colour)
+        right.hist(trades["r"], bins=np.arange(-2, 4.25, 0.25), histtype="step", linewidth=1.5, color=colour)
     left.axhline(0, color=INK, linewidth=0.6)
     left.set(title="Equity on held-out prompts", xlabel="moment of the draft", ylabel="cumulative R")
     left.xaxis.set_major_formatter(ConciseDateFormatter(left.xaxis.get_major_locator()))
@@ -192,6 +200,12 @@ def plot_equity(evaluations: Sequence["Evaluation"]) -> Figure:
     if evaluations:
         left.legend()
     return figure
+
+
+def _describe_trades(adapter: str, trades: pd.DataFrame, total: float) -> str:
+    """The trades of one moment in lines of text."""
+    first = f"{adapter}, {trades['as_of'].iloc[0]:%d %b %Y}: {total:+.1f} R in all"
+    return "\n".join([first, *(f"{trade.ticker} {trade.side} {trade.r:+.2f} R" for trade in trades.itertuples())])
 
 
 def _draw_price_path(axis: plt.Axes, idea: Any, bars: pd.DataFrame) -> None:

@@ -8,13 +8,8 @@ import pytest
 
 from osiris.core.ideas import Side
 from osiris.drafting.draft_ideas import take_snapshots
-from osiris.evaluation.heldout import (
-    PAPER_COLUMNS,
-    evaluate_drafts,
-    simulate_paper_trades,
-    take_heldout_snapshots,
-    training_window,
-)
+from osiris.evaluation.heldout import evaluate_drafts, take_heldout_snapshots, training_window
+from osiris.evaluation.paper_trading import PAPER_COLUMNS, simulate_paper_trades
 from osiris.learn_check.no_skill import coin_reply
 from osiris.llm.generate import Draft
 from osiris.market.sample import load_sample
