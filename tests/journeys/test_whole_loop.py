@@ -187,9 +187,10 @@ def test_every_page_was_kept_and_none_failed(workspace, result):
 def test_the_page_of_the_comparison_shows_its_three_plots_after_its_verdict(workspace, result):
     (path,) = (workspace.settings.mlruns / "pages").glob("*07_compare.html")
     text = path.read_text()
-    plots = [found.start() for found in re.finditer(r'<img[^>]*src="data:image/png', text)]
+    plots = [found.start() for found in re.finditer(r'<img[^>]*src="data:image/png|<svg[^>]*width="[^"]*pt"', text)]
     assert len(plots) == 3
     assert text.index("held-out days hold") < plots[0]
+    assert re.search(r"<title>[^<]*R in all\n\w+ (long|short)", text)
 
 
 def test_every_page_run_left_a_prefect_artifact_that_links_it(workspace, result):
