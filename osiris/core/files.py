@@ -1,9 +1,11 @@
 """Files that exist completely or not at all, even after a power cut."""
 
+import hashlib
 import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -28,6 +30,27 @@ def write_atomically(path: Path, text: str) -> None:
     fsync_path(temporary)
     temporary.replace(path)
     fsync_path(path.parent)
+
+
+def publish_folder(unfinished: Path, folder: Path) -> None:
+    """Flush every file, then rename: a reader never sees half of the folder, not even after a power cut."""
+    for path in sorted(unfinished.iterdir()):
+        fsync_path(path)
+    fsync_path(unfinished)
+    unfinished.rename(folder)
+    fsync_path(folder.parent)
+
+
+def hash_file(path: Path) -> str:
+    """Return the sha256 of a file. It is read again only if its size or its modification time differs."""
+    status = path.stat()
+    return _cached_file_hash(path, status.st_size, status.st_mtime_ns)
+
+
+@cache
+def _cached_file_hash(path: Path, _size: int, _changed: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def create_folder(folder: Path, option: str) -> Path:

@@ -10,19 +10,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from osiris.config.settings import Settings
 from osiris.core.errors import NotFound
 from osiris.llm.chat import end_of_answer, require_chat_template
 from osiris.llm.completion import Completer, complete_texts
+from osiris.llm.precision import Precision, choose_precision
 from osiris.llm.sources import locate_model, missing_model_error
 from osiris.llm.starter_recipe import ModelKind
 from osiris.llm.suppress_output import suppress_output
 
 if TYPE_CHECKING:
     from peft import PeftModel
-    from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 LOAD_LOCK = threading.Lock()
 """Held while a model is loaded: transformers replaces parts of itself meanwhile, so two loads at once break both.
@@ -117,7 +118,7 @@ class Judge:
 def load_drafter(settings: Settings, adapter: Path | None = None, *, trainable: bool = False) -> Drafter:
     """Load `settings.model.base` afresh, with the adapter of a folder attached when one is given.
 
-    `trainable` leaves the adapter's weights trainable, and makes `quantize = "auto"` mean 4-bit on every device.
+    `trainable` leaves the adapter's weights trainable. How the weights are kept is chosen in `osiris.llm.precision`.
     Raises `NotFound` if the base model cannot be loaded.
     """
     model, tokenizer = _load(settings.model.base, "drafter", settings, trainable)
@@ -155,17 +156,13 @@ def _load(
     name: str, kind: ModelKind, settings: Settings, training: bool
 ) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     tokenizer = load_tokenizer(name, kind, settings)
-    device = "auto" if torch.cuda.is_available() else "cpu"
+    where, device = locate_model(name, kind, settings), "auto" if torch.cuda.is_available() else "cpu"
     with LOAD_LOCK, suppress_output(), _named_load_errors(name):
-        model = AutoModelForCausalLM.from_pretrained(
-            locate_model(name, kind, settings),
-            dtype="auto",
-            device_map=device,
-            quantization_config=quantization_config(settings, training),
-        )
+        precision = choose_precision(settings, AutoConfig.from_pretrained(where), training)
+        model = AutoModelForCausalLM.from_pretrained(where, device_map=device, **weight_options(precision))
     return model.eval(), tokenizer
 
 
@@ -206,22 +203,18 @@ def _named_load_errors(name: str) -> Iterator[None]:
         raise missing_model_error(name, error) from error
 
 
-def quantization_config(settings: Settings, training: bool) -> "BitsAndBytesConfig | None":
-    """Return the nf4 configuration that `model.quantize` asks for, or `None` for weights as they are.
-
-    `auto` is 4-bit on CUDA and wherever a model is trained. For answers on a CPU it leaves the weights alone: there
-    4-bit is slower, and saves memory that a machine without a GPU mostly has.
-    """
+def weight_options(precision: Precision) -> dict[str, Any]:
+    """Return the arguments of `from_pretrained` that keep the weights as chosen; nf4 where that is 4 bits."""
     import torch
     from transformers import BitsAndBytesConfig
 
-    quantize = settings.model.quantize
-    cuda = torch.cuda.is_available()
-    if quantize == "none" or (quantize == "auto" and not (cuda or training)):
-        return None
-    return BitsAndBytesConfig(
+    if precision.weights != "4bit":
+        return {"dtype": getattr(torch, precision.weights)}
+    has_bfloat16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    nf4 = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16 if cuda and torch.cuda.is_bf16_supported() else torch.float32,
+        bnb_4bit_compute_dtype=torch.bfloat16 if has_bfloat16 else torch.float32,
     )
+    return {"dtype": "auto", "quantization_config": nf4}

@@ -5,9 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from osiris.config.settings import Settings
+from osiris.core.files import hash_file
 from osiris.core.ideas import stable_hash
 from osiris.llm.loader import LOAD_LOCK, Drafter, Judge, attach_adapter, load_drafter, load_judge
-from osiris.llm.sources import hash_file, is_model_ready
+from osiris.llm.sources import is_model_ready
 from osiris.llm.starter_recipe import ModelKind
 from osiris.llm.suppress_output import suppress_output
 

@@ -1,4 +1,4 @@
-"""Find the files of a model (the locally built starter, a folder, or a model of the hub) and hash them."""
+"""Find the files of a model (the starter, SmolLM2, a folder, a GGUF file or a model of the hub) and hash them."""
 
 import hashlib
 from functools import cache
@@ -6,17 +6,29 @@ from pathlib import Path
 
 from osiris.config.settings import Settings
 from osiris.core.errors import NotFound, OsirisError, SourceUnavailable
+from osiris.core.files import hash_file
+from osiris.llm.gguf import GGUF_SUFFIX, converted_folder, ensure_converted
+from osiris.llm.smollm2 import ensure_smollm2_file, smollm2_file
 from osiris.llm.starter import ensure_starter, starter_folder
 from osiris.llm.starter_recipe import ModelKind, starter_recipe
 
 STARTER = "starter"
+SMOLLM2 = "smollm2"
 MODEL_REMEDY = "correct model.base and model.judge in osiris.toml, or go online once so that it can be downloaded"
 
 
 def locate_model(name: str, kind: ModelKind, settings: Settings) -> str:
-    """Return what `from_pretrained` takes for a name: a folder, or the name itself. Builds the starter if needed."""
+    """Return what `from_pretrained` takes for a name: a folder, or the name itself.
+
+    Builds the starter, fetches SmolLM2 and converts a GGUF file if the cache does not have them. A GGUF file is named
+    by its path, or within a repository of the hub: `OWNER/REPOSITORY/FILE.gguf`.
+    """
     if name == STARTER:
         return str(ensure_starter(kind, settings))
+    if name == SMOLLM2:
+        return str(ensure_converted(ensure_smollm2_file(settings.model.cache), settings.model.cache))
+    if name.endswith(GGUF_SUFFIX):
+        return str(ensure_converted(_find_gguf(name), settings.model.cache))
     folder = Path(name).expanduser()
     return str(folder) if folder.is_dir() else name
 
@@ -27,6 +39,9 @@ def is_model_ready(kind: ModelKind, settings: Settings) -> bool:
     if name == STARTER:
         return starter_folder(starter_recipe(kind), settings.model.cache).is_dir()
     try:
+        if name == SMOLLM2 or name.endswith(GGUF_SUFFIX):
+            file = smollm2_file(settings.model.cache) if name == SMOLLM2 else _find_gguf(name, local_only=True)
+            return file.is_file() and converted_folder(file, settings.model.cache).is_dir()
         return bool(find_weight_files(name, kind, settings, local_only=True))
     except (NotFound, SourceUnavailable):
         return False
@@ -62,24 +77,27 @@ def find_weight_files(name: str, kind: ModelKind, settings: Settings, local_only
     return files
 
 
+def _find_gguf(name: str, local_only: bool = False) -> Path:
+    """Return a GGUF file by its path, or as `OWNER/REPOSITORY/FILE` on the hub, from which it is downloaded once."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HFValidationError
+
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    repository, _, file = name.rpartition("/")
+    try:
+        return Path(hf_hub_download(repository, file, local_files_only=local_only))
+    except (OSError, HFValidationError) as error:
+        raise missing_model_error(name, error) from error
+
+
 @cache
 def _download_weights(name: str, local_only: bool) -> Path:
     """Ask the hub only once in a process, because the process keeps the weights that it loaded."""
     from huggingface_hub import snapshot_download
 
     return Path(snapshot_download(name, allow_patterns=["*.safetensors"], local_files_only=local_only))
-
-
-def hash_file(path: Path) -> str:
-    """Return the sha256 of a file. It is read again only if its size or its modification time differs."""
-    status = path.stat()
-    return _cached_file_hash(path, status.st_size, status.st_mtime_ns)
-
-
-@cache
-def _cached_file_hash(path: Path, _size: int, _changed: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def missing_model_error(name: str, error: BaseException) -> OsirisError:
@@ -91,4 +109,5 @@ def missing_model_error(name: str, error: BaseException) -> OsirisError:
     while cause and not isinstance(cause, LocalEntryNotFoundError | ConnectionError | TimeoutError):
         cause = cause.__cause__ or cause.__context__
     kind = SourceUnavailable if cause else NotFound
-    return kind("`starter`, a model folder, or a model of the hub within reach", f"{name!r} ({reason})", MODEL_REMEDY)
+    known = "`starter`, `smollm2`, a model folder, a GGUF file, or a model of the hub within reach"
+    return kind(known, f"{name!r} ({reason})", MODEL_REMEDY)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from osiris.config.settings import Settings
-from osiris.core.files import fsync_path
+from osiris.core.files import publish_folder
 from osiris.llm.starter_recipe import MODEL_KINDS, ModelKind, StarterRecipe, recipe_key, starter_recipe
 from osiris.llm.starter_train import build_tokenizer, train_starter
 from osiris.llm.suppress_output import suppress_output
@@ -88,7 +88,7 @@ def _build(recipe: StarterRecipe, folder: Path, progress: bool) -> None:
         model.save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)
     (unfinished / RECIPE_FILE).write_text(json.dumps(asdict(recipe), indent=2) + "\n", encoding="utf-8")
-    _publish(unfinished, folder)
+    publish_folder(unfinished, folder)
 
 
 def _train_with_progress(
@@ -102,15 +102,6 @@ def _train_with_progress(
     with Progress(*columns, *times, console=Console(stderr=True), disable=not progress) as bar:
         task = bar.add_task(f"building the starter {recipe.kind}", total=recipe.steps, loss=math.nan)
         return train_starter(recipe, tokenizer, lambda step, loss: bar.update(task, completed=step + 1, loss=loss))
-
-
-def _publish(unfinished: Path, folder: Path) -> None:
-    """Flush every file, then rename, so that a reader never sees half a model, not even after a power cut."""
-    for path in sorted(unfinished.iterdir()):
-        fsync_path(path)
-    fsync_path(unfinished)
-    unfinished.rename(folder)
-    fsync_path(folder.parent)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,79 @@
+"""GGUF files as models: read once by transformers, de-quantized, and kept as safetensors in the cache.
+
+A GGUF file holds a whole model: weights, tokenizer and chat template. From the cache it goes the way of any other model
+folder, so that adapters can be trained over it.
+"""
+
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+from filelock import FileLock
+
+from osiris.core.errors import BadInput, NotInstalled
+from osiris.core.files import hash_file, publish_folder
+from osiris.llm.suppress_output import suppress_output
+
+GGUF_SUFFIX = ".gguf"
+MAGIC = b"GGUF"
+REMEDY = "name a GGUF file that was downloaded completely, of an architecture that transformers knows"
+
+
+def ensure_converted(file: Path, cache: Path) -> Path:
+    """Return the folder of the model in a GGUF file, converting it first when the cache does not have it.
+
+    Its weights are in bfloat16. It appears complete or not at all. If several processes
+    want it, one converts it and the rest wait. Raises `BadInput` for a file that transformers cannot read, and
+    `NotInstalled` without the package `gguf`.
+    """
+    folder = converted_folder(file, cache)
+    if folder.is_dir():
+        return folder
+    _check_file(file)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f"{folder.name}.lock")):
+        # Another process may have converted it while this one waited for the lock.
+        if not folder.is_dir():
+            _convert(file, folder)
+    return folder
+
+
+def converted_folder(file: Path, cache: Path) -> Path:
+    """Return the folder of the model in a GGUF file, whether or not it is converted yet."""
+    return cache.expanduser() / f"gguf-{hash_file(file)[:16]}"
+
+
+def _check_file(file: Path) -> None:
+    with file.open("rb") as stream:
+        begins = stream.read(len(MAGIC))
+    if begins != MAGIC:
+        raise BadInput("a GGUF file", f"{file}, which begins with {begins!r}", REMEDY)
+    if find_spec("gguf") is None:
+        raise NotInstalled("the package gguf", "an installation without it", "pip install 'osiris[train]'")
+
+
+def _convert(file: Path, folder: Path) -> None:
+    import torch
+    from rich.console import Console
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    unfinished = folder.with_name(f".tmp-{folder.name}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    with Console(stderr=True).status(f"converting {file.name}, once"), suppress_output():
+        try:
+            where, options = str(file.parent), {"gguf_file": file.name}
+            tokenizer = AutoTokenizer.from_pretrained(where, **options)
+            model = AutoModelForCausalLM.from_pretrained(
+                where, **options, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
+            )
+        except Exception as error:  # transformers and gguf raise whatever a torn or unknown file leads to
+            reason = " ".join(str(error).split())[:300] or type(error).__name__
+            raise BadInput("a GGUF file that transformers can read", f"{file} ({reason})", REMEDY) from error
+        # The weights are plain by now, and nothing may load them as quantized ones again.
+        if hasattr(model.config, "quantization_config"):
+            del model.config.quantization_config
+        model.hf_quantizer = None
+        model.is_quantized = False
+        model.save_pretrained(unfinished)
+        tokenizer.save_pretrained(unfinished)
+    publish_folder(unfinished, folder)
