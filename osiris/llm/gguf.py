@@ -16,6 +16,8 @@ from osiris.llm.suppress_output import suppress_output
 
 GGUF_SUFFIX = ".gguf"
 MAGIC = b"GGUF"
+READ_ERRORS = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, OverflowError, EOFError)
+"""What transformers and gguf raise for a file that was cut off, is damaged or is of an unknown kind."""
 REMEDY = "name a GGUF file that was downloaded completely, of an architecture that transformers knows"
 
 
@@ -66,7 +68,7 @@ def _convert(file: Path, folder: Path) -> None:
             model = AutoModelForCausalLM.from_pretrained(
                 where, **options, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
             )
-        except Exception as error:  # transformers and gguf raise whatever a torn or unknown file leads to
+        except READ_ERRORS as error:
             reason = " ".join(str(error).split())[:300] or type(error).__name__
             raise BadInput("a GGUF file that transformers can read", f"{file} ({reason})", REMEDY) from error
         # The weights are plain by now, and nothing may load them as quantized ones again.
