@@ -192,7 +192,7 @@ def novelty_on_paper(
     Here the vectors are read once, since a search for each of a thousand moments takes ten seconds.
     """
     known = advice.frame(f"as_of <= {sql_time(as_of)}", ["vector"])
-    known_vectors = np.array(known["vector"].to_list(), np.float32).reshape(len(known), -1)
+    known_vectors = np.array(known["vector"].to_list(), np.float32)
     wanted = np.array(vectors, np.float32)  # as stored, so that the same idea at another moment has the distance 0
     distances = np.full(len(wanted), np.inf)
     for moment, places in moments.reset_index(drop=True).groupby(moments.to_numpy()).indices.items():

@@ -14,18 +14,22 @@ from osiris.core.errors import BadInput, NotInstalled
 from osiris.core.files import hash_file, publish_folder
 from osiris.llm.suppress_output import suppress_output
 
-GGUF_SUFFIX = ".gguf"
 MAGIC = b"GGUF"
 READ_ERRORS = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, OverflowError, EOFError)
 """What transformers and gguf raise for a file that was cut off, is damaged or is of an unknown kind."""
 REMEDY = "name a GGUF file that was downloaded completely, of an architecture that transformers knows"
 
 
+def is_gguf(name: str) -> bool:
+    """Whether the name of a model is that of a GGUF file."""
+    return name.lower().endswith(".gguf")
+
+
 def ensure_converted(file: Path, cache: Path) -> Path:
     """Return the folder of the model in a GGUF file, converting it first when the cache does not have it.
 
-    Its weights are in bfloat16. It appears complete or not at all. If several processes
-    want it, one converts it and the rest wait. Raises `BadInput` for a file that transformers cannot read, and
+    Its weights are in bfloat16. The folder appears complete or not at all. If several processes want it, one converts
+    it and the rest wait. Raises `BadInput` for a file that transformers cannot read, and
     `NotInstalled` without the package `gguf`.
     """
     folder = converted_folder(file, cache)

@@ -61,9 +61,9 @@ def choose_precision(settings: Settings, config: "PretrainedConfig", training: b
     if quantize != "auto":
         return Precision("4bit" if quantize == "4bit" else stored, f'model.quantize = "{quantize}"')
     machine = describe_machine()
-    parameters = count_parameters(config)
     if machine.is_cuda:
         return Precision("4bit", "an accelerator has fast 4-bit kernels")
+    parameters = count_parameters(config)
     if parameters < SMALL_PARAMETERS:
         return Precision("4bit" if training else stored, f"{parameters / 1e6:.1f} million parameters need no care")
     return _recall(settings.model.cache.expanduser() / CHOICES_FILE, config, machine, stored, parameters)

@@ -7,7 +7,7 @@ from pathlib import Path
 from osiris.config.settings import Settings
 from osiris.core.errors import NotFound, OsirisError, SourceUnavailable
 from osiris.core.files import hash_file
-from osiris.llm.gguf import GGUF_SUFFIX, converted_folder, ensure_converted
+from osiris.llm.gguf import converted_folder, ensure_converted, is_gguf
 from osiris.llm.smollm2 import ensure_smollm2_file, smollm2_file
 from osiris.llm.starter import ensure_starter, starter_folder
 from osiris.llm.starter_recipe import ModelKind, starter_recipe
@@ -27,7 +27,7 @@ def locate_model(name: str, kind: ModelKind, settings: Settings) -> str:
         return str(ensure_starter(kind, settings))
     if name == SMOLLM2:
         return str(ensure_converted(ensure_smollm2_file(settings.model.cache), settings.model.cache))
-    if name.endswith(GGUF_SUFFIX):
+    if is_gguf(name):
         return str(ensure_converted(_find_gguf(name), settings.model.cache))
     folder = Path(name).expanduser()
     return str(folder) if folder.is_dir() else name
@@ -39,7 +39,7 @@ def is_model_ready(kind: ModelKind, settings: Settings) -> bool:
     if name == STARTER:
         return starter_folder(starter_recipe(kind), settings.model.cache).is_dir()
     try:
-        if name == SMOLLM2 or name.endswith(GGUF_SUFFIX):
+        if name == SMOLLM2 or is_gguf(name):
             file = smollm2_file(settings.model.cache) if name == SMOLLM2 else _find_gguf(name, local_only=True)
             return file.is_file() and converted_folder(file, settings.model.cache).is_dir()
         return bool(find_weight_files(name, kind, settings, local_only=True))

@@ -165,6 +165,7 @@ def test_novelty_on_paper_is_the_distance_that_drafting_takes_from_the_store(tmp
 
 def test_without_an_idea_of_another_moment_there_is_no_novelty(tmp_path):
     advice = make_workspace(tmp_path).advice
-    advice.add([idea()])
-    with pytest.raises(TooLittleData, match="earlier ideas to measure novelty by"):
-        novelty_on_paper(pd.Series([MOMENT]), [[0.0] * 16], advice, MOMENT)
+    for stored in ([], [idea()]):
+        advice.add(stored)
+        with pytest.raises(TooLittleData, match="earlier ideas to measure novelty by"):
+            novelty_on_paper(pd.Series([MOMENT]), [[0.0] * 16], advice, MOMENT)
