@@ -33,10 +33,11 @@ def acquire_shared_lock(lock: Path) -> IO[bytes]:
 def start_watchdog(server_pid: int, lock: Path, cleanup_path: Path) -> None:
     """Stop the process `server_pid` when nobody holds `lock` any more, then remove the file or folder `cleanup_path`.
 
-    The caller holds `lock` itself. Returns once the watchdog runs. The watchdog has a session of its own, so that
-    neither Ctrl-C nor a closed terminal ends it. Without process handles (only Linux has them) nothing is started.
+    The caller holds `lock` itself. Where a watchdog of that server runs already, nothing is started. Returns once the
+    watchdog runs. It has a session of its own, so that neither Ctrl-C nor a closed terminal ends it. Without process
+    handles (only Linux has them) nothing is started.
     """
-    if hasattr(os, "pidfd_open"):
+    if hasattr(os, "pidfd_open") and not _is_watched(server_pid, lock):
         program = [sys.executable, "-I", "-S", "-B", __file__]
         subprocess.run(
             [*program, str(server_pid), str(lock), str(cleanup_path)],
@@ -67,6 +68,9 @@ def stop_server(server_pid: int) -> None:
 def _watch(server_pid: int, lock: Path, cleanup_path: Path) -> None:
     """Wait until the server ends or its last user ends, whichever comes first; then clean up."""
     handle = os.pidfd_open(server_pid)
+    watch_file = _watch_file(server_pid, lock)
+    watched = open(watch_file, "ab")  # noqa: SIM115 - the lock on it is held until this process ends
+    fcntl.flock(watched, fcntl.LOCK_EX)
     if os.fork():
         os._exit(0)
     os.setsid()
@@ -79,6 +83,24 @@ def _watch(server_pid: int, lock: Path, cleanup_path: Path) -> None:
             # The lock is still held here: a new user waits until the server is gone, and then starts its own.
             _stop(handle)
     _remove(cleanup_path)
+    _remove(watch_file)
+
+
+def _watch_file(server_pid: int, lock: Path) -> Path:
+    """Return the file that a watchdog of this server locks while it runs."""
+    return lock.with_name(f"{lock.name}.{server_pid}")
+
+
+def _is_watched(server_pid: int, lock: Path) -> bool:
+    watch_file = _watch_file(server_pid, lock)
+    if not watch_file.exists():
+        return False
+    with open(watch_file, "ab") as watched:
+        try:
+            fcntl.flock(watched, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def _stop(handle: int) -> None:

