@@ -5,6 +5,7 @@ folder, so that adapters can be trained over it.
 """
 
 import shutil
+import struct
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from osiris.core.files import hash_file, publish_folder
 from osiris.llm.suppress_output import suppress_output
 
 MAGIC = b"GGUF"
-READ_ERRORS = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, OverflowError, EOFError)
+READ_ERRORS = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ArithmeticError, EOFError, struct.error,
+)  # fmt: skip
 """What transformers and gguf raise for a file that was cut off, is damaged or is of an unknown kind."""
 REMEDY = "name a GGUF file that was downloaded completely, of an architecture that transformers knows"
 

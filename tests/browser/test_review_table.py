@@ -270,6 +270,7 @@ def test_a_form_that_is_taken_away_leaves_the_focus_alone(page, desk):
     (key,) = first_open(page)
     stand_on(page, key)
     press(page, "e")
+    page.locator(".osiris-field-target").wait_for()
     page.get_by_label("Ticker").fill("ibm")
     press(page, "Enter")
     page.wait_for_selector(".osiris-form", state="detached")

@@ -93,6 +93,9 @@ def test_the_fastest_is_taken_and_the_reason_has_all_times():
 
 def test_a_choice_that_no_longer_fits_the_memory_is_made_anew(settings, tmp_path, monkeypatch):
     choose_precision(settings, config(), training=True)
+    keys = json.loads((tmp_path / CHOICES_FILE).read_text())
+    plain = {key: {"weights": "float32", "reason": "said before"} for key in keys}
+    (tmp_path / CHOICES_FILE).write_text(json.dumps(plain))
     tight = precision.describe_machine()._replace(free_bytes=10)
     monkeypatch.setattr(precision, "describe_machine", lambda: tight)
     assert choose_precision(settings, config(), training=True) == ("4bit", "plain weights do not fit the free memory")
