@@ -3,7 +3,7 @@
 import hashlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -30,6 +30,18 @@ def write_atomically(path: Path, text: str) -> None:
     fsync_path(temporary)
     temporary.replace(path)
     fsync_path(path.parent)
+
+
+def make_once(path: Path, make: Callable[[], object]) -> Path:
+    """Return `path`, calling `make` first when it is not there. Of several processes one makes it, the rest wait."""
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f"{path.name}.lock")):
+        # Another process may have made it while this one waited for the lock.
+        if not path.exists():
+            make()
+    return path
 
 
 def publish_folder(unfinished: Path, folder: Path) -> None:

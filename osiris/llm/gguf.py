@@ -9,10 +9,8 @@ import struct
 from importlib.util import find_spec
 from pathlib import Path
 
-from filelock import FileLock
-
 from osiris.core.errors import BadInput, NotInstalled
-from osiris.core.files import hash_file, publish_folder
+from osiris.core.files import hash_file, make_once, publish_folder
 from osiris.llm.suppress_output import suppress_output
 
 MAGIC = b"GGUF"
@@ -32,19 +30,13 @@ def ensure_converted(file: Path, cache: Path) -> Path:
     """Return the folder of the model in a GGUF file, converting it first when the cache does not have it.
 
     Its weights are in bfloat16. The folder appears complete or not at all. If several processes want it, one converts
-    it and the rest wait. Raises `BadInput` for a file that transformers cannot read, and
-    `NotInstalled` without the package `gguf`.
+    it and the rest wait. Raises `BadInput` for a file that transformers cannot read, and `NotInstalled` without the
+    package `gguf`.
     """
     folder = converted_folder(file, cache)
-    if folder.is_dir():
-        return folder
-    _check_file(file)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f"{folder.name}.lock")):
-        # Another process may have converted it while this one waited for the lock.
-        if not folder.is_dir():
-            _convert(file, folder)
-    return folder
+    if not folder.is_dir():
+        _check_file(file)
+    return make_once(folder, lambda: _convert(file, folder))
 
 
 def converted_folder(file: Path, cache: Path) -> Path:

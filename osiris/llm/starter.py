@@ -13,10 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
 from osiris.config.settings import Settings
-from osiris.core.files import publish_folder
+from osiris.core.files import make_once, publish_folder
 from osiris.llm.starter_recipe import MODEL_KINDS, ModelKind, StarterRecipe, recipe_key, starter_recipe
 from osiris.llm.starter_train import build_tokenizer, train_starter
 from osiris.llm.suppress_output import suppress_output
@@ -64,14 +62,7 @@ def ensure_starters(settings: Settings, seed: int = 0, progress: bool = True) ->
 def ensure_starter_folder(recipe: StarterRecipe, cache: Path, progress: bool = True) -> Path:
     """Return `cache/starter-<kind>-<key>`, building it first when it is not there."""
     folder = starter_folder(recipe, cache)
-    if folder.is_dir():
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f"{folder.name}.lock")):
-        # Another process may have built it while this one waited for the lock.
-        if not folder.is_dir():
-            _build(recipe, folder, progress)
-    return folder
+    return make_once(folder, lambda: _build(recipe, folder, progress))
 
 
 def starter_folder(recipe: StarterRecipe, cache: Path) -> Path:

@@ -82,9 +82,7 @@ def _voila_command(port: int, dark: bool) -> list[str]:
 def _warm_kernel_options() -> list[str]:
     """Have each page's kernel forked with its modules imported, as in `flows.warm_kernel`; it starts in a second."""
     modules = preloadable_modules(json.loads(REVIEW_NOTEBOOK.read_text(encoding="utf-8")))
-    return [
-        *(f"--WarmProvisioner.modules={name}" for name in modules),
-    ]
+    return [f"--WarmProvisioner.modules={name}" for name in modules]
 
 
 def _url_path(lab: bool) -> str:

