@@ -28,7 +28,7 @@ from rich.progress import track
 from rich.table import Table
 
 from osiris.config.settings import Settings
-from osiris.drafting.draft_ideas import take_snapshots
+from osiris.drafting.snapshots import take_snapshots
 from osiris.learn_check.no_skill import (
     RandomWalks,
     SettledPrompts,
@@ -152,7 +152,7 @@ def real_nights(sessions: int) -> tuple[list[SettledPrompts], Settings]:
         nights = []
         for start in range(0, len(closes) - sessions, sessions):
             held_out = closes[start : start + sessions]
-            shots = take_snapshots(workspace.prices, workspace.policy, list(REAL), held_out[:-1])
+            shots = take_snapshots(workspace.snapshots, workspace.policy, list(REAL), held_out[:-1])
             shots = sorted(shots, key=lambda shot: (shot.as_of, shot.ticker))
             if len(shots) == len(REAL) * (sessions - 1):
                 nights.append(settle_both_sides(shots, workspace.prices, workspace.settings, held_out[-1]))

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from osiris.config.settings import AdviseSettings, ModelSettings, PricesSettings, Settings
 from osiris.core.ideas import Side
-from osiris.drafting.draft_ideas import take_snapshots
+from osiris.drafting.snapshots import SnapshotSource, take_snapshots
 from osiris.evaluation.heldout import evaluate_drafter
 from osiris.evaluation.paper_trading import simulate_paper_trades
 from osiris.llm import starter_data as data
@@ -33,6 +33,8 @@ from osiris.market.provider import BarProvider
 from osiris.market.sample import load_sample
 from osiris.market.yahoo import YahooClient
 from osiris.policy import ShippedPolicy
+from osiris.storage.advice import AdviceStore
+from osiris.storage.journal import Journal
 
 BARS = {
     "valid": (0.98, 1.0), "agreement": (0.98, 1.0), "long": (0.4, 0.6), "win rate less that of the other side":
@@ -139,8 +141,10 @@ def edge_figures(drafter: Drafter, settings: Settings) -> dict[str, float]:
         )
         prices = BarProvider(store, YahooClient(), local)
         moments = closes_between("XNYS", datetime(2001, 1, 1, tzinfo=UTC), datetime(2012, 6, 1, tzinfo=UTC))
+        advice = AdviceStore(Path(folder) / "advice.lancedb", Journal(Path(folder) / "journal.jsonl"))
+        source = SnapshotSource(prices, advice, local)
         shots = take_snapshots(
-            prices, ShippedPolicy(), EDGE_TICKERS, [m.to_pydatetime() for m in moments[::EDGE_EVERY]]
+            source, ShippedPolicy(), EDGE_TICKERS, [m.to_pydatetime() for m in moments[::EDGE_EVERY]]
         )
         end = datetime(2013, 2, 1, tzinfo=UTC)
         trades = evaluate_drafter(drafter, shots, prices, local, end).trades

@@ -24,8 +24,9 @@ from rich.table import Table
 
 from osiris.config.settings import load_settings
 from osiris.core.errors import TooLittleData
-from osiris.drafting.draft_ideas import DraftingContext, draft_ideas, take_snapshots
+from osiris.drafting.draft_ideas import DraftingContext, draft_ideas
 from osiris.drafting.snapshot import Snapshot
+from osiris.drafting.snapshots import take_snapshots
 from osiris.evaluation import heldout
 from osiris.evaluation.stats import Estimate, estimate_mean, estimate_rate
 from osiris.labeling.settle import settle
@@ -104,7 +105,8 @@ def one_window(
         [one.line for one in lessons],
         TrainingOptions(None, out, load_recipe("dpo", "dpo"), settings.model.seed),
     )
-    shots = take_snapshots(prices, workspace.policy, settings.advise.tickers, [m for m in moments if begin <= m < end])
+    within = [moment for moment in moments if begin <= moment < end]
+    shots = take_snapshots(workspace.snapshots, workspace.policy, settings.advise.tickers, within)
     as_of, drawn = end + timedelta(days=20), by_chance(shots, settings.gate.candidates, rng)
     found = {
         "starter": heldout.evaluate_drafter(load_drafter(settings), shots, prices, settings, as_of),

@@ -1,5 +1,6 @@
 """`open_workspace()` wires the parts of Osiris together; no other module does."""
 
+import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,10 +19,12 @@ from osiris.market.yahoo import YahooClient
 from osiris.storage.advice import AdviceStore
 from osiris.storage.events import Events
 from osiris.storage.journal import Journal
+from osiris.storage.notes import NoteStore
 
 if TYPE_CHECKING:
     from osiris.adapters.mlflow_runs import Tracking
     from osiris.adapters.registry import AdapterRegistry, ServedAdapter
+    from osiris.drafting.snapshots import SnapshotSource
     from osiris.kernel.live import LivePolicies
     from osiris.kernel.patch_log import PatchLog
     from osiris.kernel.repo import PolicyRepo
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
     from osiris.llm.models import AnyDrafter, Models
     from osiris.market.provider import BarProvider
     from osiris.policy.contracts import Policy
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -73,6 +79,18 @@ class Workspace:
 
         local = self.settings.prices.model_copy(update={"source": "local"})
         return BarProvider(self.bars, YahooClient(), self.settings.model_copy(update={"prices": local}))
+
+    @property
+    def snapshots(self) -> "SnapshotSource":
+        """Where the snapshots come from that the model is shown."""
+        from osiris.drafting.snapshots import SnapshotSource
+
+        return SnapshotSource(self.prices, self.advice, self.settings)
+
+    @property
+    def notes(self) -> NoteStore:
+        """The store of notes on tickers."""
+        return NoteStore(self.settings.data / "notes.jsonl")
 
     @cached_property
     def events(self) -> Events:
@@ -151,8 +169,28 @@ class Workspace:
         return find_served_adapter(self.registry, self.settings, as_of or self.now)
 
     def load_drafter(self, as_of: datetime | None = None) -> "AnyDrafter":
-        """Return the model that drafts at `as_of`. It is reloaded when a newer adapter is served."""
-        return self.models.serve(self.find_served(as_of).path)
+        """Return the model that drafts at `as_of`. It is reloaded when a newer adapter is served.
+
+        An adapter that was trained on other prompts than those of today is served with a warning.
+        """
+        served = self.find_served(as_of)
+        if note := self.describe_other_prompts(served.name):
+            log.warning(note)
+        return self.models.serve(served.path)
+
+    def describe_other_prompts(self, adapter: str | None) -> str:
+        """Say that an adapter was trained on other prompts than those of today; empty where it was not.
+
+        Of an adapter that was trained before prompts had versions, nothing is known and nothing is said.
+        """
+        trained = self.registry.read_card(adapter).prompt_versions.split(", ") if adapter else []
+        today = self.snapshots.prompt_version
+        if not set(trained) - {"", "unknown"} or today in trained:
+            return ""
+        return (
+            f"adapter {adapter} was trained on prompts of version {', '.join(trained)}; today's are {today}: "
+            "templates or blocks of [context] have changed since"
+        )
 
     def close(self) -> None:
         """Disconnect from the servers that this process uses, and end the session of a patched policy."""

@@ -60,6 +60,8 @@ def idea(**changes):
         "status": "pending",
         "status_at": None,
         "reviewer": None,
+        **dict.fromkeys(("prompt_version", "hermes_expected", "hermes_number_probability")),
+        **dict.fromkeys(("hermes_win_probability", "judge")),
         **dict.fromkeys(("basis_at", "close_asked_at", "close_asked_price", "close_asked_by")),
         **dict.fromkeys(("outcome", "exit_reason", "close_price", "closed_at", "r_multiple", "ambiguous")),
         "shadow": True,

@@ -49,7 +49,8 @@ class Card(BaseModel):
     """Where an adapter came from; further keys (metrics, history) are kept as they are.
 
     `trained_until` is the latest moment of any prompt or outcome that the adapter or an ancestor was trained on.
-    `failed` is the reason why its training failed, else empty. A failed adapter is never served.
+    `failed` is the reason why its training failed, else empty. A failed adapter is never served. `prompt_versions` are
+    those of the prompts that it was trained on, with commas, and `weights` how the weights of its base were kept.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -62,6 +63,8 @@ class Card(BaseModel):
     as_of: AwareDatetime
     trained_until: AwareDatetime | None = None
     failed: str = ""
+    prompt_versions: str = ""
+    weights: str = ""
 
     @property
     def knowledge_cutoff(self) -> datetime:

@@ -28,7 +28,9 @@ ADAPTER_TAG = "osiris.adapter"
 NIGHT_TAG = "osiris.night"
 VERDICT_TAG = "osiris.verdict"
 VERDICT_COUNT_TAG = "osiris.verdicts"
-CARD_TAGS = ("parent", "base_hash", "data_hash", "recipe", "recipe_hash", "as_of", "failed")
+CARD_TAGS = (
+    "parent", "base_hash", "data_hash", "recipe", "recipe_hash", "prompt_versions", "weights", "as_of", "failed"
+)  # fmt: skip
 """Keys of an adapter's card that become tags `osiris.KEY` of its run."""
 COMPLETE_STATUSES = ("FINISHED", "FAILED")
 """Statuses of a run that was logged to its end. For MLflow, a run that a killed process left is still running."""

@@ -18,6 +18,7 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from osiris.adapters.manifest import (
+    CARD_FILE,
     CONFIG_FILE,
     MANIFEST_FILE,
     WEIGHTS_FILE,
@@ -113,6 +114,11 @@ class AdapterRegistry:
     def validate(self, name: str) -> Card:
         """The card of a sound adapter; raises `AdapterRejected` with the reason, or the errors of `path`."""
         return validate_adapter(self.path(name), name, self.base_hash())
+
+    def read_card(self, name: str) -> Card:
+        """The card of an adapter as its file says, without a check of the weights; raises as `path` does."""
+        card: Card = read_adapter_json(Card, self.path(name) / CARD_FILE)
+        return card
 
     def weights_hash(self, name: str) -> str:
         """The sha256 of an adapter's weights according to its manifest; raises `NotFound`."""

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 from string import Formatter
-from typing import Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+from osiris.core.ideas import SYMBOL_PATTERN
 
 
 class Section(BaseModel):
@@ -30,6 +32,10 @@ class ModelSettings(Section):
         "also a model folder, a GGUF file, or a name on the Hugging Face hub",
     )
     judge: str = Field("starter", description="as `base`")
+    primed: bool = Field(
+        False,
+        description="draft with what `osiris models prime` made of `base`; adapters descend from it",
+    )
     quantize: Literal["auto", "4bit", "none"] = "auto"
     temperature: float = Field(0.8, ge=0, le=2)
     top_p: float = Field(0.95, gt=0, le=1)
@@ -39,6 +45,9 @@ class ModelSettings(Section):
         True, description="decoding can only produce replies that fit the schema; off: replies are only checked"
     )
     retries: int = Field(2, ge=0, description="further attempts after an invalid reply")
+    min_number_probability: float = Field(
+        0.01, ge=0, le=1, description="a judge that says a number with a smaller probability gives no score"
+    )
     seed: int = 0
     cache: Path = Path("~/.cache/osiris")
 
@@ -69,6 +78,59 @@ class AdviseSettings(Section):
 
     tickers: list[str] = ["AAPL", "GOOG", "IBM", "MSFT"]
     candidates: int = Field(6, ge=1, le=64, description="replies drawn per prompt")
+
+
+BlockName = Literal[
+    "features", "trend", "volatility", "levels", "strength", "gaps", "calendar", "notes", "memory", "bars", "examples"
+]
+"""The blocks of a prompt. This is also their order, and the reverse of the order in which they are dropped."""
+ALL_BLOCKS: tuple[BlockName, ...] = get_args(BlockName)
+
+
+class ContextSettings(Section):
+    """What the drafter sees: the blocks of its prompt, and their bounds."""
+
+    blocks: list[BlockName] = Field(
+        [],
+        description="blocks of the prompt, the most important first: the last one is dropped first where a prompt "
+        "grows too long; none: `features` for the starter, and all but `examples` for any other model",
+    )
+    max_tokens: int = Field(
+        1024, ge=64, description="length of a prompt in tokens, at most; never more than the model reads"
+    )
+    trend_sessions: list[Annotated[int, Field(ge=1, le=500)]] = Field(
+        [5, 20, 60, 120], min_length=1, max_length=8, description="horizons of the block `trend`"
+    )
+    bars: int = Field(5, ge=1, le=60, description="sessions in the block `bars`")
+    benchmark: str = Field(
+        "", description="ticker that the block `strength` compares with, such as SPY; none: no block"
+    )
+    note_days: float = Field(7, gt=0, le=3660, description="a note is shown for so many days")
+    max_notes: int = Field(5, ge=1, le=50)
+    note_characters: int = Field(240, ge=20, le=2000, description="a longer note is cut")
+    situations: int = Field(3, ge=1, le=20, description="earlier situations in the block `memory`")
+    examples: int = Field(2, ge=2, le=20, description="accepted winners in the block `examples`, half of each side")
+
+    @field_validator("blocks", "trend_sessions")
+    @classmethod
+    def _check_unique(cls, value: list[object]) -> list[object]:
+        if repeated := sorted({str(one) for one in value if value.count(one) > 1}):
+            raise ValueError(f"{repeated[0]} stands there twice")
+        return value
+
+    @field_validator("blocks")
+    @classmethod
+    def _check_features(cls, value: list[BlockName]) -> list[BlockName]:
+        if value and value[0] != "features":
+            raise ValueError('the first block must be "features", on which the policy decides')
+        return value
+
+    @field_validator("benchmark")
+    @classmethod
+    def _check_benchmark(cls, value: str) -> str:
+        if value and not SYMBOL_PATTERN.match(value):
+            raise ValueError(f"write a ticker in capitals, such as {value.upper().strip() or 'SPY'}")
+        return value
 
 
 class ReviewSettings(Section):

@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from osiris.config.sections import (
     AdviseSettings,
     ClockSettings,
+    ContextSettings,
     GateSettings,
     KernelSettings,
     LlmSettings,
@@ -79,6 +80,7 @@ class Settings(BaseSettings):
     model: ModelSettings = ModelSettings()
     llm: LlmSettings = LlmSettings()
     advise: AdviseSettings = AdviseSettings()
+    context: ContextSettings = ContextSettings()
     review: ReviewSettings = ReviewSettings()
     outcomes: OutcomesSettings = OutcomesSettings()
     prices: PricesSettings = PricesSettings()
@@ -106,6 +108,11 @@ class Settings(BaseSettings):
     def data(self) -> Path:
         """Folder of the stores."""
         return self.workspace / "data"
+
+    @property
+    def prompts(self) -> Path:
+        """Folder of the prompt templates that replace shipped ones."""
+        return self.workspace / "prompts"
 
     @property
     def adapters(self) -> Path:

@@ -8,8 +8,11 @@ if TYPE_CHECKING:
 VECTOR_SIZE = 16
 
 ADVICE_COLUMNS = {
-    "id": ("key", "Hash of the prompt, the adapter, the number of the sample and `as_of`."),
-    "prompt_id": ("text", "Hash of the prompt and `as_of`. Candidates that were drawn from one prompt share it."),
+    "id": ("key", "Hash of the ticker, its features, the adapter, the number of the sample and `as_of`."),
+    "prompt_id": (
+        "text",
+        "Hash of the ticker, its features and `as_of`. Candidates that were drawn from one prompt share it.",
+    ),
     "as_of": ("time", "The moment up to which the model saw bars."),
     "created_at": ("time", "The moment at which the idea was stored."),
     "ticker": ("text", "The symbol. Code writes it, not the model."),
@@ -24,13 +27,30 @@ ADVICE_COLUMNS = {
     "size": ("number", "The fraction of equity that is lost when the stop is hit."),
     "rationale": ("text", "The reason that the model gave."),
     "prompt": ("text", "The prompt, as the model got it."),
+    "prompt_version": (
+        "text",
+        "Hash of the templates and of the settings of the blocks that the prompt was made with.",
+    ),
     "reply": ("text", "The JSON of the model, as it wrote it."),
     "model": ("text", "The base model that drafted the idea."),
     "adapter": ("text", "The adapter on that model, `base` for none."),
     "policy": ("text", "The commit of the policy that filtered and sized the idea."),
     "patch_id": ("text", "The patch that is live in that policy; null for the shipped policy."),
-    "hermes_raw": ("integer", "The number that Hermes wrote, 0 to 10; null when it wrote none."),
+    "hermes_raw": (
+        "integer",
+        "The number that Hermes gave, 0 to 10: the likeliest one. Null if a number is too unlikely.",
+    ),
     "hermes_score": ("number", "`hermes_raw` divided by 10."),
+    "hermes_expected": (
+        "number",
+        "The mean of the number that Hermes would say, 0 to 10, by its own probabilities; null if they are unknown.",
+    ),
+    "hermes_number_probability": ("number", "The probability that Hermes would say a number from 0 to 10 at all."),
+    "hermes_win_probability": (
+        "number",
+        "The share of wins among earlier ideas of that score, a forecast; null if too few of them had ended.",
+    ),
+    "judge": ("text", "The model that scored the idea."),
     "hermes_note": ("text", "Why there is no score, where there is none."),
     "decision_latency_ms": ("number", "The time from the snapshot to the stored idea, in milliseconds."),
     "novelty": ("number", "The distance to the nearest earlier idea in `vector`; null for the first one."),

@@ -14,16 +14,18 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from osiris.config.settings import Settings
-from osiris.core.errors import NoPrices, SourceUnavailable
+from osiris.core.errors import SourceUnavailable
 from osiris.core.ideas import Status
 from osiris.core.run_log import collect_warnings
 from osiris.core.types import Row
 from osiris.drafting.drafted_idea import DraftedIdea, read_drafts, to_row
-from osiris.drafting.snapshot import Snapshot, take_snapshot
+from osiris.drafting.snapshot import Snapshot
+from osiris.drafting.snapshots import SnapshotSource, take_snapshots
+from osiris.drafting.win_probability import ScoredOutcomes, curve_score, load_scored_outcomes
 from osiris.llm import hermes
 from osiris.llm.generate import draft_replies
 from osiris.llm.models import AnyDrafter, AnyJudge
-from osiris.market.bar_frames import to_bar_arrays
+from osiris.llm.prompts import Prompts
 from osiris.market.calendars import closes_between
 from osiris.market.provider import BarProvider
 from osiris.policy import edit_warning
@@ -33,9 +35,6 @@ from osiris.storage.events import Events
 from osiris.storage.tables import sql_time
 
 log = logging.getLogger(__name__)
-
-HISTORY_DAYS = 150
-"""Calendar days of bars that a snapshot reads: `WARM_UP_BARS` sessions, with holidays to spare."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,11 @@ class DraftingContext:
     events: Events
     policy: Policy
     settings: Settings
+
+    @property
+    def snapshot_source(self) -> SnapshotSource:
+        """Where snapshots come from."""
+        return SnapshotSource(self.prices, self.advice, self.settings)
 
 
 @dataclass
@@ -102,7 +106,7 @@ def _draft_and_store(
     if note := edit_warning():
         log.warning(note)
     started = time.perf_counter()
-    snapshots = take_snapshots(context.prices, policy, settings.advise.tickers, moments)
+    snapshots = take_snapshots(context.snapshot_source, policy, settings.advise.tickers, moments)
     snapshots = [s for s in snapshots if not _has_drafts(advice, s, drafter.adapter)]
     report.prompts = len(snapshots)
     drafts = draft_replies(
@@ -117,6 +121,7 @@ def _draft_and_store(
     report.invalid = report.replies - len(ideas)
     if judge:
         add_scores(ideas, judge, settings)
+        add_forecasts(ideas, load_scored_outcomes(advice, judge.name, max(moments)))
     for idea in ideas:
         idea.ask_policy(policy)
     report.gated = sum(not idea.passes for idea in ideas)
@@ -136,28 +141,26 @@ def _draft_and_store(
     return report
 
 
-def take_snapshots(
-    prices: BarProvider, policy: Policy, tickers: Sequence[str], moments: Sequence[datetime]
-) -> list[Snapshot]:
-    """Snapshots of every ticker at every moment, by moment; a ticker without prices is left out with a warning."""
-    first, last = min(moments), max(moments)
-    bars = prices.get_many_bars(list(tickers), first - timedelta(days=HISTORY_DAYS), last, last)
-    arrays = {ticker: to_bar_arrays(bars[ticker]) for ticker in tickers if ticker in bars}
-    snapshots = []
-    for moment in sorted(moments):
-        for ticker, ticker_bars in arrays.items():
-            try:
-                snapshots.append(take_snapshot(ticker, ticker_bars, moment, policy))
-            except NoPrices as error:
-                log.warning("%s: %s", ticker, error)
-    return snapshots
-
-
 def add_scores(ideas: Sequence[DraftedIdea], judge: AnyJudge, settings: Settings) -> None:
     """Let Hermes score the ideas; an answer without a number is a score without one, with a note."""
     judged = [idea.judged for idea in ideas]
-    for idea, score in zip(ideas, hermes.score_ideas(judge, judged, settings.model.batch_size), strict=True):
-        idea.score = score
+    prompts = Prompts(settings.prompts)
+    model = settings.model
+    scores = hermes.score_ideas(judge, judged, model.batch_size, model.min_number_probability, prompts)
+    for idea, score in zip(ideas, scores, strict=True):
+        idea.score, idea.judge = score, judge.name
+
+
+def add_forecasts(ideas: Sequence[DraftedIdea], outcomes: ScoredOutcomes) -> None:
+    """Forecast the probability of a win of each scored idea, from the outcomes that were known at its moment."""
+    for moment in {idea.as_of for idea in ideas}:
+        scored = [idea for idea in ideas if idea.as_of == moment and idea.score and idea.score.raw is not None]
+        forecasts = (
+            outcomes.forecast(np.array([curve_score(idea.score) for idea in scored]), moment) if scored else None
+        )
+        if forecasts is not None:
+            for idea, forecast in zip(scored, forecasts, strict=True):
+                idea.win_probability = float(forecast)
 
 
 def find_novelties(ideas: Sequence[DraftedIdea], advice: AdviceStore) -> list[float | None]:

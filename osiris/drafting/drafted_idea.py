@@ -13,6 +13,7 @@ import numpy as np
 from osiris.core.ideas import Reply, Status, advice_id, levels_from_reply
 from osiris.core.schemas import VECTOR_SIZE
 from osiris.core.types import Row
+from osiris.drafting.memory import MAX_VECTOR_FEATURES
 from osiris.drafting.snapshot import Snapshot
 from osiris.llm.generate import Draft
 from osiris.llm.hermes import JudgedIdea
@@ -20,16 +21,14 @@ from osiris.llm.models import AnyDrafter
 from osiris.llm.scores import Score
 from osiris.policy.contracts import Policy, PolicyInput
 
-MAX_VECTOR_FEATURES = 8
-"""Features of a snapshot in the vector of an idea; the numbers of the reply begin behind them."""
-
 
 @dataclass
 class DraftedIdea:
     """A valid reply to the prompt of a snapshot. `sample` is its number among the replies, from 0.
 
     `text` is the reply as it was written, and `reply` what was read in it. Until Hermes and the policy are asked,
-    `score` and `size` are `None`. `passes` says whether the risk filter lets it through to the reviewers.
+    `score` and `size` are `None`. `win_probability` is the forecast from the score, `None` if too few outcomes are
+    known. `passes` says whether the risk filter lets it through to the reviewers.
     """
 
     snapshot: Snapshot
@@ -37,6 +36,8 @@ class DraftedIdea:
     text: str
     reply: Reply
     score: Score | None = None
+    judge: str | None = None
+    win_probability: float | None = None
     size: float | None = None
     passes: bool = True
 
@@ -81,7 +82,7 @@ def to_row(idea: DraftedIdea, drafter: AnyDrafter, policy: Policy, novelty: floa
     snapshot, reply = idea.snapshot, idea.reply
     levels, score = levels_from_reply(reply, snapshot.price, snapshot.atr), idea.score
     return {
-        "id": advice_id(snapshot.prompt, drafter.adapter, idea.sample, snapshot.as_of),
+        "id": advice_id(snapshot.features_prompt, drafter.adapter, idea.sample, snapshot.as_of),
         "prompt_id": snapshot.prompt_id,
         "as_of": snapshot.as_of,
         "created_at": snapshot.as_of + timedelta(milliseconds=latency_ms),
@@ -97,6 +98,7 @@ def to_row(idea: DraftedIdea, drafter: AnyDrafter, policy: Policy, novelty: floa
         "size": idea.size,
         "rationale": reply.rationale,
         "prompt": snapshot.prompt,
+        "prompt_version": snapshot.prompt_version,
         "reply": idea.text,
         "model": drafter.name,
         "adapter": drafter.adapter,
@@ -104,6 +106,10 @@ def to_row(idea: DraftedIdea, drafter: AnyDrafter, policy: Policy, novelty: floa
         "patch_id": policy.patch_id,
         "hermes_raw": score.raw if score else None,
         "hermes_score": score.normalized if score else None,
+        "hermes_expected": score.expected if score else None,
+        "hermes_number_probability": score.number_probability if score else None,
+        "hermes_win_probability": idea.win_probability,
+        "judge": idea.judge,
         "hermes_note": (score.note or None) if score else None,
         "novelty": novelty,
         "decision_latency_ms": latency_ms,

@@ -1,6 +1,10 @@
-"""What the model sees of the market: a snapshot of features, from completed bars up to `as_of` alone."""
+"""What the model sees of a ticker at a moment: the features of the policy, and further blocks where they are wanted.
 
-from dataclasses import dataclass
+Only bars that were complete at the moment are read. `osiris/drafting/snapshots.py` takes snapshots for a workspace.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -10,7 +14,7 @@ from osiris.core.arrays import FloatArray
 from osiris.core.errors import NoPrices
 from osiris.core.ideas import prompt_id
 from osiris.llm.generate import DraftRequest
-from osiris.llm.prompts import render
+from osiris.llm.prompts import Prompts, render
 from osiris.market.bar_frames import BarArrays, to_bar_arrays
 from osiris.policy.contracts import WARM_UP_BARS, Feature, Policy
 
@@ -20,9 +24,11 @@ ATR_BARS = 14
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A ticker at a moment: last close and ATR, the features, and the text that shows them to the model.
+    """A ticker at a moment: last close and ATR, the features, and the texts that show them to the model.
 
-    Prices are in currency, in the basis of the last bar, which ended at `basis_at`.
+    Prices are in currency, in the basis of the last bar, which ended at `basis_at`. `text` is what the blocks say, and
+    `prompt` the whole question with it. `features_text` is the block `features` alone. `blocks` are the names of the
+    blocks that are shown. `prompt_version` names the templates and the settings that the prompt was made with.
     """
 
     ticker: str
@@ -33,6 +39,9 @@ class Snapshot:
     features: tuple[Feature, ...]
     text: str
     prompt: str
+    features_text: str
+    blocks: tuple[str, ...] = ("features",)
+    prompt_version: str | None = None
 
     @property
     def request(self) -> DraftRequest:
@@ -41,8 +50,29 @@ class Snapshot:
 
     @property
     def prompt_id(self) -> str:
-        """Id of this ticker at this moment. The text alone is no id: it is rounded, so two moments may share it."""
-        return prompt_id(self.prompt, self.as_of)
+        """Id of this ticker at this moment, by its features.
+
+        Notes and memories that come later change the prompt, but not the id: nothing is drafted twice. The text alone
+        is no id: it is rounded, so two moments may share it.
+        """
+        return prompt_id(self.features_prompt, self.as_of)
+
+    @property
+    def features_prompt(self) -> str:
+        """The shipped question with the features alone, from which the ids of the ideas are made."""
+        return render("advise", ticker=self.ticker, snapshot=self.features_text)
+
+    def with_blocks(self, blocks: Sequence[tuple[str, str]], prompts: Prompts) -> "Snapshot":
+        """The snapshot that shows these blocks, by name and text, instead. Empty texts are left out.
+
+        The block `examples` belongs to the prompt alone: the judge does not read it.
+        """
+        shown = [(name, text) for name, text in blocks if text]
+        text = "\n".join(text for name, text in shown if name != "examples")
+        examples = next((text for name, text in shown if name == "examples"), "")
+        parts = (prompts.render("system"), examples, prompts.render("advise", ticker=self.ticker, snapshot=text))
+        prompt = "\n".join(part.strip("\n") for part in parts if part.strip())
+        return replace(self, text=text, prompt=prompt, blocks=tuple(name for name, _ in shown))
 
     @property
     def vector(self) -> np.ndarray:
@@ -84,6 +114,7 @@ def take_snapshot(ticker: str, bars: pd.DataFrame | BarArrays, as_of: datetime, 
         features=tuple(features),
         text=text,
         prompt=render("advise", ticker=ticker, snapshot=text),
+        features_text=text,
     )
 
 

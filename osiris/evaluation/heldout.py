@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 import pandas as pd
 
 from osiris.config.settings import Settings
-from osiris.drafting.draft_ideas import take_snapshots
 from osiris.drafting.snapshot import Snapshot
+from osiris.drafting.snapshots import SnapshotSource, take_snapshots
 from osiris.evaluation.paper_trading import PAPER_COLUMNS, simulate_paper_trades, to_paper_row
 from osiris.evaluation.side_bias import replay_decisions
 from osiris.llm.generate import Draft, draft_replies
@@ -81,21 +81,18 @@ def training_window(settings: Settings, as_of: datetime, seen_until: Sequence[da
 
 
 def take_heldout_snapshots(
-    prices: BarProvider,
-    policy: Policy,
-    settings: Settings,
-    window: Window,
-    drafted_at: Sequence[datetime] | None = None,
+    source: SnapshotSource, policy: Policy, window: Window, drafted_at: Sequence[datetime] | None = None
 ) -> list[Snapshot]:
     """Snapshots of every ticker at every session close of the window, or at those of `drafted_at` inside the window.
 
     A ticker without prices at a moment is left out with a warning.
     """
+    settings = source.settings
     tickers = settings.advise.tickers
     calendars = sorted({calendar_of(ticker, settings.prices) for ticker in tickers})
     closes = {moment for name in calendars for moment in closes_between(name, window.first, window.as_of)}
     moments = [m for m in drafted_at if window.first <= m <= window.as_of] if drafted_at is not None else closes
-    return take_snapshots(prices, policy, tickers, sorted(moments)) if moments else []
+    return take_snapshots(source, policy, tickers, sorted(moments)) if moments else []
 
 
 def evaluate_drafter(

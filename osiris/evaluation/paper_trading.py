@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from osiris.config.settings import Settings
 from osiris.core.ideas import Reply, levels_from_reply
-from osiris.drafting.draft_ideas import HISTORY_DAYS
 from osiris.drafting.snapshot import Snapshot
+from osiris.drafting.snapshots import HISTORY_DAYS
 from osiris.labeling.arrays import DAY_NS, to_arrays, to_barrier_ideas
 from osiris.labeling.triple_barrier import Touches, find_first_touches
 from osiris.market.provider import BarProvider

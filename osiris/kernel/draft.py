@@ -18,7 +18,6 @@ from osiris.kernel.patch import MAX_AUTHOR_CHARACTERS, Patch, patch_from_diff, p
 from osiris.kernel.patch_log import PatchLog
 from osiris.kernel.repo import PolicyRepo, PolicyVersion
 from osiris.llm.generate import unconstrained
-from osiris.llm.prompts import render
 from osiris.policy import PATCHABLE_FILES
 from osiris.storage.events import TRACES_KEY
 from osiris.storage.patches import PatchLists
@@ -92,7 +91,7 @@ def generate_patch_text(
     Raises `BadInput` when the prompt is longer than the model can read.
     """
     verdicts = [patch for patch in patch_log.patches().values() if patch["target"] == target and "reason" in patch]
-    prompt = render(
+    prompt = context.snapshot_source.prompts.render(
         "patch",
         target=target,
         text=live.files[target],

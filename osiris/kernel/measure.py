@@ -24,9 +24,9 @@ from osiris.config.settings import Settings
 from osiris.core.errors import TooLittleData
 from osiris.core.run_log import collect_warnings
 from osiris.core.types import Row
-from osiris.drafting.draft_ideas import take_snapshots
 from osiris.drafting.drafted_idea import idea_vector, to_policy_input
 from osiris.drafting.snapshot import Snapshot
+from osiris.drafting.snapshots import SnapshotSource, take_snapshots
 from osiris.evaluation.paper_trading import simulate_paper_trades, to_paper_row
 from osiris.evaluation.stats import alpha_for_look
 from osiris.kernel.compare import Measurement, OfferedIdeas, compare_policies, empty_trades, week_starts
@@ -59,6 +59,11 @@ class MeasurementContext:
     open_judge: Callable[[], AnyJudge]
     settings: Settings
     as_of: datetime
+
+    @property
+    def snapshot_source(self) -> SnapshotSource:
+        """Where the snapshots of both policies come from."""
+        return SnapshotSource(self.prices, self.advice, self.settings)
 
     @cached_property
     def drafter(self) -> AnyDrafter:
@@ -103,7 +108,8 @@ def measure_candidate(
     moments = session_closes(context.settings, look)
     policies = (candidate, incumbent)
     with collect_warnings():  # what lacks prices was said when ideas were drafted at those moments
-        snapshots = [take_snapshots(context.prices, one, context.settings.advise.tickers, moments) for one in policies]
+        tickers = context.settings.advise.tickers
+        snapshots = [take_snapshots(context.snapshot_source, one, tickers, moments) for one in policies]
     if not snapshots[0]:
         raise TooLittleData(f"bars from {look.start.date()} to {look.end.date()}", "none", "import prices")
     candidate_drafts = draft_and_score(snapshots[0], context)
@@ -139,7 +145,9 @@ def draft_and_score(snapshots: Sequence[Snapshot], context: MeasurementContext) 
     positions = [(i, j) for i, group in enumerate(groups) for j, reply in enumerate(group) if reply.reply is not None]
     scores: list[list[float | None]] = [[None] * len(group) for group in groups]
     ideas = [hermes.JudgedIdea(groups[i][j].text, snapshots[i].text) for i, j in positions]
-    for (i, j), score in zip(positions, hermes.score_ideas(judge, ideas, settings.model.batch_size), strict=True):
+    model, templates = settings.model, context.snapshot_source.prompts
+    numbers = hermes.score_ideas(judge, ideas, model.batch_size, model.min_number_probability, templates)
+    for (i, j), score in zip(positions, numbers, strict=True):
         scores[i][j] = score.normalized
     return ScoredDrafts(groups, scores, (time.perf_counter() - started) / len({shot.as_of for shot in snapshots}))
 

@@ -21,8 +21,8 @@ import pandas as pd
 from osiris.core.errors import TooLittleData, WorkspaceError
 from osiris.core.ideas import FINAL_OUTCOMES, parse_reply
 from osiris.core.run_log import collect_warnings
-from osiris.drafting.draft_ideas import take_snapshots
 from osiris.drafting.drafted_idea import to_policy_input
+from osiris.drafting.snapshots import take_snapshots
 from osiris.evaluation.stats import alpha_for_look, block_length, min_blocks
 from osiris.kernel.compare import OfferedIdeas, compare_policies, week_starts
 from osiris.kernel.measure import Look
@@ -39,7 +39,7 @@ from osiris.storage.tables import escape_sql, sql_in, sql_time
 log = logging.getLogger(__name__)
 
 SETTLED_IDEA_COLUMNS = [
-    "ticker", "as_of", "prompt", "reply", "hermes_score", "status", "size", "r_multiple", "closed_at", "novelty",
+    "ticker", "as_of", "prompt_id", "reply", "hermes_score", "status", "size", "r_multiple", "closed_at", "novelty",
     "decision_latency_ms",
 ]  # fmt: skip
 
@@ -127,11 +127,11 @@ def _ideas_of_previous_policy(kernel: Kernel, patch: PatchEntry, ideas: pd.DataF
         moments = [moment.to_pydatetime() for moment in ideas["at"].drop_duplicates()]
         tickers = sorted(set(ideas["ticker"]))
         with collect_warnings():  # what lacks prices was said when ideas were drafted at those moments
-            snapshots = take_snapshots(kernel.context.prices, policy, tickers, moments) if moments else []
-        snapshot_by_prompt = {shot.prompt: shot for shot in snapshots}
-        matching = ideas[ideas["prompt"].isin(snapshot_by_prompt.keys())]
+            snapshots = take_snapshots(kernel.context.snapshot_source, policy, tickers, moments) if moments else []
+        snapshot_by_id = {shot.prompt_id: shot for shot in snapshots}
+        matching = ideas[ideas["prompt_id"].isin(snapshot_by_id.keys())]
         sizes = []
-        columns = matching[["prompt", "reply", "ticker", "hermes_score"]]
+        columns = matching[["prompt_id", "reply", "ticker", "hermes_score"]]
         for prompt, text, ticker, hermes_score in columns.itertuples(index=False, name=None):
             score = None if pd.isna(hermes_score) else float(hermes_score)
             reply = parse_reply(text, ticker)
@@ -139,7 +139,7 @@ def _ideas_of_previous_policy(kernel: Kernel, patch: PatchEntry, ideas: pd.DataF
                 raise WorkspaceError(
                     "stored replies that can be read", repr(text)[:80], "restore the ideas from a backup"
                 )
-            idea = to_policy_input(snapshot_by_prompt[prompt], reply, score)
+            idea = to_policy_input(snapshot_by_id[prompt], reply, score)
             sizes.append(policy.size(idea) if policy.passes(idea) else 0.0)
     finally:
         close()

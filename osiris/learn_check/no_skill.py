@@ -237,7 +237,7 @@ def _atr(frame: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def _walk_snapshot(ticker: str, as_of: datetime, price: float, atr: float) -> Snapshot:
-    return Snapshot(ticker, as_of, as_of, float(price), float(atr), (), "", f"{ticker} {as_of:%Y-%m-%d}")
+    return Snapshot(ticker, as_of, as_of, float(price), float(atr), (), "", f"{ticker} {as_of:%Y-%m-%d}", "")
 
 
 def _ohlc(steps: NDArray[np.float64]) -> pd.DataFrame:

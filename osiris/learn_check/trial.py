@@ -11,8 +11,9 @@ from typing import Any, cast
 from osiris.config.settings import Settings, load_settings
 from osiris.core.clock import FixedClock
 from osiris.core.files import write_atomically
-from osiris.drafting.draft_ideas import DraftingContext, DraftingReport, draft_ideas, take_snapshots
+from osiris.drafting.draft_ideas import DraftingContext, DraftingReport, draft_ideas
 from osiris.drafting.snapshot import Snapshot
+from osiris.drafting.snapshots import take_snapshots
 from osiris.evaluation import heldout
 from osiris.labeling.settle import settle
 from osiris.learn_check.no_skill import LONG_SHARES
@@ -150,7 +151,7 @@ def take_fresh_snapshots(workspace: Workspace, trial: Trial) -> tuple[datetime, 
     """The end of the market, and the prompts that come after all nightly runs."""
     market = trial.market
     snapshots = take_snapshots(
-        workspace.prices, workspace.policy, market.names, market.draft_moments[-trial.plan.fresh_moments :]
+        workspace.snapshots, workspace.policy, market.names, market.draft_moments[-trial.plan.fresh_moments :]
     )
     return market.closes[-1] + DELAY_AFTER_CLOSE, snapshots
 
@@ -166,7 +167,7 @@ def run_trial_night(workspace: Workspace, trial: Trial, number: int, step: Calla
     pairs = collect_pairs(workspace.advice, workspace.registry, settings, as_of)
     trained = learn_from_outcomes(workspace.registry, workspace.tracking, settings, as_of)
     step(f"nightly run {number + 1}: comparing")
-    source = HeldoutSource(workspace.prices, workspace.policy, settings, moments)
+    source = HeldoutSource(workspace.snapshots, workspace.policy, moments)
     comparison, _ = evaluate_adapters(workspace.registry, workspace.tracking, workspace.models, source, as_of)
     return {
         "as_of": as_of.isoformat(),

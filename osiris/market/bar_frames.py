@@ -41,7 +41,7 @@ class Bars(NamedTuple):
 
 
 class BarArrays(NamedTuple):
-    """A frame of bars as arrays, each shape (n,): moments int64 ns, raw prices, the split ratio of each bar."""
+    """A frame of bars as arrays, each shape (n,): moments int64 ns, raw prices, split ratios, volumes in shares."""
 
     start: NDArray[np.int64]
     end: NDArray[np.int64]
@@ -50,6 +50,7 @@ class BarArrays(NamedTuple):
     low: NDArray[np.float64]
     close: NDArray[np.float64]
     split: NDArray[np.float64]
+    volume: NDArray[np.float64]
 
     def select(self, selection: NDArray[np.bool_] | NDArray[np.integer[Any]] | slice) -> "BarArrays":
         """The bars of a mask, of indices or of a slice, as contiguous arrays."""
@@ -60,16 +61,19 @@ class BarArrays(NamedTuple):
         return self.select(self.end <= pd.Timestamp(as_of).as_unit("ns").value)
 
     def adjust_splits(self) -> "BarArrays":
-        """The bars with all prices in the basis of the last one, as the function `adjust_splits` has it."""
+        """The bars with prices and volumes in the basis of the last one, as the function `adjust_splits` has it."""
         factor = _factor_to_last(self.split.cumprod())
-        return self._replace(**{name: getattr(self, name) * factor for name in PRICE_COLUMNS})
+        prices = {name: getattr(self, name) * factor for name in PRICE_COLUMNS}
+        return self._replace(**prices, volume=self.volume / factor)
 
 
 def to_bar_arrays(frame: pd.DataFrame) -> BarArrays:
     """The bars of a frame as arrays; the split ratios are a copy, because `count_splits_once` changes them."""
     opens, highs, lows, closes = (frame[name].to_numpy(np.float64) for name in PRICE_COLUMNS)
     splits = frame["split"].to_numpy(np.float64, copy=True)
-    return BarArrays(to_nanoseconds(frame["start"]), to_nanoseconds(frame["end"]), opens, highs, lows, closes, splits)
+    volumes = frame["volume"].to_numpy(np.float64)
+    start, end = to_nanoseconds(frame["start"]), to_nanoseconds(frame["end"])
+    return BarArrays(start, end, opens, highs, lows, closes, splits, volumes)
 
 
 def to_nanoseconds(times: pd.Series) -> NDArray[np.int64]:

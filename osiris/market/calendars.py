@@ -148,6 +148,16 @@ def session_pauses(calendar: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]
     return starts, ends
 
 
+def next_sessions(calendar: str, moment: datetime, count: int) -> pd.DatetimeIndex:
+    """The exchange's dates of the next `count` sessions that open at or after `moment`; fewer where the calendar ends.
+
+    The dates are midnights without a zone.
+    """
+    opens, _ = _edges(calendar)
+    first = int(np.searchsorted(opens, pd.Timestamp(moment).value, side="left"))
+    return pd.DatetimeIndex(_load(calendar).sessions[first : first + count])
+
+
 def session_day(calendar: str, moment: datetime) -> str:
     """The exchange's date (YYYY-MM-DD) of the session in which `moment` lies, or of the last session before it."""
     opens, _ = _edges(calendar)

@@ -105,7 +105,7 @@ def build_timeline(
     bar_layers = BarLayers(days, sessions, _confirmed_starts(sources.daily), absent, tolerance, split_conflicts)
     for fine in fines:
         bar_layers.refine(fine)
-    bars = Bars(*bar_layers.chosen[:-1], bar_layers.chosen.split.cumprod())
+    bars = Bars(*bar_layers.chosen[:6], bar_layers.chosen.split.cumprod())  # the volume decides no outcome
     gapped = {
         session: mark_gaps(
             part, _daily_bar(bars, session), tolerance, sessions.pause_of(int(sessions.opens.searchsorted(session[0])))

@@ -43,6 +43,8 @@ def get_served_adapter(workspace: Workspace) -> Row:
         "served": served.name or "base",
         "served_sha256": registry.weights_hash(served.name) if served.name else registry.base_hash(),
         "pinned": registry.pinned(),
+        "prompt_version": workspace.snapshots.prompt_version,
+        "prompt_note": workspace.describe_other_prompts(served.name),
         "passed_over": [f"{name}: {reason}" for name, reason in served.skipped],
     }
 

@@ -37,11 +37,14 @@ from osiris.training.pairs import (
     build_pairs,
     group_by_prompt,
     is_settled,
+    make_pair,
     reward_to_risk,
 )
 from osiris.training.recipe import DataKind
 from osiris.training.stored_replies import describe_left_out, select_trainable
 
+UNKNOWN_VERSION = "unknown"
+"""The version of a prompt that was stored before prompts had versions."""
 MAX_PAIRS_PER_PROMPT = 2
 """The most `ranked` pairs of one prompt, so that a prompt with many candidates does not outweigh the rest."""
 
@@ -54,6 +57,7 @@ class UnpairedReply:
     reply: str
     label: bool
     id: str
+    prompt_version: str | None = None
 
     @property
     def line(self) -> dict[str, Any]:
@@ -73,6 +77,7 @@ class AcceptedReply:
     prompt: str
     reply: str
     id: str
+    prompt_version: str | None = None
 
     @property
     def line(self) -> dict[str, str]:
@@ -143,9 +148,9 @@ def build_unpaired(rows: Sequence[Row], cutoff: datetime) -> list[UnpairedReply]
     by_ratio: dict[float, dict[bool, list[UnpairedReply]]] = defaultdict(lambda: {True: [], False: []})
     for row in sorted(rows, key=lambda row: row["id"]):
         if is_settled(row, cutoff) and row["exit_reason"] in BARRIER_EXITS:
-            single = UnpairedReply(
-                row["prompt"], row["trained_reply"], row["exit_reason"] == ExitReason.TARGET, row["id"]
-            )
+            is_good = row["exit_reason"] == ExitReason.TARGET
+            version = row.get("prompt_version")
+            single = UnpairedReply(row["prompt"], row["trained_reply"], is_good, row["id"], version)
             by_ratio[round(reward_to_risk(row), 2)][single.label].append(single)
     kept = [
         single
@@ -165,7 +170,8 @@ def write_dataset(
 ) -> dict[str, Any]:
     """Write the JSONL and its metadata, and return the metadata.
 
-    The metadata goes to a JSON file of the same name: hash, kind, counts, cut-off and the ideas behind each line.
+    The metadata goes to a JSON file of the same name: hash, kind, counts, cut-off, the versions of the prompts, and the
+    ideas behind each line.
     `left_out` describes the ideas that could not be trained on.
     """
     text = "".join(json.dumps(example.line) + "\n" for example in examples)
@@ -176,6 +182,7 @@ def write_dataset(
         "sha256": hashlib.sha256(text.encode()).hexdigest(),
         "pairs": len(examples),
         "by_source": {source: sources.count(source) for source in sorted(set(sources))},
+        "prompt_versions": dict(Counter(example.prompt_version or UNKNOWN_VERSION for example in examples)),
         "cutoff": cutoff.isoformat(),
         "left_out": left_out,
         "lineage": [example.lineage for example in examples],
@@ -201,6 +208,7 @@ class DatasetMetadata(BaseModel):
     sha256: str
     pairs: int
     by_source: dict[str, int]
+    prompt_versions: dict[str, int] = {}
     cutoff: AwareDatetime
     left_out: str = ""
     lineage: list[dict[str, str]]
@@ -234,7 +242,7 @@ def read_metadata(dataset: Path) -> dict[str, Any] | None:
 
 
 def _ranked(good: Row, bad: Row) -> Pair:
-    return Pair(good["prompt"], good["trained_reply"], bad["trained_reply"], "ranked", good["id"], bad["id"])
+    return make_pair("ranked", good, (good["trained_reply"], bad["trained_reply"]), (good["id"], bad["id"]))
 
 
 def _has_r(row: Row) -> bool:

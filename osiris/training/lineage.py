@@ -20,10 +20,10 @@ from osiris.core.clock import VALID_YEARS
 from osiris.core.errors import BadInput, NoPrices, NotFound
 from osiris.core.ideas import Status, parse_ticker
 from osiris.core.types import Row
+from osiris.drafting.prompt_form import PromptForm
 from osiris.llm.loader import BASE_ADAPTER
 from osiris.market.bar_store import BarStore
 from osiris.market.calendars import calendar_of, closes_between
-from osiris.policy.contracts import WARM_UP_BARS
 from osiris.storage.advice import AdviceStore
 from osiris.storage.tables import escape_sql, sql_in
 from osiris.training.datasets import dataset_file, read_metadata
@@ -98,8 +98,9 @@ class Lineage:
         """The ideas on `ticker` whose prompt or outcome depends on the bar of that day."""
         start = pd.Timestamp(_day(day), tz="UTC")
         calendar = calendar_of(ticker, self.settings.prices)
-        closes = closes_between(calendar, start, start + timedelta(days=2 * WARM_UP_BARS))[:WARM_UP_BARS]
-        # a prompt looks back WARM_UP_BARS sessions, so the bar is in the prompts of that many sessions from its own on
+        sessions = PromptForm(self.settings).look_back
+        # a prompt looks back so many sessions, and the bar is in the prompts of that many sessions from its own on
+        closes = closes_between(calendar, start, start + timedelta(days=2 * sessions))[:sessions]
         last = closes[-1] if len(closes) else start
         rows = self.advice.rows(f"ticker = '{ticker}'", LINEAGE_COLUMNS)
         return {

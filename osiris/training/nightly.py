@@ -99,7 +99,9 @@ def learn_from_feedback(
             rows, left_out = load_accepted_ideas(advice, settings, since, nightly_run.as_of, learned)
         except TooLittleData as error:
             return StepReport("qlora", note="; ".join([str(error), *notes]))
-        examples = [AcceptedReply(row["prompt"], row["trained_reply"], row["id"]) for row in rows]
+        examples = [
+            AcceptedReply(row["prompt"], row["trained_reply"], row["id"], row["prompt_version"]) for row in rows
+        ]
         write_dataset(dataset, examples, nightly_run.as_of, "feedback", left_out)
         until = max(max(row["as_of"], row["status_at"]) for row in rows)
         recipe = load_recipe(settings.training.sft_recipe, "sft")
@@ -230,6 +232,8 @@ def _train_and_publish(task: TrainingTask, recipe: Recipe, registry: AdapterRegi
             "recipe": recipe.name,
             "recipe_hash": recipe.hash,
             "params": json.loads(json.dumps(recipe.to_params())),
+            "prompt_versions": ", ".join(sorted((read_metadata(task.dataset) or {}).get("prompt_versions", {}))),
+            "weights": result.weights,
             "as_of": task.nightly_run.as_of,
             "trained_until": max([task.until, *inherited]),
             "failed": failure_reason(metrics, settings),

@@ -29,7 +29,8 @@ from osiris.training.stored_replies import (
 
 PAIR_COLUMNS = [
     "id", "prompt_id", "as_of", "ticker", "side", "entry", "target", "stop", "price", "atr", "confidence", "prompt",
-    "reply", "status", "status_at", "outcome", "exit_reason", "closed_at", "r_multiple", "ambiguous", "vector",
+    "prompt_version", "reply", "status", "status_at", "outcome", "exit_reason", "closed_at", "r_multiple", "ambiguous",
+    "vector",
 ]  # fmt: skip
 
 BARRIER_EXITS = (ExitReason.TARGET, ExitReason.STOP)
@@ -50,6 +51,7 @@ class Pair:
     source: str
     good_id: str
     bad_id: str
+    prompt_version: str | None = None
 
     @property
     def line(self) -> dict[str, str]:
@@ -100,7 +102,7 @@ def find_outcome_pair(ended: list[Row], max_ratio_gap: float) -> Pair | None:
     if not pairings:
         return None
     winner, loser = min(pairings, key=_pairing_rank)
-    return Pair(winner["prompt"], winner["trained_reply"], loser["trained_reply"], "outcome", winner["id"], loser["id"])
+    return make_pair("outcome", winner, (winner["trained_reply"], loser["trained_reply"]), (winner["id"], loser["id"]))
 
 
 def find_human_pair(candidates: list[Row], cutoff: datetime) -> Pair | None:
@@ -108,12 +110,12 @@ def find_human_pair(candidates: list[Row], cutoff: datetime) -> Pair | None:
     decided = [row for row in candidates if row["status_at"] is not None and row["status_at"] <= cutoff]
     for row in decided:
         if row["status"] == Status.EDITED and row["trained_reply"] != row["reply"]:
-            return Pair(row["prompt"], row["trained_reply"], row["reply"], "edit", row["id"], row["id"])
+            return make_pair("edit", row, (row["trained_reply"], row["reply"]), (row["id"], row["id"]))
     approved = [row for row in decided if row["status"] == Status.APPROVED]
     rejected = [row for row in decided if row["status"] == Status.REJECTED]
     for good, bad in product(approved, rejected):
         if good["reply"] != bad["reply"]:
-            return Pair(good["prompt"], good["reply"], bad["reply"], "review", good["id"], bad["id"])
+            return make_pair("review", good, (good["reply"], bad["reply"]), (good["id"], bad["id"]))
     return None
 
 
@@ -138,8 +140,13 @@ def find_cross_prompt_pair(
         if reply is not None and reply != own["trained_reply"] and _ratio_gap(own, other) <= max_ratio_gap:
             good, bad = (own["trained_reply"], reply) if is_winner else (reply, own["trained_reply"])
             ids = (own["id"], other["id"]) if is_winner else (other["id"], own["id"])
-            return Pair(own["prompt"], good, bad, "partner", *ids)
+            return make_pair("partner", own, (good, bad), ids)
     return None
+
+
+def make_pair(source: str, row: Row, replies: tuple[str, str], ids: tuple[str, str]) -> Pair:
+    """A pair for the prompt of `row`; `replies` and `ids` are those of the good and of the bad idea."""
+    return Pair(row["prompt"], *replies, source, *ids, row.get("prompt_version"))
 
 
 def nothing_learned(_id: str, _decided_at: datetime) -> bool:

@@ -20,6 +20,7 @@ from osiris.core.errors import AdapterRejected, BadInput
 from osiris.core.ideas import stable_hash
 from osiris.core.run_log import collect_warnings
 from osiris.drafting.snapshot import Snapshot
+from osiris.drafting.snapshots import SnapshotSource
 from osiris.evaluation import heldout
 from osiris.evaluation.evidence import compare_evaluations
 from osiris.evaluation.gate import GateVerdict, can_be_tested, decide_promotion
@@ -41,14 +42,23 @@ class HeldoutSource:
     A prompt is drafted at every session close of the held-out window, or at the moments `drafted_at` within it.
     """
 
-    prices: BarProvider
+    snapshots: SnapshotSource
     policy: Policy
-    settings: Settings
     drafted_at: Sequence[datetime] | None = None
+
+    @property
+    def prices(self) -> BarProvider:
+        """The bars on which the drafts are settled."""
+        return self.snapshots.prices
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the workspace."""
+        return self.snapshots.settings
 
     def take_snapshots(self, window: heldout.Window) -> list[Snapshot]:
         """The snapshots of every ticker in `window`; those that cannot be taken are a warning each."""
-        return heldout.take_heldout_snapshots(self.prices, self.policy, self.settings, window, self.drafted_at)
+        return heldout.take_heldout_snapshots(self.snapshots, self.policy, window, self.drafted_at)
 
 
 def evaluate_adapters(

@@ -34,7 +34,9 @@ def desk(tmp_path_factory):
 
 def hostile(number, text, kind):
     row = idea(number=3 * number + kind, as_of=NOW - timedelta(hours=1 + kind), ticker=text, vector=[0.5] * 16)
-    texts = dict.fromkeys(("rationale", "adapter", "hermes_note", "open_reason", "model", "policy"), text)
+    texts = dict.fromkeys(
+        ("rationale", "adapter", "hermes_note", "open_reason", "model", "policy", "judge", "prompt_version"), text
+    )
     return row | texts | {"prompt_id": f"hostile {number}", "id": f"{number:02d}-{kind}"}
 
 

@@ -10,9 +10,9 @@ from osiris.drafting.draft_ideas import (
     DraftingContext,
     draft_ideas,
     drafting_moments,
-    take_snapshots,
 )
 from osiris.drafting.drafted_idea import read_drafts, to_row
+from osiris.drafting.snapshots import take_snapshots
 from osiris.llm.generate import draft_replies
 from osiris.market.sample import load_sample
 from osiris.policy import ShippedPolicy
@@ -67,7 +67,7 @@ class ByMomentum(ShippedPolicy):
 
 
 def test_two_moments_with_one_text_are_gated_each_by_its_own_features(workspace):
-    first = take_snapshots(workspace.prices, workspace.policy, ["AAPL"], [CLOSE])[0]
+    first = take_snapshots(workspace.snapshots, workspace.policy, ["AAPL"], [CLOSE])[0]
     twins = [
         replace(first, as_of=CLOSE + timedelta(days=day), features=(Feature("momentum", value, 1.0),))
         for day, value in enumerate((1.04, 0.96))

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from osiris.core.ideas import Side
-from osiris.drafting.draft_ideas import take_snapshots
+from osiris.drafting.snapshots import take_snapshots
 from osiris.evaluation.heldout import evaluate_drafts, take_heldout_snapshots, training_window
 from osiris.evaluation.paper_trading import PAPER_COLUMNS, simulate_paper_trades
 from osiris.learn_check.no_skill import coin_reply
@@ -29,7 +29,7 @@ def workspace(tmp_path_factory):
 @pytest.mark.system
 def test_held_out_prompts_begin_after_the_cut_off_and_the_embargo(workspace):
     window = training_window(workspace.settings, NIGHT)
-    shots = take_heldout_snapshots(workspace.prices, workspace.policy, workspace.settings, window)
+    shots = take_heldout_snapshots(workspace.snapshots, workspace.policy, window)
     assert window.cutoff == NIGHT - timedelta(days=20)
     assert min(shot.as_of for shot in shots) > window.cutoff + timedelta(days=5)
     assert max(shot.as_of for shot in shots) <= NIGHT
@@ -53,7 +53,7 @@ def test_on_paper_open_trades_are_marked_at_the_last_close_before_the_moment(wor
 @pytest.mark.system
 def test_a_habit_is_what_earlier_decisions_would_have_made(workspace):
     moments = [bar.end.to_pydatetime() for bar in workspace.bars.get("IBM").iloc[-60:-20].itertuples()]
-    shots = take_snapshots(workspace.prices, workspace.policy, ["IBM"], moments)
+    shots = take_snapshots(workspace.snapshots, workspace.policy, ["IBM"], moments)
     long = coin_reply("IBM", Side.LONG)
     drafts = [[Draft(long.to_json(), long, 0.0, 1)] * 2 for _ in shots]
     as_of = workspace.bars.get("IBM").iloc[-1].end.to_pydatetime()

@@ -36,9 +36,7 @@ def run_nightly_steps(folder: Path, as_of: datetime) -> None:
     learn_from_feedback(workspace.advice, shelf, tracking, settings, since, as_of)
     collect_pairs(workspace.advice, shelf, settings, as_of)
     learn_from_outcomes(shelf, tracking, settings, as_of)
-    evaluate_adapters(
-        shelf, tracking, workspace.models, HeldoutSource(workspace.prices, workspace.policy, settings), as_of
-    )
+    evaluate_adapters(shelf, tracking, workspace.models, HeldoutSource(workspace.snapshots, workspace.policy), as_of)
     workspace.close()
 
 

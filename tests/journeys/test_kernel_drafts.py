@@ -3,7 +3,7 @@
 import pytest
 
 from osiris.config.settings import Settings
-from osiris.drafting.draft_ideas import take_snapshots
+from osiris.drafting.snapshots import take_snapshots
 from osiris.kernel.apply import apply_patch
 from osiris.kernel.meta_loop import run_turn
 from osiris.kernel.patch import patch_from_text
@@ -113,5 +113,5 @@ class TestAPatchOfThePrompt:
     def test_is_what_the_next_prompt_shows(self, of_the_prompt):
         ws, patch, _ = of_the_prompt
         ideas = ws.advice.frame(f"patch_id = '{patch.id}'")
-        shown = take_snapshots(ws.local_prices, ShippedPolicy(), ws.settings.advise.tickers, [ws.now])
+        shown = take_snapshots(ws.snapshots, ShippedPolicy(), ws.settings.advise.tickers, [ws.now])
         assert set(ideas["prompt"]) == {shot.prompt for shot in shown}

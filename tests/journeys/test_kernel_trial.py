@@ -5,7 +5,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from osiris.drafting.draft_ideas import take_snapshots
+from osiris.drafting.snapshots import take_snapshots
 from osiris.kernel.meta_loop import run_turn
 from osiris.kernel.shadow_trial import patches_on_trial
 from osiris.market.calendars import closes_between
@@ -33,7 +33,7 @@ def by_heart(ws):
     """
     tickers, start = ws.settings.advise.tickers, ws.now - timedelta(days=ws.settings.kernel.measure_days)
     moments = [at.to_pydatetime() for at in closes_between("XNYS", start, ws.now)]
-    shots = take_snapshots(ws.local_prices, ShippedPolicy(), tickers, moments)
+    shots = take_snapshots(ws.snapshots, ShippedPolicy(), tickers, moments)
     after = {(shot.ticker, shot.as_of): shot.price for shot in shots}
     moves = [
         (after[shot.ticker, moments[moments.index(shot.as_of) + HELD]] / shot.price - 1, shot.features[0].value)

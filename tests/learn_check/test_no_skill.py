@@ -6,7 +6,7 @@ import pytest
 
 from osiris.core.errors import BadInput
 from osiris.core.ideas import Side
-from osiris.drafting.draft_ideas import take_snapshots
+from osiris.drafting.snapshots import take_snapshots
 from osiris.evaluation.heldout import evaluate_drafts
 from osiris.learn_check.no_skill import (
     CANDIDATES_PER_PROMPT,
@@ -29,7 +29,7 @@ def test_what_coins_are_worth_is_what_the_gate_finds(tmp_path):
     moments = [
         bar.end.to_pydatetime() for bar in bars[bars["end"] < pd.Timestamp("2005-05-01T00:00Z")][-40:].itertuples()
     ]
-    shots = take_snapshots(workspace.prices, workspace.policy, ["AAPL", "IBM"], moments)
+    shots = take_snapshots(workspace.snapshots, workspace.policy, ["AAPL", "IBM"], moments)
     as_of, desk = moments[-1], (workspace.prices, workspace.settings)
     long = np.random.default_rng(0).random((len(shots), CANDIDATES_PER_PROMPT)) < 0.7
     drafts = [

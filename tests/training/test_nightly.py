@@ -88,7 +88,7 @@ def test_a_night_killed_between_publishing_and_logging_is_logged_by_the_next_try
 def test_an_adapter_is_not_judged_on_days_it_was_trained_on(workspace, published):
     ws = workspace
     report, evaluations = evaluate_adapters(
-        ws.registry, ws.tracking, ws.models, HeldoutSource(ws.prices, ws.policy, ws.settings), NIGHT
+        ws.registry, ws.tracking, ws.models, HeldoutSource(ws.snapshots, ws.policy), NIGHT
     )
     assert (report.adapter, evaluations) == (None, [])
     assert "20050226: too early, what is compared was trained on days up to 2005-02-25" in report.note
@@ -98,7 +98,7 @@ def test_an_adapter_is_not_judged_on_days_it_was_trained_on(workspace, published
 def test_it_is_judged_once_later_days_are_there(workspace, published):
     ws, later = workspace, NIGHT + timedelta(days=40)
     report, evaluations = evaluate_adapters(
-        ws.registry, ws.tracking, ws.models, HeldoutSource(ws.prices, ws.policy, ws.settings), later
+        ws.registry, ws.tracking, ws.models, HeldoutSource(ws.snapshots, ws.policy), later
     )
     first = MOMENT + timedelta(days=ws.settings.gate.embargo_days)
     assert [e.adapter for e in evaluations] == ["20050226", "base"]
