@@ -48,11 +48,17 @@ class ScoreRequest(BaseModel):
 
 
 class ScoreResponse(BaseModel):
-    """The score (0 to 1) and the number (0 to 10) that Hermes wrote. Without a number, both are null."""
+    """The score (0 to 1) and the likeliest number (0 to 10) of Hermes. Without a number, both are null.
+
+    `expected` is the mean number by the judge's own probabilities, and `number_probability` the probability that it
+    would say a number at all. A judge on a server does not tell them.
+    """
 
     score: float | None
     raw: int | None
     note: str
+    expected: float | None = None
+    number_probability: float | None = None
 
 
 class SwapResponse(BaseModel):
@@ -90,8 +96,20 @@ def add_model_routes(app: FastAPI, workspace: Workspace) -> None:
         from osiris.llm import hermes
 
         with _model_slot(slots):
-            (result,) = hermes.score_ideas(workspace.models.judge, [hermes.JudgedIdea(body.proposal, body.context)], 1)
-        return ScoreResponse(score=result.normalized, raw=result.raw, note=result.note)
+            (result,) = hermes.score_ideas(
+                workspace.models.judge,
+                [hermes.JudgedIdea(body.proposal, body.context)],
+                1,
+                workspace.settings.model.min_number_probability,
+                workspace.snapshots.prompts,
+            )
+        return ScoreResponse(
+            score=result.normalized,
+            raw=result.raw,
+            note=result.note,
+            expected=result.expected,
+            number_probability=result.number_probability,
+        )
 
     @app.post("/adapters/swap", responses=MODEL_RESPONSES)
     def swap() -> SwapResponse:

@@ -89,6 +89,14 @@ def hermes_calibration(advice: AdviceStore, as_of: datetime) -> Calibration | No
     return measure_calibration(ideas["hermes_score"].to_numpy(float), won)
 
 
+def win_probability_calibration(advice: AdviceStore, as_of: datetime) -> Calibration | None:
+    """The forecasts from the scores of Hermes against the wins that came after them, including shadow ideas."""
+    ended = "outcome IN ('win', 'loss') AND hermes_win_probability IS NOT NULL AND ambiguous = false"
+    ideas = advice.frame(f"{ended} AND closed_at <= {sql_time(as_of)}", ["hermes_win_probability", "outcome"])
+    won = np.asarray(ideas["outcome"] == "win", np.float64)
+    return measure_calibration(ideas["hermes_win_probability"].to_numpy(float), won)
+
+
 def _wins(trades: pd.DataFrame) -> FloatArray:
     """1 for each trade above zero, 0 for the rest, shape (trades,)."""
     return np.asarray(trades["r"] > 0, np.float64)

@@ -1,7 +1,8 @@
 """Hermes, the judge: it writes a number from 0 to 10 for each idea, always taking the likeliest tokens.
 
-The answers of a judge in this process and of one on a server are parsed alike. Prompts about one context share their
-beginning, which a judge in this process reads only once.
+The answers of a judge in this process and of one on a server are parsed alike. In this process the probability of each
+number is read too, so that a judge that likes to begin with "The" still says which number it would give. Prompts about
+one context share their beginning, which a judge in this process reads only once.
 """
 
 from dataclasses import dataclass
@@ -12,9 +13,10 @@ from osiris.llm.chat import format_prompt
 from osiris.llm.completion import as_generator, prefill_cache, stop_token_ids
 from osiris.llm.loader import Judge
 from osiris.llm.models import AnyJudge
-from osiris.llm.prompts import render
+from osiris.llm.number_odds import CachedPrompts, number_spellings, read_number_odds
+from osiris.llm.prompts import SHIPPED_PROMPTS, Prompts
 from osiris.llm.remote import RemoteJudge
-from osiris.llm.scores import Completion, Score, parse_score
+from osiris.llm.scores import MIN_NUMBER_PROBABILITY, Completion, NumberOdds, Score, choose_score, parse_score
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,9 +34,19 @@ class JudgedIdea:
     context: str = ""
 
 
-def score_ideas(judge: AnyJudge, ideas: list[JudgedIdea], batch_size: int) -> list[Score]:
-    """Score ideas in order; an empty list gives an empty list. An idea that is too long for the judge gets no score."""
-    prompts = [format_judge_prompt(judge.tokenizer, idea) for idea in ideas]
+def score_ideas(
+    judge: AnyJudge,
+    ideas: list[JudgedIdea],
+    batch_size: int,
+    min_probability: float = MIN_NUMBER_PROBABILITY,
+    templates: Prompts = SHIPPED_PROMPTS,
+) -> list[Score]:
+    """Score ideas in order; an empty list gives an empty list. An idea that is too long for the judge gets no score.
+
+    A judge in this process that would write prose gets the number that it finds likeliest, if it would write a number
+    with a probability of at least `min_probability` (`model.min_number_probability`).
+    """
+    prompts = [format_judge_prompt(judge.tokenizer, idea, templates) for idea in ideas]
     tokens = [_token_ids(judge.tokenizer, prompt) for prompt in prompts]
     room = judge.tokenizer.model_max_length - MAX_SCORE_TOKENS
     short = [number for number, prompt in enumerate(tokens) if len(prompt) <= room]
@@ -43,19 +55,26 @@ def score_ideas(judge: AnyJudge, ideas: list[JudgedIdea], batch_size: int) -> li
         batch = short[start : start + batch_size]
         if isinstance(judge, RemoteJudge):
             written = judge.complete([prompts[i] for i in batch], MAX_SCORE_TOKENS)
-        else:
-            written = _complete_tokens(judge, [tokens[i] for i in batch], [ideas[i].context for i in batch])
-        scores |= dict(zip(batch, map(parse_score, written), strict=True))
+            scores |= dict(zip(batch, map(parse_score, written), strict=True))
+            continue
+        judged = _judge_tokens(judge, [tokens[i] for i in batch], [ideas[i].context for i in batch])
+        for i, (completion, odds) in zip(batch, judged, strict=True):
+            scores[i] = choose_score(completion, odds, min_probability)
     return list(scores.values())
 
 
-def format_judge_prompt(tokenizer: "PreTrainedTokenizerBase", idea: JudgedIdea) -> str:
+def format_judge_prompt(
+    tokenizer: "PreTrainedTokenizerBase", idea: JudgedIdea, templates: Prompts = SHIPPED_PROMPTS
+) -> str:
     """Return the whole text after which the judge writes its number."""
-    return format_prompt(tokenizer, render("hermes", proposal=idea.proposal, context=idea.context))
+    return format_prompt(tokenizer, templates.render("hermes", proposal=idea.proposal, context=idea.context))
 
 
-def _complete_tokens(judge: Judge, rows: list[list[int]], contexts: list[str]) -> list[Completion]:
-    """What the judge writes after each row of tokens; the shared beginning of the rows of a context is read once."""
+def _judge_tokens(judge: Judge, rows: list[list[int]], contexts: list[str]) -> list[tuple[Completion, NumberOdds]]:
+    """What the judge writes after each row of tokens, and how likely each number is there.
+
+    The shared beginning of the rows of a context is read once.
+    """
     import torch
 
     prefixes, places = _common_prefixes(rows, contexts, 1)
@@ -80,10 +99,15 @@ def _complete_tokens(judge: Judge, rows: list[list[int]], contexts: list[str]) -
             max_new_tokens=MAX_SCORE_TOKENS,
             pad_token_id=judge.tokenizer.pad_token_id,
             eos_token_id=stops,
+            return_dict_in_generate=True,
+            output_logits=True,
         )
-        generated = output[:, ids.shape[1] :].tolist()
+        read = CachedPrompts(judge.model, ids, mask, output.past_key_values, output.logits[0])
+        odds = read_number_odds(read, number_spellings(judge.tokenizer))
+    generated = output.sequences[:, ids.shape[1] :].tolist()
     texts = judge.tokenizer.batch_decode(generated, skip_special_tokens=True)
-    return [Completion(text, not {*stops} & {*tokens}) for text, tokens in zip(texts, generated, strict=True)]
+    written = [Completion(text, not {*stops} & {*tokens}) for text, tokens in zip(texts, generated, strict=True)]
+    return list(zip(written, odds, strict=True))
 
 
 def _common_prefixes(rows: list[list[int]], contexts: list[str], excluded: int) -> tuple[list[list[int]], list[int]]:

@@ -4,7 +4,7 @@ Only a number that stands by itself counts. For example, `75`, `7.5`, `11`, `1 0
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 MAX_SCORE = 10
 """The largest number; a normalized score is a number divided by it."""
@@ -13,6 +13,10 @@ SCORE_PATTERN = re.compile(r"\s*(10|[0-9])(?:\s*(?:/|out of)\s*10)?(?![\w%]|\W*[
 
 It may not be followed by another number, nor directly by a letter, digit, underscore or percent sign.
 """
+OTHER_NUMBER_PATTERN = re.compile(r"\s*[-+.,]?[0-9]")
+"""The start of an answer that is a number of another kind, or more than one."""
+MIN_NUMBER_PROBABILITY = 0.01
+"""The default of `model.min_number_probability`."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +28,58 @@ class Completion:
 
 
 @dataclass(frozen=True)
+class NumberOdds:
+    """The probability that a judge would say each of the numbers 0 to 10, shape (11,); they add up to at most 1."""
+
+    probabilities: tuple[float, ...]
+
+    @property
+    def any_number(self) -> float:
+        """The probability that it would say one of the numbers at all."""
+        return sum(self.probabilities)
+
+    @property
+    def likeliest(self) -> int:
+        """The likeliest number, the lower one of two that are equally likely."""
+        return max(range(len(self.probabilities)), key=lambda number: (self.probabilities[number], -number))
+
+    @property
+    def expected(self) -> float | None:
+        """The mean of the number, 0 to 10, given that it says one; `None` where it never would."""
+        total = self.any_number
+        return sum(number * share for number, share in enumerate(self.probabilities)) / total if total > 0 else None
+
+
+@dataclass(frozen=True)
 class Score:
-    """`raw` 0-10 and `normalized` = raw / 10. Both are `None` if the judge wrote no number; `note` then says why."""
+    """`raw` 0-10 and `normalized` = raw / 10. Both are `None` if the judge gave no number; `note` then says why.
+
+    `expected` is the mean number under the judge's own probabilities, and `number_probability` the probability that it
+    would say a number at all. Both are `None` where the probabilities are not known. Two scores are equal if their
+    numbers are, since probabilities differ in the last digit with the size of a batch.
+    """
 
     raw: int | None
     normalized: float | None
     note: str = ""
+    expected: float | None = field(default=None, compare=False)
+    number_probability: float | None = field(default=None, compare=False)
+
+
+def choose_score(completion: Completion, odds: NumberOdds, min_probability: float) -> Score:
+    """The score of a judge that wrote `completion`, and would have said each number with these `odds`.
+
+    A number that it wrote stands. Another one that it wrote (`75`, `-3`, `7.5`) is no score. For prose, the likeliest
+    number is taken, unless all numbers together are less likely than `min_probability`.
+    """
+    score = parse_score(completion)
+    if score.raw is None and not OTHER_NUMBER_PATTERN.match(completion.text):
+        if odds.any_number >= min_probability:
+            score = Score(odds.likeliest, odds.likeliest / MAX_SCORE)
+        else:
+            score = replace(score, note=f"{score.note}; a number would come with probability {odds.any_number:.2g}")
+    expected = odds.expected if score.raw is not None else None
+    return replace(score, expected=expected, number_probability=odds.any_number)
 
 
 def parse_score(completion: Completion) -> Score:

@@ -38,6 +38,7 @@ class SortKey(StrEnum):
     SIDE = "side"
     REWARD_TO_RISK = "reward_to_risk"
     HERMES = "hermes_score"
+    WIN_PROBABILITY = "hermes_win_probability"
     CONFIDENCE = "confidence"
     ADAPTER = "adapter"
     STATUS = "status"

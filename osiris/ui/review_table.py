@@ -29,6 +29,7 @@ TABLE_COLUMNS = [
     _column("ratio", "R:R", SortKey.REWARD_TO_RISK, True),
     _column("rationale"),
     _column("hermes", "Hermes", SortKey.HERMES, True),
+    _column("win", "Win %", SortKey.WIN_PROBABILITY, True),
     _column("confidence", sort=SortKey.CONFIDENCE, numeric=True),
     _column("adapter", sort=SortKey.ADAPTER),
     _column("age", sort=SortKey.AS_OF, numeric=True),
@@ -111,7 +112,7 @@ def format_age(as_of: str, now: datetime) -> str:
 
 def _cells(idea: Row, now: datetime) -> dict[str, str]:
     levels = Levels(side=idea["side"], **{name: idea[name] for name in TABLE_LEVELS})
-    hermes = idea["hermes_score"]
+    hermes, win = idea["hermes_score"], idea.get("hermes_win_probability")
     ended = f" · {idea['outcome']}" if idea["outcome"] else ""
     return {
         "ticker": idea["ticker"],
@@ -120,6 +121,7 @@ def _cells(idea: Row, now: datetime) -> dict[str, str]:
         "ratio": f"{levels.reward_to_risk:.2f}",
         "rationale": idea["rationale"],
         "hermes": "–" if hermes is None else f"{hermes:.1f}",
+        "win": "–" if win is None else f"{100 * win:.0f}",
         "confidence": f"{idea['confidence']:.2f}",
         "adapter": idea["adapter"],
         "age": format_age(idea["as_of"], now),

@@ -56,7 +56,13 @@ def test_a_prompt_is_answered_by_the_model_that_is_asked(client):
 def test_hermes_scores_as_it_does_within_the_house(client, workspace):
     found = client.post("/score/hermes/", json={"proposal": '{"side":"long"}', "context": "momentum up 1.2"}).json()
     (expected,) = score_ideas(workspace.models.judge, [JudgedIdea('{"side":"long"}', "momentum up 1.2")], 1)
-    assert found == {"score": expected.normalized, "raw": expected.raw, "note": expected.note}
+    assert found == {
+        "score": expected.normalized,
+        "raw": expected.raw,
+        "note": expected.note,
+        "expected": pytest.approx(expected.expected, abs=0.01),
+        "number_probability": pytest.approx(expected.number_probability, abs=0.01),
+    }
 
 
 def test_a_prompt_that_leaves_no_room_for_an_answer_is_refused(client):

@@ -1,3 +1,4 @@
+import math
 import random
 import re
 
@@ -96,6 +97,45 @@ def test_the_number_is_what_it_wrote_however_its_tokenizer_spells_it(tmp_path, s
     assert all(number is not None or repr(text) in result.note for result in found)
 
 
+def test_the_probability_of_each_number_is_that_of_writing_it(judge, some):
+    import torch
+
+    found = score_ideas(judge, some[:12], 5)
+    for idea, score in zip(some[:12], found, strict=True):
+        text = format_judge_prompt(judge.tokenizer, idea)
+        odds = []
+        for number in range(11):
+            ids = judge.tokenizer(f"{text}{number}<|end|>", return_tensors="pt", add_special_tokens=False)["input_ids"]
+            begin = len(judge.tokenizer(text, add_special_tokens=False)["input_ids"])
+            with torch.inference_mode():
+                logs = judge.model(input_ids=ids).logits[0].log_softmax(-1)
+            steps = range(begin, ids.shape[1] - (number != 1))  # only behind a 1 it matters that the number has ended
+            odds.append(sum(float(logs[place - 1, ids[0, place]]) for place in steps))
+        likely = [math.exp(one) for one in odds]
+        assert score.number_probability == pytest.approx(sum(likely), abs=0.02)
+        assert score.expected == pytest.approx(sum(n * one for n, one in enumerate(likely)) / sum(likely), abs=0.05)
+
+
+class TestAJudgeThatBeginsWithProse:
+    """It writes "The" behind every prompt, and would have said a number else."""
+
+    @pytest.fixture
+    def judge(self, tmp_path):
+        return judge_that_writes(tmp_path, "The")[0]
+
+    def test_gives_the_number_that_it_finds_likeliest(self, judge, some):
+        found = score_ideas(judge, some[:3], 2, min_probability=0)
+        assert all(one.raw is not None and one.normalized == one.raw / 10 for one in found)
+        assert all(0 <= one.expected <= 10 and one.note == "" for one in found)
+
+    def test_gives_none_where_a_number_is_too_unlikely_and_says_how_unlikely(self, judge, some):
+        found = score_ideas(judge, some[:1], 1, min_probability=0.5)[0]
+        assert (found.raw, found.normalized, found.expected) == (None, None, None)
+        assert found.number_probability < 0.5
+        assert "'The'" in found.note
+        assert "probability" in found.note
+
+
 def test_a_judge_with_fewer_positions_than_an_idea_needs_is_not_asked_beyond_them(tmp_path, some):
     tokenizer = make_tokenizer()
     judge = judge_of(save_chain(tmp_path, tokenizer, [tokenizer.eos_token_id], positions=64))
@@ -127,7 +167,7 @@ def test_what_candidates_of_one_prompt_share_is_read_once_and_their_numbers_stay
     assert together == alone
     assert len({one.raw for one in alone}) > 4
     (prefixes, shared), (rows, rest), *each = read
-    assert {shape[1] for shape in each} <= {1}
+    assert {shape[1] for shape in each} <= {1, 2}  # a token of the answer, or the beginning of a number
     assert (prefixes, rows) == (8, 48)
     assert shared > 10
     assert shared + rest < 1.2 * max(

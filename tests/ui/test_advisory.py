@@ -84,6 +84,7 @@ def test_a_row_shows_what_an_idea_is(open_tab):
         "ratio": "1.90",
         "rationale": row["rationale"],
         "hermes": "0.7",
+        "win": "–",
         "confidence": "0.60",
         "adapter": "base",
         "age": "2 h",
