@@ -18,6 +18,8 @@ from osiris.cli.common import AsOfOption, JsonOption, WorkspaceOption, command_w
 from osiris.cli.kernel import kernel_app
 from osiris.cli.learning import learn_check_command, nightly_command
 from osiris.cli.lineage import lineage_command, pairs_app
+from osiris.cli.models import models_app
+from osiris.cli.notes import notes_app, prompt_command
 from osiris.cli.outcomes import close_command, events_app, label_command, outcomes_command
 from osiris.cli.prices import prices_app
 from osiris.core.errors import OsirisError
@@ -122,7 +124,10 @@ app.command("label")(label_command)
 app.command("close")(close_command)
 app.command("lineage")(lineage_command)
 app.command("learn-check")(learn_check_command)
+app.command("prompt")(prompt_command)
 app.add_typer(adapters_app, name="adapters")
+app.add_typer(models_app, name="models")
+app.add_typer(notes_app, name="notes")
 app.add_typer(prices_app, name="prices")
 app.add_typer(pairs_app, name="pairs")
 app.add_typer(events_app, name="events")

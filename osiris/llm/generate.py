@@ -62,6 +62,7 @@ def draft_replies(
     _check_prefixes(drafter, requests)
     starts = [reply_prefix(request.ticker) for request in wanted]
     texts = {request.prompt: format_prompt(drafter.tokenizer, request.prompt) for request in requests}
+    _check_lengths(drafter, requests, texts, settings.model.max_new_tokens)
     drafts: dict[int, Draft] = {}
     with drafter.completer(settings, seed) as complete:
         for attempt in range(1, settings.model.retries + 2):
@@ -106,6 +107,20 @@ def reply_prefix(ticker: str) -> str:
 def _batches(rows: list[int], size: int) -> Iterator[list[int]]:
     for start in range(0, len(rows), size):
         yield rows[start : start + size]
+
+
+def _check_lengths(drafter: AnyDrafter, requests: list[DraftRequest], texts: dict[str, str], reply_tokens: int) -> None:
+    """Raise `BadInput` for a prompt that leaves no room for its reply; the model would forget its beginning."""
+    room = drafter.tokenizer.model_max_length - reply_tokens
+    for request in requests:
+        text = texts[request.prompt] + reply_prefix(request.ticker)
+        length = len(drafter.tokenizer(text, add_special_tokens=False)["input_ids"])
+        if length > room:
+            raise BadInput(
+                f"a prompt of at most {room} tokens, since {drafter.name} reads {room + reply_tokens}",
+                f"{length} tokens about {request.ticker}",
+                "lower context.max_tokens, shorten prompts/*.jinja, or use another model.base",
+            )
 
 
 def _check_prefixes(drafter: AnyDrafter, requests: list[DraftRequest]) -> None:

@@ -8,8 +8,9 @@ from osiris.config.settings import Settings
 from osiris.core.errors import NotFound, OsirisError, SourceUnavailable
 from osiris.core.files import hash_file
 from osiris.llm.gguf import converted_folder, ensure_converted, is_gguf
+from osiris.llm.primed import PrimerRecipe, primed_folder, require_primed
 from osiris.llm.smollm2 import ensure_smollm2_file, smollm2_file
-from osiris.llm.starter import ensure_starter, starter_folder
+from osiris.llm.starter import RECIPE_FILE, ensure_starter, starter_folder
 from osiris.llm.starter_recipe import ModelKind, starter_recipe
 
 STARTER = "starter"
@@ -20,9 +21,14 @@ MODEL_REMEDY = "correct model.base and model.judge in osiris.toml, or go online 
 def locate_model(name: str, kind: ModelKind, settings: Settings) -> str:
     """Return what `from_pretrained` takes for a name: a folder, or the name itself.
 
-    Builds the starter, fetches SmolLM2 and converts a GGUF file if the cache does not have them. A GGUF file is named
+    Builds the starter, fetches SmolLM2 and converts a GGUF file if the cache does not have them. With `model.primed`,
+    the drafter is the primed model; raises `NotFound` if that was not made yet. A GGUF file is named
     by its path, or within a repository of the hub: `OWNER/REPOSITORY/FILE.gguf`.
     """
+    if settings.model.primed and kind == "drafter" and not is_starter(name):
+        plain = settings.model_copy(update={"model": settings.model.model_copy(update={"primed": False})})
+        folder = primed_folder(_hash_weights(name, kind, plain), PrimerRecipe(), settings.model.cache)
+        return str(require_primed(folder, name))
     if name == STARTER:
         return str(ensure_starter(kind, settings))
     if name == SMOLLM2:
@@ -33,11 +39,19 @@ def locate_model(name: str, kind: ModelKind, settings: Settings) -> str:
     return str(folder) if folder.is_dir() else name
 
 
+def is_starter(name: str) -> bool:
+    """Whether a name means a starter model: the word itself, or the folder of one that was built."""
+    return name == STARTER or (Path(name).expanduser() / RECIPE_FILE).is_file()
+
+
 def is_model_ready(kind: ModelKind, settings: Settings) -> bool:
     """Whether a model can be loaded now, without building or downloading it."""
     name = settings.model.base if kind == "drafter" else settings.model.judge
     if name == STARTER:
         return starter_folder(starter_recipe(kind), settings.model.cache).is_dir()
+    if settings.model.primed and kind == "drafter":
+        plain = settings.model_copy(update={"model": settings.model.model_copy(update={"primed": False})})
+        return is_model_ready(kind, plain) and is_primed(settings)
     try:
         if name == SMOLLM2 or is_gguf(name):
             file = smollm2_file(settings.model.cache) if name == SMOLLM2 else _find_gguf(name, local_only=True)
@@ -47,13 +61,23 @@ def is_model_ready(kind: ModelKind, settings: Settings) -> bool:
         return False
 
 
+def is_primed(settings: Settings) -> bool:
+    """Whether the cache has the primed model of `model.base`, which itself is there."""
+    plain = settings.model_copy(update={"model": settings.model.model_copy(update={"primed": False})})
+    return primed_folder(compute_base_hash(plain), PrimerRecipe(), settings.model.cache).is_dir()
+
+
 def compute_base_hash(settings: Settings) -> str:
     """Return the sha256 (64 hex digits) of the base model's weight files' sha256, in the order of their names.
 
     Builds the starter or downloads the weights if they are missing; raises `missing_model_error` if that fails.
     """
+    return _hash_weights(settings.model.base, "drafter", settings)
+
+
+def _hash_weights(name: str, kind: ModelKind, settings: Settings) -> str:
     digest = hashlib.sha256()
-    for path in find_weight_files(settings.model.base, "drafter", settings):
+    for path in find_weight_files(name, kind, settings):
         digest.update(hash_file(path).encode())
     return digest.hexdigest()
 

@@ -16,10 +16,11 @@ from osiris.config.settings import Settings
 from osiris.core.errors import BadInput, OsirisError
 from osiris.llm.loader import load_drafter
 from osiris.llm.suppress_output import suppress_output
+from osiris.training.batches import fit_batches
 from osiris.training.likelihoods import Likelihoods, measure_likelihoods, row_means
 from osiris.training.recipe import Recipe
 from osiris.training.target_modules import require_same_lora, require_targets
-from osiris.training.tokens import ChatRow, apply_chat_format, without_chat_template
+from osiris.training.tokens import ChatRow, apply_chat_format, row_lengths, without_chat_template
 
 MAX_MEASURED_ROWS = 256
 """The most rows on which metrics are measured before and after a training; more would take too long."""
@@ -52,7 +53,7 @@ class TrainResult:
     over at most `MAX_MEASURED_ROWS` training rows at even distances: the trainer's `loss` and the means of
     `likelihoods.row_means`. Their rewards compare with the model as it was before this training. `largest_change` is
     the largest absolute change of any weight. `reference` names the model that DPO or KTO compared with: `parent` or
-    `base`; it is `none` for SFT.
+    `base`; it is `none` for SFT. `weights` says how the weights of the base were kept: `float32`, `bfloat16`, `4bit`.
     """
 
     folder: Path
@@ -65,6 +66,7 @@ class TrainResult:
     tensors_changed: int
     largest_change: float
     reference: str
+    weights: str
 
 
 def sample_evenly(rows: Sequence[Any], max_count: int) -> Sequence[Any]:
@@ -93,9 +95,10 @@ def run_training(
 
     recipe, parent, seed = options.recipe, options.parent, options.seed
     with scratch_folder() as scratch:
-        args = recipe.to_trainer_args(scratch, seed)
+        max_length = recipe.to_trainer_args(scratch, seed).max_length
         drafter = load_drafter(settings, parent, trainable=True)
-        texts = apply_chat_format(drafter.tokenizer, rows, args.max_length)
+        texts = apply_chat_format(drafter.tokenizer, rows, max_length)
+        args = fit_batches(recipe, drafter.model, row_lengths(drafter.tokenizer, texts)).to_trainer_args(scratch, seed)
         if parent is None:
             require_targets(drafter.model, recipe)
         else:
@@ -163,7 +166,14 @@ def _run(
         tensors_changed=sum(change > 0 for change in changes),
         largest_change=max(changes),
         reference=reference,
+        weights="4bit" if getattr(trainer.model, "is_loaded_in_4bit", False) else _stored_type(trainer.model),
     )
+
+
+def _stored_type(model: Any) -> str:
+    """The number type of the weights that are not trained."""
+    frozen = next((weight for weight in model.parameters() if not weight.requires_grad), next(model.parameters()))
+    return str(frozen.dtype).removeprefix("torch.")
 
 
 @contextlib.contextmanager

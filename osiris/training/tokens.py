@@ -51,6 +51,18 @@ def apply_chat_format(tokenizer: Any, rows: Sequence[ChatRow], max_length: int |
     return [_apply_chat_format(tokenizer, row, max_length) for row in rows]
 
 
+def row_lengths(tokenizer: Any, rows: Sequence[ChatRow]) -> list[int]:
+    """The tokens of each row of `apply_chat_format`: those of the prompt and of its longest reply."""
+    return [
+        max(
+            len(token_ids(tokenizer, column_text(row, "prompt") + column_text(row, name)))
+            for name in REPLY_COLUMNS
+            if name in row
+        )
+        for row in rows
+    ]
+
+
 def without_chat_template(tokenizer: Any) -> Any:
     """A copy of the tokenizer with a chat template that adds nothing, for texts of `apply_chat_format`."""
     plain = copy.deepcopy(tokenizer)

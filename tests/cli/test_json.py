@@ -43,6 +43,11 @@ COMMANDS = {
     "prices disputes": [],
     "pairs list": [],
     "pairs show": ["20050226", "1"],
+    "prompt": ["IBM"],
+    "notes import": ["{folder}/notes.csv"],
+    "notes list": ["IBM"],
+    "models check": [],
+    "models prime": [],
     "events relay": [],
     "kernel submit": ["{folder}/patch.diff", "--by", "ann"],
     "kernel prove": ["{folder}/none.diff"],
@@ -54,7 +59,7 @@ COMMANDS = {
     "kernel show": ["nothing"],
     "kernel rollback": ["nothing"],
 }
-REFUSED = {"kernel prove", "kernel show", "kernel rollback"}
+REFUSED = {"kernel prove", "kernel show", "kernel rollback", "models prime"}
 """Called so that they are refused: nothing of it is on stdout."""
 
 
@@ -111,6 +116,7 @@ def workspace(tmp_path_factory):
     (folder / "bars.csv").write_text("ticker,date,open,high,low,close\nIBM,2005-02-25,92.4,93.9,92.2,92.8\n")
     (folder / "new.csv").write_text("ticker,date,open,high,low,close\nZZZ,2005-02-24,10,11,9,10.5\n")
     (folder / "patch.diff").write_text(GOOD)
+    (folder / "notes.csv").write_text("at,ticker,text\n2005-02-24T12:00:00Z,IBM,a dividend\n")
     yield ws, taken["id"]
     ws.close()
 

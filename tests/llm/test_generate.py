@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 
+from osiris.config.settings import Settings
 from osiris.core.errors import BadInput
 from osiris.core.ideas import Reply, has_valid_levels, parse_reply
 from osiris.llm import starter_data as data
@@ -115,6 +116,12 @@ def test_a_target_of_twenty_atr_is_a_trade_where_it_and_the_stop_are_prices(side
 def test_brackets_nested_by_the_thousand_are_no_reply():
     assert DraftRequest("", "AAPL").parse("[" * 50_000) is None
     assert DraftRequest("", "AAPL").parse('{"ticker":' * 50_000) is None
+
+
+def test_a_prompt_that_leaves_no_room_for_its_reply_is_refused_before_anything_is_drawn(drafter):
+    long = DraftRequest("momentum up 1.0 " * 400, "AAPL")
+    with pytest.raises(BadInput, match=r"at most 928 tokens.*tokens about AAPL.*context\.max_tokens"):
+        draft_replies(drafter, [long], 1, Settings(), 0)
 
 
 def test_valid_drafts_are_not_drawn_again(drafter, requests, settings):
