@@ -50,7 +50,15 @@ def list_notes(
     with command_workspace(workspace, as_of) as ws:
         wanted = (ticker.upper(), EVERY_TICKER)
         known = [note for note in ws.notes.read() if note.at <= ws.now and (not ticker or note.ticker in wanted)]
-        output_rows([asdict(note) for note in known[::-1][:last]], as_json, "Notes, the newest first")
+        rows = [{"id": note.id, **asdict(note)} for note in known[::-1][:last]]
+        output_rows(rows, as_json, "Notes, the newest first")
+
+
+@notes_app.command("remove")
+def remove_note(note_id: str, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """Remove a note by its id, as `osiris notes list` shows it; ideas that were shown it stay as they are."""
+    with command_workspace(workspace) as ws:
+        output_report(ws.notes.remove(note_id), as_json, "Note removed")
 
 
 def prompt_command(

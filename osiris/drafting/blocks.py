@@ -7,6 +7,7 @@ read completed bars up to the moment of the snapshot, in one price basis, and no
 A line `name up|down number` is a directional fact. Reasons refer to these lines: `trend_5 up, follow`.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,6 +36,7 @@ EXPIRY_CALENDAR = "XNYS"
 """Listed options in the United States expire on the third Friday of a month; other markets have other days."""
 MAX_EXPIRY_SESSIONS = 30
 """More sessions than lie between two monthly expiries."""
+NO_NUMBER = re.compile(r"(?<![A-Za-z])(?:nan|inf)(?![A-Za-z])")
 ROUND_STEPS = (1.0, 2.0, 5.0, 10.0)
 
 
@@ -60,9 +62,13 @@ class Scene:
 
 
 def describe_scene(block: BlockName, scene: Scene, prompts: Prompts) -> str:
-    """Return the text of one block of bars; empty where there is nothing to tell, for example too few bars."""
+    """Return the text of one block of bars; empty where there is nothing to tell, for example too few bars.
+
+    A block with a number that is none (an open that a vendor left out, a benchmark at zero) is left out too.
+    """
     values = BAR_BLOCKS[block](scene)
-    return prompts.render(f"block_{block}", **values).strip() if values else ""
+    text = prompts.render(f"block_{block}", **values).strip() if values else ""
+    return "" if NO_NUMBER.search(text) else text
 
 
 def measure_trend(scene: Scene) -> dict[str, Any]:
@@ -119,7 +125,7 @@ def measure_gaps(scene: Scene) -> dict[str, Any]:
     """
     opens, closes = scene.bars.open, scene.close
     gaps = (opens[1:] - closes[:-1])[-GAP_SESSIONS:] / scene.atr
-    place = int(np.abs(gaps).argmax())
+    place = int(np.nan_to_num(np.abs(gaps)).argmax())  # an open that nobody knows is no gap
     bar = len(opens) - len(gaps) + place
     before = closes[bar - 1]
     later_high, later_low = scene.bars.high[bar:].max(), scene.bars.low[bar:].min()
@@ -144,7 +150,7 @@ def measure_strength(scene: Scene) -> dict[str, Any]:
         if len(scene.close) <= sessions:
             continue
         places = np.searchsorted(other.end, scene.bars.end[[-1 - sessions, -1]], side="right") - 1
-        if places[0] < 0:
+        if places[0] < 0 or not other.close[places[0]] > 0:
             continue
         own = scene.close[-1] / scene.close[-1 - sessions]
         leads.append((sessions, 100 * (own - other.close[places[1]] / other.close[places[0]])))

@@ -8,12 +8,13 @@ is told: a trade that was open then has no outcome yet.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from osiris.core.arrays import FloatArray
-from osiris.core.ideas import FINAL_OUTCOMES, Status
+from osiris.core.ideas import FINAL_OUTCOMES, Outcome, Status
 from osiris.core.types import Row
 from osiris.storage.advice import AdviceStore
 from osiris.storage.tables import sql_in, sql_time
@@ -57,17 +58,18 @@ class Memory:
             situations.setdefault(row["prompt_id"], []).append(row)
         return [_describe(group, as_of) for group in situations.values()]
 
+    @cached_property
+    def winners(self) -> list[Row]:
+        """The ideas that won, the newest end first."""
+        won = [row for row in self.rows if row["outcome"] == Outcome.WIN]
+        return sorted(won, key=lambda row: (row["closed_at"], row["id"]), reverse=True)
+
     def find_examples(self, as_of: datetime, count: int) -> list[str]:
         """The newest replies that were accepted and won, known at `as_of`: as many long as short, at most `count`.
 
         Examples of one side alone would teach the model that side.
         """
-        winners = [
-            row
-            for row, closed in zip(self.rows, self.closed_at, strict=True)
-            if closed <= _nanoseconds(as_of) and row["outcome"] == "win" and _decision(row, as_of) in ACCEPTED_WORDS
-        ]
-        newest = sorted(winners, key=lambda row: (row["closed_at"], row["id"]), reverse=True)
+        newest = [row for row in self.winners if row["closed_at"] <= as_of and _decision(row, as_of) in ACCEPTED_WORDS]
         by_side = {side: [row["reply"] for row in newest if row["side"] == side] for side in ("long", "short")}
         pairs = list(zip(*by_side.values(), strict=False))[: count // 2]
         return [reply for pair in pairs for reply in pair]

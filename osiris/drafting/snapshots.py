@@ -28,7 +28,7 @@ from osiris.market.calendars import calendar_of
 from osiris.market.provider import BarProvider
 from osiris.policy.contracts import Policy
 from osiris.storage.advice import AdviceStore
-from osiris.storage.notes import Note, NoteStore, known_notes
+from osiris.storage.notes import NoteIndex, NoteStore
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class BlockMaterial:
 
     form: PromptForm
     benchmark: BarArrays | None
-    notes: Sequence[Note]
+    notes: NoteIndex
     memory: Memory | None
     count_tokens: Callable[[str], int]
     room: int
@@ -128,7 +128,7 @@ def _gather(source: SnapshotSource, arrays: dict[str, BarArrays], last: datetime
     return BlockMaterial(
         form=source.form,
         benchmark=arrays.get(benchmark[0]) if benchmark else None,
-        notes=NoteStore(settings.data / "notes.jsonl").read() if "notes" in source.form.blocks else [],
+        notes=NoteIndex(NoteStore(settings.data / "notes.jsonl").read() if "notes" in source.form.blocks else []),
         memory=load_memory(source.advice, last) if needs_memory else None,
         count_tokens=count_tokens,
         room=min(settings.context.max_tokens, tokenizer.model_max_length - settings.model.max_new_tokens),
@@ -176,7 +176,7 @@ def _describe_blocks(snapshot: Snapshot, bars: BarArrays, material: BlockMateria
 def _describe_notes(snapshot: Snapshot, material: BlockMaterial) -> str:
     """The newest notes on the ticker that were known at the moment; empty without one."""
     settings, as_of = material.form.settings.context, snapshot.as_of
-    notes = known_notes(material.notes, snapshot.ticker, as_of - timedelta(days=settings.note_days), as_of)
+    notes = material.notes.find(snapshot.ticker, as_of - timedelta(days=settings.note_days), as_of)
     shown = [
         {
             "age": _ago(as_of - note.at),

@@ -10,6 +10,7 @@ import io
 import json
 import re
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from typing import Any
 from filelock import FileLock
 
 from osiris.core.clock import parse_moment
-from osiris.core.errors import BadInput, OsirisError, WorkspaceError
+from osiris.core.errors import BadInput, NotFound, OsirisError, WorkspaceError
 from osiris.core.files import write_atomically
 from osiris.core.ideas import INVISIBLE_CATEGORIES, SYMBOL_PATTERN, stable_hash
 
@@ -87,6 +88,16 @@ class NoteStore:
                 write_atomically(self.path, "".join(_to_line(note) for note in ordered))
         return NotesReport(len(notes), added, len(notes) - added, sorted({note.ticker for note in notes}))
 
+    def remove(self, note_id: str) -> Note:
+        """Remove one note and return it; raises `NotFound` for an unknown id."""
+        with FileLock(self.path.with_name(f"{self.path.name}.lock")):
+            stored = {note.id: note for note in self.read()}
+            if note_id not in stored:
+                raise NotFound("the id of a note", repr(note_id), "list them with: osiris notes list")
+            removed = stored.pop(note_id)
+            write_atomically(self.path, "".join(map(_to_line, stored.values())))
+            return removed
+
     def read(self) -> list[Note]:
         """All notes, the oldest first; raises `WorkspaceError` for a line that cannot be read."""
         if not self.path.exists():
@@ -99,10 +110,23 @@ class NoteStore:
             ) from error
 
 
-def known_notes(notes: Iterable[Note], ticker: str, after: datetime, until: datetime) -> list[Note]:
-    """The notes on `ticker` or on all tickers with `after` < `at` <= `until`, the newest first."""
-    known = [note for note in notes if note.ticker in (ticker, EVERY_TICKER) and after < note.at <= until]
-    return sorted(known, key=lambda note: (note.at, note.id), reverse=True)
+class NoteIndex:
+    """Notes by ticker and time, so that one of many prompts finds its own at once."""
+
+    def __init__(self, notes: Iterable[Note]) -> None:
+        """Sort the notes."""
+        self._by_ticker: dict[str, list[Note]] = {}
+        for note in sorted(notes, key=lambda note: (note.at, note.id)):
+            self._by_ticker.setdefault(note.ticker, []).append(note)
+
+    def find(self, ticker: str, after: datetime, until: datetime) -> list[Note]:
+        """The notes on `ticker` or on all tickers with `after` < `at` <= `until`, the newest first."""
+        known: list[Note] = []
+        for subject in dict.fromkeys((ticker, EVERY_TICKER)):
+            notes = self._by_ticker.get(subject, [])
+            begin, end = (bisect_right(notes, moment, key=lambda note: note.at) for moment in (after, until))
+            known += notes[begin:end]
+        return sorted(known, key=lambda note: (note.at, note.id), reverse=True)
 
 
 def read_note_file(path: Path) -> list[Note]:
@@ -183,6 +207,8 @@ def _csv_rows(content: str) -> Iterable[tuple[int, dict[str, str]]]:
             f"one without {missing[0]}",
             NOTHING_IMPORTED,
         )
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise BadInput("a header with each name once", f"{repeated[0]} twice", NOTHING_IMPORTED)
     reader.fieldnames = names
     try:
         for row in reader:

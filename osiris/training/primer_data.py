@@ -27,7 +27,7 @@ from osiris.llm.starter_data import CONFIDENCES, STOP_ATRS, TARGET_ATRS, random_
 from osiris.market.bar_frames import BarArrays
 from osiris.market.calendars import closes_between
 from osiris.policy import ShippedPolicy
-from osiris.storage.notes import Note
+from osiris.storage.notes import Note, NoteIndex
 
 FACT_PATTERN = re.compile(r"^([a-z][a-z0-9_]*) (up|down) [0-9.]+$", re.MULTILINE)
 """A directional fact in a prompt, such as `trend_20 up 1.3`."""
@@ -115,7 +115,7 @@ def _draw_situation(
     material = BlockMaterial(
         form=_shipped_form(settings, blocks),
         benchmark=benchmark,
-        notes=_draw_notes(rng, ticker, as_of),
+        notes=NoteIndex(_draw_notes(rng, ticker, as_of)),
         memory=_draw_memory(rng, plain),
         count_tokens=count_tokens,
         room=settings.context.max_tokens,

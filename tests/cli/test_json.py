@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from osiris.cli import app
 from osiris.learn_check.report import check_results, summarize_edge, t_interval
 from osiris.market.sample import load_sample, sample_bars
+from osiris.storage.notes import parse_note
 from osiris.training.datasets import AcceptedReply, write_dataset
 from osiris.training.pairs import Pair
 from osiris.ui.console import to_json, to_json_values
@@ -46,6 +47,7 @@ COMMANDS = {
     "prompt": ["IBM"],
     "notes import": ["{folder}/notes.csv"],
     "notes list": ["IBM"],
+    "notes remove": ["{note}"],
     "models check": [],
     "models prime": [],
     "events relay": [],
@@ -124,7 +126,9 @@ def workspace(tmp_path_factory):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_stdout_is_one_strict_value_or_empty_when_refused(workspace, command, monkeypatch):
     ws, accepted = workspace
-    words = [word.format(folder=ws.folder, accepted=accepted) for word in COMMANDS[command]]
+    note = parse_note({"at": MOMENT.isoformat(), "ticker": "IBM", "text": "to be removed"})
+    ws.notes.add([note])
+    words = [word.format(folder=ws.folder, accepted=accepted, note=note.id) for word in COMMANDS[command]]
     monkeypatch.setenv("OSIRIS_WORKSPACE", str(ws.folder))
     monkeypatch.setenv("OSIRIS_CLOCK__AS_OF", MOMENT.isoformat())
     monkeypatch.setenv("OSIRIS_PRICES__YAHOO_URL", "http://127.0.0.1:1")

@@ -84,6 +84,16 @@ class TestGaps:
         assert text("gaps", arrays([100.0] * 5, opens=[100.5] * 5)) == "gap up 0.2"
 
 
+def test_a_block_with_a_number_that_is_none_is_left_out():
+    assert text("gaps", arrays([100.0] * 5, opens=[100.0] * 4 + [np.nan])) == ""
+    assert text("strength", arrays(np.full(30, 100.0)), benchmark=arrays(np.zeros(30))) == ""
+
+
+def test_an_open_that_nobody_knows_hides_no_gap():
+    told = text("gaps", arrays([100.0] * 5, opens=[100.0, 104.0, np.nan, 100.0, 100.0]))
+    assert told.splitlines()[1].startswith("largest gap up 2.0, 3 sessions ago")
+
+
 class TestStrength:
     def test_it_is_the_return_less_that_of_the_benchmark(self):
         own, other = np.full(30, 100.0), np.full(30, 50.0)

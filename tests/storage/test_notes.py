@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from osiris.core.errors import BadInput, WorkspaceError
-from osiris.storage.notes import NoteStore, clean_text, known_notes, parse_note, read_note_file
+from osiris.core.errors import BadInput, NotFound, WorkspaceError
+from osiris.storage.notes import NoteIndex, NoteStore, clean_text, parse_note, read_note_file
 
 AT = datetime(2005, 1, 12, 21, 30, tzinfo=UTC)
 
@@ -43,9 +43,25 @@ def test_a_note_is_stored_once_and_survives(store):
 def test_a_note_is_known_from_its_moment_on_and_never_before(store):
     notes = [note(), note(ticker="*", text="all"), note(ticker="IBM", text="not ours")]
     second = timedelta(seconds=1)
-    assert known_notes(notes, "AAPL", AT - timedelta(days=7), AT - second) == []
-    assert {one.text for one in known_notes(notes, "AAPL", AT - timedelta(days=7), AT)} == {"beat estimates", "all"}
-    assert known_notes(notes, "AAPL", AT, AT + timedelta(days=1)) == []
+    index = NoteIndex(notes)
+    assert index.find("AAPL", AT - timedelta(days=7), AT - second) == []
+    assert {one.text for one in index.find("AAPL", AT - timedelta(days=7), AT)} == {"beat estimates", "all"}
+    assert index.find("AAPL", AT, AT + timedelta(days=1)) == []
+
+
+def test_the_newest_note_comes_first_whichever_ticker_it_names():
+    at = [(AT + timedelta(hours=hour)).isoformat() for hour in range(3)]
+    notes = [note(at=at[1], ticker="*"), note(at=at[0]), note(at=at[2])]
+    found = NoteIndex(notes).find("AAPL", AT - timedelta(days=1), AT + timedelta(days=1))
+    assert [one.at.isoformat() for one in found] == at[::-1]
+
+
+def test_a_note_can_be_removed_and_the_others_stay(store):
+    store.add([note(), note(text="other")])
+    assert store.remove(note().id) == note()
+    assert store.read() == [note(text="other")]
+    with pytest.raises(NotFound, match="osiris notes list"):
+        store.remove(note().id)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +75,7 @@ def test_a_note_is_known_from_its_moment_on_and_never_before(store):
         ("at,ticker,text\n2005-01-12T21:30:00Z,AAPL,a,b\n", "3 fields in line 2"),
         ("at,ticker,text\n2005-01-12T21:30:00Z,AAPL\n", "3 fields in line 2"),
         ("when,ticker,text\n", "without at"),
+        ("at,ticker,text,text\n2005-01-12T21:30:00Z,AAPL,x,y\n", "text twice"),
         ("", "without at"),
         ("at,ticker,text,mood\n2005-01-12T21:30:00Z,AAPL,x,good\n", "the field mood"),
         ('at,ticker,text\n2005-01-12T21:30:00Z,AAPL,"never closed\n', "CSV"),
