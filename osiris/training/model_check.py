@@ -19,8 +19,9 @@ from osiris.llm.generate import Draft, DraftRequest, draft_replies
 from osiris.llm.hermes import JudgedIdea, score_ideas
 from osiris.llm.loader import Drafter
 from osiris.llm.models import AnyDrafter, AnyJudge, open_models
+from osiris.llm.precision import choose_precision
 from osiris.llm.prompts import Prompts
-from osiris.llm.sources import is_starter
+from osiris.llm.sources import is_starter, locate_model
 from osiris.training.methods import train_adapter
 from osiris.training.primer import token_counter
 from osiris.training.primer_data import Situation, draw_replies, make_situations
@@ -65,8 +66,10 @@ class ModelCheck:
     seconds_per_score: float | None = None
     scored_share: float | None = None
     number_probability: float | None = None
+    training_weights: str = ""
     training_tokens_per_second: float | None = None
     training_seconds_per_step: float | None = None
+    training_overhead_seconds: float = 0.0
     night_minutes: float | None = None
     ideas: list[str] = field(default_factory=list)
     advice: list[str] = field(default_factory=list)
@@ -79,9 +82,8 @@ class ModelCheck:
     @property
     def headline(self) -> str:
         """The result in a sentence."""
-        night = (
-            f"a night takes about {self.night_minutes:.0f} min" if self.night_minutes is not None else "no night ran"
-        )
+        minutes = self.night_minutes
+        night = f"a night takes about {minutes:.0f} min" if minutes is not None else "the time of a night is not known"
         return f"{self.base} drafts, {self.judge} scores; {night}; {len(self.advice) or 'no'} things to change."
 
 
@@ -98,7 +100,7 @@ def check_models(settings: Settings, progress: Callable[[str], None] = lambda wh
     report.load_seconds = time.perf_counter() - started
     report.memory_gb = _memory_gb() - before
     if isinstance(drafter, Drafter):
-        _describe_weights(report, drafter)
+        _describe_weights(report, drafter, settings)
     situations = _situations(settings, drafter)
     progress("drafting")
     drafts = _check_drafting(report, drafter, situations, settings)
@@ -119,11 +121,14 @@ def _situations(settings: Settings, drafter: AnyDrafter) -> list[Situation]:
     return make_situations(settings, CHECK_SEED, CHECKED_SITUATIONS, count, form.blocks)
 
 
-def _describe_weights(report: ModelCheck, drafter: Drafter) -> None:
-    model = drafter.model
-    report.parameters_millions = model.num_parameters() / 1e6
-    dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
-    report.weights = "4bit" if getattr(model, "is_loaded_in_4bit", False) else dtype
+def _describe_weights(report: ModelCheck, drafter: Drafter, settings: Settings) -> None:
+    """Say how large the model is, how its weights are kept for answers, and why."""
+    from transformers import AutoConfig
+
+    where = locate_model(settings.model.base, "drafter", settings)
+    precision = choose_precision(settings, AutoConfig.from_pretrained(where), training=False)
+    report.parameters_millions = drafter.model.num_parameters() / 1e6
+    report.weights, report.reason = precision.weights, precision.reason
 
 
 def _check_drafting(
@@ -193,15 +198,15 @@ def _check_training(report: ModelCheck, tokenizer: Any, situations: Sequence[Sit
         except (OsirisError, RuntimeError, MemoryError) as error:
             report.advice.append(f"training failed: {' '.join(str(error).split())[:300]}")
             return
-    report.weights = result.weights
-    seconds = next((entry["train_runtime"] for entry in result.history if "train_runtime" in entry), result.seconds)
-    report.training_seconds_per_step = seconds / TRAINING_STEPS
+    report.training_weights = result.weights
+    report.training_seconds_per_step = result.step_seconds / TRAINING_STEPS
+    report.training_overhead_seconds = result.seconds - result.step_seconds
     prompts, replies = 0, 0
     for row in rows:
         texts = [str(row[name]) for name in ("good_reply", "bad_reply", "reply") if name in row]
         prompts += len(texts) * len(tokenizer(str(row["prompt"]))["input_ids"])
         replies += sum(len(tokenizer(text)["input_ids"]) for text in texts)
-    report.training_tokens_per_second = (prompts + replies) / seconds
+    report.training_tokens_per_second = (prompts + replies) / result.step_seconds
 
 
 def _estimate_night(report: ModelCheck, settings: Settings) -> None:
@@ -211,7 +216,8 @@ def _estimate_night(report: ModelCheck, settings: Settings) -> None:
     steps = _steps(load_recipe(settings.training.dpo_recipe, "dpo", "kto", "sft"), USUAL_PAIRS)
     sessions = settings.gate.holdout_days * 5 / 7
     drafts = 2 * sessions * len(settings.advise.tickers) * settings.gate.candidates
-    report.night_minutes = (steps * report.training_seconds_per_step + drafts * report.seconds_per_idea) / 60
+    training = steps * report.training_seconds_per_step + report.training_overhead_seconds
+    report.night_minutes = (training + drafts * report.seconds_per_idea) / 60
 
 
 def _steps(recipe: Recipe, rows: int) -> int:

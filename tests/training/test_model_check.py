@@ -25,7 +25,8 @@ def test_everything_is_measured(starter_check):
     assert found.valid_share == found.scored_share == 1
     assert 0.2 < found.long_share < 0.8
     assert found.parameters_millions == pytest.approx(0.46, abs=0.02)
-    assert found.weights == "4bit"
+    assert (found.weights, found.training_weights) == ("float32", "4bit")
+    assert "need no care" in found.reason
     assert [*found.tokens_per_second] == [1, 8, 32]
     assert found.tokens_per_second[32] > found.tokens_per_second[1]
     assert min(found.training_tokens_per_second, found.night_minutes, found.seconds_per_score, found.prompt_tokens) > 0
