@@ -22,6 +22,8 @@ from osiris.training.promotion import HeldoutSource, evaluate_adapters, list_cha
 from tests.builders import MOMENT, idea, make_workspace
 
 NIGHT, DECIDED = MOMENT + timedelta(hours=10), MOMENT + timedelta(hours=1)
+EARLIER_PROMPTS = "0123456789abcdef"
+"""The version of prompts that are not those of today."""
 TOML = '[prices]\nsource = "local"\n[advise]\ntickers = ["AAPL"]\n[training]\nmin_examples = 4\n'
 
 
@@ -29,7 +31,7 @@ def accepted(number):
     reply = Reply(
         ticker="AAPL", rationale="momentum up, follow", side="long", target_atr=3.0, stop_atr=1.5, confidence=0.6
     )
-    changes = {"status": "approved", "status_at": DECIDED, "shadow": False}
+    changes = {"status": "approved", "status_at": DECIDED, "shadow": False, "prompt_version": EARLIER_PROMPTS}
     return idea(number=number, prompt=asked(number), reply=reply.to_json(), **changes)
 
 
@@ -65,6 +67,20 @@ def test_feedback_becomes_an_adapter_with_its_card_and_curve(workspace, publishe
     )
     assert any("loss" in entry for entry in published.history)
     assert workspace.tracking.adapters()[0]["name"] == "20050226"
+
+
+def test_an_adapter_says_how_its_base_was_kept_and_which_prompts_it_was_trained_on(workspace, published, caplog):
+    card, logged = workspace.registry.read_card("20050226"), workspace.tracking.adapters()[0]
+    assert (card.weights, card.prompt_versions) == ("4bit", EARLIER_PROMPTS)
+    assert (logged["weights"], logged["prompt_versions"]) == ("4bit", EARLIER_PROMPTS)
+    workspace.registry.pin("20050226")
+    try:
+        workspace.load_drafter()
+        assert f"version {EARLIER_PROMPTS}; today's are {workspace.snapshots.prompt_version}" in caplog.text
+        assert get_workspace_status(workspace)["prompt_note"] in caplog.text
+    finally:
+        workspace.registry.unpin()
+    assert workspace.describe_other_prompts(None) == ""
 
 
 def test_a_second_try_changes_nothing_and_reports_the_same(workspace, published):
