@@ -1,6 +1,6 @@
 """What a primer makes of a pretrained model: valid, coherent and balanced ideas, on several seeds.
 
-    python benchmarks/primer.py [--base smollm2] [--seeds 0 1 2] [--situations 112]
+    python benchmarks/primer.py [--base smollm2] [--seeds 0 1 2] [--situations 144]
 
 Each seed draws other situations, and is measured on fresh ones without constrained decoding. The bar: at least 98 %
 valid, 98 % coherent, a long share of 0.4 to 0.6, in under 15 minutes on two cores.

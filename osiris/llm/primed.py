@@ -31,7 +31,7 @@ class PrimerRecipe:
 
     seed: int = 0
     version: int = 1
-    situations: int = 112
+    situations: int = 144
     batch: int = 1
     learning_rate: float = 1e-3
     rank: int = 16

@@ -36,9 +36,14 @@ CHECKED_SITUATIONS = 8
 BATCH_SIZES = (1, 8, 32)
 """Batches that drafting is timed with; more are left out where `model.batch_size` is smaller."""
 TRAINING_STEPS = 2
+LARGE_MILLIONS = 50
+"""From so many million parameters on, a step is timed on `TIMED_ROWS` rows, and not on the recipe's whole batch."""
+TIMED_ROWS = 2
 MIN_VALID_SHARE = 0.98
 MIN_GAIN = 1.2
 """A batch or a number of threads is only advised where it is faster by this factor."""
+MAX_NIGHT_MINUTES = 120
+"""A night that takes longer is worth a change."""
 USUAL_PAIRS = 100
 """Pairs of a nightly run that the estimate is made for."""
 
@@ -181,15 +186,18 @@ def _check_training(report: ModelCheck, tokenizer: Any, situations: Sequence[Sit
     """Train two steps by the recipe of the pairs, on made-up pairs of opposite sides."""
     recipe = load_recipe(settings.training.dpo_recipe, "dpo", "kto", "sft")
     rng = random.Random(CHECK_SEED)
-    batch = int(recipe.args.get("per_device_train_batch_size", 8))
+    batch = _rows_of_a_step(recipe)
+    timed = min(batch, TIMED_ROWS) if (report.parameters_millions or 0) >= LARGE_MILLIONS else batch
     rows: list[dict[str, Any]] = []
-    for number in range(TRAINING_STEPS * batch):
+    for number in range(TRAINING_STEPS * timed):
         shot = situations[number % len(situations)].snapshot
         good, bad = draw_replies(rng, shot)[:2]
         rows.append({"prompt": shot.prompt, "good_reply": good.to_json(), "bad_reply": bad.to_json()})
     if recipe.method != "dpo":
         rows = [{"prompt": row["prompt"], "reply": row["good_reply"], "label": True} for row in rows]
-    short = replace(recipe, args=recipe.args | {"num_train_epochs": 1, "max_steps": TRAINING_STEPS, "logging_steps": 1})
+    steps = {"num_train_epochs": 1, "max_steps": TRAINING_STEPS, "logging_steps": 1}
+    batches = {"per_device_train_batch_size": timed, "gradient_accumulation_steps": 1}
+    short = replace(recipe, args=recipe.args | steps | batches)
     with TemporaryDirectory(prefix="osiris-check-") as folder:
         try:
             result = train_adapter(
@@ -199,7 +207,7 @@ def _check_training(report: ModelCheck, tokenizer: Any, situations: Sequence[Sit
             report.advice.append(f"training failed: {' '.join(str(error).split())[:300]}")
             return
     report.training_weights = result.weights
-    report.training_seconds_per_step = result.step_seconds / TRAINING_STEPS
+    report.training_seconds_per_step = result.step_seconds / TRAINING_STEPS * batch / timed
     report.training_overhead_seconds = result.seconds - result.step_seconds
     prompts, replies = 0, 0
     for row in rows:
@@ -221,8 +229,12 @@ def _estimate_night(report: ModelCheck, settings: Settings) -> None:
 
 
 def _steps(recipe: Recipe, rows: int) -> int:
-    batch = int(recipe.args.get("per_device_train_batch_size", 8))
-    return -(-rows // batch) * int(recipe.args.get("num_train_epochs", 3))
+    return -(-rows // _rows_of_a_step(recipe)) * int(recipe.args.get("num_train_epochs", 3))
+
+
+def _rows_of_a_step(recipe: Recipe) -> int:
+    read = int(recipe.args.get("per_device_train_batch_size", 8))
+    return read * int(recipe.args.get("gradient_accumulation_steps", 1))
 
 
 def _advise(report: ModelCheck, settings: Settings) -> None:
@@ -236,6 +248,11 @@ def _advise(report: ModelCheck, settings: Settings) -> None:
         say(
             f"{1 - report.scored_share:.0%} of the ideas got no score, a number has probability "
             f"{report.number_probability or 0:.2g}: use another model.judge, or lower model.min_number_probability"
+        )
+    if report.night_minutes is not None and report.night_minutes > MAX_NIGHT_MINUTES:
+        say(
+            f"a night of {USUAL_PAIRS} pairs takes about {report.night_minutes:.0f} min, prompts have "
+            f"{report.prompt_tokens or 0:.0f} tokens: show fewer [context] blocks, or train fewer epochs"
         )
     best = max(report.tokens_per_second, key=lambda size: report.tokens_per_second[size])
     usual = max(size for size in report.tokens_per_second if size <= settings.model.batch_size)

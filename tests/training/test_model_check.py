@@ -58,6 +58,15 @@ def test_a_batch_that_is_too_large_is_told(speeds, size, advice, monkeypatch):
     assert bool(found.advice) == bool(advice)
 
 
+def test_a_night_that_takes_hours_is_told(monkeypatch):
+    monkeypatch.setattr(model_check, "time_threads", lambda: {1: 1.0})
+    for minutes, advice in ((119.0, ""), (188.0, "188 min, prompts have 487 tokens: show fewer [context] blocks")):
+        found = ModelCheck("starter", "starter", prompt_tokens=487, night_minutes=minutes, tokens_per_second={1: 1.0})
+        model_check._advise(found, Settings())
+        assert advice in "".join(found.advice)
+        assert bool(found.advice) == bool(advice)
+
+
 def test_threads_that_wait_for_each_other_are_told(monkeypatch):
     monkeypatch.setattr(model_check, "time_threads", lambda: {1: 1.0, 2: 9.0})
     found = ModelCheck("starter", "starter", tokens_per_second={1: 1.0})
