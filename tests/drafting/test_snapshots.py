@@ -146,6 +146,12 @@ class TestMemory:
         assert shot(workspace).blocks == ("features",)
         assert "memory" in shot(workspace, CLOSE + timedelta(days=1)).blocks
 
+    def test_an_end_that_was_known_a_day_later_is_told_a_day_later_alone(self, workspace):
+        workspace.advice.add([self.stored(workspace, closed_at=CLOSE + timedelta(seconds=1))])
+        moments = [CLOSE, CLOSE + timedelta(days=1)]
+        first, second = take_snapshots(workspace.snapshots, workspace.policy, ["AAPL"], moments)
+        assert ("memory" in first.blocks, "memory" in second.blocks) == (False, True)
+
     def test_a_decision_that_was_not_made_yet_is_not_told(self, workspace):
         workspace.advice.add([self.stored(workspace, status_at=CLOSE + timedelta(days=1), status="rejected")])
         assert "(last up, follow), win" in shot(workspace).text

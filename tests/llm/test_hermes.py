@@ -116,6 +116,13 @@ def test_the_probability_of_each_number_is_that_of_writing_it(judge, some):
         assert score.expected == pytest.approx(sum(n * one for n, one in enumerate(likely)) / sum(likely), abs=0.05)
 
 
+def test_a_ten_is_not_counted_as_a_one_too(judge, ideas):
+    tens = [score for score in score_ideas(judge, ideas, 64) if score.raw == 10]
+    assert tens, "the starter gives a 10 to some of these ideas"
+    assert all(score.number_probability < 1.001 for score in tens)
+    assert all(score.expected > 9 for score in tens)
+
+
 class TestAJudgeThatBeginsWithProse:
     """It writes "The" behind every prompt, and would have said a number else."""
 
