@@ -90,7 +90,7 @@ class Workspace:
     @property
     def notes(self) -> NoteStore:
         """The store of notes on tickers."""
-        return NoteStore(self.settings.data / "notes.jsonl")
+        return NoteStore(self.settings.notes_file)
 
     @cached_property
     def events(self) -> Events:

@@ -96,13 +96,8 @@ def add_model_routes(app: FastAPI, workspace: Workspace) -> None:
         from osiris.llm import hermes
 
         with _model_slot(slots):
-            (result,) = hermes.score_ideas(
-                workspace.models.judge,
-                [hermes.JudgedIdea(body.proposal, body.context)],
-                1,
-                workspace.settings.model.min_number_probability,
-                workspace.snapshots.prompts,
-            )
+            ideas = [hermes.JudgedIdea(body.proposal, body.context)]
+            (result,) = hermes.score_as_configured(workspace.models.judge, ideas, workspace.settings)
         return ScoreResponse(
             score=result.normalized,
             raw=result.raw,

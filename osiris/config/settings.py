@@ -104,6 +104,15 @@ class Settings(BaseSettings):
         """Order the sources: the environment overrides the file, whose content is passed as init arguments."""
         return _Environment(settings_cls), init_settings
 
+    def with_model(self, **changes: Any) -> "Settings":
+        """The same settings with values of the table `model` changed."""
+        return self.model_copy(update={"model": self.model.model_copy(update=changes)})
+
+    @property
+    def notes_file(self) -> Path:
+        """File of the notes on tickers."""
+        return self.data / "notes.jsonl"
+
     @property
     def data(self) -> Path:
         """Folder of the stores."""

@@ -18,6 +18,7 @@ import pandas as pd
 
 from osiris.config.sections import BlockName, ContextSettings
 from osiris.core.arrays import FloatArray
+from osiris.drafting.snapshot import ATR_BARS, true_range
 from osiris.llm.prompts import Prompts
 from osiris.market.bar_frames import BarArrays
 from osiris.market.calendars import next_sessions
@@ -27,7 +28,6 @@ VOLUME_SESSIONS = 20
 LEVEL_SESSIONS = (20, 252)
 """A month and a year of sessions: the highs and lows that traders look at."""
 YEAR_SESSIONS = 252
-ATR_SESSIONS = 14
 GAP_SESSIONS = 20
 MIN_GAP_ATR = 0.5
 """A gap that is smaller is not told, since most sessions have one."""
@@ -203,12 +203,12 @@ def list_bars(scene: Scene) -> dict[str, Any]:
 
 
 def _atr_percent(bars: BarArrays) -> FloatArray:
-    """The ATR at each bar in percent of its close, shape (n - `ATR_SESSIONS`,)."""
-    ranges = np.maximum(bars.high[1:], bars.close[:-1]) - np.minimum(bars.low[1:], bars.close[:-1])
-    if len(ranges) < ATR_SESSIONS:
+    """The ATR at each bar in percent of its close, shape (n - `ATR_BARS`,)."""
+    ranges = true_range(bars.high, bars.low, bars.close)
+    if len(ranges) < ATR_BARS:
         return np.empty(0)
-    means = np.convolve(ranges, np.full(ATR_SESSIONS, 1 / ATR_SESSIONS), mode="valid")
-    return np.asarray(100 * means / bars.close[ATR_SESSIONS:])
+    means = np.convolve(ranges, np.full(ATR_BARS, 1 / ATR_BARS), mode="valid")
+    return np.asarray(100 * means / bars.close[ATR_BARS:])
 
 
 BAR_BLOCKS: dict[BlockName, Callable[[Scene], dict[str, Any]]] = {

@@ -25,7 +25,6 @@ from osiris.drafting.win_probability import ScoredOutcomes, curve_score, load_sc
 from osiris.llm import hermes
 from osiris.llm.generate import draft_replies
 from osiris.llm.models import AnyDrafter, AnyJudge
-from osiris.llm.prompts import Prompts
 from osiris.market.calendars import closes_between
 from osiris.market.provider import BarProvider
 from osiris.policy import edit_warning
@@ -144,10 +143,7 @@ def _draft_and_store(
 def add_scores(ideas: Sequence[DraftedIdea], judge: AnyJudge, settings: Settings) -> None:
     """Let Hermes score the ideas; an answer without a number is a score without one, with a note."""
     judged = [idea.judged for idea in ideas]
-    prompts = Prompts(settings.prompts)
-    model = settings.model
-    scores = hermes.score_ideas(judge, judged, model.batch_size, model.min_number_probability, prompts)
-    for idea, score in zip(ideas, scores, strict=True):
+    for idea, score in zip(ideas, hermes.score_as_configured(judge, judged, settings), strict=True):
         idea.score, idea.judge = score, judge.name
 
 

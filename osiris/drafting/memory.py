@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from osiris.core.arrays import FloatArray
-from osiris.core.ideas import FINAL_OUTCOMES, Outcome, Status
+from osiris.core.ideas import ACCEPTED_STATUSES, FINAL_OUTCOMES, Outcome
 from osiris.core.types import Row
 from osiris.storage.advice import AdviceStore
+from osiris.storage.rules import DECIDED_STATUSES
 from osiris.storage.tables import sql_in, sql_time
 
 MAX_VECTOR_FEATURES = 8
@@ -25,8 +26,6 @@ MEMORY_COLUMNS = (
     "id", "prompt_id", "as_of", "ticker", "side", "rationale", "reply", "status", "status_at", "outcome", "closed_at",
     "r_multiple", "vector",
 )  # fmt: skip
-DECISION_WORDS = {Status.APPROVED: "approved", Status.EDITED: "edited", Status.REJECTED: "rejected"}
-ACCEPTED_WORDS = ("approved", "edited")
 MAX_RATIONALE_CHARACTERS = 60
 
 
@@ -69,7 +68,9 @@ class Memory:
 
         Examples of one side alone would teach the model that side.
         """
-        newest = [row for row in self.winners if row["closed_at"] <= as_of and _decision(row, as_of) in ACCEPTED_WORDS]
+        newest = [
+            row for row in self.winners if row["closed_at"] <= as_of and _decision(row, as_of) in ACCEPTED_STATUSES
+        ]
         by_side = {side: [row["reply"] for row in newest if row["side"] == side] for side in ("long", "short")}
         pairs = list(zip(*by_side.values(), strict=False))[: count // 2]
         return [reply for pair in pairs for reply in pair]
@@ -110,7 +111,7 @@ def _decision(row: Row, as_of: datetime) -> str:
     """What a person had decided at `as_of`; empty without a decision."""
     if row["status_at"] is None or row["status_at"] > as_of:
         return ""
-    return DECISION_WORDS.get(row["status"], "")
+    return str(row["status"]) if row["status"] in DECIDED_STATUSES else ""
 
 
 def _nanoseconds(moment: datetime) -> int:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from osiris.config.sections import ALL_BLOCKS, BlockName
@@ -24,9 +24,10 @@ MAX_BLOCK_SESSIONS = 280
 
 @dataclass(frozen=True)
 class PromptForm:
-    """The form of the prompts that the settings of a workspace ask for."""
+    """The form of the prompts that the settings of a workspace ask for, in its own templates or in `templates`."""
 
     settings: Settings
+    templates: Prompts | None = None
 
     @cached_property
     def blocks(self) -> tuple[BlockName, ...]:
@@ -40,8 +41,8 @@ class PromptForm:
 
     @cached_property
     def prompts(self) -> Prompts:
-        """The templates of the workspace."""
-        return Prompts(self.settings.prompts)
+        """The templates of the prompts."""
+        return self.templates or Prompts(self.settings.prompts)
 
     @cached_property
     def version(self) -> str:
@@ -66,4 +67,4 @@ class PromptForm:
     def with_blocks(self, blocks: Sequence[BlockName]) -> "PromptForm":
         """The same form with other blocks."""
         context = self.settings.context.model_copy(update={"blocks": list(blocks)})
-        return PromptForm(self.settings.model_copy(update={"context": context}))
+        return replace(self, settings=self.settings.model_copy(update={"context": context}))

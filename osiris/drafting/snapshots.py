@@ -20,7 +20,7 @@ from osiris.drafting.blocks import BAR_BLOCKS, Scene, describe_scene
 from osiris.drafting.memory import Memory, load_memory
 from osiris.drafting.prompt_form import PromptForm
 from osiris.drafting.snapshot import Snapshot, take_snapshot
-from osiris.llm.chat import format_prompt
+from osiris.llm.chat import token_counter
 from osiris.llm.loader import load_tokenizer
 from osiris.llm.prompts import Prompts
 from osiris.market.bar_frames import BarArrays, to_bar_arrays
@@ -119,18 +119,14 @@ def _gather(source: SnapshotSource, arrays: dict[str, BarArrays], last: datetime
     """Read the notes and memories up to the last moment, and find out how long a prompt may be."""
     settings = source.settings
     tokenizer = load_tokenizer(settings.model.base, "drafter", settings)
-
-    def count_tokens(prompt: str) -> int:
-        return len(tokenizer(format_prompt(tokenizer, prompt), add_special_tokens=False)["input_ids"])
-
     benchmark = _benchmark(source)
     needs_memory = {"memory", "examples"} & {*source.form.blocks}
     return BlockMaterial(
         form=source.form,
         benchmark=arrays.get(benchmark[0]) if benchmark else None,
-        notes=NoteIndex(NoteStore(settings.data / "notes.jsonl").read() if "notes" in source.form.blocks else []),
+        notes=NoteIndex(NoteStore(settings.notes_file).read() if "notes" in source.form.blocks else []),
         memory=load_memory(source.advice, last) if needs_memory else None,
-        count_tokens=count_tokens,
+        count_tokens=token_counter(tokenizer),
         room=min(settings.context.max_tokens, tokenizer.model_max_length - settings.model.max_new_tokens),
     )
 

@@ -111,9 +111,7 @@ def generate_patch_text(
             "use another model.base, or kernel.drafter = \"mutation\"",
         )  # fmt: skip
     settings = unconstrained(context.settings)
-    settings = settings.model_copy(
-        update={"model": settings.model.model_copy(update={"max_new_tokens": MAX_PATCH_TOKENS})}
-    )
+    settings = settings.with_model(max_new_tokens=MAX_PATCH_TOKENS)
     with context.drafter.completer(settings, seed) as write:
         return write([chat])[0]
 

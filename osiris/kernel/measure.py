@@ -145,9 +145,7 @@ def draft_and_score(snapshots: Sequence[Snapshot], context: MeasurementContext) 
     positions = [(i, j) for i, group in enumerate(groups) for j, reply in enumerate(group) if reply.reply is not None]
     scores: list[list[float | None]] = [[None] * len(group) for group in groups]
     ideas = [hermes.JudgedIdea(groups[i][j].text, snapshots[i].text) for i, j in positions]
-    model, templates = settings.model, context.snapshot_source.prompts
-    numbers = hermes.score_ideas(judge, ideas, model.batch_size, model.min_number_probability, templates)
-    for (i, j), score in zip(positions, numbers, strict=True):
+    for (i, j), score in zip(positions, hermes.score_as_configured(judge, ideas, settings), strict=True):
         scores[i][j] = score.normalized
     return ScoredDrafts(groups, scores, (time.perf_counter() - started) / len({shot.as_of for shot in snapshots}))
 

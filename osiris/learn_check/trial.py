@@ -219,7 +219,7 @@ def prepare_trial(trial: Trial, folder: Path, cache: Path) -> Workspace:
 
 def with_cache(settings: Settings, cache: Path) -> Settings:
     """The settings, with the folder `cache` for the starters."""
-    return settings.model_copy(update={"model": settings.model.model_copy(update={"cache": cache})})
+    return settings.with_model(cache=cache)
 
 
 def time_after_run(market: Market, moment: datetime) -> datetime:

@@ -3,6 +3,7 @@
 Drafting, judging and training all take it from here, so a model is trained on exactly the tokens that it sees later.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from osiris.core.errors import BadInput
@@ -26,6 +27,11 @@ def format_prompt(tokenizer: "PreTrainedTokenizerBase", prompt: str) -> str:
     begun = _render_chat(tokenizer, [question], add_generation_prompt=True)
     before = _template_around(tokenizer, question)[0].rstrip(" ")
     return before if before.startswith(begun) and before[len(begun) :].strip() else begun
+
+
+def token_counter(tokenizer: "PreTrainedTokenizerBase") -> Callable[[str], int]:
+    """Return the function that counts the tokens of a prompt in the chat format."""
+    return lambda prompt: len(tokenizer(format_prompt(tokenizer, prompt), add_special_tokens=False)["input_ids"])
 
 
 def format_exchange(tokenizer: "PreTrainedTokenizerBase", prompt: str, reply: str) -> tuple[str, str]:

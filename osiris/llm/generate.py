@@ -96,7 +96,7 @@ def answer_prompt(model: AnyDrafter | AnyJudge, prompt: str, max_tokens: int, se
 
 def unconstrained(settings: Settings) -> Settings:
     """The settings without constrained decoding, to see whether a model keeps to the schema by itself."""
-    return settings.model_copy(update={"model": settings.model.model_copy(update={"constrained": False})})
+    return settings.with_model(constrained=False)
 
 
 def reply_prefix(ticker: str) -> str:

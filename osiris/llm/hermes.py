@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from osiris.config.settings import Settings
 from osiris.llm.chat import format_prompt
 from osiris.llm.completion import as_generator, prefill_cache, stop_token_ids
 from osiris.llm.loader import Judge
@@ -61,6 +62,12 @@ def score_ideas(
         for i, (completion, odds) in zip(batch, judged, strict=True):
             scores[i] = choose_score(completion, odds, min_probability)
     return list(scores.values())
+
+
+def score_as_configured(judge: AnyJudge, ideas: list[JudgedIdea], settings: Settings) -> list[Score]:
+    """Score ideas with the batches, the threshold and the templates of a workspace."""
+    model = settings.model
+    return score_ideas(judge, ideas, model.batch_size, model.min_number_probability, Prompts(settings.prompts))
 
 
 def format_judge_prompt(

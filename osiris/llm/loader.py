@@ -109,7 +109,7 @@ class Judge:
         """Yield a function that continues texts, always with the likeliest tokens."""
         import torch
 
-        likeliest = settings.model_copy(update={"model": settings.model.model_copy(update={"temperature": 0})})
+        likeliest = settings.with_model(temperature=0)
         with torch.inference_mode():
             yield lambda texts: complete_texts(self.model, self.tokenizer, texts, likeliest)
 

@@ -9,7 +9,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from osiris.core.errors import BadInput, NotFound
+from osiris.core.errors import NotFound
 from osiris.core.ideas import REPLY_KEYS
 from osiris.llm.prompts import SHIPPED_PROMPTS, shipped_names
 
@@ -51,10 +51,3 @@ def require_primed(folder: Path, name: str) -> Path:
     if not folder.is_dir():
         raise NotFound(f"the primed model of {name}", "none in model.cache", "make it once with: osiris models prime")
     return folder
-
-
-def refuse_starter() -> BadInput:
-    """Return the error for a primer over a starter."""
-    return BadInput(
-        "a pretrained model.base to prime", "a starter, which drafts already", "set model.primed = false, or model.base"
-    )

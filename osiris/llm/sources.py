@@ -26,9 +26,7 @@ def locate_model(name: str, kind: ModelKind, settings: Settings) -> str:
     by its path, or within a repository of the hub: `OWNER/REPOSITORY/FILE.gguf`.
     """
     if settings.model.primed and kind == "drafter" and not is_starter(name):
-        plain = settings.model_copy(update={"model": settings.model.model_copy(update={"primed": False})})
-        folder = primed_folder(_hash_weights(name, kind, plain), PrimerRecipe(), settings.model.cache)
-        return str(require_primed(folder, name))
+        return str(require_primed(_primed_folder(name, settings), name))
     if name == STARTER:
         return str(ensure_starter(kind, settings))
     if name == SMOLLM2:
@@ -50,8 +48,7 @@ def is_model_ready(kind: ModelKind, settings: Settings) -> bool:
     if name == STARTER:
         return starter_folder(starter_recipe(kind), settings.model.cache).is_dir()
     if settings.model.primed and kind == "drafter":
-        plain = settings.model_copy(update={"model": settings.model.model_copy(update={"primed": False})})
-        return is_model_ready(kind, plain) and is_primed(settings)
+        return is_model_ready(kind, settings.with_model(primed=False)) and _primed_folder(name, settings).is_dir()
     try:
         if name == SMOLLM2 or is_gguf(name):
             file = smollm2_file(settings.model.cache) if name == SMOLLM2 else _find_gguf(name, local_only=True)
@@ -61,10 +58,10 @@ def is_model_ready(kind: ModelKind, settings: Settings) -> bool:
         return False
 
 
-def is_primed(settings: Settings) -> bool:
-    """Whether the cache has the primed model of `model.base`, which itself is there."""
-    plain = settings.model_copy(update={"model": settings.model.model_copy(update={"primed": False})})
-    return primed_folder(compute_base_hash(plain), PrimerRecipe(), settings.model.cache).is_dir()
+def _primed_folder(name: str, settings: Settings) -> Path:
+    """Where the cache keeps the primed model of a base, whose own weights are hashed for it."""
+    weights = _hash_weights(name, "drafter", settings.with_model(primed=False))
+    return primed_folder(weights, PrimerRecipe(), settings.model.cache)
 
 
 def compute_base_hash(settings: Settings) -> str:

@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from osiris.llm.starter_data import RATIONALE_ENDINGS, StarterExample, random_draft_example, random_judge_example
@@ -100,7 +100,7 @@ def _train(
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=recipe.learning_rate, betas=(0.9, recipe.beta2), weight_decay=0.01, fused=True
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _learning_rate_factor(step, recipe))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(step, recipe.steps))
     for step, (ids, mask, targets, weights) in enumerate(_batches(recipe, tokenizer)):
         # A token's logits predict the next one: logits (batch, tokens - 1, vocabulary), targets and weights from 1 on.
         logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
@@ -135,11 +135,12 @@ def _fresh_model(recipe: StarterRecipe, tokenizer: "PreTrainedTokenizerFast") ->
     return Phi3ForCausalLM(config)
 
 
-def _learning_rate_factor(step: int, recipe: StarterRecipe) -> float:
-    warm_up = max(1, recipe.steps // 20)
+def learning_rate_factor(step: int, steps: int) -> float:
+    """The share of the learning rate at a step: a rise over the first twentieth, then half a cosine down to zero."""
+    warm_up = max(1, steps // 20)
     if step < warm_up:
         return (step + 1) / warm_up
-    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, recipe.steps - warm_up)))
+    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
 
 
 def _batches(recipe: StarterRecipe, tokenizer: "PreTrainedTokenizerFast") -> "Iterator[tuple[Tensor, ...]]":
@@ -163,6 +164,28 @@ def training_rng(kind: str, seed: int) -> random.Random:
     return random.Random(f"{kind} {seed}")
 
 
+def token_weights(
+    offsets: Sequence[tuple[int, int]],
+    prompt: str,
+    answer: str,
+    decisions: Sequence[str],
+    weights: tuple[float, float],
+) -> list[float]:
+    """The weight in the loss of each token of prompt and answer, whose characters are given by `offsets`.
+
+    `weights` are those of a token of the prompt, and of one of the `decisions` in the answer; any other weighs 1.
+    """
+    of_prompt, of_decision = weights
+    decisive: set[int] = set()
+    for decision in decisions:
+        start = len(prompt) + answer.index(decision)
+        decisive.update(range(start, start + len(decision)))
+    return [
+        of_prompt if start < len(prompt) else of_decision if not decisive.isdisjoint(range(start, end)) else 1.0
+        for start, end in offsets
+    ]
+
+
 def encode_example(
     example: StarterExample, recipe: StarterRecipe, tokenizer: "PreTrainedTokenizerFast"
 ) -> tuple[list[int], list[int], list[float]]:
@@ -170,14 +193,9 @@ def encode_example(
     prompt_text, answer_text = _chat_texts(example)
     encoded = tokenizer(prompt_text + answer_text, return_offsets_mapping=True)
     ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
-    decisive_characters: set[int] = set()
-    for decision in example.decisions:
-        start = len(prompt_text) + example.answer.index(decision)
-        decisive_characters.update(range(start, start + len(decision)))
-    targets, weights = list(ids), []
-    for start, end in offsets:
-        decides = not decisive_characters.isdisjoint(range(start, end))
-        weights.append(recipe.prompt_weight if start < len(prompt_text) else recipe.decision_weight if decides else 1.0)
+    targets = list(ids)
+    shares = (recipe.prompt_weight, recipe.decision_weight)
+    weights = token_weights(offsets, prompt_text, example.answer, example.decisions, shares)
     for text, word in example.hints:
         after = prompt_text.index(text) + len(text)
         # The hint is the target of the first token behind its text, although the prompt goes on otherwise there.

@@ -53,6 +53,12 @@ def fit_batches(recipe: Recipe, model: Any, lengths: Sequence[int], free_bytes: 
     return replace(recipe, args=recipe.args | changes)
 
 
+def rows_per_step(recipe: Recipe) -> int:
+    """The rows whose gradients make one step."""
+    read = int(recipe.args.get("per_device_train_batch_size", DEFAULT_BATCH))
+    return read * int(recipe.args.get("gradient_accumulation_steps", 1))
+
+
 def bytes_per_token(model: Any) -> int:
     """The memory that a token takes in a training step, in bytes, from the widths of the model's layers.
 

@@ -32,9 +32,7 @@ def measure_behaviour(drafter: Drafter, rows: Sequence[Mapping[str, str]], setti
     requests = [_request(row) for row in sample_evenly(rows, MAX_BEHAVIOUR_PROMPTS)]
     replies_per_prompt = -(-MIN_REPLIES // len(requests))
     unconstrained_settings = unconstrained(settings)
-    once = unconstrained_settings.model_copy(
-        update={"model": unconstrained_settings.model.model_copy(update={"retries": 0})}
-    )
+    once = unconstrained_settings.with_model(retries=0)
     drafts = _draw_replies(drafter, requests, replies_per_prompt, once, settings.model.seed)
     if MIN_REDRAW_SHARE <= _valid_share(drafts) < 1:
         drafts += _draw_replies(drafter, requests, REDRAW_FACTOR * replies_per_prompt, once, settings.model.seed + 1)

@@ -3,7 +3,6 @@
 Everything is measured with the workspace's own settings, on made-up situations with the blocks of its prompts.
 """
 
-import logging
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -15,20 +14,18 @@ from typing import Any
 from osiris.config.settings import Settings
 from osiris.core.errors import OsirisError
 from osiris.drafting.prompt_form import PromptForm
+from osiris.llm.chat import token_counter
 from osiris.llm.generate import Draft, DraftRequest, draft_replies
-from osiris.llm.hermes import JudgedIdea, score_ideas
+from osiris.llm.hermes import JudgedIdea, score_as_configured
 from osiris.llm.loader import Drafter
 from osiris.llm.models import AnyDrafter, AnyJudge, open_models
 from osiris.llm.precision import choose_precision
-from osiris.llm.prompts import Prompts
 from osiris.llm.sources import is_starter, locate_model
+from osiris.training.batches import rows_per_step
 from osiris.training.methods import train_adapter
-from osiris.training.primer import token_counter
 from osiris.training.primer_data import Situation, draw_replies, make_situations
 from osiris.training.recipe import Recipe, load_recipe
 from osiris.training.run import TrainingOptions
-
-log = logging.getLogger(__name__)
 
 CHECK_SEED = 2_000_000
 """The made-up situations of a check are neither those of the primer nor those it is measured on."""
@@ -145,8 +142,7 @@ def _check_drafting(
     report.prompt_tokens = sum(count(request.prompt) for request in requests) / len(requests)
     drafts: list[Draft] = []
     for size in [size for size in BATCH_SIZES if size <= settings.model.batch_size] or [settings.model.batch_size]:
-        once = settings.model.model_copy(update={"batch_size": size, "retries": 0})
-        timed = settings.model_copy(update={"model": once})
+        timed = settings.with_model(batch_size=size, retries=0)
         wanted, copies = requests[: max(1, size)], -(-size // len(requests))
         started = time.perf_counter()
         groups = draft_replies(drafter, wanted, copies, timed, settings.model.seed)
@@ -174,8 +170,7 @@ def _check_scoring(
         for number, draft in enumerate(drafts[:CHECKED_SITUATIONS])
     ]
     started = time.perf_counter()
-    model = settings.model
-    scores = score_ideas(judge, ideas, model.batch_size, model.min_number_probability, Prompts(settings.prompts))
+    scores = score_as_configured(judge, ideas, settings)
     report.seconds_per_score = (time.perf_counter() - started) / len(ideas)
     report.scored_share = sum(score.raw is not None for score in scores) / len(scores)
     known = [score.number_probability for score in scores if score.number_probability is not None]
@@ -186,7 +181,7 @@ def _check_training(report: ModelCheck, tokenizer: Any, situations: Sequence[Sit
     """Train two steps by the recipe of the pairs, on made-up pairs of opposite sides."""
     recipe = load_recipe(settings.training.dpo_recipe, "dpo", "kto", "sft")
     rng = random.Random(CHECK_SEED)
-    batch = _rows_of_a_step(recipe)
+    batch = rows_per_step(recipe)
     timed = min(batch, TIMED_ROWS) if (report.parameters_millions or 0) >= LARGE_MILLIONS else batch
     rows: list[dict[str, Any]] = []
     for number in range(TRAINING_STEPS * timed):
@@ -229,12 +224,7 @@ def _estimate_night(report: ModelCheck, settings: Settings) -> None:
 
 
 def _steps(recipe: Recipe, rows: int) -> int:
-    return -(-rows // _rows_of_a_step(recipe)) * int(recipe.args.get("num_train_epochs", 3))
-
-
-def _rows_of_a_step(recipe: Recipe) -> int:
-    read = int(recipe.args.get("per_device_train_batch_size", 8))
-    return read * int(recipe.args.get("gradient_accumulation_steps", 1))
+    return -(-rows // rows_per_step(recipe)) * int(recipe.args.get("num_train_epochs", 3))
 
 
 def _advise(report: ModelCheck, settings: Settings) -> None:

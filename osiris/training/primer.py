@@ -10,7 +10,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +19,12 @@ from osiris.config.settings import Settings
 from osiris.core.errors import BadInput
 from osiris.core.files import fsync_path, make_once, publish_folder
 from osiris.core.ideas import Reply, Side
-from osiris.llm.chat import format_exchange, format_prompt
+from osiris.llm.chat import format_exchange, token_counter
 from osiris.llm.generate import DraftRequest, draft_replies, unconstrained
 from osiris.llm.loader import Drafter, load_drafter
-from osiris.llm.primed import PRIMER_ADAPTER, PRIMER_FILE, PrimerRecipe, primed_folder, refuse_starter
+from osiris.llm.primed import PRIMER_ADAPTER, PRIMER_FILE, PrimerRecipe, primed_folder
 from osiris.llm.sources import compute_base_hash, is_starter, locate_model
+from osiris.llm.starter_train import learning_rate_factor, token_weights
 from osiris.llm.suppress_output import suppress_output
 from osiris.training.primer_data import Situation, is_reason_coherent, make_situations
 from osiris.training.target_modules import linear_layers
@@ -77,8 +78,12 @@ def prime_model(settings: Settings, recipe: PrimerRecipe = PrimerRecipe(), progr
     The folder appears complete or not at all. Raises `BadInput` for a starter, and the errors of `load_drafter`.
     """
     if is_starter(settings.model.base):
-        raise refuse_starter()
-    plain = settings.model_copy(update={"model": settings.model.model_copy(update={"primed": False})})
+        raise BadInput(
+            "a pretrained model.base to prime",
+            "a starter, which drafts already",
+            "set model.primed = false, or model.base",
+        )
+    plain = settings.with_model(primed=False)
     folder = primed_folder(compute_base_hash(plain), recipe, settings.model.cache)
     make_once(folder, lambda: _make(plain, recipe, folder, progress))
     return PrimerReport(**json.loads((folder / PRIMER_FILE).read_text(encoding="utf-8"))["report"])
@@ -92,7 +97,7 @@ def _make(settings: Settings, recipe: PrimerRecipe, folder: Path, progress: bool
     _train(settings, recipe, adapter, progress)
     seconds = time.perf_counter() - started
     _merge(settings, adapter, unfinished)
-    primed = settings.model_copy(update={"model": settings.model.model_copy(update={"base": str(unfinished)})})
+    primed = settings.with_model(base=str(unfinished))
     report = measure_drafts(load_drafter(primed), primed, recipe.seed, str(folder), seconds)
     content = {"base": settings.model.base, "recipe": asdict(recipe), "report": asdict(report)}
     (unfinished / PRIMER_FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -143,11 +148,6 @@ def _train(settings: Settings, recipe: PrimerRecipe, out: Path, progress: bool) 
         model.save_pretrained(str(out))
 
 
-def token_counter(tokenizer: Any) -> Callable[[str], int]:
-    """Return the function that counts the tokens of a prompt in the chat format."""
-    return lambda prompt: len(tokenizer(format_prompt(tokenizer, prompt), add_special_tokens=False)["input_ids"])
-
-
 def encode_situation(
     situation: Situation, tokenizer: Any, recipe: PrimerRecipe
 ) -> tuple[list[int], list[EncodedReply]]:
@@ -165,14 +165,8 @@ def _encode_reply(
     """The tokens of prompt and reply, the place of the reply's first one, and the weight of each in the loss."""
     question, answer = format_exchange(tokenizer, prompt, reply.to_json())
     encoded = tokenizer(question + answer, return_offsets_mapping=True, add_special_tokens=False)
-    decisive: set[int] = set()
-    for decision in (reply.rationale, f'"{reply.side}"'):
-        start = len(question) + answer.index(decision)
-        decisive.update(range(start, start + len(decision)))
-    weights = []
-    for start, end in encoded["offset_mapping"]:
-        decides = not decisive.isdisjoint(range(start, end))
-        weights.append(0.0 if start < len(question) else recipe.decision_weight if decides else 1.0)
+    decisions, shares = (reply.rationale, f'"{reply.side}"'), (0.0, recipe.decision_weight)
+    weights = token_weights(encoded["offset_mapping"], question, answer, decisions, shares)
     begin = next(place for place, weight in enumerate(weights) if weight > 0)
     return encoded["input_ids"], begin, weights
 
@@ -200,14 +194,6 @@ def reply_loss(model: Any, prompt: Sequence[int], replies: Sequence[EncodedReply
     return (losses * weights[chosen]).sum() / weights[chosen].sum()
 
 
-def learning_rate_factor(step: int, steps: int) -> float:
-    """The share of the learning rate at a step: a rise over the first twentieth, then half a cosine down to zero."""
-    warm_up = max(1, steps // 20)
-    if step < warm_up:
-        return (step + 1) / warm_up
-    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
-
-
 def _merge(settings: Settings, adapter: Path, out: Path) -> None:
     """Merge the adapter into the weights of the base, in the type in which they were published, and save to `out`."""
     from peft import PeftModel
@@ -225,7 +211,7 @@ def measure_drafts(drafter: Drafter, settings: Settings, seed: int, folder: str,
     """Draft once on fresh situations, without constrained decoding, and count what the replies are worth."""
     situations = make_situations(settings, FRESH_SEED + seed, CHECK_SITUATIONS, token_counter(drafter.tokenizer))
     free = unconstrained(settings)
-    once = free.model_copy(update={"model": free.model.model_copy(update={"retries": 0})})
+    once = free.with_model(retries=0)
     requests = [DraftRequest(one.snapshot.prompt, one.snapshot.ticker) for one in situations]
     drafts = [group[0] for group in draft_replies(drafter, requests, 1, once, seed)]
     valid = [(draft.reply, one.snapshot.text) for draft, one in zip(drafts, situations, strict=True) if draft.reply]

@@ -23,6 +23,7 @@ from osiris.drafting.memory import MAX_VECTOR_FEATURES, Memory
 from osiris.drafting.prompt_form import PromptForm
 from osiris.drafting.snapshot import Snapshot, take_snapshot
 from osiris.drafting.snapshots import BlockMaterial, add_blocks
+from osiris.llm.prompts import SHIPPED_PROMPTS
 from osiris.llm.starter_data import CONFIDENCES, STOP_ATRS, TARGET_ATRS, random_symbol
 from osiris.market.bar_frames import BarArrays
 from osiris.market.calendars import closes_between
@@ -113,7 +114,8 @@ def _draw_situation(
     ticker = random_symbol(rng)
     plain = take_snapshot(ticker, bars, as_of, ShippedPolicy())
     material = BlockMaterial(
-        form=_shipped_form(settings, blocks),
+        # the shipped templates: a primed model serves workspaces with any templates of their own
+        form=PromptForm(settings, SHIPPED_PROMPTS).with_blocks(blocks),
         benchmark=benchmark,
         notes=NoteIndex(_draw_notes(rng, ticker, as_of)),
         memory=_draw_memory(rng, plain),
@@ -122,12 +124,6 @@ def _draw_situation(
     )
     snapshot = add_blocks(plain, bars, material, Counter())
     return Situation(snapshot, draw_replies(rng, snapshot))
-
-
-def _shipped_form(settings: Settings, blocks: Sequence[BlockName]) -> PromptForm:
-    """The shipped templates with these blocks: a primed model serves workspaces with any templates of their own."""
-    nowhere = settings.model_copy(update={"workspace": settings.workspace / "none"})
-    return PromptForm(nowhere).with_blocks(blocks)
 
 
 def _draw_blocks(rng: random.Random) -> list[BlockName]:

@@ -9,13 +9,13 @@ from safetensors.torch import load_file
 
 from osiris.config.settings import ModelSettings, Settings
 from osiris.core.errors import BadInput, NotFound
-from osiris.llm.chat import format_exchange
+from osiris.llm.chat import format_exchange, token_counter
 from osiris.llm.generate import DraftRequest, draft_replies
 from osiris.llm.loader import load_drafter
 from osiris.llm.primed import PRIMER_ADAPTER, PRIMER_FILE, PrimerRecipe
 from osiris.llm.sources import compute_base_hash, is_model_ready, locate_model
 from osiris.training import primer
-from osiris.training.primer import encode_situation, prime_model, reply_loss, token_counter
+from osiris.training.primer import encode_situation, prime_model, reply_loss
 from osiris.training.primer_data import make_situations
 from tests.llm.model_factories import save_llama
 

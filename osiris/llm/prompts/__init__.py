@@ -110,5 +110,6 @@ SHIPPED_PROMPTS = Prompts(SHIPPED_FOLDER)
 """The templates of a workspace that replaces none."""
 
 
+@cache
 def _compile(text: str) -> Template:
     return Environment(undefined=StrictUndefined, autoescape=False).from_string(text)
