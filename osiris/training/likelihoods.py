@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from osiris.core.arrays import FloatArray
+from osiris.llm.completion import position_ids, prefill_cache
 from osiris.training.tokens import REPLY_COLUMNS, ChatRow, column_text, token_ids
 
 
@@ -78,26 +79,33 @@ def _reply_kind(row: ChatRow, name: str) -> str:
 
 
 def _score_replies(model: Any, tokenizer: Any, texts: Sequence[tuple[str, str]]) -> list[tuple[float, int, int]]:
-    """For each (question, reply): log-probability of the reply, reply tokens that were the likeliest, reply tokens."""
-    token_lists = [token_ids(tokenizer, question + reply) for question, reply in texts]
-    lengths = [
-        len(ids) - len(token_ids(tokenizer, question)) for ids, (question, _) in zip(token_lists, texts, strict=True)
-    ]
-    # Padding on the left aligns the ends, where the replies are. So the last max(lengths) + 1 logits suffice for all
-    # rows, and positions are counted from the first token that is no padding.
-    padded = tokenizer.pad({"input_ids": token_lists}, padding_side="left", return_tensors="pt").to(model.device)
-    mask = padded["attention_mask"]
+    """For each (question, reply): log-probability of the reply, reply tokens that were the likeliest, reply tokens.
+
+    A question with several replies is read once. Its last token is read with each reply, whose first it predicts.
+    """
+    import torch
+
+    questions = list(dict.fromkeys(question for question, _ in texts))
+    begins = {question: len(token_ids(tokenizer, question)) - 1 for question in questions}
+    whole = [token_ids(tokenizer, question + reply) for question, reply in texts]
+    continued = [ids[begins[question] :] for ids, (question, _) in zip(whole, texts, strict=True)]
+    asked = [token_ids(tokenizer, question)[:-1] for question in questions]
+    read = tokenizer.pad({"input_ids": asked}, padding_side="left", return_tensors="pt").to(model.device)
+    written = tokenizer.pad({"input_ids": continued}, padding_side="right", return_tensors="pt").to(model.device)
+    places = [questions.index(question) for question, _ in texts]
+    mask = torch.cat([read["attention_mask"][places], written["attention_mask"]], 1)
     logits = model(
-        input_ids=padded["input_ids"],
+        input_ids=written["input_ids"],
         attention_mask=mask,
-        position_ids=(mask.cumsum(1) - 1).clamp(min=0),
-        logits_to_keep=max(lengths) + 1,
-        use_cache=False,
+        position_ids=position_ids(mask)[:, read["input_ids"].shape[1] :],
+        past_key_values=prefill_cache(model, read["input_ids"], read["attention_mask"], places),
+        use_cache=True,
     ).logits
     found = []
-    for row, ids, length in zip(logits, padded["input_ids"], lengths, strict=True):
-        # the logits at one place predict the next token, so they are taken one place earlier than the reply
-        reply_ids, scores = ids[-length:], row[-length - 1 : -1].float().log_softmax(-1)
+    for row, ids in zip(logits, continued, strict=True):
+        # the logits at one place predict the next token
+        reply_ids = torch.tensor(ids[1:], device=row.device)
+        scores = row[: len(reply_ids)].float().log_softmax(-1)
         logp = scores.gather(1, reply_ids[:, None]).double().sum().item()
-        found.append((logp, int((scores.argmax(-1) == reply_ids).sum()), length))
+        found.append((logp, int((scores.argmax(-1) == reply_ids).sum()), len(reply_ids)))
     return found

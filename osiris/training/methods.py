@@ -66,10 +66,10 @@ def make_sft_trainer(**arguments: Any) -> Any:
 
 
 def make_dpo_trainer(**arguments: Any) -> Any:
-    """The DPO trainer of TRL."""
-    from trl import DPOTrainer
+    """The DPO trainer of TRL, which reads each prompt once."""
+    from osiris.training.dpo_trainer import SharedPromptDPOTrainer
 
-    return DPOTrainer(**arguments)
+    return SharedPromptDPOTrainer(**arguments)
 
 
 def make_kto_trainer(**arguments: Any) -> Any:

@@ -22,7 +22,7 @@ from osiris.training.recipe import Recipe
 from osiris.training.target_modules import require_same_lora, require_targets
 from osiris.training.tokens import ChatRow, apply_chat_format, row_lengths, without_chat_template
 
-MAX_MEASURED_ROWS = 256
+MAX_MEASURED_ROWS = 64
 """The most rows on which metrics are measured before and after a training; more would take too long."""
 
 

@@ -1,4 +1,4 @@
-"""The recipes of the house on small random models of five makes: every linear layer learns, and what came drafts."""
+"""The recipes of the house on small random models of six makes: every linear layer learns, and what came drafts."""
 
 import json
 from dataclasses import replace
@@ -12,6 +12,7 @@ from transformers import (
     GPTNeoXConfig,
     LlamaConfig,
     Phi3Config,
+    Qwen2Config,
     Qwen3Config,
 )
 
@@ -34,6 +35,7 @@ HEADS = {"num_key_value_heads": 2, "head_dim": 32}
 MAKES = {
     "phi3": (Phi3Config, {"num_key_value_heads": 2, "original_max_position_embeddings": 512}, 4),
     "llama": (LlamaConfig, HEADS, 7),
+    "qwen2": (Qwen2Config, {"num_key_value_heads": 1}, 7),
     "qwen3": (Qwen3Config, HEADS, 7),
     "neox": (GPTNeoXConfig, {}, 4),
     "gemma": (GemmaConfig, HEADS, 7),
