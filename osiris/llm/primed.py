@@ -27,15 +27,17 @@ class PrimerRecipe:
 
     `situations` are read one after the other, with all replies to each, and `batch` of them make a step. With four to a
     step, as many situations teach less: the steps are what a model needs to write sides that agree with their reasons.
+    `balance_weight` is that of the squared difference, in nats, between buying and selling for the same reason.
     """
 
     seed: int = 0
-    version: int = 1
+    version: int = 2
     situations: int = 144
     batch: int = 1
     learning_rate: float = 1e-3
     rank: int = 16
     decision_weight: float = 4.0
+    balance_weight: float = 0.1
 
 
 def primed_folder(base_hash: str, recipe: PrimerRecipe, cache: Path) -> Path:

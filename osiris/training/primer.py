@@ -3,7 +3,9 @@
 A LoRA adapter is trained on made-up situations (`osiris/training/primer_data.py`) and merged into the base. The result
 is a model folder in the cache, which takes the place of `model.base`. So all nightly adapters descend from the primer.
 All replies to a situation share its prompt, which is read once; its keys and values have gradients too. The words that
-decide, the reason and the side, weigh more than the rest of a reply.
+decide, the reason and the side, weigh more than the rest of a reply. For each reason, buying and selling are to be
+equally likely, and the difference has a term of its own in the loss: in the mean over tokens it would count for a
+twentieth, and one seed of three then drafted 26 % longs (docs/log.md).
 """
 
 import json
@@ -20,6 +22,7 @@ from osiris.core.errors import BadInput
 from osiris.core.files import fsync_path, make_once, publish_folder
 from osiris.core.ideas import Reply, Side
 from osiris.llm.chat import format_exchange, token_counter
+from osiris.llm.completion import prefill_cache
 from osiris.llm.generate import DraftRequest, draft_replies, unconstrained
 from osiris.llm.loader import Drafter, load_drafter
 from osiris.llm.primed import PRIMER_ADAPTER, PRIMER_FILE, PrimerRecipe, primed_folder
@@ -137,7 +140,7 @@ def _train(settings: Settings, recipe: PrimerRecipe, out: Path, progress: bool) 
         for start in range(0, len(encoded), recipe.batch):
             group = encoded[start : start + recipe.batch]
             for prompt, replies in group:
-                loss = reply_loss(model, prompt, replies) / len(group)
+                loss = reply_loss(model, prompt, replies, recipe.balance_weight) / len(group)
                 loss.backward()  # type: ignore[no-untyped-call]
                 advance(float(loss.detach()) * len(group))
             torch.nn.utils.clip_grad_norm_(weights, MAX_GRADIENT_NORM)
@@ -171,15 +174,20 @@ def _encode_reply(
     return encoded["input_ids"], begin, weights
 
 
-def reply_loss(model: Any, prompt: Sequence[int], replies: Sequence[EncodedReply]) -> "Tensor":
-    """The weighted mean of the cross-entropy of the tokens of all replies, in nats; the prompt is read once."""
+def reply_loss(
+    model: Any, prompt: Sequence[int], replies: Sequence[EncodedReply], balance_weight: float = 0.0
+) -> "Tensor":
+    """The weighted mean of the cross-entropy of the tokens of all replies, in nats; the prompt is read once.
+
+    `replies` come in twos, a reason to buy and the same reason to sell. The mean of their squared difference in nats,
+    where the two part, is added with `balance_weight`.
+    """
     import torch
     from torch.nn.utils.rnn import pad_sequence
 
     device = model.device
     read = torch.tensor([list(prompt)], device=device)
-    cache = model(input_ids=read, use_cache=True, logits_to_keep=1).past_key_values
-    cache.batch_repeat_interleave(len(replies))
+    cache = prefill_cache(model, read, torch.ones_like(read), [0] * len(replies))
     # Shapes are (replies, tokens), padded on the right.
     ids = pad_sequence([torch.tensor(reply.ids) for reply in replies], batch_first=True).to(device)
     weights = pad_sequence([torch.tensor(reply.weights) for reply in replies], batch_first=True).to(device)[:, 1:]
@@ -191,7 +199,23 @@ def reply_loss(model: Any, prompt: Sequence[int], replies: Sequence[EncodedReply
     ).logits[:, :-1]
     chosen = weights > 0
     losses = torch.nn.functional.cross_entropy(logits[chosen].float(), ids[:, 1:][chosen], reduction="none")
-    return (losses * weights[chosen]).sum() / weights[chosen].sum()
+    mean = (losses * weights[chosen]).sum() / weights[chosen].sum()
+    return mean + balance_weight * _imbalance(logits, ids)
+
+
+def _imbalance(logits: "Tensor", ids: "Tensor") -> "Tensor":
+    """The mean squared difference, in nats, between the two tokens with which each two replies part.
+
+    `logits` has shape (replies, tokens - 1, vocabulary), `ids` (replies, tokens).
+    """
+    import torch
+
+    buys, sells = ids[0::2], ids[1::2]
+    places = (buys != sells).int().argmax(1)
+    rows = torch.arange(len(places), device=ids.device)
+    scores = logits[0::2][rows, places - 1].float()
+    differences = scores[rows, buys[rows, places]] - scores[rows, sells[rows, places]]
+    return differences.square().mean()
 
 
 def _merge(settings: Settings, adapter: Path, out: Path) -> None:

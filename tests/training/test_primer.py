@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -68,6 +69,23 @@ def test_the_loss_over_a_shared_prompt_is_that_of_each_reply_by_itself(settings)
                 total = total + loss * (SHORT.decision_weight if decides else 1.0)
                 weight += SHORT.decision_weight if decides else 1.0
     assert float(shared.detach()) == pytest.approx(float(total.detach()) / weight, rel=1e-4)
+
+
+def test_the_balance_is_between_buying_and_selling_for_the_same_reason(settings):
+    drafter = load_drafter(settings)
+    tokenizer, model = drafter.tokenizer, drafter.model.float()
+    situation = make_situations(settings, 0, 1, token_counter(tokenizer))[0]
+    encoded = encode_situation(situation, tokenizer, SHORT)
+    differences = []
+    for buy, sell in zip(situation.replies[::2], situation.replies[1::2], strict=True):
+        assert (buy.side, sell.side, buy.rationale) == ("long", "short", sell.rationale.replace("sell", "buy"))
+        question, answer = format_exchange(tokenizer, situation.snapshot.prompt, buy.to_json())
+        read = question + answer[: answer.index(", buy") + 2]
+        logits = model(torch.tensor([tokenizer(read, add_special_tokens=False)["input_ids"]])).logits[0, -1]
+        act = {one: tokenizer(read + one, add_special_tokens=False)["input_ids"][-len(one)] for one in ("buy", "sell")}
+        differences.append(float((logits[act["buy"]] - logits[act["sell"]]).detach()))
+    added = reply_loss(model, *encoded, 2.0) - reply_loss(model, *encoded)
+    assert float(added.detach()) == pytest.approx(2 * np.mean(np.square(differences)), rel=1e-3)
 
 
 def test_the_prompt_learns_too_from_the_replies_to_it(settings):
