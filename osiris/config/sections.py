@@ -61,6 +61,9 @@ class LlmSettings(Section):
     drafter: str = Field("", description="the server's name for model.base; none: the same name")
     judge: str = Field("", description="the server's name for model.judge; none: the same name")
     adapter: str = Field("{name}", description="the server's name for an adapter; {name} and {path} are replaced")
+    constraint: Literal["auto", "structured_outputs", "guided_regex", "regex", "grammar", "none"] = Field(
+        "auto", description="parameter that binds a reply to its form on the server; auto: the server is asked once"
+    )
     parallel: int = Field(32, ge=1, description="requests sent at the same time, at most")
     timeout_seconds: float = Field(120, gt=0, description="timeout of one request")
 

@@ -1,8 +1,8 @@
 """Hermes, the judge: it writes a number from 0 to 10 for each idea, always taking the likeliest tokens.
 
-The answers of a judge in this process and of one on a server are parsed alike. In this process the probability of each
-number is read too, so that a judge that likes to begin with "The" still says which number it would give. Prompts about
-one context share their beginning, which a judge in this process reads only once.
+The answers of a judge in this process and of one on a server are parsed alike. The probability of each number is read
+too, if the server tells it, so that a judge that likes to begin with "The" still says which number it would give.
+Prompts about one context share their beginning, which a judge in this process reads only once.
 """
 
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ def score_ideas(
 ) -> list[Score]:
     """Score ideas in order; an empty list gives an empty list. An idea that is too long for the judge gets no score.
 
-    A judge in this process that would write prose gets the number that it finds likeliest, if it would write a number
+    A judge that would write prose gets the number that it finds likeliest, if it would write a number
     with a probability of at least `min_probability` (`model.min_number_probability`).
     """
     prompts = [format_judge_prompt(judge.tokenizer, idea, templates) for idea in ideas]
@@ -55,12 +55,11 @@ def score_ideas(
     for start in range(0, len(short), batch_size):
         batch = short[start : start + batch_size]
         if isinstance(judge, RemoteJudge):
-            written = judge.complete([prompts[i] for i in batch], MAX_SCORE_TOKENS)
-            scores |= dict(zip(batch, map(parse_score, written), strict=True))
-            continue
-        judged = _judge_tokens(judge, [tokens[i] for i in batch], [ideas[i].context for i in batch])
+            judged = judge.judge([prompts[i] for i in batch], MAX_SCORE_TOKENS)
+        else:
+            judged = _judge_tokens(judge, [tokens[i] for i in batch], [ideas[i].context for i in batch])
         for i, (completion, odds) in zip(batch, judged, strict=True):
-            scores[i] = choose_score(completion, odds, min_probability)
+            scores[i] = choose_score(completion, odds, min_probability) if odds else parse_score(completion)
     return list(scores.values())
 
 
@@ -77,7 +76,9 @@ def format_judge_prompt(
     return format_prompt(tokenizer, templates.render("hermes", proposal=idea.proposal, context=idea.context))
 
 
-def _judge_tokens(judge: Judge, rows: list[list[int]], contexts: list[str]) -> list[tuple[Completion, NumberOdds]]:
+def _judge_tokens(
+    judge: Judge, rows: list[list[int]], contexts: list[str]
+) -> list[tuple[Completion, NumberOdds | None]]:
     """What the judge writes after each row of tokens, and how likely each number is there.
 
     The shared beginning of the rows of a context is read once.

@@ -3,7 +3,9 @@
 Only a number that stands by itself counts. For example, `75`, `7.5`, `11`, `1 0`, `-3` and `7-8` give no number.
 """
 
+import math
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 MAX_SCORE = 10
@@ -15,16 +17,25 @@ It may not be followed by another number, nor directly by a letter, digit, under
 """
 OTHER_NUMBER_PATTERN = re.compile(r"\s*[-+.,]?[0-9]")
 """The start of an answer that is a number of another kind, or more than one."""
+NUMBER_TEXTS = frozenset(str(number) for number in range(MAX_SCORE + 1))
+AMBIGUOUS_NUMBER = "1"
+"""The number with which another one, 10, begins."""
+MIN_FOLLOWED_PROBABILITY = 0.005
+"""What is less likely is not asked about: a request costs more than it could change."""
 MIN_NUMBER_PROBABILITY = 0.01
 """The default of `model.min_number_probability`."""
 
 
 @dataclass(frozen=True)
 class Completion:
-    """The text that a model wrote, and whether it was cut off before its end."""
+    """The text that a model wrote, and whether it was cut off before its end.
+
+    `first` has the logarithms of the probabilities of its likeliest first tokens, by text, where they are known.
+    """
 
     text: str
     truncated: bool
+    first: Mapping[str, float] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -64,6 +75,30 @@ class Score:
     note: str = ""
     expected: float | None = field(default=None, compare=False)
     number_probability: float | None = field(default=None, compare=False)
+
+
+def served_number_odds(completion: Completion, ask: Callable[[str], Mapping[str, float]]) -> NumberOdds:
+    """The odds of the numbers, from the likeliest first tokens behind a prompt and behind what may go on.
+
+    `ask` gives those tokens behind the prompt and a text: behind a space, and behind `1`, which may begin `10`. Tokens
+    that a server does not list count as impossible, so the probability of a number is rather too low than too high.
+    """
+    numbers = [0.0] * (MAX_SCORE + 1)
+
+    def add(before: str, share: float, odds: Mapping[str, float]) -> None:
+        for text, log_probability in odds.items():
+            likelihood, written = share * math.exp(log_probability), (before + text).lstrip(" \n")
+            if not written and not before and likelihood >= MIN_FOLLOWED_PROBABILITY:
+                add(text, likelihood, ask(text))
+            elif written == AMBIGUOUS_NUMBER and likelihood >= MIN_FOLLOWED_PROBABILITY:
+                digits = {next_text: math.exp(value) for next_text, value in ask(before + text).items()}
+                numbers[1] += likelihood * max(0.0, 1 - sum(p for one, p in digits.items() if one[:1].isdigit()))
+                numbers[10] += likelihood * digits.get("0", 0.0)
+            elif written in NUMBER_TEXTS:
+                numbers[int(written)] += likelihood
+
+    add("", 1.0, completion.first or {})
+    return NumberOdds(tuple(numbers))
 
 
 def choose_score(completion: Completion, odds: NumberOdds, min_probability: float) -> Score:
