@@ -38,9 +38,17 @@ def ended(process: psutil.Process, seconds: float = 8) -> bool:
 def tail(folder):
     """`osiris events tail` as a process, once it has shown the one event: it uses the embedded Redis."""
     asked = [OSIRIS, "events", "tail", "--from-start", "-w", folder]
-    process = subprocess.Popen(asked, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        asked, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, preexec_fn=_stop_ignoring_signals
+    )
     assert "event_id" in process.stdout.readline()
     return process
+
+
+def _stop_ignoring_signals():
+    """What runs in the background of a shell ignores Ctrl-C, under `nohup` a hang-up too, and its children likewise."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture
