@@ -21,12 +21,13 @@ from osiris.core.files import create_folder
 from osiris.learn_check.no_edge import CANDIDATES_PER_SIDE, run_aa_comparisons
 from osiris.learn_check.no_skill import RandomWalks, compare_coins
 from osiris.learn_check.report import check_results, rise_over_base, summarize_edge
-from osiris.learn_check.trial import Trial, TrialPlan, record_drafts, run_trial
+from osiris.learn_check.trial import Trial, TrialPlan, plan_for, record_drafts, run_trial
+from osiris.llm.sources import locate_model
 from osiris.market.synthetic import EDGES, Edge
 
 AA_COMPARISONS = 1000
 """Comparisons of a model with itself; at a true share of 2.5 %, Wilson's interval is then about 2 points wide."""
-__all__ = ["TrialPlan", "run_check"]
+__all__ = ["TrialPlan", "plan_for", "run_check"]
 
 
 def run_check(
@@ -39,11 +40,14 @@ def run_check(
     """Run a trial for each edge and seed, and return their results as JSON values.
 
     `jobs` trials run at once (0: as many as there are cores). `keep` is a new or empty folder for the workspaces of the
-    trials, which can be opened afterwards; without it they are deleted.
+    trials, which can be opened afterwards; without it they are deleted. Raises `NotFound` for a pretrained model that
+    was not primed yet.
     """
     trials = [Trial(edge, seed, plan) for edge in edges if edge != "none" for seed in seeds]
     trials += [Trial("none", seeds[0], plan)] if "none" in edges else []
     with _workspaces_folder(keep) as folder:
+        if plan.is_pretrained:
+            locate_model(plan.model, "drafter", load_settings(folder).with_model(primed=True))
         results = _run_parallel(trials, folder, jobs or os.cpu_count() or 1)
     by_edge = {edge: [one for one in results if one["edge"] == edge] for edge in edges if edge != "none"}
     no_edge = next((one["aa"] for one in results if one["edge"] == "none"), None)
@@ -80,7 +84,9 @@ def run_trial_process(trial: Trial, folder: Path, cache: Path, steps: Any) -> di
     result = run_trial(trial, folder, cache, step)
     evaluations = result.pop("evaluations")
     rises = {name: rise_over_base(evaluations["base"], one) for name, one in evaluations.items() if name != "base"}
-    return result | {"rises": rises, "rise": rises.get(result["served"]) or rise_over_base(*[evaluations["base"]] * 2)}
+    judged = max(rises, default="base") if trial.plan.is_pretrained else result["served"]
+    rise = rises.get(judged) or rise_over_base(*[evaluations["base"]] * 2)
+    return result | {"judged": judged, "rises": rises, "rise": rise}
 
 
 def _run_parallel(trials: Sequence[Trial], folder: Path, jobs: int) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
+from osiris.config.sections import BlockName
 from osiris.config.settings import Settings, load_settings
 from osiris.core.clock import FixedClock
 from osiris.core.files import write_atomically
@@ -18,6 +19,7 @@ from osiris.evaluation import heldout
 from osiris.labeling.settle import settle
 from osiris.learn_check.no_skill import LONG_SHARES
 from osiris.llm.generate import unconstrained
+from osiris.llm.sources import STARTER
 from osiris.llm.starter import ensure_starter
 from osiris.market.synthetic import RUN_SESSIONS, Edge, Market
 from osiris.training.nightly import collect_pairs, learn_from_outcomes
@@ -30,8 +32,12 @@ TRIAL_SETTINGS = """\
 # Written by `osiris learn-check`.
 [model]
 base = {base}
+primed = {primed}
 seed = {seed}
 cache = {cache}
+
+[context]
+blocks = {blocks}
 
 [advise]
 tickers = {tickers}
@@ -50,27 +56,52 @@ dpo_recipe = {recipe}
 holdout_days = 415  # the last third of the moments before a nightly run, on which nothing is trained yet
 embargo_days = 10
 trial_days = 200  # the held-out days of one nightly run are enough: each adapter is looked at once
-candidates = 4
+candidates = {compared}
 """
 
 
 @dataclass(frozen=True)
 class TrialPlan:
-    """The size of a trial.
+    """The model of a trial, what it sees, and the size of the trial.
 
-    Before each nightly run, ideas are drafted at `moments` moments on all `tickers`. After all runs there are
-    `fresh_moments` more, for the measurement. Moments lie 37 sessions apart, so that each is an independent day
-    for the gate. A third of the moments of a run are held out.
+    `model` is "starter", of which each trial trains its own, or a pretrained model, which must have been primed.
+    `blocks` are those of the prompt; none: what the model sees by default. Before each nightly run, ideas are drafted
+    at `moments` moments on all `tickers`. After all runs there are `fresh_moments` more, for the measurement. Moments
+    lie 37 sessions apart, so that each is an independent day for the gate. A third of the moments of a run are held
+    out. `candidates` are drafted for a prompt, `compared` by the gate and for the measurement.
     """
 
+    model: str = STARTER
+    blocks: tuple[BlockName, ...] = ("features",)
     nights: int = 4
     tickers: int = 16
     moments: int = 24
     fresh_moments: int = 48
     candidates: int = 6
+    compared: int = 4
     drift: float = 0.2
     recipe: str = "dpo"
     coin_periods: int = 100
+
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether the model was trained elsewhere, and then primed."""
+        return self.model != STARTER
+
+
+PRETRAINED_RECIPE = "dpo-pretrained"
+
+
+def plan_for(model: str) -> TrialPlan:
+    """The usual plan for a model: a pretrained one is some hundred times as large as a starter, so it does less.
+
+    Its one nightly run has too few held-out days for a promotion, so its newest adapter is judged.
+    """
+    if model == STARTER:
+        return TrialPlan()
+    return TrialPlan(
+        model=model, nights=1, tickers=8, fresh_moments=12, candidates=4, compared=3, recipe=PRETRAINED_RECIPE
+    )
 
 
 @dataclass(frozen=True)
@@ -198,15 +229,20 @@ def draft_and_settle(workspace: Workspace, trial: Trial, moments: list[datetime]
 
 
 def prepare_trial(trial: Trial, folder: Path, cache: Path) -> Workspace:
-    """A workspace on the trial's market, with a starter of the trial's seed."""
-    base = ensure_starter("drafter", with_cache(load_settings(folder), cache), trial.seed, progress=False)
+    """A workspace on the trial's market, with its pretrained model or a starter of the trial's seed."""
+    plan = trial.plan
     values = {
-        "base": str(base),
+        "base": plan.model
+        if plan.is_pretrained
+        else str(ensure_starter("drafter", with_cache(load_settings(folder), cache), trial.seed, progress=False)),
+        "primed": plan.is_pretrained,
+        "blocks": plan.blocks,
         "seed": trial.seed,
         "cache": str(cache),
         "tickers": trial.market.names,
-        "candidates": trial.plan.candidates,
-        "recipe": trial.plan.recipe,
+        "candidates": plan.candidates,
+        "compared": plan.compared,
+        "recipe": plan.recipe,
     }
     write_atomically(
         folder / "osiris.toml", TRIAL_SETTINGS.format(**{key: json.dumps(value) for key, value in values.items()})
