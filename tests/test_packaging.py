@@ -15,6 +15,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+import osiris
 from osiris.config.settings import PROJECT_ROOT
 
 PYPROJECT = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["project"]
@@ -91,6 +92,16 @@ def imported() -> dict[str, str]:
                 continue
             found |= {name.split(".")[0]: file for name in names}
     return {name: file for name, file in found.items() if name not in {*sys.stdlib_module_names, "osiris", "flows"}}
+
+
+def test_the_newest_version_of_the_changelog_is_this_one_and_each_has_a_day():
+    headings = re.findall(r"^## (.+)$", (PROJECT_ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    dated = [heading for heading in headings if heading != "Unreleased"]
+    found = [re.fullmatch(r"(\d+\.\d+\.\d+), (\d{4}-\d{2}-\d{2})", heading) for heading in dated]
+    assert all(found), dated
+    assert found[0][1] == PYPROJECT["version"] == osiris.__version__
+    days = [one[2] for one in found]
+    assert days == sorted(days, reverse=True)
 
 
 def test_the_constraints_are_exact_versions_and_nothing_else():
