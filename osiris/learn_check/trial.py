@@ -100,7 +100,7 @@ def plan_for(model: str) -> TrialPlan:
     if model == STARTER:
         return TrialPlan()
     return TrialPlan(
-        model=model, nights=1, tickers=8, fresh_moments=12, candidates=4, compared=3, recipe=PRETRAINED_RECIPE
+        model=model, nights=1, tickers=8, moments=28, fresh_moments=12, compared=3, recipe=PRETRAINED_RECIPE
     )
 
 

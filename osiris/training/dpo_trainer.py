@@ -24,7 +24,8 @@ NO_LABEL = -100
 class SharedPromptDPOTrainer(DPOTrainer):
     """TRL's trainer on a model that reads each prompt once.
 
-    With gradient checkpointing a model keeps no keys and values, so there the trainer does as TRL does.
+    With gradient checkpointing a model keeps no keys and values, and a mixture of experts balances over all tokens that
+    it reads. There the trainer does as TRL does.
     """
 
     def compute_ref_log_probs(self, model: Any, inputs: dict[str, Any]) -> Any:
@@ -35,7 +36,8 @@ class SharedPromptDPOTrainer(DPOTrainer):
         return super()._compute_loss(self._wrap(model), inputs, return_outputs)
 
     def _wrap(self, model: Any) -> Any:
-        return model if self.args.gradient_checkpointing else read_prompts_once(model)
+        as_trl = self.args.gradient_checkpointing or self.aux_loss_enabled
+        return model if as_trl else read_prompts_once(model)
 
 
 def read_prompts_once(model: Any) -> Callable[..., Any]:

@@ -107,8 +107,8 @@ def test_an_adapter_comes_out_as_trl_alone_would_train_it(settings, pairs, tmp_p
         torch.testing.assert_close(ours[name], values, rtol=1e-2, atol=2e-5, msg=name)
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
-def test_with_gradient_checkpointing_which_keeps_no_keys_and_values_rows_are_read_as_trl_reads_them(checkpointing):
+@pytest.mark.parametrize(("checkpointing", "experts"), [(False, False), (True, False), (False, True)])
+def test_with_checkpointing_or_a_mixture_of_experts_rows_are_read_as_trl_reads_them(checkpointing, experts):
     model = make_model(CONFIGS["llama"])
-    trainer = SimpleNamespace(args=SimpleNamespace(gradient_checkpointing=checkpointing))
-    assert (SharedPromptDPOTrainer._wrap(trainer, model) is model) == checkpointing
+    trainer = SimpleNamespace(args=SimpleNamespace(gradient_checkpointing=checkpointing), aux_loss_enabled=experts)
+    assert (SharedPromptDPOTrainer._wrap(trainer, model) is model) == (checkpointing or experts)
