@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from osiris.cli.common import AsOfOption, JsonOption, WorkspaceOption, command_workspace, json_output, output_report
+from osiris.config.settings import set_environment
 
 if TYPE_CHECKING:
     from osiris.config.sections import BlockName
@@ -18,9 +19,14 @@ def nightly_command(
     as_of: AsOfOption = "",
     since: Annotated[str, typer.Option(help="Feedback later than this (default: what no adapter learned from).")] = "",
     recipe: Annotated[str, typer.Option(help="Of recipes/, or a YAML file (default: training.dpo_recipe).")] = "",
+    accelerate: Annotated[
+        Path | None, typer.Option(help="File of `accelerate config`: train on the devices it names.", exists=True)
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train and compare adapters: notebooks 04 to 07, as a flow."""
+    if accelerate is not None:  # the notebooks of the flow run in processes of their own and read the settings
+        set_environment(OSIRIS_TRAINING__ACCELERATE=str(accelerate.resolve()))
     with command_workspace(workspace, as_of) as ws:
         from flows.nightly import nightly as flow
         from flows.server import prefect_server

@@ -206,6 +206,9 @@ class TrainingSettings(Section):
         10, gt=0, description="nats; an adapter whose logps/chosen fell by more is never served"
     )
     max_partner_share: float = Field(0, ge=0, le=1, description="cross-prompt pairs per pair of one prompt, at most")
+    accelerate: str = Field(
+        "", description="file of `accelerate config`: train in the processes it names, on several devices; none: in one"
+    )
 
 
 class GateSettings(Section):

@@ -4,6 +4,7 @@
 This module only attaches adapters; the adapter registry decides whether one may be served.
 """
 
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -155,15 +156,24 @@ def load_judge(settings: Settings) -> Judge:
 def _load(
     name: str, kind: ModelKind, settings: Settings, training: bool
 ) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
-    import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     tokenizer = load_tokenizer(name, kind, settings)
-    where, device = locate_model(name, kind, settings), "auto" if torch.cuda.is_available() else "cpu"
+    where, device = locate_model(name, kind, settings), _device_map()
     with LOAD_LOCK, suppress_output(), _named_load_errors(name):
         precision = choose_precision(settings, AutoConfig.from_pretrained(where), training)
         model = AutoModelForCausalLM.from_pretrained(where, device_map=device, **weight_options(precision))
     return model.eval(), tokenizer
+
+
+def _device_map() -> "str | dict[str, int]":
+    """Where a model goes: in one of several training processes, to the accelerator of its own."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return "cpu"
+    own = os.environ.get("LOCAL_RANK")
+    return "auto" if own is None else {"": int(own)}
 
 
 def load_tokenizer(name: str, kind: ModelKind, settings: Settings) -> "PreTrainedTokenizerBase":

@@ -16,6 +16,7 @@ from typing import Any
 
 from osiris.config.settings import Settings
 from osiris.core.errors import TooLittleData
+from osiris.training.distributed import train_distributed
 from osiris.training.recipe import Method
 from osiris.training.run import TrainingOptions, TrainResult, run_training
 from osiris.training.tokens import ChatRow, to_assistant_message, to_user_message
@@ -91,9 +92,12 @@ def train_adapter(settings: Settings, lines: Sequence[Mapping[str, Any]], option
 
     With a parent, that adapter is trained further; without one, a new adapter starts as the base. The same seed gives
     the same tensors. Raises `TooLittleData` for no lines, `BadInput` for a parent, tokenizer or recipe that does not
-    fit, `TrainingDiverged` where loss or weights are not finite. Nothing is written after an error.
+    fit, `TrainingDiverged` where loss or weights are not finite. Nothing is written after an error. With
+    `training.accelerate`, several processes train together.
     """
     method = TRAINING_METHODS[options.recipe.method]
     if not lines:
         raise TooLittleData(method.requirement, "none", method.remedy)
+    if settings.training.accelerate:
+        return train_distributed(settings, lines, options, settings.workspace / settings.training.accelerate)
     return run_training(method.make_trainer, [method.to_row(line) for line in lines], settings, options)

@@ -144,6 +144,7 @@ def _run(
     start = copy_adapter_tensors(trainer.model)
     _add_progress_bar(trainer, options.progress)
     before, initial = _metrics(trainer, rows)
+    _forget_evaluation(trainer)
     step_seconds = float(trainer.train().metrics["train_runtime"])
     history = [_numbers(entry) for entry in trainer.state.log_history if "loss" in entry]
     after, _ = _metrics(trainer, rows, initial)
@@ -206,6 +207,16 @@ def _forbid_inference_kernels(model: Any) -> None:
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
+
+
+def _forget_evaluation(trainer: Any) -> None:
+    """Let the model be prepared for training, as if nothing had been evaluated.
+
+    Accelerate prepares a model once. Prepared for an evaluation, it is not wrapped when the training begins. Each of
+    several processes would then train an adapter of its own, without an error.
+    """
+    trainer.accelerator._models.clear()
+    vars(trainer.model).pop("_is_accelerate_prepared", None)
 
 
 def _metrics(
