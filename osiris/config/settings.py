@@ -8,7 +8,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Any, Literal, get_origin
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
@@ -159,6 +159,17 @@ def child_environment(workspace: Path) -> dict[str, str]:
 def log_environment(file: Path) -> dict[str, str]:
     """Return the environment for a process that is to write its log to the end of `file`."""
     return os.environ | {LOG_FILE_VARIABLE: str(file)}
+
+
+def environment_with(**variables: str) -> dict[str, str]:
+    """Return the environment for a child process that is to have these variables too."""
+    return os.environ | variables
+
+
+def find_rank(variable: Literal["RANK", "LOCAL_RANK"]) -> int | None:
+    """Return the number of this process, of all or of this machine's, if torch's launcher started it with others."""
+    rank = os.environ.get(variable)
+    return None if rank is None else int(rank)
 
 
 def find_log_file() -> Path | None:

@@ -4,7 +4,6 @@
 This module only attaches adapters; the adapter registry decides whether one may be served.
 """
 
-import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from osiris.config.settings import Settings
+from osiris.config.settings import Settings, find_rank
 from osiris.core.errors import NotFound
 from osiris.llm.chat import end_of_answer, require_chat_template
 from osiris.llm.completion import Completer, complete_texts
@@ -172,8 +171,8 @@ def _device_map() -> "str | dict[str, int]":
 
     if not torch.cuda.is_available():
         return "cpu"
-    own = os.environ.get("LOCAL_RANK")
-    return "auto" if own is None else {"": int(own)}
+    own = find_rank("LOCAL_RANK")
+    return "auto" if own is None else {"": own}
 
 
 def load_tokenizer(name: str, kind: ModelKind, settings: Settings) -> "PreTrainedTokenizerBase":

@@ -6,7 +6,6 @@ first process saves the adapter and the result.
 """
 
 import logging
-import os
 import pickle
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from osiris.config.sections import LlmSettings
-from osiris.config.settings import Settings
+from osiris.config.settings import Settings, environment_with, find_rank
 from osiris.core.errors import BadInput, NotFound, OsirisError
 from osiris.training.batches import DEFAULT_BATCH
 from osiris.training.recipe import Recipe
@@ -60,7 +59,7 @@ def train_distributed(
         log.info("training in %s processes, as %s asks", count, config)
         ran = subprocess.run(
             [*_launcher(config, count, on_cpu), "-m", __name__, str(folder)],
-            env=os.environ | ({"ACCELERATE_USE_CPU": "true"} if on_cpu else {}),
+            env=environment_with(**({"ACCELERATE_USE_CPU": "true"} if on_cpu else {})),
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False,
         )  # fmt: skip
         if not (folder / RESULT_FILE).is_file():
@@ -120,7 +119,7 @@ def main(folder: Path) -> None:
     from osiris.training.methods import train_adapter
 
     settings, lines, options = pickle.loads((folder / JOB_FILE).read_bytes())
-    rank = int(os.environ["RANK"])
+    rank = find_rank("RANK")
     if rank:
         options = replace(options, out=folder / f"process-{rank}", progress=False)
     try:
