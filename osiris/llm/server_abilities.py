@@ -9,7 +9,7 @@ asked once, by a request whose answer shows it: bound to one made-up word, it ha
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -89,11 +89,16 @@ def first_token_odds(choice: Any) -> dict[str, float] | None:
     Two forms are read: OpenAI's for completions, which vLLM has too (`top_logprobs`), and that for chats, which
     llama.cpp gives for completions as well (`content`).
     """
-    told = getattr(choice, "logprobs", None)
-    found: dict[str, float] = {}
+    try:
+        found = {text: float(value) for text, value in _first_tokens(getattr(choice, "logprobs", None))}
+    except (TypeError, ValueError, KeyError, AttributeError, IndexError):
+        return None
+    # a logarithm above zero, or none at all, is no probability
+    return found if found and all(value <= 0 for value in found.values()) else None
+
+
+def _first_tokens(told: Any) -> Iterable[tuple[str, float]]:
     if lists := getattr(told, "top_logprobs", None):
-        found = {text: float(value) for text, value in (lists[0] or {}).items()}
-    elif entries := getattr(told, "content", None):
-        first = entries[0] if isinstance(entries[0], dict) else vars(entries[0])
-        found = {one["token"]: float(one["logprob"]) for one in first.get("top_logprobs") or ()}
-    return found or None
+        return lists[0].items()
+    entries = getattr(told, "content", None) or [{}]
+    return [(one["token"], one["logprob"]) for one in entries[0].get("top_logprobs", ())]

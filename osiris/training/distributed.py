@@ -54,17 +54,17 @@ def train_distributed(
     )
     with tempfile.TemporaryDirectory(prefix="osiris-devices-") as name:
         folder = Path(name)
-        job = (alone, list(lines), replace(options, recipe=recipe, progress=options.progress))
+        job = (alone, list(lines), replace(options, recipe=recipe))
         (folder / JOB_FILE).write_bytes(pickle.dumps(job))
         log.info("training in %s processes, as %s asks", count, config)
         ran = subprocess.run(
             [*_launcher(config, count, on_cpu), "-m", __name__, str(folder)],
             env=environment_with(**({"ACCELERATE_USE_CPU": "true"} if on_cpu else {})),
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False,
+            stdout=subprocess.DEVNULL, stderr=None if options.progress else subprocess.PIPE, text=True, check=False,
         )  # fmt: skip
         if not (folder / RESULT_FILE).is_file():
             raise DistributedFailed(
-                f"{count} processes that train", f"exit status {ran.returncode}: {ran.stderr[-LOG_TAIL:]!r}",
+                f"{count} processes that train", f"exit status {ran.returncode}: {(ran.stderr or '')[-LOG_TAIL:]!r}",
                 f"correct {config}, or train without it",
             )  # fmt: skip
         result = pickle.loads((folder / RESULT_FILE).read_bytes())

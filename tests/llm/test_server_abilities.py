@@ -2,6 +2,7 @@
 
 import random
 import re
+from types import SimpleNamespace
 
 import llguidance
 import pytest
@@ -16,7 +17,7 @@ from osiris.llm.hermes import JudgedIdea, score_ideas
 from osiris.llm.loader import load_judge
 from osiris.llm.models import open_models
 from osiris.llm.scores import Completion, served_number_odds
-from osiris.llm.server_abilities import PROBE_WORD, REPLY_FORM
+from osiris.llm.server_abilities import PROBE_WORD, REPLY_FORM, first_token_odds
 from tests.llm.bound_server import FORMS, BoundModel, bound_server
 
 OPTIONS = {"temperature": 0, "retries": 0, "max_new_tokens": 96}
@@ -106,6 +107,27 @@ def test_a_server_that_lists_five_tokens_is_asked_for_five_and_one_that_lists_no
         found = [score_ideas(models.judge, [idea], 8)[0] for idea in ideas[:2]]
     assert all(one.raw is not None and one.expected is None for one in found)
     assert [body.get("logprobs") for body in asked] == [20, None]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        None,
+        {},
+        {"top_logprobs": []},
+        {"top_logprobs": [None]},
+        {"top_logprobs": ["7"]},
+        {"top_logprobs": [{"7": "likely"}]},
+        {"top_logprobs": [{"7": 0.4}]},
+        {"top_logprobs": [{"7": float("nan")}]},
+        {"content": []},
+        {"content": [{"top_logprobs": [{"token": "7"}]}]},
+        {"content": ["7"]},
+    ],
+    ids=str,
+)
+def test_probabilities_that_are_none_are_not_told(told):
+    assert first_token_odds(SimpleNamespace(logprobs=told and SimpleNamespace(**told))) is None
 
 
 def test_a_ten_that_begins_with_a_one_is_told_from_a_one():

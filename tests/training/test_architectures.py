@@ -58,9 +58,9 @@ def model_of(tokenizer, tmp_path_factory):
                 "bos_token_id": None,
             }
             folder = tmp_path_factory.mktemp(make)
-            AutoModelForCausalLM.from_config(kind(vocab_size=len(tokenizer), **SIZE, **more, **ends)).save_pretrained(
-                folder
-            )
+            # as in published models, there is room for more tokens than the tokenizer has; Qwen2's own adds one
+            config = kind(vocab_size=len(tokenizer) + 4, **SIZE, **more, **ends)
+            AutoModelForCausalLM.from_config(config).save_pretrained(folder)
             tokenizer.save_pretrained(folder)
             made[make] = Settings(model=ModelSettings(base=str(folder), quantize="none", max_new_tokens=16, retries=0))
         return made[make]

@@ -151,7 +151,7 @@ def test_values_that_do_not_go_together_are_named(tmp_path):
 
 
 def test_an_unknown_recipe_is_not_found_and_the_known_ones_are_listed():
-    with pytest.raises(NotFound, match="dpo, dpo-plain, ipo, kto, qlora"):
+    with pytest.raises(NotFound, match="dpo, dpo-plain, dpo-pretrained, ipo, kto, qlora"):
         load_recipe("ppo", "dpo")
 
 
