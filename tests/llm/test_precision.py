@@ -95,6 +95,25 @@ def test_the_fastest_is_taken_and_the_reason_has_all_times():
     assert chosen == ("bfloat16", "the fastest of those that fit: bfloat16 10.0 ms, float32 30.0 ms, 4bit 200.0 ms")
 
 
+def test_a_way_that_was_slowed_down_once_by_another_process_is_still_the_fastest():
+    times = {"float32": iter([0.25, 0.03, 0.03]), "4bit": iter([0.09, 0.09, 0.09])}
+    assert precision._choose_fastest(list(times), lambda way: next(times[way])).weights == "float32"
+
+
+@pytest.mark.parametrize(("rounded", "weights"), [(0.016, "float32"), (0.014, "4bit")])
+def test_4_bits_which_round_the_weights_have_to_be_twice_as_fast(rounded, weights):
+    seconds = {"float32": 0.03, "4bit": rounded}
+    assert precision._choose_fastest(list(seconds), seconds.get).weights == weights
+
+
+def test_a_copy_of_a_model_is_as_fast_as_the_model(settings, monkeypatch):
+    first = choose_precision(settings, config(), training=True)
+    monkeypatch.setattr(precision, "time_layers", lambda *_: pytest.fail("timed again"))
+    moved = config()
+    moved._name_or_path = "/elsewhere"
+    assert choose_precision(settings, moved, training=True) == first
+
+
 def test_a_choice_that_no_longer_fits_the_memory_is_made_anew(settings, tmp_path, monkeypatch):
     choose_precision(settings, config(), training=True)
     choose_float32_before(tmp_path)
