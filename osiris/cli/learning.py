@@ -59,8 +59,8 @@ def learn_check_command(
 
     On a market with an edge the served adapter has to earn more than the base. On a market without one, no adapter may
     be promoted by chance. Five seeds of both edges take about an hour on two cores. With a pretrained model a seed of
-    one edge takes about an hour on one core, and its newest adapter is judged, served or not: one night has too few
-    held-out days for the gate. Exits with 1 when a check fails.
+    one edge takes about an hour on one core, and its newest adapter is judged, served or not: one night may have too
+    few held-out days for the gate. Exits with 1 when a check fails.
     """
     from osiris.core.errors import BadInput
     from osiris.learn_check import plan_for, run_check

@@ -95,7 +95,7 @@ PRETRAINED_RECIPE = "dpo-pretrained"
 def plan_for(model: str) -> TrialPlan:
     """The usual plan for a model: a pretrained one is some hundred times as large as a starter, so it does less.
 
-    Its one nightly run has too few held-out days for a promotion, so its newest adapter is judged.
+    Its one nightly run may have too few held-out days for a promotion, so its newest adapter is judged.
     """
     if model == STARTER:
         return TrialPlan()
