@@ -153,12 +153,12 @@ def load_settings(workspace: Path | str | None = None) -> Settings:
 
 def child_environment(workspace: Path) -> dict[str, str]:
     """Return the environment for a program that works on `workspace`."""
-    return os.environ | {WORKSPACE_VARIABLE: str(workspace)}
+    return environment_with(**{WORKSPACE_VARIABLE: str(workspace)})
 
 
 def log_environment(file: Path) -> dict[str, str]:
     """Return the environment for a process that is to write its log to the end of `file`."""
-    return os.environ | {LOG_FILE_VARIABLE: str(file)}
+    return environment_with(**{LOG_FILE_VARIABLE: str(file)})
 
 
 def environment_with(**variables: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ does beyond the protocol is found out at the first request (`server_abilities.py
 import logging
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -113,20 +113,16 @@ class ModelEndpoint:
 
     def complete_with_odds(self, texts: list[str], options: dict[str, Any]) -> list[Completion]:
         """As `complete`, and each answer tells its likeliest first tokens, if the server can be asked for them."""
-        for number in (n for n in (*TOP_LOGPROBS, 0) if n <= self.abilities.top_logprobs):
-            asked = options | ({"logprobs": number} if number else {})
-            try:
-                found = self.complete(texts, [asked] * len(texts))
-            except BadInput:  # perhaps too many tokens for this server
-                if not number:
-                    raise
-                continue
-            if number and any(one.first is None for one in found):
-                log.info("the server tells no probabilities: scores are what a judge writes")
-                number = 0
-            self.abilities.top_logprobs = number
-            return found
-        return []
+        for number in [n for n in TOP_LOGPROBS if n <= self.abilities.top_logprobs]:
+            with suppress(BadInput):  # perhaps more tokens than this server lists
+                found = self.complete(texts, [options | {"logprobs": number}] * len(texts))
+                self.abilities.top_logprobs = number if all(one.first for one in found) else 0
+                if not self.abilities.top_logprobs:
+                    log.info("the server tells no probabilities: scores are what a judge writes")
+                return found
+        found = self.complete(texts, [options] * len(texts))
+        self.abilities.top_logprobs = 0
+        return found
 
     def _describe_error(self, error: Exception) -> str:
         """The text of an error, without the key: a server may repeat it."""

@@ -11,7 +11,7 @@ asked once, by a request whose answer shows it: bound to one made-up word, it ha
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from osiris.core.errors import BadInput
 from osiris.core.ideas import REPLY_KEYS, Side
@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 Constraint = Literal["structured_outputs", "guided_regex", "regex", "grammar"]
 """How a server is told the form of a reply, by the name of the parameter."""
+CONSTRAINTS: tuple[Constraint, ...] = get_args(Constraint)
 PROBE_WORD = "q7z"
 """No model writes this by itself."""
 PROBE_TOKENS = 8
@@ -70,8 +71,7 @@ def find_constraint(complete: Callable[[dict[str, Any]], str]) -> Constraint | N
 
     `complete` takes parameters of the completions endpoint, and returns the text of the answer.
     """
-    names: tuple[Constraint, ...] = ("structured_outputs", "guided_regex", "regex", "grammar")
-    for name in names:
+    for name in CONSTRAINTS:
         try:
             written = complete({"max_tokens": PROBE_TOKENS, "temperature": 0, "extra_body": PROBE_FORM.options(name)})
         except BadInput:  # a parameter that it does not take
